@@ -1,0 +1,55 @@
+# Developer and user workflow. Every target does the set-up it needs.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
+
+.PHONY: setup demo test lint format bench docs lock system-packages clean
+
+setup: $(VENV)/.installed
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install uv==$(UV_VERSION)
+
+$(VENV)/.installed: requirements-dev.lock pyproject.toml | $(BIN)/uv
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements-dev.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	@$(BIN)/vmanomaly demo
+
+test: setup system-packages
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup system-packages
+	@$(BIN)/python -m benchmarks.speed
+
+docs: setup
+	@$(BIN)/python -m docs.check
+
+lock: $(BIN)/uv
+	@$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml --group dev -o requirements-dev.lock
+
+system-packages:
+	@sh tests/integration/install-servers.sh $(APT_PACKAGES)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

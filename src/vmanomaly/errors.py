@@ -1,0 +1,42 @@
+"""The exceptions that a user or an operator can cause."""
+
+from __future__ import annotations
+
+
+class VmanomalyError(Exception):
+    """Base of every error whose message is meant for the user; shown without a trace."""
+
+
+class UsageError(VmanomalyError):
+    """The command line is wrong. Exit status 2."""
+
+
+class ConfigError(VmanomalyError):
+    """The configuration is wrong. Exit status 2.
+
+    Parameters
+    ----------
+    problems
+        One readable line a problem: its path in the YAML, the bad value, and the remedy.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class DatasourceError(VmanomalyError):
+    """A server or database could not be reached, or answered with an error.
+
+    Parameters
+    ----------
+    message
+        What happened, with the server's own words where it gave any. Never holds a secret.
+    code
+        `connection_error`, `timeout`, `ssl_error`, `io_error` or the HTTP status: the value of
+        the label `code` in the metrics.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code

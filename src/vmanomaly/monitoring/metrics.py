@@ -1,0 +1,161 @@
+"""The service's own metrics, under the names of the reference."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+_DATASOURCE_LABELS = ("url", "query_key", "scheduler_alias", "preset")
+_MODEL_LABELS = ("query_key", "model_alias", "scheduler_alias", "preset")
+_STAGE_LABELS = ("stage", *_MODEL_LABELS)
+
+
+class Metrics:
+    """Every metric of one service, in a registry of its own.
+
+    Names are given without the suffix `_total`, which `prometheus_client` adds to counters.
+
+    Examples
+    --------
+    >>> metrics = Metrics()
+    >>> metrics.config_reload_enabled.set(0)
+    >>> metrics.registry.get_sample_value("vmanomaly_config_reload_enabled")
+    0.0
+    """
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+        def gauge(name: str, description: str, *labels: str) -> Gauge:
+            return Gauge(f"vmanomaly_{name}", description, labels, registry=registry)
+
+        def counter(name: str, description: str, *labels: str) -> Counter:
+            return Counter(f"vmanomaly_{name}", description, labels, registry=registry)
+
+        def histogram(name: str, description: str, *labels: str) -> Histogram:
+            return Histogram(f"vmanomaly_{name}", description, labels, registry=registry)
+
+        self.start_time_seconds = gauge(
+            "start_time_seconds", "Unix time at which the service started."
+        )
+        self.version_info = gauge("version_info", "Version of the service.", "version")
+        self.ui_version_info = gauge("ui_version_info", "Version of the web UI.", "version")
+        self.available_memory_bytes = gauge(
+            "available_memory_bytes", "Memory the service may use, limits of its cgroup included."
+        )
+        self.cpu_cores_available = gauge(
+            "cpu_cores_available", "CPUs the service may use, limits of its cgroup included."
+        )
+        self.native_threads_per_worker = gauge(
+            "native_threads_per_worker", "Native threads of numerical libraries a worker may use."
+        )
+        self.config_entities = gauge(
+            "config_entities", "Units of work in the configuration.", "preset", "scope"
+        )
+        self.config_reload_enabled = gauge(
+            "config_reload_enabled", "Whether the configuration files are watched for changes."
+        )
+        self.config_last_reload_successful = gauge(
+            "config_last_reload_successful", "Whether the last reload was applied."
+        )
+        self.config_last_reload_success_timestamp_seconds = gauge(
+            "config_last_reload_success_timestamp_seconds", "Unix time of the last good reload."
+        )
+        self.config_reloads = counter(
+            "config_reloads", "Reloads of the configuration, by outcome.", "status"
+        )
+        self.scheduler_alive = gauge(
+            "scheduler_alive", "Whether the scheduler is running.", "scheduler_alias", "preset"
+        )
+        self.scheduler_restarts = counter(
+            "scheduler_restarts",
+            "Restarts of a scheduler that died, by outcome.",
+            "scheduler_alias",
+            "preset",
+            "status",
+        )
+
+        self.reader_request_duration_seconds = histogram(
+            "reader_request_duration_seconds",
+            "Time from sending a query to the end of its answer.",
+            *_DATASOURCE_LABELS,
+        )
+        self.reader_responses = counter(
+            "reader_responses", "Answers to queries, by code.", *_DATASOURCE_LABELS, "code"
+        )
+        self.reader_received_bytes = counter(
+            "reader_received_bytes", "Bytes received in answers.", *_DATASOURCE_LABELS
+        )
+        self.reader_timeseries_received = counter(
+            "reader_timeseries_received", "Series received in answers.", *_DATASOURCE_LABELS
+        )
+        self.reader_datapoints_received = counter(
+            "reader_datapoints_received", "Samples received in answers.", *_DATASOURCE_LABELS
+        )
+        self.reader_response_parsing_seconds = histogram(
+            "reader_response_parsing_seconds",
+            "Time to turn an answer into arrays, by step.",
+            "step",
+            *_DATASOURCE_LABELS,
+        )
+        self.reader_processing_tasks_queued = gauge(
+            "reader_processing_tasks_queued",
+            "Queries waiting for a free worker.",
+            *_DATASOURCE_LABELS,
+        )
+
+        self.model_runs = counter("model_runs", "Runs of a model, by stage.", *_STAGE_LABELS)
+        self.model_run_duration_seconds = histogram(
+            "model_run_duration_seconds", "Time of a model's run, by stage.", *_STAGE_LABELS
+        )
+        self.model_datapoints_accepted = counter(
+            "model_datapoints_accepted", "Samples given to a model, by stage.", *_STAGE_LABELS
+        )
+        self.model_datapoints_produced = counter(
+            "model_datapoints_produced", "Values made by a model, by stage.", *_STAGE_LABELS
+        )
+        self.model_runs_skipped = counter(
+            "model_runs_skipped", "Runs left out, for lack of data or state.", *_STAGE_LABELS
+        )
+        self.model_run_errors = counter(
+            "model_run_errors", "Runs that failed with an error.", *_STAGE_LABELS
+        )
+        self.models_active = gauge(
+            "models_active", "Series or groups that have a fitted model.", *_MODEL_LABELS
+        )
+
+        self.writer_request_duration_seconds = histogram(
+            "writer_request_duration_seconds",
+            "Time from sending a batch to the end of the answer.",
+            *_DATASOURCE_LABELS,
+        )
+        self.writer_request_serialize_seconds = histogram(
+            "writer_request_serialize_seconds",
+            "Time to turn predictions into the body of a request.",
+            *_DATASOURCE_LABELS,
+        )
+        self.writer_responses = counter(
+            "writer_responses", "Answers to writes, by code.", *_DATASOURCE_LABELS, "code"
+        )
+        self.writer_sent_bytes = counter(
+            "writer_sent_bytes", "Bytes sent in bodies of requests.", *_DATASOURCE_LABELS
+        )
+        self.writer_datapoints_sent = counter(
+            "writer_datapoints_sent", "Values sent.", *_DATASOURCE_LABELS
+        )
+        self.writer_timeseries_sent = counter(
+            "writer_timeseries_sent", "Series sent.", *_DATASOURCE_LABELS
+        )
+        self.writer_dropped_datapoints = counter(
+            "writer_dropped_datapoints", "Values that could not be delivered, by reason.", "reason"
+        )

@@ -1,0 +1,151 @@
+"""The values that travel between reader, models and writer.
+
+A `SeriesBatch` holds S series on one shared grid of T timestamps; `Predictions` holds what a
+model says about them on the same grid. Nothing here knows where the data comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+
+class Labels(Mapping[str, str]):
+    """An immutable, hashable label set, ordered by label name.
+
+    Parameters
+    ----------
+    labels
+        Label names and values, as a mapping or as pairs. Later pairs win.
+
+    Examples
+    --------
+    >>> cpu = Labels({"mode": "user", "cpu": "0"})
+    >>> cpu
+    {cpu="0", mode="user"}
+    >>> cpu == Labels([("cpu", "0"), ("mode", "user")])
+    True
+    >>> cpu.without("mode")
+    {cpu="0"}
+    """
+
+    __slots__ = ("_hash", "_labels")
+
+    def __init__(self, labels: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._labels = dict(sorted(dict(labels).items()))
+        self._hash = hash(tuple(self._labels.items()))
+
+    def __getitem__(self, name: str) -> str:
+        return self._labels[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, Labels):
+            return self._hash == other._hash and self._labels == other._labels
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        pairs = (f'{name}="{_escape(value)}"' for name, value in self._labels.items())
+        return "{" + ", ".join(pairs) + "}"
+
+    def without(self, *names: str) -> Labels:
+        """Return the label set without the labels called `names`."""
+        return Labels({name: value for name, value in self._labels.items() if name not in names})
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """The timestamps after `start` up to and including `end`, both Unix milliseconds, UTC.
+
+    Half-open ranges that follow each other cover every timestamp once.
+
+    Examples
+    --------
+    >>> TimeRange(0, 180_000).grid(60_000)
+    array([ 60000, 120000, 180000])
+    """
+
+    start: int
+    end: int
+
+    def grid(self, step: int) -> IntArray:
+        """Return the multiples of `step` milliseconds in the range, int64, ascending."""
+        first = (self.start // step + 1) * step
+        return np.arange(first, self.end + 1, step, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesBatch:
+    """S series on one grid of T timestamps.
+
+    Attributes
+    ----------
+    labels : tuple of Labels
+        One label set a series, without duplicates, `__name__` included where the source gave it.
+        A reader that meets the same series again gives the same `Labels` objects.
+    timestamps : ndarray of int64, shape (T,)
+        Unix milliseconds, UTC, strictly ascending.
+    values : ndarray of float64, shape (S, T)
+        C-contiguous; NaN where a series has no sample.
+    """
+
+    labels: tuple[Labels, ...]
+    timestamps: IntArray
+    values: FloatArray
+
+    def __post_init__(self) -> None:
+        expected = (len(self.labels), len(self.timestamps))
+        if self.values.shape != expected:
+            raise ValueError(f"values have the shape {self.values.shape}, expected {expected}")
+
+    @property
+    def n_datapoints(self) -> int:
+        """The number of samples that are not NaN."""
+        return int(self.values.size - np.count_nonzero(np.isnan(self.values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a model says about the series of a batch, on the batch's grid.
+
+    Attributes
+    ----------
+    labels : tuple of Labels
+        One label set a series.
+    timestamps : ndarray of int64, shape (T,)
+        Unix milliseconds, UTC, strictly ascending.
+    outputs : dict of str to ndarray of float64, shape (S, T)
+        By output name (`anomaly_score`, `y`, `yhat`, `yhat_lower`, `yhat_upper`, ...), in the
+        order in which they are written. NaN where there is nothing to write.
+    """
+
+    labels: tuple[Labels, ...]
+    timestamps: IntArray
+    outputs: dict[str, FloatArray]
+
+    @property
+    def n_datapoints(self) -> int:
+        """The number of values that are not NaN, over all outputs."""
+        return sum(int(np.count_nonzero(~np.isnan(values))) for values in self.outputs.values())
