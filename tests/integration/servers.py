@@ -1,0 +1,396 @@
+"""Real servers on loopback, a bare client for them, and vmanomaly as a subprocess.
+
+Nothing here uses the product's own code for HTTP or JSON: the tests compare against it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import urllib3
+import yaml
+
+from vmanomaly.series import Labels
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+POLL_INTERVAL_S = 0.05
+
+Samples = list[tuple[int, float]]
+"""Timestamps in Unix milliseconds with their values, ascending."""
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Return as soon as `condition` holds; raise TimeoutError naming `what` if it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout_s:g} s")
+        time.sleep(POLL_INTERVAL_S)
+
+
+def request(
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    """Send one request on a connection of its own; return the status and the body."""
+    with urllib3.PoolManager(retries=False) as http:
+        if fields is None:
+            response = http.request(method, url, body=body)
+        else:
+            response = http.request(method, url, fields=dict(fields), encode_multipart=False)
+        return response.status, response.data
+
+
+def answers(url: str, status: int = 200) -> bool:
+    """Tell whether a GET of `url` gives `status`; a refused connection is a no."""
+    try:
+        return request("GET", url)[0] == status
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+class Process:
+    """A child process whose output goes to a file, stopped by its id.
+
+    Parameters
+    ----------
+    command
+        Program and arguments. The program is looked up in PATH and /usr/sbin.
+    log
+        File for stdout and stderr together; a restart appends to it.
+    environ
+        The environment; that of the tests when left out.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.command = list(command)
+        self.log = log
+        self.environ = environ
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def output(self) -> str:
+        """Everything that was printed so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._popen is not None and self._popen.poll() is None
+
+    def start(self) -> None:
+        """Start the process; it may not be ready yet."""
+        program = shutil.which(self.command[0], path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            raise FileNotFoundError(
+                f"{self.command[0]} is not installed, and the integration tests need it; "
+                "`make system-packages` installs it"
+            )
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                [program, *self.command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environ,
+            )
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the end; return the exit status, or fail with the log of the process."""
+        assert self._popen is not None
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(
+                f"{self.command} still runs after {timeout_s:g} s; its output:\n{self.output}"
+            ) from None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._popen is not None
+        self._popen.send_signal(number)
+
+    def stop(self) -> None:
+        """End the process, if it runs: SIGTERM, then SIGKILL when it does not listen."""
+        if self._popen is None or self._popen.poll() is not None:
+            return
+        self._popen.terminate()
+        try:
+            self._popen.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
+class Server(Process):
+    """A process that serves HTTP on loopback.
+
+    Parameters
+    ----------
+    command, log
+        See `Process`.
+    url
+        Base URL of the server.
+    ready_path
+        Path that answers 200 once the server is ready.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, url: str, ready_path: str) -> None:
+        super().__init__(command, log)
+        self.url = url
+        self._ready_url = url + ready_path
+
+    def start(self) -> None:
+        """Start the server and return when it answers; fail with its log if it never does."""
+        super().start()
+        try:
+            wait_until(
+                lambda: not self.running or answers(self._ready_url),
+                f"start of {self.command[0]}",
+                START_TIMEOUT_S,
+            )
+        except TimeoutError as error:
+            self.stop()
+            raise RuntimeError(f"{error}; its log:\n{self.output}") from None
+        if not self.running:
+            raise RuntimeError(f"{self.command[0]} did not start; its log:\n{self.output}")
+
+
+class VictoriaMetrics(Server):
+    """A single-node VictoriaMetrics with a bare client.
+
+    Parameters
+    ----------
+    folder
+        Temporary folder for data and log.
+    flags
+        Further command-line flags.
+    """
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        port = free_port()
+        super().__init__(
+            [
+                "victoria-metrics",
+                f"-httpListenAddr=127.0.0.1:{port}",
+                f"-storageDataPath={folder / 'victoria-metrics-data'}",
+                "-retentionPeriod=100y",
+                *flags,
+            ],
+            folder / f"victoria-metrics-{port}.log",
+            f"http://127.0.0.1:{port}",
+            "/health",
+        )
+
+    def import_series(self, series: Iterable[tuple[Mapping[str, str], Samples]]) -> None:
+        """Write label sets (`__name__` included) with their samples; not yet searchable."""
+        lines = [
+            json.dumps(
+                {
+                    "metric": dict(labels),
+                    "timestamps": [timestamp for timestamp, _ in samples],
+                    "values": [value for _, value in samples],
+                }
+            )
+            for labels, samples in series
+        ]
+        status, body = request("POST", f"{self.url}/api/v1/import", "\n".join(lines).encode())
+        assert status == 204, body
+
+    def force_flush(self) -> None:
+        """Make everything written so far searchable."""
+        status, body = request("GET", f"{self.url}/internal/force_flush")
+        assert status == 200, body
+
+    def export(self, selector: str) -> dict[Labels, Samples]:
+        """Flush, then return the stored samples of every series that `selector` matches."""
+        self.force_flush()
+        status, body = request("POST", f"{self.url}/api/v1/export", fields={"match[]": selector})
+        assert status == 200, body
+        found: dict[Labels, Samples] = {}
+        for line in body.splitlines():
+            entry = json.loads(line)
+            values = (float("nan" if value is None else value) for value in entry["values"])
+            found.setdefault(Labels(entry["metric"]), []).extend(
+                zip(entry["timestamps"], values, strict=True)
+            )
+        return {labels: sorted(samples) for labels, samples in found.items()}
+
+    def query_range(self, expression: str, start_ms: int, end_ms: int, step_ms: int) -> Any:
+        """Return the `data.result` of a range query."""
+        status, body = request(
+            "POST",
+            f"{self.url}/api/v1/query_range",
+            fields={
+                "query": expression,
+                "start": str(start_ms / 1000),
+                "end": str(end_ms / 1000),
+                "step": str(step_ms / 1000),
+                "nocache": "1",
+                "latency_offset": "1ms",
+            },
+        )
+        assert status == 200, body
+        return json.loads(body)["data"]["result"]
+
+
+class Prometheus(Server):
+    """A Prometheus that scrapes nothing and serves the given series.
+
+    Parameters
+    ----------
+    folder
+        Temporary folder for data, configuration and log.
+    series
+        Label sets (`__name__` included) with their samples, whole seconds.
+    """
+
+    def __init__(self, folder: Path, series: Iterable[tuple[Mapping[str, str], Samples]]) -> None:
+        port = free_port()
+        self._series = list(series)
+        self._folder = folder
+        self._data = folder / "prometheus-data"
+        config = folder / "prometheus.yml"
+        config.write_text("scrape_configs: []\n")
+        super().__init__(
+            [
+                "prometheus",
+                f"--config.file={config}",
+                f"--storage.tsdb.path={self._data}",
+                "--storage.tsdb.retention.time=100y",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            folder / f"prometheus-{port}.log",
+            f"http://127.0.0.1:{port}",
+            "/-/ready",
+        )
+
+    def start(self) -> None:
+        """Write the series into blocks of the database, then start the server on them."""
+        lines = []
+        for labels, samples in self._series:
+            pairs = ",".join(f'{n}="{v}"' for n, v in labels.items() if n != "__name__")
+            lines += [f"{labels['__name__']}{{{pairs}}} {v!r} {t // 1000}" for t, v in samples]
+        text = self._folder / "series.txt"
+        text.write_text("\n".join([*lines, "# EOF", ""]))
+        with Process(
+            ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(self._data)],
+            self._folder / "promtool.log",
+        ) as promtool:
+            assert promtool.wait(60) == 0, promtool.output
+        super().start()
+
+
+class Nginx(Server):
+    """An nginx with the given content of its `server` block.
+
+    Parameters
+    ----------
+    folder
+        Temporary folder for the configuration, temporary files and log.
+    directives
+        Text of the `server` block after `listen`, such as `location` blocks.
+    """
+
+    def __init__(self, folder: Path, directives: str) -> None:
+        port = free_port()
+        prefix = folder / f"nginx-{port}"
+        prefix.mkdir()
+        temporary = "\n".join(
+            f"{kind}_temp_path {prefix}/{kind};"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        config = prefix / "nginx.conf"
+        config.write_text(
+            # One process as the user who runs the tests: it must reach the temporary folder.
+            "daemon off;\nmaster_process off;\n"
+            f"pid {prefix}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
+            f"http {{\naccess_log off;\n{temporary}\n"
+            f"server {{\nlisten 127.0.0.1:{port};\n"
+            "location = /ready { return 200 ready; }\n"
+            f"{directives}\n}}\n}}\n"
+        )
+        super().__init__(
+            ["nginx", "-p", str(prefix), "-c", str(config), "-e", "stderr"],
+            folder / f"nginx-{port}.log",
+            f"http://127.0.0.1:{port}",
+            "/ready",
+        )
+
+
+class Vmanomaly(Process):
+    """The product, as a user starts it: `python -m vmanomaly FILE [ARGUMENT ...]`.
+
+    Parameters
+    ----------
+    folder
+        Temporary folder: the working folder of nothing, the home of config and log.
+    config
+        Mapping to be written as YAML, or the text of the file.
+    arguments
+        Further command-line arguments.
+    environ
+        Environment variables to be added.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any] | str,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.config = folder / "vmanomaly.yaml"
+        text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False)
+        self.config.write_text(text)
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("VMANOMALY_", "PYTHONPROFILE"))
+        }
+        super().__init__(
+            [sys.executable, "-m", "vmanomaly", str(self.config), *arguments],
+            folder / "vmanomaly.log",
+            {**inherited, **(environ or {})},
+        )
+
+    def run(self, timeout_s: float = 120.0) -> tuple[int, str]:
+        """Run to the end; return the exit status and the output."""
+        with self:
+            return self.wait(timeout_s), self.output
