@@ -1,0 +1,192 @@
+"""What a model has learned: a row a series, a column a quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmanomaly.series import IntArray, Labels
+
+Array: TypeAlias = NDArray[Any]
+
+NEVER = int(np.iinfo(np.int64).min)
+"""`last_seen` of a series of which no sample was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A quantity that is kept for every series.
+
+    Attributes
+    ----------
+    name : str
+        Its name, also in a stored state.
+    dtype : numpy dtype
+        The type of its elements.
+    shape : tuple of int
+        The shape of one series' part; `()` for a scalar.
+    initial : float
+        The value of every element for a series not seen before.
+    """
+
+    name: str
+    dtype: type[np.generic]
+    shape: tuple[int, ...] = ()
+    initial: float = 0
+
+
+GENERIC_COLUMNS = (
+    Column("last_seen", np.int64, initial=NEVER),
+    Column("n_samples_seen", np.int64),
+)
+
+
+class SeriesState:
+    """A structure of arrays with a row per series.
+
+    Parameters
+    ----------
+    columns
+        The model's own columns, which follow `last_seen` (int64, Unix milliseconds of the last
+        sample seen, `NEVER` if none) and `n_samples_seen` (int64, finite samples learned).
+
+    Examples
+    --------
+    >>> state = SeriesState([Column("mean", np.float64)])
+    >>> up, down = Labels({"mode": "up"}), Labels({"mode": "down"})
+    >>> state.rows((up, down))
+    array([0, 1])
+    >>> state["mean"][:] = [0.5, 2.5]
+    >>> state.rows((down, Labels({"mode": "new"})))
+    array([1, 2])
+    >>> state["mean"]
+    array([0.5, 2.5, 0. ])
+    """
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        self._columns = (*GENERIC_COLUMNS, *columns)
+        self._row_of: dict[Labels, int] = {}
+        self._capacity = 0
+        self._arrays = {column.name: _blank(column, 0) for column in self._columns}
+        self._last_labels: tuple[Labels, ...] = ()
+        self._last_rows: IntArray = np.empty(0, np.int64)
+
+    @classmethod
+    def from_arrays(
+        cls, columns: Iterable[Column], labels: Iterable[Labels], arrays: Mapping[str, Array]
+    ) -> SeriesState:
+        """Rebuild a state from what `labels` and `arrays()` of another gave.
+
+        Raises
+        ------
+        ValueError
+            A column is missing, or has another type or shape than declared.
+        """
+        state = cls(columns)
+        n_series = len(state.rows(tuple(labels)))
+        for column in state._columns:
+            array = arrays.get(column.name)
+            expected = (n_series, *column.shape)
+            if array is None or array.dtype != column.dtype or array.shape != expected:
+                found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+                raise ValueError(
+                    f"column {column.name}: found {found}, "
+                    f"expected {np.dtype(column.dtype)} {expected}"
+                )
+            state[column.name][:] = array
+        return state
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return a column, shape (rows, *column.shape), to be read and changed in place.
+
+        A view: take it again after `rows` or `remove`.
+        """
+        return self._arrays[name][: len(self)]
+
+    @property
+    def labels(self) -> tuple[Labels, ...]:
+        """The label set of every row."""
+        return tuple(self._row_of)
+
+    @property
+    def last_seen(self) -> IntArray:
+        """The column `last_seen`: Unix milliseconds, `NEVER` where no sample was seen."""
+        return self["last_seen"]
+
+    @property
+    def n_samples_seen(self) -> IntArray:
+        """The column `n_samples_seen`."""
+        return self["n_samples_seen"]
+
+    @property
+    def bytes_per_series(self) -> int:
+        """The bytes that a row takes in all columns, without its entry in the label index."""
+        return sum(
+            int(np.prod(column.shape, dtype=np.int64)) * np.dtype(column.dtype).itemsize
+            for column in self._columns
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that all columns take, the room for series to come included."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def arrays(self) -> dict[str, Array]:
+        """Return every column by name, as views."""
+        return {column.name: self[column.name] for column in self._columns}
+
+    def rows(self, labels: tuple[Labels, ...]) -> IntArray:
+        """Return the row of every label set, and add a row for those not seen before.
+
+        Parameters
+        ----------
+        labels
+            S label sets without duplicates. For the same ones as in the last call, the answer
+            of that call is returned, in a few nanoseconds a series.
+
+        Returns
+        -------
+        ndarray of int64, shape (S,)
+            Read-only; valid until `remove`.
+        """
+        # Tuples compare by identity first, so labels from the same reader cost no hashing.
+        if labels != self._last_labels:
+            row_of = self._row_of
+            found = (row_of.setdefault(label_set, len(row_of)) for label_set in labels)
+            rows = np.fromiter(found, np.int64, len(labels))
+            rows.flags.writeable = False
+            self._reserve(len(row_of))
+            self._last_labels, self._last_rows = labels, rows
+        return self._last_rows
+
+    def remove(self, rows: IntArray) -> None:
+        """Forget the series of `rows`; the rows after them move up, in order."""
+        keep = np.ones(len(self), np.bool_)
+        keep[rows] = False
+        kept = [label_set for label_set, row in self._row_of.items() if keep[row]]
+        self._arrays = {name: array[keep] for name, array in self.arrays().items()}
+        self._capacity = len(kept)
+        self._row_of = {label_set: row for row, label_set in enumerate(kept)}
+        self._last_labels, self._last_rows = (), np.empty(0, np.int64)
+
+    def _reserve(self, n_rows: int) -> None:
+        if n_rows <= self._capacity:
+            return
+        used = self._capacity
+        # A quarter more each time: constant cost a series, and never much memory unused.
+        self._capacity = max(n_rows, used + used // 4)
+        for column in self._columns:
+            array = _blank(column, self._capacity)
+            array[:used] = self._arrays[column.name]
+            self._arrays[column.name] = array
+
+
+def _blank(column: Column, n_rows: int) -> Array:
+    return np.full((n_rows, *column.shape), column.initial, column.dtype)
