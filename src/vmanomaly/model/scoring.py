@@ -1,0 +1,249 @@
+"""The anomaly score, and the policies that decide whether it counts.
+
+Pure functions on arrays: nothing here knows which model made a prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from vmanomaly.model.base import ModelOutput
+from vmanomaly.series import BoolArray, FloatArray, Predictions, SeriesBatch
+
+if TYPE_CHECKING:
+    from vmanomaly.config.model import ModelSection
+    from vmanomaly.config.reader import Query
+
+_LARGEST = float(np.finfo(np.float64).max)
+_JUST_ABOVE_1 = math.nextafter(1.0, 2.0)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is done to the predictions of one model for one query, and to their scores.
+
+    Attributes
+    ----------
+    scale : (float, float)
+        Factors of the distances from `yhat` to `yhat_lower` and to `yhat_upper`.
+    clip_predictions : bool
+        Whether predictions are clipped to `data_range`.
+    anomaly_score_outside_data_range : float
+        The least score of a `y` outside `data_range`.
+    data_range : (float, float)
+        The values that `y` can have.
+    detection_direction : {"both", "above_expected", "below_expected"}
+        The side of `yhat` on which a point can score.
+    min_dev_from_expected, min_rel_dev_from_expected : (float, float)
+        The deviation from `yhat` that a point must exceed to score, below and above it: in the
+        units of `y`, and in percent of `|yhat|`.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    clip_predictions: bool = False
+    anomaly_score_outside_data_range: float = 1.01
+    data_range: tuple[float, float] = (-math.inf, math.inf)
+    detection_direction: str = "both"
+    min_dev_from_expected: tuple[float, float] = (0.0, 0.0)
+    min_rel_dev_from_expected: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, model: ModelSection, query: Query) -> Policy:
+        """Combine the settings of a model and a query; where both say something, the query's."""
+        return cls(
+            scale=model.scale,
+            clip_predictions=model.clip_predictions,
+            anomaly_score_outside_data_range=model.anomaly_score_outside_data_range,
+            data_range=_first_set(query.data_range, model.data_range, cls().data_range),
+            detection_direction=_first_set(
+                query.detection_direction, model.detection_direction, cls().detection_direction
+            ),
+            min_dev_from_expected=_first_set(
+                query.min_dev_from_expected,
+                model.min_dev_from_expected,
+                cls().min_dev_from_expected,
+            ),
+            min_rel_dev_from_expected=_first_set(
+                query.min_rel_dev_from_expected,
+                model.min_rel_dev_from_expected,
+                cls().min_rel_dev_from_expected,
+            ),
+        )
+
+
+def _first_set(on_query: _T | None, on_model: _T | None, default: _T) -> _T:
+    if on_query is not None:
+        return on_query
+    return on_model if on_model is not None else default
+
+
+def score(
+    y: FloatArray, yhat: FloatArray, yhat_lower: FloatArray, yhat_upper: FloatArray
+) -> FloatArray:
+    """Return `|y - yhat| / |bound - yhat|`, with the bound on y's side.
+
+    Parameters
+    ----------
+    y, yhat, yhat_lower, yhat_upper
+        float64, of one shape.
+
+    Returns
+    -------
+    ndarray of float64, of the same shape
+        0 where `y` is `yhat`, 1 where it is the bound, above 1 outside. Finite: what is too
+        large is the largest float. Where the bound is `yhat`, a `y` elsewhere scores
+        `1 + |y - yhat| / max(|yhat|, 1)`, and always more than 1. NaN where `y` or `yhat` is not
+        finite, or the bound is NaN.
+
+    Examples
+    --------
+    >>> y = np.array([5.0, 7.0, 12.0, 1.0])
+    >>> yhat, lower, upper = np.full(4, 5.0), np.full(4, 3.0), np.full(4, 9.0)
+    >>> score(y, yhat, lower, upper)
+    array([0.  , 0.5 , 1.75, 2.  ])
+    >>> score(y, yhat, yhat, yhat)
+    array([0. , 1.4, 2.4, 1.8])
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        bound = np.where(y < yhat, yhat_lower, yhat_upper)
+        distance = np.abs(y - yhat)
+        width = np.abs(bound - yhat)
+        result = distance / width
+        too_far = ~(np.isfinite(distance) & np.isfinite(width))
+        if too_far.any():
+            # Differences of finite numbers may overflow; differences of their halves cannot.
+            half_distance = np.abs(y[too_far] / 2.0 - yhat[too_far] / 2.0)
+            half_width = np.abs(bound[too_far] / 2.0 - yhat[too_far] / 2.0)
+            result[too_far] = half_distance / half_width
+        no_width = width == 0.0
+        if no_width.any():
+            size = np.maximum(np.abs(yhat[no_width]), 1.0)
+            relative = 2.0 * (np.abs(y[no_width] / 2.0 - yhat[no_width] / 2.0) / size)
+            outside = np.maximum(1.0 + relative, _JUST_ABOVE_1)
+            result[no_width] = np.where(y[no_width] == yhat[no_width], 0.0, outside)
+    result = np.minimum(result, _LARGEST)
+    return np.where(np.isfinite(y) & np.isfinite(yhat), result, np.nan)
+
+
+def predict(
+    batch: SeriesBatch,
+    model_output: ModelOutput,
+    policy: Policy,
+    provide_series: Sequence[str] | None,
+) -> Predictions:
+    """Turn what a model says about a batch into what is written.
+
+    In this order:
+
+    1. The bounds are moved by `scale`.
+    2. With `clip_predictions`, predictions are clipped to `data_range`.
+    3. `score`, or the model's own where it gives one. A finite `y` without a prediction has 0.
+    4. A `y` outside `data_range` scores at least `anomaly_score_outside_data_range`, and is
+       exempt from 5 to 7.
+    5. A `yhat` outside `data_range` scores 0 (never the case after 2).
+    6. A point on the side that `detection_direction` leaves out scores 0.
+    7. A point whose deviation does not exceed both `min_dev_from_expected` and
+       `min_rel_dev_from_expected` scores 0.
+    8. A point that is not yet trusted scores 0, whatever its value.
+
+    Points of which `y` is NaN or infinite, and points that are not eligible, are NaN in every
+    output.
+
+    Parameters
+    ----------
+    batch
+        S series on T timestamps.
+    model_output
+        The model's answer for the batch; not changed.
+    policy
+        Of the model and the query.
+    provide_series
+        The outputs wanted, in order; None for the score and then all that the model gave.
+        `timestamp` means nothing.
+    """
+    y = batch.values
+    outputs = dict(model_output.outputs)
+    if policy.scale != (1.0, 1.0):
+        outputs |= _scaled(outputs, policy.scale)
+    if policy.clip_predictions:
+        outputs |= {
+            name: np.clip(values, *policy.data_range)
+            for name, values in outputs.items()
+            if name.startswith("yhat")
+        }
+    if provide_series is None:
+        provide_series = ("anomaly_score", *(name for name in outputs if name != "anomaly_score"))
+    if "anomaly_score" in provide_series:
+        raw = outputs.get("anomaly_score")
+        if raw is None:
+            raw = score(y, outputs["yhat"], outputs["yhat_lower"], outputs["yhat_upper"])
+        counted = _apply_policies(raw, y, outputs.get("yhat"), policy)
+        outputs["anomaly_score"] = np.where(model_output.trusted, counted, 0.0)
+    outputs["y"] = y
+    written = model_output.eligible & np.isfinite(y)
+    return Predictions(
+        batch.labels,
+        batch.timestamps,
+        {
+            name: np.where(written, outputs[name], np.nan)
+            for name in provide_series
+            if name != "timestamp"
+        },
+    )
+
+
+def _scaled(outputs: dict[str, FloatArray], scale: tuple[float, float]) -> dict[str, FloatArray]:
+    """Return the bounds, those of forecasts included, at `scale` times their distance."""
+    scaled = {}
+    for side, sign, factor in (("yhat_lower", -1.0, scale[0]), ("yhat_upper", 1.0, scale[1])):
+        for name, bound in outputs.items():
+            if name.startswith(side):
+                yhat = outputs["yhat" + name.removeprefix(side)]
+                with np.errstate(over="ignore"):
+                    moved = yhat + sign * factor * np.abs(bound - yhat)
+                scaled[name] = np.clip(moved, -_LARGEST, _LARGEST)
+    return scaled
+
+
+def _apply_policies(
+    raw: FloatArray, y: FloatArray, yhat: FloatArray | None, policy: Policy
+) -> FloatArray:
+    """Apply steps 4 to 7 of `predict` to the scores of finite `y`."""
+    if yhat is None:
+        counts = np.ones(y.shape, np.bool_)
+    else:
+        counts = _inside(yhat, policy.data_range) & _exceeds_deviations(y, yhat, policy)
+        if policy.detection_direction == "above_expected":
+            counts &= y > yhat
+        elif policy.detection_direction == "below_expected":
+            counts &= y < yhat
+    result = np.where(counts & ~np.isnan(raw), raw, 0.0)
+    if policy.data_range != (-math.inf, math.inf):
+        at_least = np.fmax(raw, policy.anomaly_score_outside_data_range)
+        result = np.where(_inside(y, policy.data_range), result, at_least)
+    return result
+
+
+def _inside(values: FloatArray, data_range: tuple[float, float]) -> BoolArray:
+    return (values >= data_range[0]) & (values <= data_range[1])
+
+
+def _exceeds_deviations(y: FloatArray, yhat: FloatArray, policy: Policy) -> BoolArray:
+    exceeds = np.ones(y.shape, np.bool_)
+    below = y < yhat
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = np.abs(y - yhat)
+        if policy.min_dev_from_expected != (0.0, 0.0):
+            lower, upper = policy.min_dev_from_expected
+            exceeds &= deviation > np.where(below, lower, upper)
+        if policy.min_rel_dev_from_expected != (0.0, 0.0):
+            lower, upper = policy.min_rel_dev_from_expected
+            exceeds &= deviation > np.where(below, lower, upper) * np.abs(yhat) / 100.0
+    return exceeds
