@@ -1,0 +1,201 @@
+"""Online MAD: median and median absolute deviation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vmanomaly.model.kernel import kernel
+from vmanomaly.model.online import OnlineModel, blank_outputs, interval
+from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.tdigest import add, capacity, median_and_deviation
+from vmanomaly.series import FloatArray, IntArray
+
+SIGMA_PER_MAD = 1.4826
+"""Makes the median absolute deviation of a normal distribution its standard deviation."""
+
+_RENORMALISE_ABOVE = 1e100
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineMADModel(OnlineModel):
+    r"""Distance from the median in median absolute deviations, which outliers hardly move.
+
+    Expected is the running median; the bounds are
+    :math:`median \pm threshold \cdot 1.4826 \cdot MAD`, with the median absolute deviation
+    :math:`MAD = median(|y - median(y)|)`. The n-th last sample has the weight :math:`decay^n`.
+
+    The samples are kept in one t-digest a series, from which both medians are read: they are
+    exact until more than `compression` + 16 samples were seen, and of bounded error afterwards.
+
+    Parameters
+    ----------
+    threshold
+        Half width of the expected range in (scaled) median absolute deviations, > 0.
+    compression
+        Size of the digest: more centroids, smaller error.
+    decay
+        Weight of the past, per sample learned, in (0, 1].
+    min_n_samples_seen
+        Samples needed before scores count.
+    history_strength
+        How much more a sample of the fit window weighs than a later one, >= 1. The medians after
+        the fit do not depend on it.
+
+    References
+    ----------
+    .. [1] P. J. Rousseeuw and C. Croux, "Alternatives to the median absolute deviation", Journal
+       of the American Statistical Association 88(424), 1993.
+    .. [2] T. Dunning and O. Ertl, "Computing extremely accurate quantiles using t-digests",
+       arXiv:1902.04023, 2019.
+
+    Examples
+    --------
+    >>> from vmanomaly.series import Labels, SeriesBatch
+    >>> model = OnlineMADModel(
+    ...     threshold=2.0, compression=100, decay=1.0, min_n_samples_seen=3, history_strength=1.0
+    ... )
+    >>> labels = (Labels({"job": "api"}),)
+    >>> state = model.fit(SeriesBatch(labels, np.array([1, 2, 3]), np.array([[1.0, 2.0, 90.0]])))
+    >>> present = SeriesBatch(labels, np.array([4]), np.array([[9.0]]))
+    >>> answer = model.infer(state, present, np.array([0])).outputs
+    >>> {name: round(values.item(), 4) for name, values in answer.items()}
+    {'yhat': 2.0, 'yhat_lower': -0.9652, 'yhat_upper': 4.9652}
+    """
+
+    threshold: float
+    compression: int
+    history_strength: float
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The digest: 16 bytes for each of `compression` + 16 centroids, and 24 more."""
+        shape = (capacity(self.compression),)
+        return (
+            Column("centroid_mean", np.float64, shape),
+            Column("centroid_weight", np.float64, shape),
+            Column("n_centroids", np.int64),
+            Column("total_weight", np.float64),
+            Column("sample_weight", np.float64, initial=1.0),
+        )
+
+    def _learn(self, state: SeriesState, values: FloatArray) -> None:
+        _learn_rows(values, self.decay, *_digests(state))
+        state["centroid_weight"][:] *= self.history_strength
+        state["total_weight"][:] *= self.history_strength
+
+    def _walk(
+        self,
+        state: SeriesState,
+        rows: IntArray,
+        first: IntArray,
+        values: FloatArray,
+        starts: IntArray,
+    ) -> dict[str, FloatArray]:
+        outputs = blank_outputs(values.shape, "yhat", "yhat_lower", "yhat_upper")
+        _walk_rows(
+            rows,
+            first,
+            values,
+            starts,
+            self.decay,
+            self.threshold * SIGMA_PER_MAD,
+            *_digests(state),
+            *outputs.values(),
+        )
+        return outputs
+
+
+def _digests(state: SeriesState) -> tuple[FloatArray, FloatArray, IntArray, FloatArray, FloatArray]:
+    return (
+        state["centroid_mean"],
+        state["centroid_weight"],
+        state["n_centroids"],
+        state["total_weight"],
+        state["sample_weight"],
+    )
+
+
+@kernel
+def _learn_one(
+    means: FloatArray,
+    weights: FloatArray,
+    size: int,
+    total: float,
+    sample_weight: float,
+    y: float,
+    decay: float,
+) -> tuple[int, float, float]:
+    """Add the sample `y`, and return the digest's size and total and the next sample's weight.
+
+    Growing the weight of what comes is the same as decaying everything before.
+    """
+    size, total = add(means, weights, size, total, y, sample_weight)
+    sample_weight /= decay
+    if sample_weight > _RENORMALISE_ABOVE:
+        for i in range(size):
+            weights[i] /= sample_weight
+        total /= sample_weight
+        sample_weight = 1.0
+    return size, total, sample_weight
+
+
+@kernel
+def _learn_rows(
+    values: FloatArray,
+    decay: float,
+    means: FloatArray,
+    weights: FloatArray,
+    sizes: IntArray,
+    totals: FloatArray,
+    sample_weights: FloatArray,
+) -> None:
+    for s in range(len(values)):
+        size, total, sample_weight = sizes[s], totals[s], sample_weights[s]
+        for y in values[s]:
+            if math.isfinite(y):
+                size, total, sample_weight = _learn_one(
+                    means[s], weights[s], size, total, sample_weight, y, decay
+                )
+        sizes[s], totals[s], sample_weights[s] = size, total, sample_weight
+
+
+@kernel
+def _walk_rows(
+    rows: IntArray,
+    first: IntArray,
+    values: FloatArray,
+    starts: IntArray,
+    decay: float,
+    mads: float,
+    means: FloatArray,
+    weights: FloatArray,
+    sizes: IntArray,
+    totals: FloatArray,
+    sample_weights: FloatArray,
+    yhat: FloatArray,
+    yhat_lower: FloatArray,
+    yhat_upper: FloatArray,
+) -> None:
+    n_series, n_timestamps = values.shape
+    for s in range(n_series):
+        row = rows[s]
+        size, total, sample_weight = sizes[row], totals[row], sample_weights[row]
+        for b in range(len(starts)):
+            begin = max(starts[b], first[s])
+            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
+            if begin < end and size > 0:
+                median, deviation = median_and_deviation(means[row], weights[row], size, total)
+                lower, upper = interval(median, mads * deviation)
+                yhat[s, begin:end] = median
+                yhat_lower[s, begin:end] = lower
+                yhat_upper[s, begin:end] = upper
+            for t in range(begin, end):
+                y = values[s, t]
+                if math.isfinite(y):
+                    size, total, sample_weight = _learn_one(
+                        means[row], weights[row], size, total, sample_weight, y, decay
+                    )
+        sizes[row], totals[row], sample_weights[row] = size, total, sample_weight

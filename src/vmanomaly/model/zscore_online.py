@@ -1,0 +1,190 @@
+"""Online z-score: exponentially weighted mean and standard deviation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vmanomaly.model.kernel import kernel
+from vmanomaly.model.online import LARGEST, OnlineModel, blank_outputs, interval
+from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.series import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineZscoreModel(OnlineModel):
+    r"""Distance from the mean in standard deviations.
+
+    The n-th last sample has the weight :math:`w = decay^n`. With :math:`W = \sum w`, expected is
+    the mean :math:`\mu = \sum w y / W`; the bounds are :math:`\mu \pm z\_threshold \cdot \sigma`
+    with the variance that is unbiased for such weights,
+
+    .. math:: \sigma^2 = \frac{\sum w (y - \mu)^2}{W - \sum w^2 / W}
+
+    which for `decay` 1 is the ordinary :math:`\sum (y - \mu)^2 / (n - 1)`. One sample has the
+    deviation 0. Sums of squares are kept as their roots, so that no finite sample overflows.
+
+    Parameters
+    ----------
+    z_threshold
+        Half width of the expected range in standard deviations, > 0.
+    decay
+        Weight of the past, per sample learned, in (0, 1].
+    min_n_samples_seen
+        Samples needed before scores count.
+    history_strength
+        How much more a sample of the fit window weighs than a later one, >= 1. Mean and
+        deviation after the fit do not depend on it.
+
+    References
+    ----------
+    .. [1] T. Finch, "Incremental calculation of weighted mean and variance", University of
+       Cambridge, 2009.
+    .. [2] D. H. D. West, "Updating mean and variance estimates: an improved method",
+       Communications of the ACM 22(9), 1979.
+
+    Examples
+    --------
+    >>> from vmanomaly.series import Labels, SeriesBatch
+    >>> model = OnlineZscoreModel(
+    ...     z_threshold=2.0, decay=1.0, min_n_samples_seen=3, history_strength=1.0
+    ... )
+    >>> labels = (Labels({"job": "api"}),)
+    >>> state = model.fit(SeriesBatch(labels, np.array([1, 2, 3]), np.array([[1.0, 2.0, 3.0]])))
+    >>> present = SeriesBatch(labels, np.array([4]), np.array([[9.0]]))
+    >>> answer = model.infer(state, present, np.array([0])).outputs
+    >>> {name: values.item() for name, values in answer.items()}
+    {'yhat': 2.0, 'yhat_lower': 0.0, 'yhat_upper': 4.0}
+    """
+
+    z_threshold: float
+    history_strength: float
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The sums that the mean and the variance are made of, 32 bytes."""
+        return (
+            Column("mean", np.float64),
+            Column("root", np.float64),
+            Column("weight", np.float64),
+            Column("pair_weight", np.float64),
+        )
+
+    def _learn(self, state: SeriesState, values: FloatArray) -> None:
+        _learn_rows(
+            values, self.decay, state["mean"], state["root"], state["weight"], state["pair_weight"]
+        )
+        strength = self.history_strength
+        state["weight"][:] *= strength
+        state["pair_weight"][:] *= strength**2
+        with np.errstate(over="ignore"):
+            state["root"][:] = np.minimum(state["root"] * math.sqrt(strength), LARGEST)
+
+    def _walk(
+        self,
+        state: SeriesState,
+        rows: IntArray,
+        first: IntArray,
+        values: FloatArray,
+        starts: IntArray,
+    ) -> dict[str, FloatArray]:
+        outputs = blank_outputs(values.shape, "yhat", "yhat_lower", "yhat_upper")
+        _walk_rows(
+            rows,
+            first,
+            values,
+            starts,
+            self.decay,
+            self.z_threshold,
+            state["mean"],
+            state["root"],
+            state["weight"],
+            state["pair_weight"],
+            *outputs.values(),
+        )
+        return outputs
+
+
+@kernel
+def _learn_one(
+    mean: float, root: float, weight: float, pair_weight: float, y: float, decay: float
+) -> tuple[float, float, float, float]:
+    """Return the state after the sample `y`.
+
+    `root` is the root of the weighted sum of squares, and `pair_weight` the sum over all pairs
+    of different samples of the product of their weights, which is W^2 - sum w^2 without the
+    cancellation.
+    """
+    past = decay * weight
+    weight = past + 1.0
+    delta = y - mean
+    root = min(math.hypot(math.sqrt(decay) * root, math.sqrt(past / weight) * delta), LARGEST)
+    if math.isfinite(delta):
+        mean += delta / weight
+    else:
+        mean = mean * (past / weight) + y / weight
+    return mean, root, weight, decay * decay * pair_weight + 2.0 * past
+
+
+@kernel
+def _deviation(root: float, weight: float, pair_weight: float) -> float:
+    return root * math.sqrt(weight / pair_weight) if pair_weight > 0.0 else 0.0
+
+
+@kernel
+def _learn_rows(
+    values: FloatArray,
+    decay: float,
+    means: FloatArray,
+    roots: FloatArray,
+    weights: FloatArray,
+    pair_weights: FloatArray,
+) -> None:
+    for s in range(len(values)):
+        mean, root, weight, pair_weight = means[s], roots[s], weights[s], pair_weights[s]
+        for y in values[s]:
+            if math.isfinite(y):
+                mean, root, weight, pair_weight = _learn_one(
+                    mean, root, weight, pair_weight, y, decay
+                )
+        means[s], roots[s], weights[s], pair_weights[s] = mean, root, weight, pair_weight
+
+
+@kernel
+def _walk_rows(
+    rows: IntArray,
+    first: IntArray,
+    values: FloatArray,
+    starts: IntArray,
+    decay: float,
+    z_threshold: float,
+    means: FloatArray,
+    roots: FloatArray,
+    weights: FloatArray,
+    pair_weights: FloatArray,
+    yhat: FloatArray,
+    yhat_lower: FloatArray,
+    yhat_upper: FloatArray,
+) -> None:
+    n_series, n_timestamps = values.shape
+    for s in range(n_series):
+        row = rows[s]
+        mean, root, weight, pair_weight = means[row], roots[row], weights[row], pair_weights[row]
+        for b in range(len(starts)):
+            begin = max(starts[b], first[s])
+            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
+            if begin < end and weight > 0.0:
+                deviation = _deviation(root, weight, pair_weight)
+                lower, upper = interval(mean, z_threshold * deviation)
+                yhat[s, begin:end] = mean
+                yhat_lower[s, begin:end] = lower
+                yhat_upper[s, begin:end] = upper
+            for t in range(begin, end):
+                y = values[s, t]
+                if math.isfinite(y):
+                    mean, root, weight, pair_weight = _learn_one(
+                        mean, root, weight, pair_weight, y, decay
+                    )
+        means[row], roots[row], weights[row], pair_weights[row] = mean, root, weight, pair_weight

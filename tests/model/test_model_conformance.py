@@ -1,0 +1,430 @@
+"""What every registered model keeps, whatever it computes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vmanomaly.model import MODEL_CLASSES, Model, ModelOutput, SeriesState, warm_up
+from vmanomaly.model.online import OnlineModel
+from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.series import FloatArray, Labels, SeriesBatch
+
+MakeModel = Callable[..., Model]
+STEP = 60_000
+NAN, INF = math.nan, math.inf
+
+each_model = pytest.mark.parametrize("alias", sorted(MODEL_CLASSES))
+
+
+@pytest.fixture(scope="session")
+def make_online(make_model: MakeModel) -> Callable[..., OnlineModel]:
+    def make(alias: str, **parameters: float) -> OnlineModel:
+        model = make_model(alias, **parameters)
+        assert isinstance(model, OnlineModel)
+        return model
+
+    return make
+
+
+def grid(values: FloatArray, start: int = 0, names: str | None = None) -> SeriesBatch:
+    """Series on consecutive minutes after `start` minutes."""
+    n_series, n_timestamps = values.shape
+    labels = tuple(Labels({"series": name}) for name in names or "abcdefgh"[:n_series])
+    timestamps = (start + 1 + np.arange(n_timestamps, dtype=np.int64)) * STEP
+    return SeriesBatch(labels, timestamps, np.ascontiguousarray(values))
+
+
+def every(width: int, n_timestamps: int) -> np.ndarray:
+    return np.arange(0, n_timestamps, width, dtype=np.int64)
+
+
+def same(one: ModelOutput, other: ModelOutput) -> None:
+    assert list(one.outputs) == list(other.outputs)
+    for name, values in one.outputs.items():
+        np.testing.assert_array_equal(values, other.outputs[name], err_msg=name)
+    np.testing.assert_array_equal(one.trusted, other.trusted)
+    np.testing.assert_array_equal(one.eligible, other.eligible)
+
+
+def same_state(one: SeriesState, other: SeriesState) -> None:
+    assert set(one.labels) == set(other.labels)
+    rows, other_rows = one.rows(one.labels), other.rows(one.labels)
+    for name, values in one.arrays().items():
+        if name in {"centroid_mean", "centroid_weight"}:
+            # Beyond its size, what stands in a digest means nothing.
+            sizes = one["n_centroids"]
+            inside = np.arange(values.shape[1]) < sizes[:, None]
+            np.testing.assert_array_equal(
+                values[inside], other[name][other_rows][inside], err_msg=name
+            )
+        else:
+            np.testing.assert_array_equal(values[rows], other[name][other_rows], err_msg=name)
+
+
+def telemetry(seed: int, n_series: int, n_timestamps: int, missing: float = 0.1) -> FloatArray:
+    """Noise of many scales and levels, with gaps and infinities."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(
+        rng.normal(0, 50, (n_series, 1)), 10.0 ** rng.integers(-3, 4, (n_series, 1))
+    )
+    values = values + rng.standard_t(2, (n_series, n_timestamps))
+    values[rng.random(values.shape) < missing] = NAN
+    values[rng.random(values.shape) < missing / 10] = INF
+    return values
+
+
+def columns_of(output: ModelOutput, columns: slice) -> ModelOutput:
+    return ModelOutput(
+        {name: values[:, columns] for name, values in output.outputs.items()},
+        output.eligible[:, columns],
+        output.trusted[:, columns],
+    )
+
+
+@each_model
+def test_declared_outputs_are_consistent(make_model: MakeModel, alias: str) -> None:
+    model = make_model(alias)
+    assert set(model.default_outputs) <= set(model.outputs)
+    assert "y" not in model.default_outputs
+    assert len(set(model.outputs)) == len(model.outputs)
+    batch = grid(telemetry(0, 2, 40))
+    output = model.infer(model.fit(batch), grid(telemetry(1, 2, 5), 40), every(1, 5))
+    predictions = predict(batch_of(output), output, Policy(), model.outputs)
+    assert tuple(predictions.outputs) == model.outputs
+    assert tuple(predict(batch_of(output), output, Policy(), None).outputs) == model.default_outputs
+
+
+def batch_of(output: ModelOutput) -> SeriesBatch:
+    return grid(np.zeros(output.trusted.shape))
+
+
+@each_model
+def test_warm_up_leaves_nothing_to_compile(make_model: MakeModel, alias: str) -> None:
+    model = make_model(alias)
+    warm_up(model)
+    batch = grid(telemetry(0, 3, 40))
+    assert len(model.fit(batch)) == 3
+
+
+@each_model
+def test_the_batch_is_not_changed(make_model: MakeModel, alias: str) -> None:
+    model = make_model(alias)
+    past, present = grid(telemetry(0, 3, 40)), grid(telemetry(1, 3, 10), 40)
+    for array in (past.values, past.timestamps, present.values, present.timestamps):
+        array.flags.writeable = False
+    before = present.values.copy()
+    model.infer(model.fit(past), present, every(2, 10))
+    np.testing.assert_array_equal(present.values, before)
+
+
+@each_model
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    width=st.integers(1, 12),
+    decay=st.sampled_from([1.0, 0.99, 0.5, 1e-3]),
+)
+def test_many_series_at_once_are_the_same_as_each_alone(
+    make_model: MakeModel, alias: str, seed: int, width: int, decay: float
+) -> None:
+    model = make_model(alias, decay=decay, min_n_samples_seen=5, history_strength=3.0)
+    past, present = telemetry(seed, 5, 150), telemetry(seed + 1, 5, 30)
+    state = model.fit(grid(past))
+    together = model.infer(state, grid(present, 150), every(width, 30))
+    order = np.random.default_rng(seed).permutation(5)
+    names = "".join("abcde"[s] for s in order)
+    shuffled_state = model.fit(grid(past[order], names=names))
+    shuffled = model.infer(shuffled_state, grid(present[order], 150, names), every(width, 30))
+    same_state(state, shuffled_state)
+    for position, s in enumerate(order):
+        row = slice(s, s + 1)
+        alone_state = model.fit(grid(past[row], names="abcde"[s]))
+        alone = model.infer(alone_state, grid(present[row], 150, "abcde"[s]), every(width, 30))
+        for name, values in alone.outputs.items():
+            np.testing.assert_array_equal(values[0], together.outputs[name][s])
+            np.testing.assert_array_equal(values[0], shuffled.outputs[name][position])
+
+
+@each_model
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    starts=st.sets(st.integers(1, 39), max_size=12),
+    cuts=st.sets(st.integers(0, 12), max_size=4),
+)
+def test_calls_may_be_split_between_micro_batches(
+    make_online: Callable[..., OnlineModel],
+    alias: str,
+    seed: int,
+    starts: set[int],
+    cuts: set[int],
+) -> None:
+    model = make_online(alias, decay=0.98)
+    past, present = telemetry(seed, 4, 120), telemetry(seed + 1, 4, 40)
+    boundaries = np.array([0, *sorted(starts)], np.int64)
+    state = model.fit(grid(past))
+    whole = model.infer(state, grid(present, 120), boundaries)
+    pieces_state = model.fit(grid(past))
+    edges = [0, *sorted({int(boundaries[c]) for c in cuts if c < len(boundaries)} - {0}), 40]
+    for begin, end in itertools.pairwise(edges):
+        inside = boundaries[(boundaries >= begin) & (boundaries < end)] - begin
+        piece = model.infer(pieces_state, grid(present[:, begin:end], 120 + begin), inside)
+        same(piece, columns_of(whole, slice(begin, end)))
+    same_state(state, pieces_state)
+
+
+@each_model
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 10), change=st.integers(0, 39))
+def test_a_point_changes_nothing_before_its_micro_batch_ends(
+    make_online: Callable[..., OnlineModel], alias: str, seed: int, width: int, change: int
+) -> None:
+    model = make_online(alias, min_n_samples_seen=0)
+    past, present = telemetry(seed, 2, 50), telemetry(seed + 1, 2, 40)
+    other = present.copy()
+    other[:, change] = [1e9, NAN]
+    starts = every(width, 40)
+    one = model.infer(model.fit(grid(past)), grid(present, 50), starts)
+    two = model.infer(model.fit(grid(past)), grid(other, 50), starts)
+    until = slice(0, (change // width + 1) * width)
+    same(columns_of(one, until), columns_of(two, until))
+
+
+@each_model
+def test_learning_at_fit_and_at_infer_are_the_same(
+    make_online: Callable[..., OnlineModel], alias: str
+) -> None:
+    model = make_online(alias)
+    past = telemetry(3, 4, 200)
+    whole = model.fit(grid(past))
+    pieces = model.fit(grid(past[:, :77]))
+    model.infer(pieces, grid(past[:, 77:], 77), every(10, 123))
+    same_state(whole, pieces)
+
+
+@each_model
+def test_points_are_never_scored_or_learned_twice(
+    make_online: Callable[..., OnlineModel], alias: str
+) -> None:
+    model = make_online(alias)
+    values = telemetry(5, 3, 60, missing=0.0)
+    state = model.fit(grid(values[:, :40]))
+    model.infer(state, grid(values[:, 40:50], 40), every(1, 10))
+    again = model.infer(state, grid(values[:, 35:60], 35), every(1, 25))
+    once = model.fit(grid(values[:, :40]))
+    straight = model.infer(once, grid(values[:, 40:], 40), every(1, 20))
+    assert not again.eligible[:, :15].any()
+    for outputs in again.outputs.values():
+        assert np.isnan(outputs[:, :15]).all()
+    same(columns_of(again, slice(15, 25)), columns_of(straight, slice(10, 20)))
+    same_state(state, once)
+
+
+@each_model
+def test_a_sample_that_comes_late_after_the_last_one_still_counts(
+    make_online: Callable[..., OnlineModel], alias: str
+) -> None:
+    model = make_online(alias)
+    values = telemetry(6, 1, 60, missing=0.0)
+    delayed = values.copy()
+    delayed[0, 48:50] = NAN
+    state = model.fit(grid(values[:, :40]))
+    model.infer(state, grid(delayed[:, 40:50], 40), every(1, 10))
+    assert state.last_seen.tolist() == [48 * STEP]
+    late = model.infer(state, grid(values[:, 45:60], 45), every(1, 15))
+    assert late.eligible[0].tolist() == [False] * 3 + [True] * 12
+
+
+@each_model
+def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
+    make_online: Callable[..., OnlineModel], alias: str
+) -> None:
+    model = make_online(alias, min_n_samples_seen=4)
+    values = telemetry(7, 3, 60, missing=0.0)
+    state = model.fit(grid(values[:2, :40], names="ab"))
+    first = model.infer(state, grid(values[1:, 40:45], 40, "bc"), every(1, 5))
+    assert len(state) == 3
+    assert first.trusted.tolist() == [[True] * 5, [False] * 4 + [True]]
+    assert np.isnan(first.outputs["yhat"][1]).tolist() == [True] + [False] * 4
+    batch = grid(values[1:, 40:45], 40, "bc")
+    scores = predict(batch, first, Policy(), ["anomaly_score"]).outputs["anomaly_score"]
+    assert scores[1, :4].tolist() == [0.0] * 4
+    # `a` was away for five minutes, and goes on from what it knew.
+    second = model.infer(state, grid(values[:, 45:50], 45, "abc"), every(1, 5))
+    alone = model.fit(grid(values[:1, :40], names="a"))
+    expected = model.infer(alone, grid(values[:1, 45:50], 45, "a"), every(1, 5))
+    for name, outputs in expected.outputs.items():
+        np.testing.assert_array_equal(second.outputs[name][0], outputs[0])
+
+
+@each_model
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 9), least=st.integers(0, 40))
+def test_trust_counts_finite_samples_before_the_micro_batch(
+    make_online: Callable[..., OnlineModel], alias: str, seed: int, width: int, least: int
+) -> None:
+    model = make_online(alias, min_n_samples_seen=least)
+    past, present = telemetry(seed, 3, 15, 0.4), telemetry(seed + 1, 3, 30, 0.4)
+    state = model.fit(grid(past))
+    assert state.n_samples_seen.tolist() == np.isfinite(past).sum(axis=1).tolist()
+    output = model.infer(state, grid(present, 15), every(width, 30))
+    for s in range(3):
+        for t in range(30):
+            before = (
+                np.isfinite(past[s]).sum() + np.isfinite(present[s, : t // width * width]).sum()
+            )
+            assert output.trusted[s, t] == (before >= least)
+    both = np.hstack([past, present])
+    assert state.n_samples_seen.tolist() == np.isfinite(both).sum(axis=1).tolist()
+
+
+@each_model
+def test_a_constant_series_has_a_tiny_interval(make_model: MakeModel, alias: str) -> None:
+    model = make_model(alias)
+    for value in (0.0, 0.1, -7.0, 1e300, -1e300, 1e-300):
+        past = np.full((1, 300), value)
+        present = np.array([[value, value * (1 + 1e-12) + 1e-14, value * 1.01 + 0.01]])
+        output = model.infer(model.fit(grid(past)), grid(present, 300), every(3, 3))
+        yhat, lower, upper = (
+            output.outputs[name][0, 0] for name in ("yhat", "yhat_lower", "yhat_upper")
+        )
+        assert yhat == value
+        assert lower < yhat < upper
+        assert upper - lower <= 2.1 * max(1e-9 * abs(value), 1e-12)
+        batch = grid(present, 300)
+        scores = predict(batch, output, Policy(), ["anomaly_score"]).outputs["anomaly_score"][0]
+        assert scores[0] == 0.0
+        assert scores[1] < 1.0
+        assert scores[2] > 1.0
+
+
+@each_model
+def test_a_series_without_samples(make_model: MakeModel, alias: str) -> None:
+    model = make_model(alias)
+    for nothing in (NAN, INF, -INF):
+        state = model.fit(grid(np.full((2, 50), nothing)))
+        assert state.n_samples_seen.tolist() == [0, 0]
+        batch = grid(np.full((2, 5), nothing), 50)
+        output = model.infer(state, batch, every(1, 5))
+        for values in predict(batch, output, Policy(), model.outputs).outputs.values():
+            assert np.isnan(values).all()
+
+
+@each_model
+def test_one_sample_is_enough_to_predict(make_model: MakeModel, alias: str) -> None:
+    model = make_model(alias, min_n_samples_seen=1)
+    state = model.fit(grid(np.array([[3.0]])))
+    batch = grid(np.array([[3.0, 4.0]]), 1)
+    output = model.infer(state, batch, every(2, 2))
+    assert output.outputs["yhat"].tolist() == [[3.0, 3.0]]
+    scores = predict(batch, output, Policy(), None).outputs["anomaly_score"][0]
+    assert scores[0] == 0.0
+    assert scores[1] > 1.0
+
+
+@each_model
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (3, 0)])
+def test_empty_batches(make_model: MakeModel, alias: str, shape: tuple[int, int]) -> None:
+    model = make_model(alias)
+    batch = grid(np.empty(shape))
+    state = model.fit(batch)
+    output = model.infer(state, batch, np.zeros(1, np.int64))
+    predictions = predict(batch, output, Policy(), model.outputs)
+    assert {values.shape for values in predictions.outputs.values()} == {shape}
+
+
+@each_model
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(
+        st.one_of(
+            st.floats(allow_nan=False, allow_infinity=False),
+            st.sampled_from([1e300, -1e300, 1.7e308, -1.7e308, 1e-300, -1e-300, 5e-324, 0.0, -0.0]),
+        ),
+        min_size=1,
+        max_size=150,
+    ),
+    decay=st.sampled_from([1.0, 0.9, 1e-3, 1e-200]),
+    history_strength=st.sampled_from([1.0, 2.0, 1e6]),
+)
+def test_finite_samples_give_finite_ordered_bounds_and_scores(
+    make_model: MakeModel,
+    alias: str,
+    values: list[float],
+    decay: float,
+    history_strength: float,
+) -> None:
+    model = make_model(alias, decay=decay, history_strength=history_strength, min_n_samples_seen=0)
+    half = (len(values) + 1) // 2
+    state = model.fit(grid(np.array([values[:half]])))
+    batch = grid(np.array([[*values[half:], 0.0]]), half)
+    output = model.infer(state, batch, every(1, len(values) - half + 1))
+    lower, yhat, upper = (output.outputs[name] for name in ("yhat_lower", "yhat", "yhat_upper"))
+    assert np.isfinite([lower, yhat, upper]).all()
+    assert (lower <= yhat).all()
+    assert (yhat <= upper).all()
+    assert (lower < upper).all()
+    scores = predict(batch, output, Policy(), None).outputs["anomaly_score"]
+    assert np.isfinite(scores).all()
+    assert (scores >= 0.0).all()
+    assert (yhat >= min(values) - 1e-9 * abs(min(values))).all()
+    assert (yhat <= max(values) + 1e-9 * abs(max(values))).all()
+
+
+@each_model
+def test_every_fit_starts_from_scratch(make_online: Callable[..., OnlineModel], alias: str) -> None:
+    model = make_online(alias)
+    same_state(model.fit(grid(telemetry(8, 3, 50))), model.fit(grid(telemetry(8, 3, 50))))
+
+
+@each_model
+def test_history_strength_keeps_the_prediction_and_slows_what_comes(
+    make_online: Callable[..., OnlineModel], alias: str
+) -> None:
+    past = np.random.default_rng(9).normal(10.0, 1.0, (1, 90))
+    present = np.full((1, 60), 14.0)
+    outputs = {}
+    for strength in (1.0, 2.0, 8.0):
+        model = make_online(alias, history_strength=strength)
+        outputs[strength] = model.infer(
+            model.fit(grid(past)), grid(present, 90), every(1, 60)
+        ).outputs
+    for name in ("yhat", "yhat_lower", "yhat_upper"):
+        firsts = [outputs[strength][name][0, 0] for strength in (1.0, 2.0, 8.0)]
+        np.testing.assert_allclose(firsts, firsts[0], rtol=1e-12)
+    lasts = [outputs[strength]["yhat"][0, -1] for strength in (1.0, 2.0, 8.0)]
+    assert lasts == sorted(lasts, reverse=True)
+    assert lasts[0] - 10.0 > 1.5 * (lasts[2] - 10.0)
+
+
+@each_model
+def test_decay_forgets(make_online: Callable[..., OnlineModel], alias: str) -> None:
+    values = np.concatenate([np.full(500, 5.0), np.full(100, 50.0)])[None]
+    for decay, expected in ((1.0, 25.0), (0.9, 50.0)):
+        model = make_online(alias, decay=decay)
+        yhat = model.infer(
+            model.fit(grid(values)), grid(np.array([[50.0]]), 600), every(1, 1)
+        ).outputs["yhat"]
+        if decay == 1.0:
+            assert yhat.item() < expected
+        else:
+            assert yhat.item() == pytest.approx(expected, rel=0.01)
+
+
+@each_model
+def test_a_stored_state_goes_on_where_it_was(make_model: MakeModel, alias: str) -> None:
+    model = make_model(alias)
+    assert isinstance(model, OnlineModel)
+    state = model.fit(grid(telemetry(10, 3, 130)))
+    stored = {name: array.copy() for name, array in state.arrays().items()}
+    restored = SeriesState.from_arrays(model.columns, state.labels, stored)
+    present = grid(telemetry(11, 3, 30), 130)
+    same(model.infer(state, present, every(1, 30)), model.infer(restored, present, every(1, 30)))
+    same_state(state, restored)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vmanomaly.errors import ConfigError
+from vmanomaly.model import Model, create_model, kernel
+from vmanomaly.model.mad_online import OnlineMADModel
+from vmanomaly.model.zscore_online import OnlineZscoreModel
+
+
+def test_parameters_come_from_the_section(make_model: Callable[..., Model]) -> None:
+    assert make_model("zscore_online", z_threshold=4.0, decay=0.5) == OnlineZscoreModel(
+        z_threshold=4.0, decay=0.5, min_n_samples_seen=16, history_strength=1.0
+    )
+    assert make_model("mad_online", compression=50, history_strength=2.0) == OnlineMADModel(
+        threshold=2.5, compression=50, decay=1.0, min_n_samples_seen=16, history_strength=2.0
+    )
+
+
+def test_an_unknown_class_names_the_known_ones() -> None:
+    section: Any = SimpleNamespace(class_name="crystal_ball")
+    with pytest.raises(ConfigError, match=r"'crystal_ball' is not available.*mad_online, zscore"):
+        create_model(section)
+
+
+def test_no_compiler_is_imported_before_a_model_is_created() -> None:
+    code = "import sys, vmanomaly.model, vmanomaly.model.scoring; print('numba' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert answer.stdout.strip() == b"False"
+
+
+def test_a_kernel_runs_where_nothing_can_be_cached(caplog: pytest.LogCaptureFixture) -> None:
+    def double(x: float) -> float:
+        return 2.0 * x
+
+    double.__code__ = double.__code__.replace(co_filename="<nowhere>")
+    kernel._warn_uncached.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert kernel.kernel(double)(4.0) == 8.0
+        assert kernel.kernel(double)(5.0) == 10.0
+    assert [record.getMessage() for record in caplog.records if "NUMBA_CACHE_DIR" in record.msg]
+    assert len(caplog.records) == 1

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import math
+import statistics
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vmanomaly.model.zscore_online import OnlineZscoreModel
+from vmanomaly.series import FloatArray, Labels, SeriesBatch
+
+LABELS = (Labels({"job": "api"}),)
+
+
+def model(decay: float = 1.0, history_strength: float = 1.0) -> OnlineZscoreModel:
+    return OnlineZscoreModel(
+        z_threshold=2.5, decay=decay, min_n_samples_seen=16, history_strength=history_strength
+    )
+
+
+def batch(values: list[float] | FloatArray, start: int = 0) -> SeriesBatch:
+    return SeriesBatch(LABELS, start + np.arange(len(values)), np.array([values], np.float64))
+
+
+def walk(
+    zscore: OnlineZscoreModel, past: FloatArray, present: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Means and deviations seen by each point of `present`, one at a time."""
+    starts = np.arange(len(present))
+    outputs = zscore.infer(zscore.fit(batch(past)), batch(present, len(past)), starts).outputs
+    yhat = outputs["yhat"][0]
+    np.testing.assert_allclose(yhat - outputs["yhat_lower"][0], outputs["yhat_upper"][0] - yhat)
+    return yhat, (outputs["yhat_upper"][0] - yhat) / 2.5
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-(10**6), 10**6).map(float), min_size=2, max_size=40))
+def test_without_decay_it_is_mean_and_standard_deviation(values: list[float]) -> None:
+    yhat, deviation = walk(model(), np.array(values[:1]), np.array([*values[1:], 0.0]))
+    for n in range(1, len(values) + 1):
+        seen = [Fraction(value) for value in values[:n]]
+        assert yhat[n - 1] == pytest.approx(float(statistics.mean(seen)), rel=1e-12, abs=1e-9)
+        expected = math.sqrt(statistics.variance(seen)) if n > 1 else 0.0
+        assert deviation[n - 1] == pytest.approx(expected, rel=1e-9, abs=1e-3)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.999, 0.9, 0.3, 1e-6])
+@pytest.mark.parametrize("history_strength", [1.0, 2.0, 7.5])
+def test_with_weights_it_is_the_weighted_formula(decay: float, history_strength: float) -> None:
+    rng = np.random.default_rng(3)
+    past, present = rng.normal(100.0, 3.0, 50), rng.normal(110.0, 5.0, 80)
+    yhat, deviation = walk(model(decay, history_strength), past, present)
+    for t in range(len(present)):
+        seen = np.concatenate([past, present[:t]]).astype(np.longdouble)
+        weights = np.longdouble(decay) ** np.arange(len(seen) - 1, -1, -1)
+        weights[: len(past)] *= history_strength
+        total = weights.sum()
+        mean = (weights * seen).sum() / total
+        # W - V2/W by pairs, so that the formula itself does not cancel.
+        pairs = 2.0 * sum((weights[lag:] * weights[:-lag]).sum() for lag in range(1, len(weights)))
+        # Fitted samples weigh h each, and the variance after the fit is unbiased for weight 1.
+        variance = (weights * (seen - mean) ** 2).sum() / (pairs / total)
+        assert yhat[t] == pytest.approx(float(mean), rel=1e-12)
+        assert deviation[t] == pytest.approx(float(np.sqrt(variance)), rel=1e-9)
+
+
+def test_a_large_offset_costs_little_precision() -> None:
+    # Condition number 1e9: sums of squares would lose every digit (1e18 * 1e-16).
+    values = np.random.default_rng(4).normal(1e9, 1.0, 10_000)
+    state = model().fit(batch(values))
+    variance = state["root"][0] ** 2 * state["weight"][0] / state["pair_weight"][0]
+    exact = [Fraction(value) for value in values]
+    assert variance == pytest.approx(float(statistics.variance(exact)), rel=1e-6)
+    assert state["mean"][0] == pytest.approx(float(statistics.mean(exact)), rel=1e-13)
+
+
+def test_the_largest_and_smallest_floats() -> None:
+    yhat, deviation = walk(model(), np.array([1e300, 3e300, 2e300]), np.array([0.0]))
+    assert (yhat[0], deviation[0]) == (pytest.approx(2e300), pytest.approx(1e300))
+    yhat, deviation = walk(model(), np.array([1.7e308, -1.7e308]), np.array([0.0]))
+    assert yhat[0] == pytest.approx(0.0, abs=1e292)
+    state = model().fit(batch([1e-300, 3e-300, 2e-300]))
+    assert state["mean"][0] == pytest.approx(2e-300)
+    assert state["root"][0] == pytest.approx(math.sqrt(2.0) * 1e-300)
+
+
+def test_a_state_is_small() -> None:
+    assert model().fit(batch([1.0])).bytes_per_series <= 64
