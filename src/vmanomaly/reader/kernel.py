@@ -1,0 +1,564 @@
+"""The compiled inner loop of the scanner: bytes of series to rows of a matrix.
+
+All kernels stand in one file, because the cache of compiled code watches only the file of the
+kernel that is called.
+
+Every byte is looked at before it is passed, and the buffer ends in zero bytes, which occur
+nowhere in the normal shape; so no kernel reads beyond the buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from vmanomaly.reader.decimal import (
+    LARGEST_EXPONENT,
+    SMALLEST_EXPONENT,
+    exact_powers_of_ten,
+    powers_of_ten,
+)
+from vmanomaly.series import FloatArray, IntArray
+
+# The error model of NumPy spares the kernels the checks for division by zero.
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_make_array: Any = make_array
+
+#: Zero bytes that must follow the answer in its buffer.
+PADDING = 16
+
+#: Why `scan_series` stopped.
+ARRAY_END, NEEDS_BYTES, NEEDS_ROWS, UNUSUAL, INVALID = range(5)
+
+_POWERS = powers_of_ten()
+_EXACT_POWERS = exact_powers_of_ten()
+_SHIFTS = np.array([10**count for count in range(9)], dtype=np.uint64)
+
+# ruff: noqa: PLR0911 - a kernel leaves as soon as it knows better than to go on
+
+_U0, _U1, _U10 = np.uint64(0), np.uint64(1), np.uint64(10)
+_LARGEST_EXACT = np.uint64(2**53)
+_LOW_9_BITS = np.uint64(0x1FF)
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` without the interpreter and its lock; the code is kept on disk."""
+    return cast("Callable[P, R]", njit(**_OPTIONS)(function))
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` into each kernel that calls it."""
+    return cast("Callable[P, R]", njit(**_OPTIONS, forceinline=True)(function))
+
+
+def _instructions(function: Callable[..., Any]) -> Any:
+    """Make a function of what generates the instructions of its body."""
+    return intrinsic(function)
+
+
+@_instructions
+def _multiply_high(_typing: Any, a: Any, b: Any) -> Any:
+    """Return the upper 64 bits of the product of two uint64."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        upper = builder.lshr(product, ir.Constant(wide, 64))
+        return builder.trunc(upper, ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@_instructions
+def _leading_zeros(_typing: Any, a: Any) -> Any:
+    """Return the number of leading zero bits of a uint64, as int64."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+@_instructions
+def _trailing_zeros(_typing: Any, a: Any) -> Any:
+    """Return the number of trailing zero bits of a uint64, as int64."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+@_instructions
+def _float_of_bits(_typing: Any, a: Any) -> Any:
+    """Return the float64 that has the bits of a uint64."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.uint64), generate
+
+
+@_instructions
+def _eight_bytes(_typing: Any, buffer: Any, position: Any) -> Any:
+    """Return `buffer[position : position + 8]` as uint64, the first byte lowest."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = _make_array(signature.args[0])(context, builder, args[0])
+        address = builder.gep(array.data, [args[1]])
+        word = builder.bitcast(address, ir.IntType(64).as_pointer())
+        return builder.load(word, align=1)
+
+    return types.uint64(buffer, types.int64), generate
+
+
+@inlined
+def _digits(buffer: Any, position: int, number: np.uint64) -> tuple[np.uint64, int]:
+    """Append the decimal digits that stand at `position` to `number`, modulo 2 ** 64.
+
+    Eight at a time and without a branch for each: the length of numbers is not predictable.
+
+    Returns
+    -------
+    number : uint64
+        The number with the digits behind it.
+    position : int
+        The position behind the digits.
+    """
+    high_halves = np.uint64(0xF0F0F0F0F0F0F0F0)
+    zeros = np.uint64(0x3030303030303030)
+    every_fourth = np.uint64(0x000000FF000000FF)
+    while True:
+        word = _eight_bytes(buffer, position)
+        carried = (word + np.uint64(0x0606060606060606)) & high_halves
+        halves = (word & high_halves) | (carried >> np.uint64(4))
+        others = halves ^ np.uint64(0x3333333333333333)
+        count = 8 if others == _U0 else _trailing_zeros(others) >> 3
+        if count < 8:
+            # Make the digits the last of eight, zeros before them.
+            bits = np.uint64(8 * count)
+            word = ((word << (np.uint64(56) - bits)) << np.uint64(8)) | (zeros >> bits)
+        # Pairs of digits, then fours, then all.
+        word = word - zeros
+        word = word * _U10 + (word >> np.uint64(8))
+        upper = (word & every_fourth) * np.uint64(0x000F424000000064)
+        lower = ((word >> np.uint64(16)) & every_fourth) * np.uint64(0x0000271000000001)
+        number = number * _SHIFTS[count] + ((upper + lower) >> np.uint64(32))
+        position += count
+        if count < 8:
+            return number, position
+
+
+@inlined
+def _round_decimal(mantissa: np.uint64, exponent: int) -> tuple[float, bool]:
+    """Return `mantissa * 10 ** exponent` correctly rounded, and whether that could be decided.
+
+    Not decided are ties that the 128 bits of the power do not break, and results that are
+    subnormal or overflow.
+    """
+    if mantissa == _U0:
+        return 0.0, True
+    if exponent == 0:
+        return float(mantissa), True
+    if mantissa <= _LARGEST_EXACT and -22 <= exponent <= 22:
+        if exponent < 0:
+            return float(mantissa) / _EXACT_POWERS[-exponent], True
+        return float(mantissa) * _EXACT_POWERS[exponent], True
+    if exponent < SMALLEST_EXPONENT or exponent > LARGEST_EXPONENT:
+        return 0.0, False
+    zeros = _leading_zeros(mantissa)
+    normalised = mantissa << np.uint64(zeros)
+    high_power = _POWERS[exponent - SMALLEST_EXPONENT, 0]
+    low_power = _POWERS[exponent - SMALLEST_EXPONENT, 1]
+    high = _multiply_high(normalised, high_power)
+    low = normalised * high_power
+    if (high & _LOW_9_BITS) == _LOW_9_BITS and low + normalised < low:
+        second = _multiply_high(normalised, low_power)
+        rest = normalised * low_power
+        sum_low = low + second
+        if sum_low < low:
+            high += _U1
+        if (
+            (high & _LOW_9_BITS) == _LOW_9_BITS
+            and sum_low + _U1 == _U0
+            and rest + normalised < rest
+        ):
+            return 0.0, False
+        low = sum_low
+    top = high >> np.uint64(63)
+    bits = high >> (top + np.uint64(9))
+    if low == _U0 and (high & _LOW_9_BITS) == _U0 and (bits & np.uint64(3)) == _U1:
+        return 0.0, False
+    # 217706 / 2**16 is log2(10), close enough for every exponent of the table.
+    binary: Any = ((217706 * exponent) >> 16) + 64 + 1023 - zeros - 1 + np.int64(top)
+    bits = (bits + (bits & _U1)) >> _U1
+    if bits >> np.uint64(53):
+        bits >>= _U1
+        binary += 1
+    if binary <= 0 or binary >= 2047:
+        return 0.0, False
+    fraction = bits & np.uint64((1 << 52) - 1)
+    return _float_of_bits((np.uint64(binary) << np.uint64(52)) | fraction), True
+
+
+@kernel
+def _parse_long(buffer: Any, start: int, end: int, exponent: int) -> tuple[float, bool]:
+    """Return the number whose digits and point stand in `buffer[start:end]`, as `_round_decimal`.
+
+    For more digits than fit into 64 bits: decided where both the mantissa cut after 19 digits and
+    the next one round to the same float.
+    """
+    mantissa = _U0
+    digits = 0
+    exact = True
+    after_point = False
+    for position in range(start, end):
+        if buffer[position] == ord("."):
+            after_point = True
+            continue
+        digit = np.uint64(buffer[position]) - np.uint64(48)
+        if digits < 19:
+            mantissa = mantissa * _U10 + digit
+            digits += mantissa != _U0
+            exponent -= after_point
+        else:
+            exact = exact and digit == _U0
+            exponent += not after_point
+    lower, decided = _round_decimal(mantissa, exponent)
+    if exact or not decided:
+        return lower, decided
+    upper, decided = _round_decimal(mantissa + _U1, exponent)
+    return lower, decided and lower == upper
+
+
+@kernel
+def _parse_word(buffer: Any, position: int) -> tuple[float, int]:
+    """Parse `NaN` or `Inf`; return the value and the position behind, negative when neither."""
+    a = buffer[position]
+    if a == 0 or buffer[position + 1] == 0:
+        return 0.0, -1
+    b, c = buffer[position + 1], buffer[position + 2]
+    if a == ord("N") and b == ord("a") and c == ord("N"):
+        return np.nan, position + 3
+    if a == ord("I") and b == ord("n") and c == ord("f"):
+        return np.inf, position + 3
+    return 0.0, -1
+
+
+@inlined
+def _parse_exponent(buffer: Any, position: int) -> tuple[int, int]:
+    """Parse `e`, a sign and digits if they stand here; return the exponent and the end, or -1."""
+    if buffer[position] != ord("e") and buffer[position] != ord("E"):
+        return 0, position
+    position += 1
+    negative = buffer[position] == ord("-")
+    if negative or buffer[position] == ord("+"):
+        position += 1
+    start = position
+    number, position = _digits(buffer, position, _U0)
+    # Longer exponents, and mantissas that they could still balance, are for the slow path.
+    if position == start or position - start > 6:
+        return 0, -1
+    exponent: Any = np.int64(number)
+    return -exponent if negative else exponent, position
+
+
+@inlined
+def parse_number(buffer: Any, position: int) -> tuple[float, int]:
+    """Parse the number that starts at `position` of a buffer that holds a zero byte behind it.
+
+    Parameters
+    ----------
+    buffer : ndarray of uint8
+        The text.
+    position
+        Where the number starts.
+
+    Returns
+    -------
+    value : float
+        The correctly rounded number.
+    end : int
+        The position behind it, or negative when this is not a number in its usual form or not one
+        that can be rounded here.
+    """
+    sign = -1.0 if buffer[position] == ord("-") else 1.0
+    if buffer[position] == ord("-") or buffer[position] == ord("+"):
+        position += 1
+    start = position
+    mantissa, position = _digits(buffer, position, _U0)
+    digits = position - start
+    exponent = 0
+    if buffer[position] == ord("."):
+        point = position + 1
+        mantissa, position = _digits(buffer, point, mantissa)
+        exponent = point - position
+        digits -= exponent
+    if digits == 0:
+        value, end = _parse_word(buffer, position)
+        return sign * value, end if position == start else -1
+    end = position
+    written, position = _parse_exponent(buffer, position)
+    if position < 0:
+        return 0.0, -1
+    if digits <= 19:
+        value, decided = _round_decimal(mantissa, exponent + written)
+    else:
+        value, decided = _parse_long(buffer, start, end, written)
+    return sign * value, position if decided else -1
+
+
+@inlined
+def _parse_timestamp(buffer: Any, position: int) -> tuple[int, int]:
+    """Parse seconds with at most 12 digits and 3 decimals; return milliseconds and the end.
+
+    The end is negative for every other form.
+    """
+    number, end = _digits(buffer, position, _U0)
+    length = end - position
+    if length == 0 or length > 12 or (length > 1 and buffer[position] == ord("0")):
+        return 0, -1
+    milliseconds: Any = np.int64(number) * 1000
+    if buffer[end] == ord("."):
+        fraction, position = _digits(buffer, end + 1, _U0)
+        length = position - end - 1
+        if length == 0 or length > 3:
+            return 0, -1
+        milliseconds += np.int64(fraction * _SHIFTS[3 - length])
+        end = position
+    return milliseconds, end
+
+
+@inlined
+def skip_spaces(buffer: Any, position: int) -> int:
+    """Return the first position from `position` on that is not white space of JSON."""
+    while (
+        buffer[position] == 32
+        or buffer[position] == 10
+        or buffer[position] == 13
+        or buffer[position] == 9
+    ):
+        position += 1
+    return position
+
+
+@inlined
+def _matches(buffer: Any, position: int, text: bytes) -> bool:
+    """Return whether the buffer holds `text`, which has no zero byte, at `position`."""
+    for index in range(len(text)):  # noqa: SIM110
+        if buffer[position + index] != text[index]:
+            return False
+    return True
+
+
+@inlined
+def _skip_string(buffer: Any, position: int, n: int) -> int:
+    """Return the position behind the string whose first character is at `position`, or -1."""
+    while position < n:
+        byte = buffer[position]
+        if byte == ord('"'):
+            return position + 1
+        position += 2 if byte == ord("\\") else 1
+    return -1
+
+
+@kernel
+def skip_object(buffer: Any, position: int, n: int) -> int:
+    """Return the position behind the JSON object that starts at `position`, or -1 if it is cut.
+
+    Only strings and braces are looked at.
+    """
+    depth = 0
+    while position < n:
+        byte = buffer[position]
+        position += 1
+        if byte == ord('"'):
+            position = _skip_string(buffer, position, n)
+            if position < 0:
+                return -1
+        elif byte == ord("{"):
+            depth += 1
+        elif byte == ord("}"):
+            depth -= 1
+            if depth == 0:
+                return position
+    return -1
+
+
+@kernel
+def _scan_labels(buffer: Any, position: int, n: int) -> int:
+    """Return the position behind the flat JSON object that starts at `position`, or -1."""
+    position += 1
+    while buffer[position] != ord("}"):
+        byte = buffer[position]
+        if byte == 0 or byte == ord("{") or byte == ord("["):
+            return -1
+        position += 1
+        if byte == ord('"'):
+            position = _skip_string(buffer, position, n)
+            if position < 0:
+                return -1
+    return position + 1
+
+
+@inlined
+def _scan_sample(buffer: Any, position: int) -> tuple[int, float, int]:
+    """Scan `[seconds,"value"]`; return milliseconds, value and the position behind, or -1."""
+    if buffer[position] != ord("["):
+        return 0, 0.0, -1
+    timestamp, position = _parse_timestamp(buffer, position + 1)
+    if position < 0 or buffer[position] != ord(",") or buffer[position + 1] != ord('"'):
+        return 0, 0.0, -1
+    value, position = parse_number(buffer, position + 2)
+    if position < 0 or buffer[position] != ord('"') or buffer[position + 1] != ord("]"):
+        return 0, 0.0, -1
+    return timestamp, value, position + 2
+
+
+@inlined
+def _scan_samples(
+    buffer: Any, position: int, first: int, step: int, row: FloatArray, counts: IntArray
+) -> int:
+    """Scan the rest of an array of samples into `row`; return the position behind it, or -1."""
+    row[:] = np.nan
+    if buffer[position] == ord("]"):
+        return position + 1
+    columns = len(row)
+    column = 0
+    expected = first
+    samples = 0
+    off_grid = 0
+    while True:
+        timestamp, value, position = _scan_sample(buffer, position)
+        if position < 0:
+            return -1
+        if timestamp != expected:
+            column = (timestamp - first) // step
+            expected = first + column * step
+        if timestamp == expected and 0 <= column < columns:
+            row[column] = value
+            samples += not np.isnan(value)
+        else:
+            off_grid += 1
+        column += 1
+        expected += step
+        position += 1
+        if buffer[position - 1] == ord("]"):
+            counts[0] += samples
+            counts[1] += off_grid
+            return position
+        if buffer[position - 1] != ord(","):
+            return -1
+
+
+@kernel
+def _scan_one(
+    buffer: Any,
+    position: int,
+    n: int,
+    first: int,
+    step: int,
+    row: FloatArray,
+    bounds: IntArray,
+    counts: IntArray,
+) -> int:
+    """Scan the series at `position` into `row`; return the position behind it.
+
+    Negative when it is not of the normal shape, or cut off.
+    """
+    if not _matches(buffer, position, b'{"metric":{'):
+        return -1
+    bounds[0] = position + 10
+    position = _scan_labels(buffer, position + 10, n)
+    bounds[1] = position
+    if position < 0 or not _matches(buffer, position, b',"values":['):
+        return -1
+    position = _scan_samples(buffer, position + 11, first, step, row, counts)
+    if position < 0 or buffer[position] != ord("}"):
+        return -1
+    return position + 1
+
+
+@kernel
+def scan_series(
+    buffer: Any,
+    position: int,
+    n: int,
+    may_end: bool,
+    first: int,
+    step: int,
+    rows: int,
+    values: FloatArray,
+    bounds: IntArray,
+    counts: IntArray,
+) -> tuple[int, int, int]:
+    """Scan the elements of the array `result` from the start of one on.
+
+    Parameters
+    ----------
+    buffer : ndarray of uint8
+        The answer, at least `PADDING` zero bytes behind position `n`.
+    position
+        Where an element starts.
+    n
+        The length of the answer so far.
+    may_end
+        Whether the array may end here, as an empty one does.
+    first, step
+        The first timestamp of the grid and the distance of the next, milliseconds.
+    rows
+        Rows of `values` that hold series already.
+    values : ndarray of float64, shape (capacity, T)
+        Receives a row per series, NaN where it has no sample.
+    bounds : ndarray of int64, shape (capacity, 2)
+        Receives start and end of each series' label set in the buffer.
+    counts : ndarray of int64, shape (2,)
+        Samples that are not NaN, and samples off the grid; added to.
+
+    Returns
+    -------
+    reason : int
+        `ARRAY_END`, `NEEDS_BYTES`, `NEEDS_ROWS`, `UNUSUAL` (the element here is not of the normal
+        shape) or `INVALID` (no JSON array goes on like this).
+    position : int
+        Behind the array's end, at the element to go on with, or at the invalid byte.
+    rows : int
+        Rows of `values` that hold series now.
+    """
+    while True:
+        position = skip_spaces(buffer, position)
+        if position >= n:
+            return NEEDS_BYTES, position, rows
+        if buffer[position] == ord("]") and may_end:
+            return ARRAY_END, position + 1, rows
+        if buffer[position] != ord("{"):
+            return INVALID, position, rows
+        if rows >= len(values):
+            return NEEDS_ROWS, position, rows
+        samples, off_grid = counts[0], counts[1]
+        end = _scan_one(buffer, position, n, first, step, values[rows], bounds[rows], counts)
+        if end < 0:
+            counts[0], counts[1] = samples, off_grid
+            cut = skip_object(buffer, position, n) < 0
+            return NEEDS_BYTES if cut else UNUSUAL, position, rows
+        end = skip_spaces(buffer, end)
+        if end >= n:
+            counts[0], counts[1] = samples, off_grid
+            return NEEDS_BYTES, position, rows
+        if buffer[end] == ord("]"):
+            return ARRAY_END, end + 1, rows + 1
+        if buffer[end] != ord(","):
+            return INVALID, end, rows + 1
+        rows += 1
+        position = end + 1
+        may_end = False

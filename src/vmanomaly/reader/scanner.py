@@ -1,0 +1,460 @@
+"""The scanner of `query_range` answers: JSON, as it arrives, straight into a matrix.
+
+The normal shape, as VictoriaMetrics and Prometheus write it, is scanned by a compiled kernel: no
+Python object is made for a sample, and label sets that were met before are recognised by their
+bytes. A series of any other legal shape (white space, other keys or another order, escaped keys,
+numbers outside strings, numbers that need more than 128 bits to round) is read by a JSON parser,
+with the same result.
+
+Three rules hold where an answer is ambiguous, and all of them let the last one win: a label that
+occurs twice in a series, a timestamp that occurs twice in a series, and series with the same
+label set, which become one. Samples off the requested grid are left out and counted.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from vmanomaly.errors import DatasourceError
+from vmanomaly.reader import kernel
+from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
+
+_Bytes: TypeAlias = NDArray[np.uint8]
+
+_SCAN_BYTES = 1 << 20
+_HEAD_BYTES = 1 << 16
+_MAX_VALUE_BYTES = 1 << 28
+_FIRST_SAMPLES = 1 << 16
+_KEPT_ANSWERS = 16
+
+_SPACE = rb"[ \t\r\n]*"
+_HEAD = re.compile(
+    rb'~\{~"status"~:~"success"~,~(?:"isPartial"~:~(?:true|false)~,~)?'
+    rb'"data"~:~\{~"resultType"~:~"matrix"~,~"result"~:~\['.replace(b"~", _SPACE)
+)
+# Stands for the scanned series while the few bytes around them are parsed; "result" given twice
+# would show.
+_PLACEHOLDER = 4_503_599_627
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a `query_range` answer holds.
+
+    Attributes
+    ----------
+    batch : SeriesBatch
+        The series on the requested grid, in the order of the answer.
+    is_partial : bool
+        Whether the server says that data is missing (`isPartial` of a cluster).
+    n_datapoints : int
+        Samples in the answer that are not NaN.
+    n_off_grid : int
+        Samples that were left out because their timestamp is not on the grid.
+    n_merged : int
+        Series that were merged into one with the same label set.
+    """
+
+    batch: SeriesBatch
+    is_partial: bool
+    n_datapoints: int
+    n_off_grid: int
+    n_merged: int
+
+
+class LabelCache:
+    """Label sets by their bytes, so that a series met again costs no parsing.
+
+    Holds what occurred in the last 16 to 32 answers. Safe to use from several threads.
+
+    Parameters
+    ----------
+    extra_labels
+        Labels that every series gets; they win over those of the answer.
+    """
+
+    def __init__(self, extra_labels: Mapping[str, str] | None = None) -> None:
+        self._extra = dict(extra_labels or {})
+        self._lock = threading.Lock()
+        self._answers = 0
+        self._young: dict[bytes, Labels] = {}
+        self._old: dict[bytes, Labels] = {}
+        self._young_tuples: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
+        self._old_tuples: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
+
+    def labels(self, metrics: list[bytes]) -> list[Labels]:
+        """Return the label sets of JSON objects; the same object for the same bytes.
+
+        Raises
+        ------
+        ValueError
+            An object is not one of strings.
+        """
+        young = self._young
+        found = [young.get(metric) for metric in metrics]
+        return [
+            self._meet(metric) if labels is None else labels
+            for metric, labels in zip(metrics, found, strict=True)
+        ]
+
+    def as_tuple(self, labels: list[Labels]) -> tuple[Labels, ...]:
+        """Return `labels` as a tuple; the same object when they were met in this order."""
+        key = tuple(labels)
+        with self._lock:
+            known = self._young_tuples.get(key) or self._old_tuples.get(key, key)
+            self._young_tuples[known] = known
+            self._answers += 1
+            if self._answers % _KEPT_ANSWERS == 0:
+                self._old, self._young = self._young, {}
+                self._old_tuples, self._young_tuples = self._young_tuples, {}
+        return known
+
+    def _meet(self, metric: bytes) -> Labels:
+        with self._lock:
+            labels = self._young.get(metric) or self._old.get(metric)
+        if labels is None:
+            parsed = orjson.loads(metric)
+            if not (
+                isinstance(parsed, dict) and all(isinstance(text, str) for text in parsed.values())
+            ):
+                raise ValueError("a label's value is not a string")
+            labels = Labels(parsed | self._extra)
+        with self._lock:
+            return self._young.setdefault(metric, labels)
+
+
+class Scanner:
+    """Turns one `query_range` answer, fed in pieces, into an `Answer`.
+
+    Parameters
+    ----------
+    timestamps : ndarray of int64, shape (T,)
+        The requested grid, Unix milliseconds; at least one.
+    step
+        The distance of the timestamps, milliseconds.
+    cache
+        The label sets of former answers to the same query.
+
+    Examples
+    --------
+    >>> scanner = Scanner(np.array([60_000, 120_000, 180_000]), 60_000, LabelCache())
+    >>> scanner.feed(b'{"status":"success","data":{"resultType":"matrix","result":[')
+    >>> scanner.feed(b'{"metric":{"cpu":"0"},"values":[[60,"1.5"],[180,"-Inf"]]}]}}')
+    >>> batch = scanner.finish().batch
+    >>> batch.labels
+    ({cpu="0"},)
+    >>> batch.values
+    array([[ 1.5,  nan, -inf]])
+    """
+
+    def __init__(self, timestamps: IntArray, step: int, cache: LabelCache) -> None:
+        self._timestamps = timestamps
+        self._first = int(timestamps[0])
+        self._step = step
+        self._cache = cache
+        self._buffer: _Bytes = np.zeros(2 * _SCAN_BYTES, dtype=np.uint8)
+        self._dropped = 0  # bytes of the answer that stood before the buffer's start
+        self._position = 0
+        self._n = 0
+        self._scan_at = _HEAD_BYTES
+        self._head: bytes | None = None
+        self._plain = False
+        self._ended = False
+        self._rows = 0
+        self._values: FloatArray = np.empty((0, len(timestamps)))
+        self._bounds: IntArray = np.empty((0, 2), dtype=np.int64)
+        self._counts: IntArray = np.zeros(2, dtype=np.int64)
+        self._labels: list[Labels] = []
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes of the answer.
+
+        Raises
+        ------
+        DatasourceError
+            The answer is not what it should be; the message names the byte offset.
+        """
+        self._append(piece)
+        if self._n >= self._scan_at and not self._plain and not self._ended:
+            self._scan()
+            self._scan_at = self._n + max(_SCAN_BYTES, self._n - self._position)
+
+    def finish(self) -> Answer:
+        """Return what the answer holds; the scanner is used up.
+
+        Raises
+        ------
+        DatasourceError
+            The answer is cut off or not what it should be, or the server says that it failed.
+        """
+        if not self._plain and not self._ended:
+            self._scan()
+        if self._head is None:
+            is_partial = self._read_plainly()
+        elif not self._ended:
+            raise self._cut_off()
+        else:
+            is_partial = self._read_envelope(self._head)
+        self._values.resize((self._rows, len(self._timestamps)), refcheck=False)
+        labels = self._cache.as_tuple(self._labels)
+        values = self._values
+        distinct = tuple(dict.fromkeys(labels))
+        merged = len(labels) - len(distinct)
+        if merged:
+            labels, values = _merge(labels, distinct, values)
+        datapoints, off_grid = (int(count) for count in self._counts)
+        return Answer(
+            SeriesBatch(labels, self._timestamps, values), is_partial, datapoints, off_grid, merged
+        )
+
+    def _append(self, piece: bytes) -> None:
+        if self._n + len(piece) + kernel.PADDING > len(self._buffer):
+            self._make_room(len(piece))
+        end = self._n + len(piece)
+        self._buffer[self._n : end] = np.frombuffer(piece, dtype=np.uint8)
+        self._buffer[end : end + kernel.PADDING] = 0
+        self._n = end
+
+    def _make_room(self, needed: int) -> None:
+        """Drop the bytes that were scanned, and take a larger buffer where that is not enough."""
+        kept = self._rest()
+        if len(kept) > _MAX_VALUE_BYTES:
+            raise DatasourceError(
+                f"The answer holds a part of more than {_MAX_VALUE_BYTES >> 20} MiB that is not "
+                f"a series in the usual form, from byte {self._offset} on",
+                "io_error",
+            )
+        size = len(kept) + needed + kernel.PADDING
+        if size > len(self._buffer):
+            self._buffer = np.empty(2 * size, dtype=np.uint8)
+        self._buffer[: len(kept)] = np.frombuffer(kept, dtype=np.uint8)
+        self._dropped += self._position
+        self._scan_at -= self._position
+        self._n, self._position = len(kept), 0
+
+    @property
+    def _offset(self) -> int:
+        return self._dropped + self._position
+
+    def _rest(self) -> bytes:
+        return self._buffer[self._position : self._n].tobytes()
+
+    def _scan(self) -> None:
+        if self._head is None:
+            found = _HEAD.match(self._buffer[: min(self._n, _HEAD_BYTES)].tobytes())
+            if found is None:
+                self._plain = True
+                return
+            self._head = found[0]
+            self._position = found.end()
+        while not self._ended:
+            if self._rows == len(self._values):
+                self._grow()
+            known = self._rows
+            reason, self._position, self._rows = kernel.scan_series(
+                self._buffer,
+                self._position,
+                self._n,
+                self._rows == 0,
+                self._first,
+                self._step,
+                self._rows,
+                self._values,
+                self._bounds,
+                self._counts,
+            )
+            self._name_rows(known)
+            if reason == kernel.UNUSUAL:
+                reason = self._read_one()
+            if reason == kernel.INVALID:
+                raise self._invalid(self._offset, "no array of series goes on like this")
+            if reason == kernel.NEEDS_BYTES:
+                return
+            self._ended = reason == kernel.ARRAY_END
+
+    def _grow(self) -> None:
+        """Make room for a quarter more series, so that little memory is taken in vain."""
+        columns = len(self._timestamps)
+        rows = len(self._values) + max(len(self._values) // 4, _FIRST_SAMPLES // columns, 8)
+        self._values.resize((rows, columns), refcheck=False)
+        self._bounds.resize((rows, 2), refcheck=False)
+
+    def _name_rows(self, known: int) -> None:
+        """Find the label sets of the rows from `known` on, while their bytes are there."""
+        view = self._buffer.data
+        bounds = self._bounds[known : self._rows].tolist()
+        try:
+            self._labels += self._cache.labels([bytes(view[a:b]) for a, b in bounds])
+        except ValueError as error:
+            start = self._dropped + (bounds[0][0] if bounds else self._position)
+            raise DatasourceError(
+                f"The answer is not valid: after byte {start}, a label set that is not an object "
+                f"of strings: {error}",
+                "io_error",
+            ) from error
+
+    def _read_one(self) -> int:
+        """Read the series at the position with the JSON parser; return how the array goes on."""
+        end = kernel.skip_object(self._buffer, self._position, self._n)
+        behind = kernel.skip_spaces(self._buffer, end)
+        if behind >= self._n:
+            return kernel.NEEDS_BYTES
+        text = self._buffer[self._position : end].tobytes()
+        try:
+            series = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise self._not_json(self._offset, text, error) from error
+        self._add(series, self._offset)
+        self._position = behind
+        if self._buffer[behind] not in b",]":
+            return kernel.INVALID
+        self._position += 1
+        return kernel.ARRAY_END if self._buffer[behind] == ord("]") else kernel.NEEDS_ROWS
+
+    def _add(self, series: Any, offset: int) -> None:
+        """Add a parsed series as the next row."""
+        where = f"in the series at byte {offset}"
+        if not isinstance(series, dict) or not isinstance(series.get("metric"), dict):
+            raise _malformed(f"{where} there is no object `metric`")
+        # A series may hold native histograms and no values.
+        samples = series.get("values", [] if "histograms" in series else None)
+        if not isinstance(samples, list):
+            raise _malformed(f"{where} there is no array `values`")
+        if self._rows == len(self._values):
+            self._grow()
+        row = self._values[self._rows]
+        row[:] = np.nan
+        for sample in samples:
+            try:
+                timestamp, value = _sample(sample)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise _malformed(
+                    f'{where} a sample is not [seconds, "value"]: {sample!r:.100}'
+                ) from error
+            column, remainder = divmod(timestamp - self._first, self._step)
+            if remainder == 0 and 0 <= column < len(row):
+                row[column] = value
+                self._counts[0] += not math.isnan(value)
+            else:
+                self._counts[1] += 1
+        try:
+            self._labels += self._cache.labels([orjson.dumps(series["metric"])])
+        except ValueError as error:
+            raise _malformed(f"{where}: {error}") from error
+        self._rows += 1
+
+    def _read_envelope(self, head: bytes) -> bool:
+        """Check what stands around the array; return whether the answer is partial."""
+        rest = self._rest()
+        envelope = head + b"%d]" % _PLACEHOLDER + rest
+        try:
+            answer = orjson.loads(envelope)
+        except orjson.JSONDecodeError as error:
+            shift = self._offset - (len(envelope) - len(rest))
+            raise self._not_json(shift, envelope, error) from error
+        result, is_partial = _success(answer)
+        if result != [_PLACEHOLDER]:
+            raise _malformed("the key `result` occurs twice")
+        return is_partial
+
+    def _read_plainly(self) -> bool:
+        """Read an answer of unusual shape with the JSON parser; return whether it is partial."""
+        text = self._rest()
+        try:
+            answer = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise self._not_json(0, text, error) from error
+        result, is_partial = _success(answer)
+        if not isinstance(result, list):
+            raise _malformed("there is no array `data.result`")
+        for series in result:
+            self._add(series, 0)
+        return is_partial
+
+    def _cut_off(self) -> DatasourceError:
+        """Return the error of an array that does not end."""
+        return DatasourceError(
+            f"The answer is cut off or not valid JSON: it ends at byte "
+            f"{self._dropped + self._n}, within the part that starts at byte {self._offset}",
+            "io_error",
+        )
+
+    def _not_json(self, offset: int, text: bytes, error: orjson.JSONDecodeError) -> DatasourceError:
+        offset += len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))
+        if not text.strip():
+            return DatasourceError("The answer is empty where JSON was expected", "io_error")
+        return self._invalid(offset, error.msg)
+
+    def _invalid(self, offset: int, reason: str) -> DatasourceError:
+        start = max(offset - self._dropped, 0)
+        near = self._buffer[start : min(start + 40, self._n)].tobytes()
+        return DatasourceError(
+            f"The answer is not valid JSON at byte {offset}, near {near!r}: {reason}", "io_error"
+        )
+
+
+def scan(body: bytes, timestamps: IntArray, step: int, cache: LabelCache | None = None) -> Answer:
+    """Scan a whole answer; the parameters are those of `Scanner`."""
+    scanner = Scanner(timestamps, step, LabelCache() if cache is None else cache)
+    scanner.feed(body)
+    return scanner.finish()
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them from the cache on disk, before the first answer."""
+    scan(
+        b'{"status":"success","data":{"resultType":"matrix","result":['
+        b'{"metric":{},"values":[[60,"1"]]}, {"metric":{}, "values":[[60,"1"]]} ]}}',
+        np.array([60_000], dtype=np.int64),
+        60_000,
+    )
+
+
+def _success(answer: Any) -> tuple[Any, bool]:
+    """Return `data.result` of an answer and whether it is partial, if the query succeeded."""
+    if not isinstance(answer, dict) or "status" not in answer:
+        raise _malformed("there is no key `status`: is this a `query_range` address?")
+    if answer["status"] != "success":
+        words = f"{answer.get('errorType', '')}: {answer.get('error', '')}".strip(": ")
+        raise DatasourceError(f"The server says that the query failed: {words[:500]}", "io_error")
+    data = answer.get("data")
+    if not isinstance(data, dict):
+        raise _malformed("there is no object `data`")
+    if data.get("resultType") != "matrix":
+        raise _malformed(f"`resultType` is {data.get('resultType')!r:.100}, expected 'matrix'")
+    return data.get("result"), answer.get("isPartial") is True
+
+
+def _sample(sample: Any) -> tuple[int, float]:
+    """Return the milliseconds and the value of a parsed sample."""
+    seconds, value = sample
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(seconds)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(value)
+    milliseconds = seconds * 1000 if isinstance(seconds, int) else round(seconds * 1000)
+    return milliseconds, float(value)
+
+
+def _merge(
+    labels: tuple[Labels, ...], distinct: tuple[Labels, ...], values: FloatArray
+) -> tuple[tuple[Labels, ...], FloatArray]:
+    """Make one row of the rows with the same label set; where several have a sample, the last's."""
+    row_of = {label: row for row, label in enumerate(distinct)}
+    merged = np.full((len(distinct), values.shape[1]), np.nan)
+    for label, source in zip(labels, values, strict=True):
+        np.copyto(merged[row_of[label]], source, where=~np.isnan(source))
+    return distinct, merged
+
+
+def _malformed(reason: str) -> DatasourceError:
+    return DatasourceError(f"The answer is not that of a range query: {reason}", "io_error")

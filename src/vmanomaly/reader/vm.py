@@ -1,0 +1,368 @@
+"""Reader `vm`: range queries to VictoriaMetrics, Prometheus and whatever speaks their API.
+
+`query.offset` moves the window in which data is looked for: at 12:00 an offset of -15s reads up to
+11:59:45. Samples keep the timestamps at which they were stored, so scores are written beside the
+data they judge.
+
+A range of more points than `max_points_per_query` or the server allows is asked for in pieces. A
+query that fails in a way that may pass (no connection, a broken answer, 429, 502, 503, 504) is
+sent at most twice more. What goes wrong with a query is logged when it begins and when it is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmanomaly.errors import DatasourceError
+from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.reader.log import StateLog, no_data
+from vmanomaly.reader.scanner import Answer, LabelCache, Scanner
+from vmanomaly.reader.stitch import Stitch
+from vmanomaly.series import IntArray, SeriesBatch, TimeRange
+
+if TYPE_CHECKING:
+    from vmanomaly.config.reader import Query, VmReaderSection
+
+logger = logging.getLogger(__name__)
+
+#: Points a series may have in one answer where the server does not say.
+DEFAULT_MAX_POINTS = 30_000
+
+#: Seconds to wait before a query is sent again.
+RETRY_DELAYS_S = (0.2, 1.0)
+
+_PASSING_FAILURES = frozenset({"connection_error", "io_error", "429", "502", "503", "504"})
+_QUERY_RANGE_PATH = "/api/v1/query_range"
+_FLAGS_TIMEOUT_S = 5.0
+_FLAG = re.compile(r'^-search\.maxPointsPerTimeseries="?(\d+)', re.MULTILINE)
+_TOO_MANY_POINTS = re.compile(
+    r"search\.maxPointsPerTimeseries|exceeded maximum resolution of [\d,]+ points"
+)
+_ALLOWED_POINTS = re.compile(
+    r"(?:maxPointsPerTimeseries=|maximum number of points is |maximum resolution of )([\d,]+)"
+)
+
+
+class VmReader:
+    """Reads series by range queries. Safe to use from several threads.
+
+    Parameters
+    ----------
+    section
+        The configuration of the reader.
+    metrics
+        Where requests are counted.
+    preset
+        A label of the metrics.
+    """
+
+    def __init__(self, section: VmReaderSection, metrics: Metrics, preset: str) -> None:
+        self._section = section
+        self._metrics = metrics
+        self._preset = preset
+        self._client = HttpClient(section, "reader")
+        self._workers = threading.BoundedSemaphore(_n_workers(section))
+        self._closed = threading.Event()
+        self._caches: dict[tuple[str, str | None], LabelCache] = {}
+        self._lock = threading.Lock()
+        self._server_limit: int | None = None
+        self._states = StateLog(logger)
+
+    def read(
+        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+    ) -> SeriesBatch:
+        """Return what `query` gives at the multiples of its step in `time_range`.
+
+        Parameters
+        ----------
+        query
+            What to ask. Its `offset` moves the range; timestamps stay those of the data.
+        time_range
+            Start exclusive, end inclusive.
+        scheduler_alias
+            Who asks: a label of the metrics.
+        stage
+            `fit`, `infer` or `fit_infer`.
+
+        Returns
+        -------
+        SeriesBatch
+            Series in the order in which the server named them, none when there is no data.
+
+        Raises
+        ------
+        DatasourceError
+            The server cannot be reached or refuses, or its answer cannot be used: it is not that
+            of a range query, or, with the code `partial`, it lacks data that a fit needs.
+        """
+        offset = int(query.offset)
+        window = TimeRange(time_range.start + offset, time_range.end + offset)
+        grid = window.grid(int(query.step))
+        if len(grid) == 0:
+            return SeriesBatch((), grid, np.empty((0, 0)))
+        task = self._task(query, scheduler_alias, stage)
+        who = (scheduler_alias, query.alias)
+        with self._a_worker(task):
+            try:
+                batch, is_partial = self._read_grid(task, grid)
+            except DatasourceError as error:
+                self._states.enter(*who, error.code, logging.ERROR, str(error))
+                raise
+        if batch.n_datapoints == 0:
+            message = no_data(query, window, scheduler_alias, stage)
+            self._states.enter(*who, "empty", logging.WARNING, message)
+        elif is_partial:
+            message = f"Partial data for {query.alias}: {task.url} says that it lacks a part"
+            self._states.enter(*who, "partial", logging.WARNING, message)
+        else:
+            message = f"Querying {task.url} for {query.alias} works again"
+            self._states.enter(*who, "", logging.INFO, message)
+        return batch
+
+    def check_health(self) -> None:
+        """Raise DatasourceError when the datasource gives no HTTP answer."""
+        self._client.check_health()
+
+    def close(self) -> None:
+        """Close the connections and stop waiting between attempts."""
+        self._closed.set()
+        self._client.close()
+
+    def _task(self, query: Query, scheduler_alias: str, stage: str) -> _Task:
+        section = self._section
+        tenant = query.tenant_id or section.tenant_id
+        address = self._client.url(section.query_range_path or _QUERY_RANGE_PATH, tenant)
+        extra_labels = {}
+        if section.tenant_id == "multitenant" and tenant != "multitenant":
+            account, _, project = str(tenant).partition(":")
+            extra_labels = {"vm_account_id": account, "vm_project_id": project or "0"}
+        cache = self._caches.setdefault((query.alias, tenant), LabelCache(extra_labels))
+        url = redact_url(address)
+        metric_labels = (url, query.alias, scheduler_alias, self._preset)
+        return _Task(query, scheduler_alias, stage, address, url, metric_labels, cache)
+
+    @contextmanager
+    def _a_worker(self, task: _Task) -> Iterator[None]:
+        """Wait until fewer than `workers` queries are being read."""
+        queued = self._metrics.reader_processing_tasks_queued.labels(*task.metric_labels)
+        with queued.track_inprogress():
+            self._workers.acquire()
+        try:
+            yield
+        finally:
+            self._workers.release()
+
+    def _read_grid(self, task: _Task, grid: IntArray) -> tuple[SeriesBatch, bool]:
+        """Return the batch on `grid`, asked for in pieces, and whether a piece is partial."""
+        stitch = Stitch(grid, task.cache)
+        is_partial = False
+        while len(stitch.rest):
+            piece = stitch.rest[: self._max_points(task.query, len(stitch.rest))]
+            try:
+                answer = self._fetch(task, piece)
+            except _TooManyPointsError as error:
+                self._lower_limit(error.allowed)
+                continue
+            is_partial |= answer.is_partial
+            stitch.add(answer.batch)
+        started = time.perf_counter()
+        batch = stitch.finish()
+        self._metrics.reader_response_parsing_seconds.labels("df", *task.metric_labels).observe(
+            time.perf_counter() - started
+        )
+        return batch, is_partial
+
+    def _fetch(self, task: _Task, piece: IntArray) -> Answer:
+        """Return the answer about a piece of the grid; failures that may pass are tried again."""
+        arguments = self._arguments(task.query, piece)
+        delays = iter(RETRY_DELAYS_S)
+        while True:
+            try:
+                return self._ask(task, arguments, piece)
+            except DatasourceError as error:
+                allowed = _allowed_points(error, len(piece))
+                if allowed is not None:
+                    raise _TooManyPointsError(str(error), error.code, allowed) from error
+                delay = next(delays, None) if error.code in _PASSING_FAILURES else None
+                if delay is None or self._closed.wait(delay):
+                    raise DatasourceError(
+                        f"Error querying {task.url} for {task.query.alias} with "
+                        f"{_shown(arguments)}: {error}",
+                        error.code,
+                    ) from error
+                logger.debug("Querying again for %s: %s", task.query.alias, error)
+
+    def _ask(self, task: _Task, arguments: list[tuple[str, str]], piece: IntArray) -> Answer:
+        """Send one request and scan its answer as it arrives; everything is counted."""
+        metrics, labels = self._metrics, task.metric_labels
+        scanner = Scanner(piece, int(task.query.step), task.cache)
+        started = time.perf_counter()
+        scanning = 0.0
+        received = 0
+        code = "200"
+        logger.debug(
+            "[Scheduler `%s`] POST %s for %s with %s",
+            task.scheduler_alias,
+            task.url,
+            task.query.alias,
+            _shown(arguments),
+        )
+        try:
+            with self._client.stream(
+                "POST",
+                task.address,
+                body=form_encode(arguments),
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                timeout_s=self._section.fetch_timeout.seconds,
+            ) as chunks:
+                for chunk in chunks:
+                    received += len(chunk)
+                    before = time.perf_counter()
+                    scanner.feed(chunk)
+                    scanning += time.perf_counter() - before
+            before = time.perf_counter()
+            answer = scanner.finish()
+            scanning += time.perf_counter() - before
+            if answer.is_partial:
+                code = "partial"
+        except DatasourceError as error:
+            code = error.code
+            raise
+        finally:
+            took = time.perf_counter() - started - scanning
+            metrics.reader_request_duration_seconds.labels(*labels).observe(took)
+            metrics.reader_responses.labels(*labels, code).inc()
+            metrics.reader_received_bytes.labels(*labels).inc(received)
+        metrics.reader_response_parsing_seconds.labels("json", *labels).observe(scanning)
+        metrics.reader_timeseries_received.labels(*labels).inc(len(answer.batch.labels))
+        metrics.reader_datapoints_received.labels(*labels).inc(answer.n_datapoints)
+        self._judge(task, answer)
+        return answer
+
+    def _judge(self, task: _Task, answer: Answer) -> None:
+        """Refuse what a fit must not learn from, and log what is odd about an answer."""
+        if answer.is_partial and task.stage != "infer":
+            raise DatasourceError(
+                "the server says that data is missing (isPartial); a fit needs all of it. "
+                "Are all its storage nodes up?",
+                "partial",
+            )
+        if answer.n_off_grid:
+            logger.warning(
+                "%s: %d samples of %s are not at multiples of the step and were left out",
+                task.url,
+                answer.n_off_grid,
+                task.query.alias,
+            )
+        if answer.n_merged:
+            logger.warning(
+                "%s: %d series of %s have the labels of another one and were merged with it",
+                task.url,
+                answer.n_merged,
+                task.query.alias,
+            )
+
+    def _arguments(self, query: Query, piece: IntArray) -> list[tuple[str, str]]:
+        arguments = [
+            ("query", query.expr),
+            ("start", _seconds(int(piece[0]))),
+            ("end", _seconds(int(piece[-1]))),
+            ("step", _seconds(int(query.step))),
+            ("latency_offset", f"{int(self._section.latency_offset)}ms"),
+        ]
+        return arguments + [("extra_filters[]", each) for each in self._section.extra_filters]
+
+    def _max_points(self, query: Query, wanted: int) -> int:
+        """Return the points a series may have in one answer."""
+        if wanted == 1:
+            return 1
+        limit = self._server_limit
+        if limit is None:
+            with self._lock:
+                limit = self._server_limit = self._server_limit or self._ask_limit()
+        return max(1, min(limit, query.max_points_per_query or limit))
+
+    def _ask_limit(self) -> int:
+        """Return the flag `search.maxPointsPerTimeseries` of the server, or its default."""
+        url = self._client.server_url("flags")
+        timeout_s = min(_FLAGS_TIMEOUT_S, self._section.fetch_timeout.seconds)
+        try:
+            flags = self._client.request("GET", url, timeout_s=timeout_s).body
+        except DatasourceError as error:
+            logger.debug("Could not get constraints: %s", error)
+            return DEFAULT_MAX_POINTS
+        found = _FLAG.search(flags.decode("utf-8", "replace"))
+        limit = int(found[1]) if found else DEFAULT_MAX_POINTS
+        logger.debug("Max points per timeseries set as %d", limit)
+        return limit
+
+    def _lower_limit(self, allowed: int) -> None:
+        with self._lock:
+            self._server_limit = min(allowed, self._server_limit or allowed)
+        logger.info("The server allows %d points per series; long ranges are split", allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One read: who asks what, where, and the labels of its metrics."""
+
+    query: Query
+    scheduler_alias: str
+    stage: str
+    address: str
+    url: str
+    metric_labels: tuple[str, str, str, str]
+    cache: LabelCache
+
+
+class _TooManyPointsError(DatasourceError):
+    """The server allows fewer points per series than a request asked for."""
+
+    def __init__(self, message: str, code: str, allowed: int) -> None:
+        super().__init__(message, code)
+        self.allowed = allowed
+
+
+def _allowed_points(error: DatasourceError, asked: int) -> int | None:
+    """Return how many points to ask for next, or None when `error` is about something else."""
+    if asked == 1 or not isinstance(error, StatusError) or error.status not in {400, 422}:
+        return None
+    if not _TOO_MANY_POINTS.search(error.words):
+        return None
+    found = _ALLOWED_POINTS.search(error.words)
+    allowed = int(found[1].replace(",", "")) if found else asked
+    return allowed if 0 < allowed < asked else asked // 2
+
+
+def _n_workers(section: VmReaderSection) -> int:
+    if section.workers > 0:
+        return section.workers
+    return max(1, min(len(section.queries), 4 * (os.cpu_count() or 1)))
+
+
+def _seconds(milliseconds: int) -> str:
+    """Return milliseconds as seconds, exactly.
+
+    Examples
+    --------
+    >>> _seconds(60_000), _seconds(1_500), _seconds(-1)
+    ('60', '1.5', '-0.001')
+    """
+    sign = "-" if milliseconds < 0 else ""
+    seconds, rest = divmod(abs(milliseconds), 1000)
+    return f"{sign}{seconds}" + (f".{rest:03d}".rstrip("0") if rest else "")
+
+
+def _shown(arguments: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in arguments)
