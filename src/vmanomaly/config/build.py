@@ -1,0 +1,322 @@
+"""The merged mapping -> `Config`, or every problem in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from vmanomaly.config import rules
+from vmanomaly.config.config import Config
+from vmanomaly.config.duration import Duration
+from vmanomaly.config.legacy import modernise
+from vmanomaly.config.model import ModelSection
+from vmanomaly.config.monitoring import MonitoringSection
+from vmanomaly.config.problems import Findings, Path, show_value, suggest
+from vmanomaly.config.reader import Query, ReaderSection
+from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
+from vmanomaly.config.scheduler import SchedulerSection, read_scheduler
+from vmanomaly.config.section import read_section
+from vmanomaly.config.server import ServerSection
+from vmanomaly.config.settings import SettingsSection
+from vmanomaly.config.writer import HttpWriterSection, WriterSection
+
+SECTIONS = (
+    "preset",
+    "settings",
+    "schedulers",
+    "models",
+    "reader",
+    "writer",
+    "monitoring",
+    "server",
+)
+
+_DEFAULT_PRESET = re.compile(r"default(:v[\w.]+)?")
+_KNOWN_PRESETS = ("ui", "node-exporter")
+_POLICIES = (
+    "data_range",
+    "detection_direction",
+    "min_dev_from_expected",
+    "min_rel_dev_from_expected",
+)
+_QUEUE_KEYS = ("queue_path", "queue_max_size")
+
+ValueT = TypeVar("ValueT")
+
+
+def build_config(
+    merged: Mapping[str, Any], environ: Mapping[str, str], findings: Findings
+) -> Config | None:
+    """Make a config of what the files hold.
+
+    Parameters
+    ----------
+    merged
+        The content of all files.
+    environ
+        The environment variables; some of them are defaults.
+    findings
+        Takes every problem and every warning.
+
+    Returns
+    -------
+    Config or None
+        None if there is any problem.
+    """
+    sections = modernise(merged, findings)
+    for key in sections:
+        if key not in SECTIONS:
+            findings.error((key,), f"unknown section; {suggest(key, SECTIONS)}")
+    if not _is_default_preset(sections.get("preset"), findings):
+        return None
+
+    settings = read_section(
+        SettingsSection, sections.get("settings") or {}, ("settings",), findings
+    )
+    server = read_section(ServerSection, sections.get("server") or {}, ("server",), findings)
+    monitoring = _read_monitoring(sections.get("monitoring") or {}, findings)
+    raw_reader = _required(sections, "reader", "where series are read from", findings)
+    raw_schedulers = _required(sections, "schedulers", "when models run", findings)
+    raw_models = _required(sections, "models", "what looks for anomalies", findings)
+    raw_writer = _required(sections, "writer", "where scores are written to", findings)
+
+    reader, queries = _read_reader(raw_reader, findings)
+    schedulers = {
+        alias: _read_scheduler(raw, ("schedulers", alias), findings)
+        for alias, raw in raw_schedulers.items()
+    }
+    models = {
+        alias: _read_model(
+            raw, ("models", alias), list(queries), list(schedulers), settings, findings
+        )
+        for alias, raw in raw_models.items()
+    }
+    writer = _read_writer(raw_writer, environ, findings)
+
+    valid_queries = _valid(queries)
+    valid_models = _valid(models)
+    rules.check_multivariate(valid_models, valid_queries, findings)
+    if writer is not None:
+        rules.check_metric_names(writer, list(queries), findings)
+        rules.warn_of_tenants(writer, valid_queries, findings)
+    if settings is not None:
+        rules.check_state(settings, environ, findings)
+    attached = rules.attached_models(valid_models, findings)
+    if models and not attached and len(valid_models) == len(models):
+        findings.error(("models",), "none is attached to a query and a scheduler: nothing to run")
+    used_queries = rules.used_by("queries", attached, valid_queries)
+    used_schedulers = rules.used_by("schedulers", attached, _valid(schedulers))
+
+    if (
+        findings.problems
+        or reader is None
+        or writer is None
+        or settings is None
+        or server is None
+        or monitoring is None
+    ):
+        return None
+    rules.warn_of_unused(("reader", "queries"), queries, used_queries, findings)
+    rules.warn_of_unused(("schedulers",), schedulers, used_schedulers, findings)
+    return Config(
+        reader=reader.model_copy(update={"queries": used_queries}),
+        writer=writer,
+        models=attached,
+        schedulers=used_schedulers,
+        settings=settings,
+        server=server,
+        monitoring=monitoring,
+    )
+
+
+def _is_default_preset(preset: object, findings: Findings) -> bool:
+    if preset is None or (isinstance(preset, str) and _DEFAULT_PRESET.fullmatch(preset)):
+        return True
+    name = preset.partition(":")[0] if isinstance(preset, str) else ""
+    if name in _KNOWN_PRESETS:
+        findings.error(
+            ("preset",),
+            f"the preset {name} is known, but not part of this version; leave preset out and "
+            "write the sections reader, writer, models and schedulers",
+        )
+    else:
+        findings.error(("preset",), f"expected default, {show_value(('preset',), preset)}")
+    return False
+
+
+def _required(
+    sections: Mapping[str, Any], key: str, purpose: str, findings: Findings
+) -> Mapping[str, Any]:
+    section = sections.get(key)
+    if section is None or section == {}:
+        findings.error((key,), f"required, but not set; it says {purpose}")
+        return {}
+    if not isinstance(section, Mapping):
+        findings.error((key,), f"expected a mapping, {show_value((key,), section)}")
+        return {}
+    return section
+
+
+def _valid(items: Mapping[str, ValueT | None]) -> dict[str, ValueT]:
+    return {key: item for key, item in items.items() if item is not None}
+
+
+def _read_monitoring(raw: object, findings: Findings) -> MonitoringSection | None:
+    path: Path = ("monitoring",)
+    if isinstance(raw, Mapping):
+        if "pull" in raw and raw["pull"] is None:
+            raw = {**raw, "pull": {}}
+        push = raw.get("push")
+        if push is not None:
+            findings.warn(
+                (*path, "push"),
+                "pushing is not part of this version yet; the metrics are served at /metrics",
+            )
+        if isinstance(push, Mapping) and push.get("config") is not None:
+            findings.warn((*path, "push", "config"), "has no meaning and is ignored")
+    return read_section(MonitoringSection, raw, path, findings)
+
+
+def _read_reader(
+    raw: Mapping[str, Any], findings: Findings
+) -> tuple[ReaderSection | None, dict[str, Query | None]]:
+    path: Path = ("reader",)
+    if not raw:
+        return None, {}
+    entry = READERS.find(raw.get("class"), (*path, "class"), findings)
+    if entry is None:
+        return None, {}
+    without_queries = {key: value for key, value in raw.items() if key != "queries"}
+    reader = read_section(
+        entry.section,
+        without_queries | {"class": entry.alias},
+        path,
+        findings,
+        {"queries": {}},
+    )
+    raw_queries = raw.get("queries")
+    if not raw_queries or not isinstance(raw_queries, Mapping):
+        reason = "required, but not set" if not raw_queries else "expected a mapping of aliases"
+        findings.error((*path, "queries"), f"{reason}; write an expression under an alias")
+        return None, {}
+    if raw.get("sampling_period") is None:
+        without_step = [
+            alias
+            for alias, query in raw_queries.items()
+            if isinstance(query, Mapping) and query.get("step") is None
+        ]
+        if without_step:
+            findings.error(
+                (*path, "sampling_period"),
+                f"required, because these queries have no step: {', '.join(without_step)}",
+            )
+    queries = {
+        alias: _read_query(alias, query, raw, reader, findings)
+        for alias, query in raw_queries.items()
+    }
+    if reader is None or None in queries.values():
+        return None, queries
+    return reader.model_copy(update={"queries": _valid(queries)}), queries
+
+
+def _read_query(
+    alias: str,
+    raw: object,
+    raw_reader: Mapping[str, Any],
+    reader: ReaderSection | None,
+    findings: Findings,
+) -> Query | None:
+    path: Path = ("reader", "queries", alias)
+    if not isinstance(raw, Mapping):
+        return read_section(Query, raw, path, findings)
+    if raw.get("tenant_id") is not None and raw_reader.get("tenant_id") is None:
+        findings.error(
+            (*path, "tenant_id"),
+            "a query has a tenant and the reader has none; set reader.tenant_id too, "
+            "such as multitenant",
+        )
+    # Where the reader's own step is wrong or missing, that is said once, not for every query.
+    defaults = {"step": Duration(1000)} | (reader.query_defaults() if reader else {})
+    inherited = {key: value for key, value in defaults.items() if raw.get(key) is None}
+    return read_section(Query, raw, path, findings, {"alias": alias} | inherited)
+
+
+def _read_scheduler(raw: object, path: Path, findings: Findings) -> SchedulerSection | None:
+    if not isinstance(raw, Mapping):
+        return read_section(SchedulerSection, raw, path, findings)
+    entry = SCHEDULERS.find(raw.get("class"), (*path, "class"), findings)
+    if entry is None:
+        return None
+    return read_scheduler(entry.section, {**raw, "class": entry.alias}, path, findings)
+
+
+def _read_model(
+    raw: object,
+    path: Path,
+    queries: list[str],
+    schedulers: list[str],
+    settings: SettingsSection | None,
+    findings: Findings,
+) -> ModelSection | None:
+    if not isinstance(raw, Mapping):
+        return read_section(ModelSection, raw, path, findings)
+    entry = MODELS.find(raw.get("class"), (*path, "class"), findings)
+    attachments = {
+        "queries": rules.attachment(raw, "queries", queries, path, findings),
+        "schedulers": rules.attachment(raw, "schedulers", schedulers, path, findings),
+    }
+    if entry is None:
+        return None
+    for policy in _POLICIES:
+        if raw.get(policy) is not None:
+            findings.warn(
+                (*path, policy), "deprecated on a model; put it on the query, where it wins"
+            )
+    if raw.get("groupby") is not None and not entry.section.multivariate:
+        findings.warn((*path, "groupby"), f"{entry.alias} is not multivariate and ignores it")
+    tuned = raw.get("tuned_class_name")
+    if entry.alias == "auto" and isinstance(tuned, str):
+        tuned_entry = MODELS.get(tuned)
+        if tuned_entry is None or tuned_entry.alias in ("auto", "custom"):
+            findings.error(
+                (*path, "tuned_class_name"),
+                f"expected a built-in class that can be tuned, {show_value(path, tuned)}",
+            )
+    defaults = {}
+    if settings is not None:
+        key = "anomaly_score_outside_data_range"
+        defaults[key] = getattr(settings, key)
+    merged = defaults | _valid(raw) | {"class": entry.alias} | attachments
+    return read_section(entry.section, merged, path, findings)
+
+
+def _read_writer(
+    raw: Mapping[str, Any], environ: Mapping[str, str], findings: Findings
+) -> WriterSection | None:
+    path: Path = ("writer",)
+    if not raw:
+        return None
+    entry = WRITERS.find(raw.get("class"), (*path, "class"), findings)
+    if entry is None:
+        return None
+    if raw.get("import_json_path") is not None:
+        findings.warn(
+            (*path, "import_json_path"), "deprecated; put a path prefix into datasource_url"
+        )
+    metric_format = raw.get("metric_format")
+    if isinstance(metric_format, Mapping) and "for" not in metric_format:
+        findings.warn(
+            (*path, "metric_format"), 'the label for is left out; for: "$QUERY_KEY" is added'
+        )
+    for key in _QUEUE_KEYS:
+        if raw.get(key) is not None:
+            findings.warn((*path, key), "the delivery queue is not part of this version yet")
+    defaults = {}
+    folder = environ.get("VMANOMALY_DATA_DUMPS_DIR") or environ.get("VMANOMALY_MODEL_DUMPS_DIR")
+    if folder and issubclass(entry.section, HttpWriterSection):
+        defaults["queue_path"] = str(FilePath(folder, "queue"))
+    return read_section(
+        entry.section, defaults | _valid(raw) | {"class": entry.alias}, path, findings
+    )

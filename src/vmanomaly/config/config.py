@@ -1,0 +1,43 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmanomaly.config.model import ModelSection
+from vmanomaly.config.monitoring import MonitoringSection
+from vmanomaly.config.reader import ReaderSection
+from vmanomaly.config.scheduler import SchedulerSection
+from vmanomaly.config.server import ServerSection
+from vmanomaly.config.settings import SettingsSection
+from vmanomaly.config.writer import WriterSection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A valid configuration, with every default filled in and nothing that does not run.
+
+    Attributes
+    ----------
+    reader
+        Where series come from. Its queries are those that some model uses.
+    writer
+        Where scores go.
+    models
+        By alias; each is attached to at least one query and one scheduler.
+    schedulers
+        By alias; each is used by some model.
+    settings, server, monitoring
+        What concerns the service itself.
+    preset
+        Name of the preset.
+    """
+
+    reader: ReaderSection
+    writer: WriterSection
+    models: dict[str, ModelSection]
+    schedulers: dict[str, SchedulerSection]
+    settings: SettingsSection
+    server: ServerSection
+    monitoring: MonitoringSection
+    preset: str = "default"

@@ -1,0 +1,218 @@
+"""One YAML text -> plain values, with environment variables put in.
+
+The text is read event by event and never as Python objects: tags that name classes, a second
+document, the same key twice, recursion and alias bombs are errors. Environment variables are
+put into finished scalars, so that their content is never read as YAML structure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from vmanomaly.config.problems import Path, show_path
+from vmanomaly.config.scalar import EnvironmentText, Value, resolve
+from vmanomaly.errors import ConfigError
+
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:  # PyYAML was built without libyaml
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_VALUES = 1_000_000
+MAX_DEPTH = 50
+
+# `%` cannot start a plain scalar, and `{` has a meaning of its own: `url: %{NAME}` is not YAML.
+# Characters of the private use area stand in for both, of equal length to keep the columns.
+_WRITTEN = re.compile(r"%\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_STOOD_IN = re.compile("\ue000\ue000([A-Za-z_][A-Za-z0-9_]*)\ue001")
+
+_CORE_TAG = "tag:yaml.org,2002:"
+_STRUCTURE_TAGS = {None, "!", _CORE_TAG + "map", _CORE_TAG + "seq"}
+_SCALAR_TAGS = {_CORE_TAG + name for name in ("null", "bool", "int", "float")}
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of one file.
+
+    Attributes
+    ----------
+    sections
+        The mapping at the top.
+    unset
+        Place and name of every environment variable that is named but not set.
+    """
+
+    sections: dict[str, Value]
+    unset: list[tuple[Path, str]]
+
+
+def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Document:
+    """Read a YAML text whose top is a mapping.
+
+    Parameters
+    ----------
+    text
+        The content of a file.
+    name
+        What to call the file in errors.
+    environ
+        The environment variables for `%{NAME}`.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not such YAML; names the line and column.
+
+    Examples
+    --------
+    >>> parse_document("server: {port: %{PORT}}", "config.yaml", {"PORT": "8490"}).sections
+    {'server': {'port': 8490}}
+    """
+    reader = _Reader(name, environ)
+    try:
+        sections = reader.read(_WRITTEN.sub("\ue000\ue000\\1\ue001", text))
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError([f"{name}{_place(error.problem_mark)}: {_cause(error)}"]) from None
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(
+            [f"{name}: not YAML: the character {error.character!r} is not allowed in it"]
+        ) from None
+    return Document(sections, reader.unset)
+
+
+@dataclass
+class _Reader:
+    name: str
+    environ: Mapping[str, str]
+    unset: list[tuple[Path, str]] = field(default_factory=list)
+    anchors: dict[str, tuple[Value, int]] = field(default_factory=dict)
+    n_values: int = 0
+
+    def read(self, text: str) -> dict[str, Value]:
+        events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+        first = _next(events, yaml.StreamStartEvent, yaml.DocumentStartEvent)
+        if isinstance(first, yaml.StreamEndEvent):
+            raise ConfigError([f"{self.name}: the file is empty; expected a YAML config"])
+        top = self.value(first, events, ())
+
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                raise self.error(event, "a second YAML document starts here, expected one a file")
+        if top is None:
+            raise ConfigError([f"{self.name}: the file is empty; expected a YAML config"])
+        if not isinstance(top, dict):
+            kind = "a list" if isinstance(top, list) else "a single value"
+            raise self.error(
+                first, f"expected a mapping of sections (reader, writer, models, ...), got {kind}"
+            )
+        return top
+
+    def value(self, event: Any, events: Iterator[Any], path: Path) -> Value:
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                raise self.error(
+                    event, f"the alias *{event.anchor} has no anchor before it, or holds itself"
+                )
+            value, size = self.anchors[event.anchor]
+            self.count(event, size)
+            return value
+        before = self.n_values
+        self.count(event, 1)
+        if len(path) > MAX_DEPTH:
+            raise self.error(event, f"nested more than {MAX_DEPTH} levels deep")
+        if isinstance(event, yaml.ScalarEvent):
+            value = self.scalar(event, path)
+        else:
+            if event.tag not in _STRUCTURE_TAGS:
+                raise self.error(event, f"the tag {event.tag} is not allowed")
+            if isinstance(event, yaml.SequenceStartEvent):
+                value = self.sequence(events, path)
+            else:
+                value = self.mapping(events, path)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = (value, self.n_values - before)
+        return value
+
+    def sequence(self, events: Iterator[Any], path: Path) -> list[Value]:
+        items: list[Value] = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            items.append(self.value(event, events, (*path, len(items))))
+        return items
+
+    def mapping(self, events: Iterator[Any], path: Path) -> dict[str, Value]:
+        own: dict[str, Value] = {}
+        inherited: dict[str, Value] = {}
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self.error(event, "a key must be a name, not a list, mapping or alias")
+            if event.value == "<<" and event.implicit[0]:
+                inherited |= self.merged(self.value(next(events), events, path), event)
+                continue
+            key = str(self.substitute(event.value, path))
+            if key in own:
+                raise self.error(
+                    event, f"the key {show_path((*path, key))} stands here a second time"
+                )
+            own[key] = self.value(next(events), events, (*path, key))
+        return inherited | own
+
+    def merged(self, value: Value, event: Any) -> dict[str, Value]:
+        mappings = value if isinstance(value, list) else [value]
+        result: dict[str, Value] = {}
+        for mapping in reversed(mappings):
+            if not isinstance(mapping, dict):
+                raise self.error(event, "<< takes a mapping or a list of mappings")
+            result |= mapping
+        return result
+
+    def scalar(self, event: Any, path: Path) -> Value:
+        text = self.substitute(event.value, path)
+        is_plain, _ = event.implicit
+        if event.tag in _SCALAR_TAGS or (is_plain and event.tag is None):
+            value = resolve(text)
+            return text if isinstance(value, str) else value
+        if event.tag in (None, "!", _CORE_TAG + "str"):
+            return text
+        raise self.error(event, f"the tag {event.tag} is not allowed")
+
+    def substitute(self, text: str, path: Path) -> str:
+        if not _STOOD_IN.search(text):
+            return text
+        names = dict.fromkeys(_STOOD_IN.findall(text))
+        self.unset += [(path, name) for name in names if name not in self.environ]
+        written = _STOOD_IN.sub(r"%{\1}", text)
+        if not any(name in self.environ for name in names):
+            return written
+        replaced = _STOOD_IN.sub(lambda match: self.environ.get(match[1], f"%{{{match[1]}}}"), text)
+        return EnvironmentText(replaced, written)
+
+    def count(self, event: Any, n: int) -> None:
+        self.n_values += n
+        if self.n_values > MAX_VALUES:
+            raise self.error(event, f"more than {MAX_VALUES} values, aliases counted as copies")
+
+    def error(self, event: Any, message: str) -> ConfigError:
+        return ConfigError([f"{self.name}{_place(event.start_mark)}: {message}"])
+
+
+def _next(events: Iterator[Any], *skipped: type) -> Any:
+    event = next(events)
+    while isinstance(event, skipped):
+        event = next(events)
+    return event
+
+
+def _place(mark: Any) -> str:
+    return "" if mark is None else f":{mark.line + 1}:{mark.column + 1}"
+
+
+def _cause(error: yaml.MarkedYAMLError) -> str:
+    parts = [part for part in (error.problem, error.context) if part]
+    return "not YAML: " + _STOOD_IN.sub(r"%{\1}", " ".join(parts))

@@ -1,0 +1,371 @@
+"""The kinds of values a key can hold: each reads what YAML gives and says what it expects.
+
+A reader of a value raises `ValueError`. A message that starts with "expected" is shown together
+with the bad value, any other one stands alone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import PlainValidator, SecretStr
+
+from vmanomaly.config.duration import EXPECTED, Duration
+from vmanomaly.config.problems import REDACTED, InvalidItemsError, suggest
+from vmanomaly.config.scalar import WrittenFloat, WrittenInt, plain, resolve
+
+Result = TypeVar("Result")
+
+OUTPUT_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+
+_TENANT = re.compile(r"(\d{1,10})(?::(\d{1,10}))?")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|B|[KMGT]i?B?)")
+_SIZE_UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
+_LARGEST_ACCOUNT = 2**32 - 1
+_DIRECTIONS = ("both", "above_expected", "below_expected")
+
+
+def as_text(value: object) -> str:
+    """Read text; a plain number gives the text it was written as."""
+    if isinstance(value, WrittenInt | WrittenFloat):
+        value = value.text
+    if isinstance(value, bool):
+        spelling = str(value).lower()
+        raise ValueError(f"expected text; put it in quotes if it is text: '{spelling}'")
+    if isinstance(value, int | float):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError("expected text")
+    return str(value)
+
+
+def filled_text(value: object) -> str:
+    """Read text that is not empty."""
+    text = as_text(value)
+    if not text.strip():
+        raise ValueError("expected text that is not empty")
+    return text
+
+
+def as_number(value: object) -> float:
+    """Read a number, also from text; NaN where it is none."""
+    if isinstance(value, str):
+        value = resolve(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value)
+
+
+def number(what: str, allowed: Callable[[float], bool]) -> PlainValidator:
+    """Make a reader of finite numbers, called `what`, for which `allowed` holds."""
+
+    def read(value: object) -> float:
+        result = as_number(value)
+        if not (math.isfinite(result) and allowed(result)):
+            raise ValueError(f"expected {what}")
+        return result
+
+    return PlainValidator(read)
+
+
+def whole(minimum: int | None = None, maximum: int | None = None) -> PlainValidator:
+    """Make a reader of whole numbers within bounds, both included."""
+    what = "a whole number"
+    if minimum is not None and maximum is not None:
+        what += f" from {minimum} to {maximum}"
+    elif minimum is not None:
+        what += f" of {minimum} or more"
+
+    def read(value: object) -> int:
+        result = as_number(value)
+        above = minimum is None or result >= minimum
+        below = maximum is None or result <= maximum
+        if not (result.is_integer() and above and below):
+            raise ValueError(f"expected {what}")
+        return int(result)
+
+    return PlainValidator(read)
+
+
+def choice(*names: str) -> PlainValidator:
+    """Make a reader of one of several names."""
+    return PlainValidator(one_of(*names))
+
+
+def as_duration(value: object, minimum_ms: int | None, wording: str = "not negative") -> Duration:
+    """Read a duration of at least `minimum_ms`; None allows negative ones."""
+    if isinstance(value, Duration):
+        result = value
+    elif isinstance(value, int | float) and value == 0 and not isinstance(value, bool):
+        result = Duration(0)
+    elif isinstance(value, str | WrittenInt | WrittenFloat):
+        result = Duration.parse(as_text(value))
+    else:
+        raise ValueError(EXPECTED)
+    if minimum_ms is not None and result < minimum_ms:
+        raise ValueError(f"{EXPECTED}, {wording}")
+    return result
+
+
+def duration(minimum_ms: int | None, wording: str = "not negative") -> PlainValidator:
+    """Make a reader of durations of at least `minimum_ms`; None allows negative ones."""
+    return PlainValidator(lambda value: as_duration(value, minimum_ms, wording))
+
+
+def as_texts(value: object, item: Callable[[object], str] = filled_text) -> tuple[str, ...]:
+    """Read a list of texts, each read by `item`."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("expected a list such as [a, b]")
+    return tuple(read_each(enumerate(value), item))
+
+
+def texts(item: Callable[[object], str] = filled_text) -> PlainValidator:
+    """Make a reader of lists of texts, each read by `item`."""
+    return PlainValidator(lambda value: as_texts(value, item))
+
+
+def one_of(*names: str) -> Callable[[object], str]:
+    """Make a function that reads one of several names."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise ValueError(f"expected one of {', '.join(names)}")
+        return str(value)
+
+    return read
+
+
+def read_each(
+    items: Iterable[tuple[str | int, object]], read: Callable[[object], Result]
+) -> list[Result]:
+    """Read every item; raise `InvalidItemsError` with all those that are wrong."""
+    results: list[Result] = []
+    wrong: list[tuple[str | int, object, str]] = []
+    for key, item in items:
+        try:
+            results.append(read(item))
+        except ValueError as error:
+            wrong.append((key, item, str(error)))
+    if wrong:
+        raise InvalidItemsError(wrong)
+    return results
+
+
+def check_names(names: Iterable[str], pattern: re.Pattern[str], what: str) -> None:
+    """Raise `InvalidItemsError` with every name that is not a valid `what`."""
+    wrong: list[tuple[str | int, object, str]] = [
+        (name, None, f"not a valid {what}") for name in names if not pattern.fullmatch(name)
+    ]
+    if wrong:
+        raise InvalidItemsError(wrong)
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, str):
+        value = resolve(value.strip())
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    raise ValueError("expected true or false")
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a mapping")
+    return plain(dict(value))  # type: ignore[return-value]
+
+
+def _labels(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a mapping of label names to values")
+    check_names(value, LABEL_NAME, "label name")
+    return dict(zip(value, read_each(value.items(), as_text), strict=True))
+
+
+def _time_zone(value: object) -> str:
+    name = as_text(value)
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        hint = suggest(name, sorted(available_timezones()))
+        hint = hint if hint.startswith("did") else "such as Europe/Kyiv"
+        raise ValueError(f"expected the IANA name of a time zone ({hint})") from error
+    return name
+
+
+def _tenant(value: object) -> str:
+    text = as_text(value).strip()
+    if text == "multitenant":
+        return text
+    match = _TENANT.fullmatch(text)
+    if not match or any(int(part or 0) > _LARGEST_ACCOUNT for part in match.groups()):
+        raise ValueError(
+            "expected a tenant: account or account:project (numbers up to 4294967295) "
+            "or multitenant"
+        )
+    return text
+
+
+def _url(value: object) -> str:
+    text = as_text(value).strip()
+    expected = "expected a URL such as http://localhost:8428"
+    if REDACTED in text:
+        raise ValueError("the credentials in this URL were redacted; write them again")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(expected) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", text):
+        raise ValueError(expected)
+    return text
+
+
+def _file(value: object) -> Path:
+    path = Path(value if isinstance(value, Path) else filled_text(value))
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
+        raise ValueError(f"expected a file that can be read ({reason})") from error
+
+
+def _tls_verification(value: object) -> bool | Path:
+    try:
+        return _flag(value)
+    except ValueError:
+        pass
+    try:
+        return _file(value)
+    except ValueError as error:
+        raise ValueError(
+            f"expected true, false or the path of a CA bundle ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: ValueError) -> str:
+    cause = error.__cause__
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else "no such file"
+
+
+def _secret(value: object) -> SecretStr:
+    if isinstance(value, SecretStr):
+        return value
+    if isinstance(value, WrittenInt | WrittenFloat):
+        value = value.text
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("expected text; put it in quotes")
+    # Not `as_text`: the writer of the resolved config needs the placeholder of the value.
+    text = value if isinstance(value, str) else str(value)
+    if text == REDACTED:
+        raise ValueError("this secret was redacted; write it again, or as %{NAME}")
+    if "\n" in text or "\r" in text:
+        raise ValueError("expected a secret without line breaks")
+    return SecretStr(text)
+
+
+def _headers(value: object) -> dict[str, SecretStr]:
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a mapping of header names to values")
+    check_names(value, _HEADER_NAME, "header name")
+    return dict(zip(value, read_each(value.items(), _secret), strict=True))
+
+
+def _range(value: object) -> tuple[float, float]:
+    expected = "expected a list [low, high] with low below high; '-inf' and 'inf' are allowed"
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(expected)
+    low, high = (_bound(item) for item in value)
+    if not low < high:
+        raise ValueError(expected)
+    return low, high
+
+
+def _bound(value: object) -> float:
+    if isinstance(value, str) and value.strip().lower() in ("inf", "+inf", "-inf"):
+        return float(value)
+    return as_number(value)
+
+
+def _pair(what: str, allowed: Callable[[float], bool]) -> PlainValidator:
+    def read(value: object) -> tuple[float, float]:
+        given = list(value) if isinstance(value, list | tuple) else [value]
+        numbers = [as_number(item) for item in given]
+        if not all(math.isfinite(item) and allowed(item) for item in numbers):
+            raise ValueError(f"expected {what}")
+        if len(numbers) not in (1, 2):
+            raise ValueError(f"expected {what}")
+        return numbers[0], numbers[-1]
+
+    return PlainValidator(read)
+
+
+def _size(value: object) -> int:
+    match = _SIZE.fullmatch(as_text(value).strip())
+    if not match:
+        raise ValueError("expected a size such as 512MiB, 1GiB or a number of bytes")
+    amount, unit = match.groups()
+    if unit in ("", "B"):
+        factor = 1
+    elif unit.endswith("iB") or len(unit) == 1:
+        factor = 2 ** _SIZE_UNITS[unit[0]]
+    else:
+        factor = 1000 ** (_SIZE_UNITS[unit[0]] // 10)
+    return int(float(amount) * factor)
+
+
+def _probabilities(count: int) -> PlainValidator:
+    what = f"expected a list of {count} numbers from 0 to 1, each above the one before"
+
+    def read(value: object) -> tuple[float, ...]:
+        if not isinstance(value, list | tuple) or len(value) != count:
+            raise ValueError(what)
+        numbers = [as_number(item) for item in value]
+        if not all(0 <= item <= 1 for item in numbers) or sorted(set(numbers)) != numbers:
+            raise ValueError(what)
+        return tuple(numbers)
+
+    return PlainValidator(read)
+
+
+Text = Annotated[str, PlainValidator(filled_text)]
+Flag = Annotated[bool, PlainValidator(_flag)]
+FreeMapping = Annotated[dict[str, Any], PlainValidator(_mapping)]
+LabelMapping = Annotated[dict[str, str], PlainValidator(_labels)]
+TimeZone = Annotated[str, PlainValidator(_time_zone)]
+Tenant = Annotated[str, PlainValidator(_tenant)]
+Url = Annotated[str, PlainValidator(_url)]
+Folder = Annotated[Path, PlainValidator(lambda value: Path(as_text(value)))]
+ExistingFile = Annotated[Path, PlainValidator(_file)]
+TlsVerification = Annotated[bool | Path, PlainValidator(_tls_verification)]
+Secret = Annotated[SecretStr, PlainValidator(_secret)]
+Headers = Annotated[dict[str, SecretStr], PlainValidator(_headers)]
+Size = Annotated[int, PlainValidator(_size)]
+Port = Annotated[int, whole(0, 65535)]
+
+PositiveDuration = Annotated[Duration, duration(1, "above 0")]
+NonNegativeDuration = Annotated[Duration, duration(0)]
+SchedulerDuration = Annotated[Duration, duration(1000, "at least 1s")]
+Offset = Annotated[Duration, duration(None)]
+
+Direction = Annotated[str, choice(*_DIRECTIONS)]
+DataRange = Annotated[tuple[float, float], PlainValidator(_range)]
+Deviation = Annotated[
+    tuple[float, float],
+    _pair("a number of 0 or more, or a list of two: [lower, upper]", lambda x: x >= 0),
+]
+Scale = Annotated[
+    tuple[float, float],
+    _pair("a number above 0, or a list of two: [lower, upper]", lambda x: x > 0),
+]
+TwoQuantiles = Annotated[tuple[float, ...], _probabilities(2)]
+ThreeQuantiles = Annotated[tuple[float, ...], _probabilities(3)]

@@ -1,0 +1,107 @@
+"""The keys of everything that talks HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from vmanomaly.config.duration import Duration
+from vmanomaly.config.fields import (
+    ExistingFile,
+    Headers,
+    PositiveDuration,
+    Secret,
+    Tenant,
+    Text,
+    TlsVerification,
+    Url,
+)
+from vmanomaly.config.section import Section
+
+ValueT = TypeVar("ValueT")
+
+
+class HttpSection(Section):
+    """Where a server is, and how to log in to it.
+
+    Attributes
+    ----------
+    datasource_url
+        Base URL; a path prefix is kept.
+    tenant_id
+        `account`, `account:project` or `multitenant`: the server is a VictoriaMetrics cluster.
+    health_path
+        Absolute or relative to `datasource_url`.
+    user, password, password_file
+        Basic auth.
+    bearer_token, bearer_token_file
+        Bearer auth.
+    timeout
+        Of one request.
+    verify_tls
+        Whether to verify certificates, or the CA bundle to verify them with.
+    tls_cert_file, tls_key_file
+        The client's certificate; the key may be in the certificate's file.
+    headers
+        Sent with every request.
+    """
+
+    datasource_url: Url
+    tenant_id: Tenant | None = None
+    health_path: Text = "health"
+    user: Text | None = None
+    password: Secret | None = None
+    password_file: ExistingFile | None = None
+    bearer_token: Secret | None = None
+    bearer_token_file: ExistingFile | None = None
+    timeout: PositiveDuration = Duration(30_000)
+    verify_tls: TlsVerification = True
+    tls_cert_file: ExistingFile | None = None
+    tls_key_file: ExistingFile | None = None
+    headers: Headers = Field(default_factory=dict)
+
+    @field_validator("user")
+    @classmethod
+    def _check_user(cls, value: str, info: ValidationInfo) -> str:
+        return _only_login(value, info)
+
+    @field_validator("password", "password_file")
+    @classmethod
+    def _check_password(cls, value: SecretStr | Path, info: ValidationInfo) -> SecretStr | Path:
+        if info.data.get("user", "") is None:
+            raise ValueError("a password without user; set user too")
+        return _only_login(value, info, "password")
+
+    @field_validator("bearer_token", "bearer_token_file")
+    @classmethod
+    def _check_token(cls, value: SecretStr | Path, info: ValidationInfo) -> SecretStr | Path:
+        return _only_login(value, info, "user", "bearer_token")
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _check_key(cls, value: Path, info: ValidationInfo) -> Path:
+        if info.data.get("tls_cert_file", "") is None:
+            raise ValueError("a key without its certificate; set tls_cert_file too")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(
+        cls, value: dict[str, SecretStr], info: ValidationInfo
+    ) -> dict[str, SecretStr]:
+        if any(name.lower() == "authorization" for name in value):
+            _only_login(value, info, "user", "bearer_token", "bearer_token_file")
+        return value
+
+
+def _only_login(value: ValueT, info: ValidationInfo, *others: str) -> ValueT:
+    """Raise if one of the keys `others`, or the URL, holds a login already."""
+    if urlsplit(info.data.get("datasource_url") or "").username is not None:
+        raise ValueError("a second way to log in beside the credentials in the URL; keep one")
+    for other in others:
+        if info.data.get(other) is not None:
+            raise ValueError(f"a second way to log in beside {other}; keep one")
+    return value

@@ -1,0 +1,64 @@
+"""Old forms of a config -> the form of today, each with a deprecation warning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vmanomaly.config.problems import Findings
+
+
+def modernise(sections: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
+    """Rewrite `model`, `scheduler` and queries that are a bare expression.
+
+    Parameters
+    ----------
+    sections
+        The merged mapping of all files.
+    findings
+        Takes the warnings.
+
+    Examples
+    --------
+    >>> modernise({"model": {"class": "zscore_online"}}, Findings())
+    {'models': {'default_model': {'class': 'zscore_online'}}}
+    """
+    result = dict(sections)
+    for old, new, alias in (
+        ("model", "models", "default_model"),
+        ("scheduler", "schedulers", "default_scheduler"),
+    ):
+        if old not in result:
+            continue
+        section = result.pop(old)
+        if new in result:
+            findings.warn((old,), f"deprecated, and ignored because {new} is there too")
+        elif _is_mapping_of_mappings(section):
+            findings.warn((old,), f"deprecated; call the section {new}")
+            result[new] = section
+        else:
+            findings.warn((old,), f"deprecated; runs as {new}.{alias}")
+            result[new] = {alias: section}
+    reader = result.get("reader")
+    if isinstance(reader, Mapping) and isinstance(reader.get("queries"), Mapping):
+        bare = [alias for alias, query in reader["queries"].items() if isinstance(query, str)]
+        if bare:
+            findings.warn(
+                ("reader", "queries"),
+                f"an expression in place of a mapping is deprecated ({', '.join(bare)}); "
+                "put it under expr",
+            )
+        queries = {
+            alias: {"expr": query} if alias in bare else query
+            for alias, query in reader["queries"].items()
+        }
+        result["reader"] = {**reader, "queries": queries}
+    return result
+
+
+def _is_mapping_of_mappings(section: object) -> bool:
+    return (
+        isinstance(section, Mapping)
+        and bool(section)
+        and all(isinstance(value, Mapping) for value in section.values())
+    )

@@ -1,0 +1,135 @@
+"""Files and folders -> `Config`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vmanomaly.config.build import build_config
+from vmanomaly.config.config import Config
+from vmanomaly.config.document import MAX_BYTES, Document, parse_document
+from vmanomaly.config.problems import Findings
+from vmanomaly.errors import ConfigError
+
+logger = logging.getLogger("vmanomaly.config")
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def load_config(paths: Iterable[Path | str], environ: Mapping[str, str]) -> Config:
+    """Read, merge and validate a configuration.
+
+    Parameters
+    ----------
+    paths
+        Files, and folders whose `.yaml` and `.yml` files are read in the order of their names,
+        without their subfolders. Mappings merge, and what comes later wins.
+    environ
+        The environment variables.
+
+    Returns
+    -------
+    Config
+        What is worth telling but no error was logged as warnings.
+
+    Raises
+    ------
+    ConfigError
+        With every problem there is.
+    """
+    findings = Findings()
+    documents = _read_documents(paths, environ, findings)
+    config = None
+    if not findings.problems:
+        merged: dict[str, Any] = {}
+        for document in documents:
+            merged = merge(merged, document.sections)
+        config = build_config(merged, environ, findings)
+    for warning in findings.warnings:
+        logger.warning("%s", warning)
+    if config is None:
+        raise ConfigError(findings.problems)
+    return config
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings, recursively; what is not a mapping in both is taken from `override`.
+
+    Examples
+    --------
+    >>> merge({"a": {"x": 1, "y": [1]}}, {"a": {"y": [2]}, "b": None})
+    {'a': {'x': 1, 'y': [2]}, 'b': None}
+    """
+    result = dict(base)
+    for key, value in override.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def config_files(path: Path) -> list[Path]:
+    """Return the files that `path` stands for: itself, or the YAML files of a folder.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be listed or holds none.
+    """
+    if not path.is_dir():
+        return [path]
+    try:
+        names = sorted(path.iterdir())
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read ({error.strerror})"]) from error
+    files = [
+        file
+        for file in names
+        if file.suffix in _SUFFIXES and not file.name.startswith(".") and not file.is_dir()
+    ]
+    if not files:
+        raise ConfigError([f"{path}: the folder holds no .yaml or .yml file"])
+    return files
+
+
+def _read_documents(
+    paths: Iterable[Path | str], environ: Mapping[str, str], findings: Findings
+) -> list[Document]:
+    documents = []
+    for path in paths:
+        try:
+            files = config_files(Path(path))
+        except ConfigError as error:
+            findings.problems += error.problems
+            continue
+        for file in files:
+            try:
+                document = parse_document(_read_text(file), str(file), environ)
+            except ConfigError as error:
+                findings.problems += error.problems
+                continue
+            documents.append(document)
+            for place, name in document.unset:
+                findings.warn(
+                    place,
+                    f"the environment variable {name} is not set, so %{{{name}}} stays as it is "
+                    f"({file})",
+                )
+    return documents
+
+
+def _read_text(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError([f"{file}: cannot be read ({error.strerror})"]) from error
+    if len(content) > MAX_BYTES:
+        raise ConfigError([f"{file}: larger than {MAX_BYTES // 2**20} MiB"])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{file}:{line}: not YAML: the file is not UTF-8 text"]) from error

@@ -1,0 +1,73 @@
+"""The section `monitoring`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, PlainValidator
+
+from vmanomaly.config.duration import Duration
+from vmanomaly.config.fields import (
+    LabelMapping,
+    Port,
+    PositiveDuration,
+    Text,
+    Url,
+    as_duration,
+)
+from vmanomaly.config.http import HttpSection
+from vmanomaly.config.section import Section
+
+
+def _push_frequency(value: object) -> Duration:
+    return Duration(0) if value == "" else as_duration(value, 0)
+
+
+class PullSection(Section):
+    """A listener of its own for `/metrics` and `/health`.
+
+    Attributes
+    ----------
+    addr, port
+        Where to listen.
+    """
+
+    addr: Text = "0.0.0.0"
+    port: Port = 8080
+
+
+class PushSection(HttpSection):
+    """Where the service's own metrics are pushed to.
+
+    Attributes
+    ----------
+    datasource_url
+        `url` in the YAML.
+    push_frequency
+        Distance of two pushes; 0 pushes only after runs.
+    extra_labels
+        Added to every metric.
+    config
+        Has no meaning; the reference's guide shows it.
+    """
+
+    datasource_url: Url = Field(alias="url")
+    timeout: PositiveDuration = Duration(5_000)
+    push_frequency: Annotated[Duration, PlainValidator(_push_frequency)] = Duration(900_000)
+    extra_labels: LabelMapping = Field(default_factory=dict)
+    config: Text | None = None
+
+
+class MonitoringSection(Section):
+    """How the service itself is watched, beside the server's own `/metrics`.
+
+    Attributes
+    ----------
+    pull
+        A listener of its own; None for none.
+    push
+        Where to push to; None for nowhere.
+    """
+
+    pull: PullSection | None = None
+    push: PushSection | None = None

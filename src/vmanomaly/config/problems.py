@@ -1,0 +1,138 @@
+"""What is found wrong in a config, in words for the person who wrote it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from vmanomaly.config.scalar import EnvironmentText
+
+Path: TypeAlias = "tuple[str | int, ...]"
+
+REDACTED = "<redacted>"
+
+_SECRET_KEYS = {"password", "bearer_token", "headers", "ssl_keyfile_password"}
+_BARE_KEY = re.compile(r"[^\s.\[\]\"':]+")
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
+_PLACEHOLDER = re.compile(r"%\{(\w+)\}")
+_LONGEST_SHOWN = 80
+_MOST_NAMES_SHOWN = 12
+
+
+class InvalidItemsError(ValueError):
+    """Some items of a list or mapping are wrong.
+
+    Parameters
+    ----------
+    items
+        Key or position, value, and message of each.
+    """
+
+    def __init__(self, items: list[tuple[str | int, object, str]]) -> None:
+        super().__init__("; ".join(message for _, _, message in items))
+        self.items = items
+
+
+@dataclass
+class Findings:
+    """Collects every problem and every warning of one config.
+
+    Attributes
+    ----------
+    problems
+        Each makes the config invalid. One line a problem.
+    warnings
+        Each is worth telling, and the config runs.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def error(self, path: Path, message: str) -> None:
+        """Add a problem at `path`."""
+        self.problems.append(f"{show_path(path)}: {message}")
+
+    def warn(self, path: Path, message: str) -> None:
+        """Add a warning about `path`."""
+        self.warnings.append(f"{show_path(path)}: {message}")
+
+
+def show_path(path: Path) -> str:
+    """Write the place of a value in the YAML.
+
+    Examples
+    --------
+    >>> show_path(("reader", "queries", "cpu", "data_range", 0))
+    'reader.queries.cpu.data_range[0]'
+    >>> show_path(("models", "eu.west", "class"))
+    'models."eu.west".class'
+    """
+    shown = ""
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+            continue
+        key = part if _BARE_KEY.fullmatch(part) else f'"{part}"'
+        shown += f".{key}" if shown else key
+    return shown
+
+
+def show_value(path: Path, value: object) -> str:
+    """Write a bad value for a message, never a secret.
+
+    Secrets are recognised by their keys; the content of an environment variable and credentials
+    in a URL are left out too.
+
+    Examples
+    --------
+    >>> show_value(("server", "port"), "abc")
+    "got 'abc'"
+    >>> show_value(("reader", "password"), ["hunter2"])
+    'got a list'
+    >>> show_value(("reader", "datasource_url"), "ftp://me:hunter2@host")
+    "got 'ftp://<redacted>@host'"
+    """
+    shown = _shown(path, value)
+    unset = _PLACEHOLDER.search(shown)
+    if unset and not isinstance(value, EnvironmentText):
+        return f"got {shown}: the environment variable {unset[1]} is not set"
+    return f"got {shown}"
+
+
+def _shown(path: Path, value: object) -> str:
+    kinds = {dict: "a mapping", list: "a list", tuple: "a list", type(None): "nothing"}
+    if type(value) in kinds:
+        return kinds[type(value)]
+    if _SECRET_KEYS & set(path):
+        return REDACTED
+    if isinstance(value, EnvironmentText):
+        return f"the value of {value.placeholder}"
+    text = _CREDENTIALS.sub(f"//{REDACTED}@", str(value))
+    if len(text) > _LONGEST_SHOWN:
+        text = text[:_LONGEST_SHOWN] + "..."
+    if isinstance(value, bool):
+        return text.lower()
+    return repr(text) if isinstance(value, str) else text
+
+
+def suggest(name: str, known: Collection[str]) -> str:
+    """Name the known name closest to `name`, or the known names.
+
+    Examples
+    --------
+    >>> suggest("steps", ["expr", "step"])
+    'did you mean step?'
+    >>> suggest("colour", ["expr", "step"])
+    'known here: expr, step'
+    """
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]}?"
+    if not known:
+        return "none is defined"
+    names = list(known)
+    more = ", ..." if len(names) > _MOST_NAMES_SHOWN else ""
+    return f"known here: {', '.join(names[:_MOST_NAMES_SHOWN])}{more}"

@@ -1,0 +1,178 @@
+"""The rules that concern more than one section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+from vmanomaly.config.fields import METRIC_NAME
+from vmanomaly.config.model import ModelSection
+from vmanomaly.config.problems import Findings, Path, show_value, suggest
+from vmanomaly.config.reader import Query
+from vmanomaly.config.settings import SettingsSection
+from vmanomaly.config.writer import HttpWriterSection, WriterSection
+
+ValueT = TypeVar("ValueT")
+
+MODEL_FOLDER = "VMANOMALY_MODEL_DUMPS_DIR"
+
+
+def attachment(
+    raw: Mapping[str, Any],
+    key: Literal["queries", "schedulers"],
+    known: list[str],
+    path: Path,
+    findings: Findings,
+) -> tuple[str, ...]:
+    """Return the aliases that a model's key `queries` or `schedulers` means.
+
+    Parameters
+    ----------
+    raw
+        The model's mapping.
+    key
+        Which of the two.
+    known
+        The aliases there are.
+    path
+        The model's place in the YAML.
+    findings
+        Takes a problem for each alias that does not exist, and a warning where the key is
+        left out.
+    """
+    place = (*path, key)
+    if key not in raw:
+        findings.warn(
+            place, f"left out, so the model runs on all of them; write {key}: all to say so"
+        )
+        return tuple(known)
+    value = raw[key]
+    if value is None or value == []:
+        return ()
+    if value == "all":
+        return tuple(known)
+    if not isinstance(value, list):
+        findings.error(
+            place, f"expected a list of aliases, all or null, {show_value(place, value)}"
+        )
+        return ()
+    # Without a single known alias the section itself is missing or wrong, which is said there.
+    for position, alias in enumerate(value if known else ()):
+        if str(alias) not in known:
+            what = "query" if key == "queries" else "scheduler"
+            findings.error(
+                (*place, position),
+                f"no such {what}, {show_value(place, alias)}; {suggest(str(alias), known)}",
+            )
+    return tuple(dict.fromkeys(str(alias) for alias in value))
+
+
+def attached_models(
+    models: Mapping[str, ModelSection], findings: Findings
+) -> dict[str, ModelSection]:
+    """Return the models that have a query and a scheduler; warn of the others."""
+    attached = {}
+    for alias, model in models.items():
+        missing = [key for key in ("queries", "schedulers") if not getattr(model, key)]
+        if missing:
+            findings.warn(
+                ("models", alias),
+                f"not run, because it is attached to no {' and no '.join(missing)}",
+            )
+        else:
+            attached[alias] = model
+    return attached
+
+
+def used_by(
+    key: Literal["queries", "schedulers"],
+    models: Mapping[str, ModelSection],
+    items: Mapping[str, ValueT],
+) -> dict[str, ValueT]:
+    """Return the queries or schedulers that some model uses."""
+    used = {alias for model in models.values() for alias in getattr(model, key)}
+    return {alias: item for alias, item in items.items() if alias in used}
+
+
+def warn_of_unused(
+    path: Path, all_aliases: Iterable[str], used: Iterable[str], findings: Findings
+) -> None:
+    """Warn of each alias that is not used."""
+    kept = set(used)
+    for alias in all_aliases:
+        if alias not in kept:
+            findings.warn((*path, alias), "not run, because no model uses it")
+
+
+def check_multivariate(
+    models: Mapping[str, ModelSection], queries: Mapping[str, Query], findings: Findings
+) -> None:
+    """Check that the queries of a multivariate model have one step and one tenant."""
+    for alias, model in models.items():
+        if not model.multivariate:
+            continue
+        for key in ("step", "tenant_id"):
+            values = {
+                name: str(getattr(queries[name], key)) for name in model.queries if name in queries
+            }
+            if len(set(values.values())) > 1:
+                listed = ", ".join(f"{name} has {value}" for name, value in values.items())
+                findings.error(
+                    ("models", alias, "queries"),
+                    f"the queries of a multivariate model must have the same {key}: {listed}",
+                )
+
+
+def check_metric_names(writer: WriterSection, queries: Iterable[str], findings: Findings) -> None:
+    """Check that `metric_format` gives valid metric names for every query."""
+    place = ("writer", "metric_format", "__name__")
+    template = writer.metric_format["__name__"]
+    for query in queries if "$QUERY_KEY" in template else ("",):
+        name = template.replace("$VAR", "anomaly_score").replace("$QUERY_KEY", query)
+        if not METRIC_NAME.fullmatch(name):
+            because = f" for the query {query}" if query else ""
+            findings.error(
+                place,
+                f"gives {name!r}{because}, which is not a valid metric name; letters, digits, _ "
+                "and : are allowed, a digit not in front",
+            )
+
+
+def warn_of_tenants(
+    writer: WriterSection, queries: Mapping[str, Query], findings: Findings
+) -> None:
+    """Warn where scores would not go back to the tenants that were read."""
+    if not isinstance(writer, HttpWriterSection) or writer.tenant_id == "multitenant":
+        return
+    tenants = {_full_tenant(query.tenant_id) for query in queries.values() if query.tenant_id}
+    if not tenants or tenants == {_full_tenant(writer.tenant_id)}:
+        return
+    findings.warn(
+        ("writer", "tenant_id"),
+        f"the reader uses the tenants {', '.join(sorted(tenants))} and the writer "
+        f"{writer.tenant_id or 'none'}; set it to multitenant to write scores back to the tenant "
+        "they were computed for",
+    )
+
+
+def _full_tenant(tenant: str | None) -> str:
+    if tenant is None or tenant == "multitenant" or ":" in tenant:
+        return str(tenant)
+    return f"{tenant}:0"
+
+
+def check_state(settings: SettingsSection, environ: Mapping[str, str], findings: Findings) -> None:
+    """Check that there is a place for the state if it is to be restored."""
+    place = ("settings", "restore_state")
+    if not settings.restore_state:
+        return
+    if environ.get(MODEL_FOLDER):
+        findings.warn(
+            place, "state is not kept by this version yet: after a restart every model is fitted"
+        )
+    else:
+        findings.error(
+            place,
+            f"needs the environment variable {MODEL_FOLDER}, the folder in which models are kept; "
+            "set it, or set restore_state to false",
+        )

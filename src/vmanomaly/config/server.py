@@ -1,0 +1,113 @@
+"""The section `server`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator, SecretStr, ValidationInfo, field_validator
+
+from vmanomaly.config.fields import (
+    ExistingFile,
+    Flag,
+    FreeMapping,
+    Port,
+    Secret,
+    Text,
+    as_text,
+    whole,
+)
+from vmanomaly.config.section import Section
+
+
+def _path_prefix(value: object) -> str:
+    trimmed = as_text(value).strip("/ ")
+    return f"/{trimmed}" if trimmed else ""
+
+
+def _ui_state(value: object) -> str:
+    text = as_text(value)
+    if text and not text.startswith("#/?"):
+        raise ValueError("expected the state of the UI, starting with #/?")
+    return text
+
+
+class AuthSection(Section):
+    """Who may ask.
+
+    Attributes
+    ----------
+    user, password
+        Basic auth.
+    bearer_token, bearer_token_file
+        Bearer auth.
+    """
+
+    user: Text | None = None
+    password: Secret | None = None
+    bearer_token: Secret | None = None
+    bearer_token_file: ExistingFile | None = None
+
+    @field_validator("password")
+    @classmethod
+    def _check_password(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("user", "") is None:
+            raise ValueError("a password without user; set user too")
+        return value
+
+    @field_validator("bearer_token", "bearer_token_file")
+    @classmethod
+    def _check_token(cls, value: SecretStr | Path, info: ValidationInfo) -> SecretStr | Path:
+        for other in ("user", "bearer_token"):
+            if info.data.get(other) is not None:
+                raise ValueError(f"a second way to log in beside {other}; keep one")
+        return value
+
+    def secret(self) -> str:
+        """Return the password or the token; a token's file is read anew."""
+        if self.bearer_token_file is not None:
+            return self.bearer_token_file.read_text(encoding="utf-8").strip()
+        given = self.password or self.bearer_token
+        return given.get_secret_value() if given else ""
+
+
+class ServerSection(Section):
+    """The HTTP server.
+
+    Attributes
+    ----------
+    addr, port
+        Where to listen.
+    path_prefix
+        Before every path, with a leading slash and without a trailing one; may be empty.
+    ui_default_state
+        State in which the UI opens.
+    max_concurrent_tasks
+        Detection tasks at the same time.
+    uvicorn_config
+        Passed to uvicorn.
+    use_reader_connection_settings
+        Whether the UI reaches datasources with the reader's login.
+    tls_cert_file, tls_key_file
+        The server's certificate.
+    auth
+        Who may ask; None: everybody.
+    """
+
+    addr: Text = "0.0.0.0"
+    port: Port = 8490
+    path_prefix: Annotated[str, PlainValidator(_path_prefix)] = ""
+    ui_default_state: Annotated[str, PlainValidator(_ui_state)] = ""
+    max_concurrent_tasks: Annotated[int, whole(1)] = 2
+    uvicorn_config: FreeMapping = Field(default_factory=lambda: {"log_level": "warning"})
+    use_reader_connection_settings: Flag = False
+    tls_cert_file: ExistingFile | None = None
+    tls_key_file: ExistingFile | None = None
+    auth: AuthSection | None = None
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _check_key(cls, value: Path, info: ValidationInfo) -> Any:
+        if info.data.get("tls_cert_file", "") is None:
+            raise ValueError("a key without its certificate; set tls_cert_file too")
+        return value

@@ -1,0 +1,77 @@
+"""The section `settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, PlainValidator
+
+from vmanomaly.config.fields import Flag, PositiveDuration, as_text, number, read_each, whole
+from vmanomaly.config.section import Section
+
+_LEVELS = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warning": "WARNING",
+    "error": "ERROR",
+    "critical": "CRITICAL",
+    "fatal": "CRITICAL",
+}
+
+
+def _level(value: object) -> str:
+    level = _LEVELS.get(as_text(value).lower())
+    if level is None:
+        raise ValueError("expected one of debug, info, warning, error, critical")
+    return level
+
+
+def _levels(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a mapping of components to levels")
+    return dict(zip(value, read_each(value.items(), _level), strict=True))
+
+
+class Retention(Section):
+    """How long unused states are kept.
+
+    Attributes
+    ----------
+    ttl
+        A state not used for that long is removed.
+    check_interval
+        How often that is looked at.
+    """
+
+    ttl: PositiveDuration
+    check_interval: PositiveDuration
+
+
+class SettingsSection(Section):
+    """What concerns the whole service.
+
+    Attributes
+    ----------
+    n_workers
+        Processes for library models; 0 or less uses all CPUs.
+    native_threads_per_worker
+        Threads of numerical libraries per worker; 0 shares the CPUs out.
+    anomaly_score_outside_data_range
+        Default of the models.
+    restore_state
+        Whether states outlive a restart.
+    retention
+        When unused states are removed; None: never.
+    logger_levels
+        Level by component; a more specific name wins.
+    """
+
+    n_workers: Annotated[int, whole()] = 1
+    native_threads_per_worker: Annotated[int, whole(0)] = 0
+    anomaly_score_outside_data_range: Annotated[
+        float, number("a number of 0 or more", lambda x: x >= 0)
+    ] = 1.01
+    restore_state: Flag = False
+    retention: Retention | None = None
+    logger_levels: Annotated[dict[str, str], PlainValidator(_levels)] = Field(default_factory=dict)
