@@ -1,0 +1,216 @@
+"""Names and labels of the series that a writer writes."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from vmanomaly.series import Labels
+
+MULTITENANT = "multitenant"
+ACCOUNT_LABEL = "vm_account_id"
+_EXPORTED = "exported_"
+_PLACEHOLDER = re.compile(r"\$(VAR|QUERY_KEY)")
+
+_ACCOUNT_MISSING = (
+    f"The label `{ACCOUNT_LABEL}` was not found in the label set of %s, "
+    "but tenant_id='multitenant' is set in writer. "
+    "The data will be written to the default tenant 0:0. "
+    "Ensure that the query retains the necessary multi-tenant labels, "
+    f"or adjust the aggregation settings to preserve `{ACCOUNT_LABEL}` key in the label set."
+)
+_ACCOUNT_UNEXPECTED = (
+    "The label set for the metric %s contains multi-tenancy labels, "
+    "but the write endpoint is configured for single-tenant mode (tenant_id != 'multitenant'). "
+    "Either adjust the query in the reader to avoid multi-tenancy labels "
+    f"or ensure that reserved key `{ACCOUNT_LABEL}` is not explicitly set "
+    "for single-tenant environments."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Whose predictions are written: one query of one model under one scheduler.
+
+    Attributes
+    ----------
+    query_key : str
+        Alias of the query.
+    model_alias : str
+        Alias of the model.
+    scheduler_alias : str
+        Alias of the scheduler.
+    preset : str
+        Preset of the configuration, `default` when it has none.
+    """
+
+    query_key: str
+    model_alias: str
+    scheduler_alias: str
+    preset: str
+
+
+def fill_placeholders(template: str, output: str, query_key: str) -> str:
+    """Return `template` with `$VAR` and `$QUERY_KEY` replaced, wherever they occur.
+
+    Replaced text is not searched for placeholders again.
+
+    Examples
+    --------
+    >>> fill_placeholders("$QUERY_KEY.$VAR.$VAR", "yhat", "cpu")
+    'cpu.yhat.yhat'
+    """
+    return _PLACEHOLDER.sub(
+        lambda match: output if match[1] == "VAR" else query_key,
+        template,
+    )
+
+
+def added_labels(
+    metric_format: Mapping[str, str], destination: Destination, output: str
+) -> dict[str, str]:
+    """Return the labels that all series of one output share, `__name__` first.
+
+    Parameters
+    ----------
+    metric_format
+        The section of that name: label names to templates, `__name__` among them. A label of the
+        same name as one of the service's own (`model_alias`, ...) replaces it.
+    destination
+        Whose predictions are written.
+    output
+        Name of the output, such as `anomaly_score`.
+
+    Returns
+    -------
+    dict of str to str
+        Without empty values. Its names are the same for every output.
+
+    Examples
+    --------
+    >>> destination = Destination("cpu", "zscore", "every_minute", "default")
+    >>> added_labels({"__name__": "my_$VAR", "for": "$QUERY_KEY"}, destination, "yhat")
+    {'__name__': 'my_yhat', 'for': 'cpu', 'model_alias': 'zscore', \
+'scheduler_alias': 'every_minute', 'preset': 'default'}
+    """
+    added = {
+        name: fill_placeholders(template, output, destination.query_key)
+        for name, template in metric_format.items()
+    }
+    added = {"__name__": added.pop("__name__"), **added}
+    added.setdefault("model_alias", destination.model_alias)
+    added.setdefault("scheduler_alias", destination.scheduler_alias)
+    added.setdefault("preset", destination.preset)
+    return {name: value for name, value in added.items() if value}
+
+
+def kept_labels(labels: Mapping[str, str], added: Collection[str]) -> dict[str, str]:
+    """Return what a written series keeps of its input's labels.
+
+    `__name__` and empty values are left out. A label whose name is among those of `added` moves
+    to `exported_<label>`, and if that is taken too, to `exported_exported_<label>` and so on, the
+    shortest names first, as Prometheus does with `honor_labels: false`.
+
+    Examples
+    --------
+    >>> kept_labels({"__name__": "node_load1", "cpu": "0", "for": "me"}, {"__name__", "for"})
+    {'cpu': '0', 'exported_for': 'me'}
+    """
+    kept: dict[str, str] = {}
+    clashing: list[tuple[str, str]] = []
+    for name, value in labels.items():
+        if name == "__name__" or not value:
+            continue
+        if name in added:
+            clashing.append((name, value))
+        else:
+            kept[name] = value
+    for name, value in sorted(clashing, key=lambda label: len(label[0])):
+        free = _EXPORTED + name
+        while free in added or free in kept:
+            free = _EXPORTED + free
+        kept[free] = value
+    return kept
+
+
+def written_labels(
+    labels: Mapping[str, str],
+    metric_format: Mapping[str, str],
+    destination: Destination,
+    output: str,
+) -> Labels:
+    """Return all labels of a written series, its `__name__` included.
+
+    The labels of the input series without its `__name__`, then `model_alias`, `scheduler_alias`
+    and `preset`, then `metric_format`; the later wins. See `kept_labels` for clashes.
+
+    Examples
+    --------
+    >>> written_labels(
+    ...     {"__name__": "node_load1", "cpu": "0"},
+    ...     {"__name__": "$VAR", "for": "$QUERY_KEY"},
+    ...     Destination("load", "zscore", "every_minute", "default"),
+    ...     "yhat",
+    ... )
+    {__name__="yhat", cpu="0", for="load", model_alias="zscore", preset="default", \
+scheduler_alias="every_minute"}
+    """
+    added = added_labels(metric_format, destination, output)
+    return Labels({**kept_labels(labels, added), **added})
+
+
+class TenancyWarnings:
+    """Find label sets that do not fit the tenant written to, and say so now and then.
+
+    Parameters
+    ----------
+    multitenant
+        Whether the labels choose the tenant (`tenant_id: multitenant`).
+    now
+        Clock, in seconds.
+
+    Examples
+    --------
+    >>> warnings = TenancyWarnings(multitenant=True, now=lambda: 0.0)
+    >>> warnings.message("cpu", n_series=2, n_with_account=2) is None
+    True
+    >>> warnings.message("cpu", n_series=2, n_with_account=1)[:42]
+    'The label `vm_account_id` was not found in'
+    >>> warnings.message("cpu", n_series=2, n_with_account=1) is None
+    True
+    """
+
+    INTERVAL_S = 600.0
+
+    def __init__(self, multitenant: bool, now: Callable[[], float] = time.monotonic) -> None:
+        self._multitenant = multitenant
+        self._now = now
+        self._warned_at: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def message(self, query_key: str, n_series: int, n_with_account: int) -> str | None:
+        """Return the warning that is due for a query, if any; writing goes on either way.
+
+        A multitenant writer needs `vm_account_id` in every label set: without it the server takes
+        the tenant 0:0. Any other writer must not find it. A query is warned about at most once
+        in ten minutes.
+
+        Parameters
+        ----------
+        query_key
+            Alias of the query.
+        n_series, n_with_account
+            How many series are written, and how many of them have the label `vm_account_id`.
+        """
+        if n_with_account == (n_series if self._multitenant else 0):
+            return None
+        now = self._now()
+        with self._lock:
+            warned_at = self._warned_at.get(query_key)
+            if warned_at is not None and now - warned_at < self.INTERVAL_S:
+                return None
+            self._warned_at[query_key] = now
+        return (_ACCOUNT_MISSING if self._multitenant else _ACCOUNT_UNEXPECTED) % query_key
