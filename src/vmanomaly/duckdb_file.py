@@ -1,0 +1,94 @@
+"""DuckDB database files, shared by the reader and the writer.
+
+DuckDB lets one process write a file, or several read it. Connections are therefore held for one
+statement or transaction only, so that a notebook can look at the file while the service runs, and
+within this process a file has one connection at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from vmanomaly.errors import DatasourceError
+
+IN_MEMORY = ":memory:"
+# How long to wait for another process to let go of the file, and how often to look.
+LOCK_WAIT_S = 5.0
+_LOCK_POLL_S = 0.05
+
+_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+_locks_guard = threading.Lock()
+
+
+@contextmanager
+def connect(path: str | Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database for the time of a `with` block, its session in UTC.
+
+    Waits for other threads of this process to be done with the file, and up to `LOCK_WAIT_S`
+    seconds for other processes.
+
+    Parameters
+    ----------
+    path
+        Path of the file, created if need be unless `read_only`; or `:memory:` for a database of
+        its own, which vanishes with the connection.
+    read_only
+        Whether the file stays as it is. Other processes may then read it at the same time.
+
+    Raises
+    ------
+    DatasourceError
+        The file is missing, is not a DuckDB database, or is held by another process.
+
+    Examples
+    --------
+    >>> with connect(":memory:", read_only=True) as connection:
+    ...     connection.execute("SELECT TIMESTAMPTZ '2026-01-01'::VARCHAR").fetchone()
+    ('2026-01-01 00:00:00+00',)
+    """
+    if str(path) == IN_MEMORY:
+        with duckdb.connect(IN_MEMORY) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        return
+    file = Path(path).resolve()
+    with _locks_guard:
+        lock = _locks[file]
+    with lock, _open(file, read_only=read_only) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def _open(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    if read_only and not file.exists():
+        raise DatasourceError(f"There is no DuckDB database {file}", "io_error")
+    if not file.parent.is_dir():
+        raise DatasourceError(
+            f"There is no folder {file.parent} for the DuckDB database {file.name}", "io_error"
+        )
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return duckdb.connect(str(file), read_only=read_only)
+        except duckdb.Error as error:
+            if "Could not set lock" not in str(error):
+                raise DatasourceError(f"Cannot open {file}: {words(error)}", "io_error") from error
+            if time.monotonic() > deadline:
+                raise DatasourceError(
+                    f"Another process holds {file}: {words(error)}. Close the database there, or "
+                    f"open it only for the time of a query",
+                    "io_error",
+                ) from error
+        time.sleep(_LOCK_POLL_S)
+
+
+def words(error: duckdb.Error) -> str:
+    """Return what DuckDB says of an error, on one line and without the excerpt of the statement."""
+    return " ".join(str(error).split("\n\nLINE ")[0].split())

@@ -1,0 +1,75 @@
+"""Where scores go: writers, by the class of their section."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from vmanomaly.config.writer import DuckdbWriterSection, VmWriterSection, WriterSection
+from vmanomaly.errors import ConfigError, DatasourceError
+from vmanomaly.series import Predictions
+from vmanomaly.writer.format import Destination
+
+if TYPE_CHECKING:
+    from vmanomaly.monitoring.metrics import Metrics
+
+
+class Writer(Protocol):
+    """What the service needs of a writer; safe to use from several threads.
+
+    Attributes
+    ----------
+    last_error : DatasourceError or None
+        Why the last write did not deliver everything; None when it did.
+    """
+
+    last_error: DatasourceError | None
+
+    def write(self, predictions: Predictions, destination: Destination) -> None:
+        """Deliver the predictions; what cannot be delivered is logged and counted, not raised."""
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything written is delivered, at most so many seconds."""
+
+    def check_health(self) -> None:
+        """Raise `DatasourceError` if the destination cannot be reached."""
+
+    def close(self) -> None:
+        """Release connections and files."""
+
+
+def create_writer(section: WriterSection, metrics: Metrics, preset: str) -> Writer:
+    """Return the writer of a section.
+
+    Parameters
+    ----------
+    section
+        The section `writer` of the configuration.
+    metrics
+        The service's metrics.
+    preset
+        Preset of the configuration, for the metrics' label of that name.
+
+    Raises
+    ------
+    ConfigError
+        The class is known, but not available in this version.
+    """
+    if isinstance(section, DuckdbWriterSection):
+        from vmanomaly.writer.duckdb import DuckdbWriter  # noqa: PLC0415 - loads DuckDB
+
+        return DuckdbWriter(section, metrics, preset)
+    if isinstance(section, VmWriterSection):
+        from vmanomaly.writer.vm import VmWriter  # noqa: PLC0415 - loads the compiled encoder
+
+        return VmWriter(section, metrics, preset)
+    raise ConfigError(
+        [f"writer.class: {section.class_name} is not available in this version; use vm or duckdb"]
+    )
+
+
+def warm_up(section: WriterSection) -> None:
+    """Make ready what the writer of a section compiles, so that no write has to wait for it."""
+    if not isinstance(section, DuckdbWriterSection):
+        from vmanomaly.writer import encode  # noqa: PLC0415 - loads the compiled encoder
+
+        encode.warm_up()

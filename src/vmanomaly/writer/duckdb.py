@@ -1,0 +1,178 @@
+"""Writer `duckdb`: scores into the table `scores` of a DuckDB database."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+
+import duckdb
+import numpy as np
+import orjson
+
+from vmanomaly.config.writer import DuckdbWriterSection
+from vmanomaly.duckdb_file import connect, words
+from vmanomaly.errors import DatasourceError
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.series import FloatArray, IntArray, Labels, Predictions
+from vmanomaly.writer.format import Destination, written_labels
+from vmanomaly.writer.outcome import report_dropped, report_empty
+
+logger = logging.getLogger(__name__)
+
+# Codes of the label `code`, as HTTP would have them: dashboards take anything but 2xx for an error.
+_DONE = "200"
+_BAD_TABLE = "400"
+
+_BLOCK_POINTS = 1_000_000
+
+_CREATE_TABLE = """
+CREATE TABLE IF NOT EXISTS scores (
+    timestamp TIMESTAMP,
+    metric VARCHAR,
+    labels MAP(VARCHAR, VARCHAR),
+    query_key VARCHAR,
+    model_alias VARCHAR,
+    scheduler_alias VARCHAR,
+    preset VARCHAR,
+    value DOUBLE
+)
+"""
+_CREATE_SERIES = """
+CREATE OR REPLACE TEMP TABLE vmanomaly_series AS
+SELECT series, metric, CAST(CAST(labels AS JSON) AS MAP(VARCHAR, VARCHAR)) AS labels
+FROM vmanomaly_names
+"""
+_DELETE = """
+DELETE FROM scores
+WHERE timestamp BETWEEN $first AND $last
+AND (metric, labels) IN (SELECT (metric, labels) FROM vmanomaly_series)
+"""
+_INSERT = """
+INSERT INTO scores BY NAME
+SELECT timestamp, metric, labels, $query_key AS query_key, $model_alias AS model_alias,
+    $scheduler_alias AS scheduler_alias, $preset AS preset, value
+FROM vmanomaly_points JOIN vmanomaly_series USING (series)
+"""
+
+
+class DuckdbWriter:
+    """Write predictions as rows, one for each finite value.
+
+    What is written replaces what the table holds for the same series from the first to the last
+    timestamp of the predictions, so a repeated run leaves no duplicates. A write is one
+    transaction.
+
+    Parameters
+    ----------
+    section
+        The section `writer`.
+    metrics
+        The service's metrics.
+    preset
+        Preset of the configuration.
+
+    Attributes
+    ----------
+    last_error : DatasourceError or None
+        Why the last write did not deliver everything; None when it did.
+    """
+
+    def __init__(self, section: DuckdbWriterSection, metrics: Metrics, preset: str) -> None:
+        self.last_error: DatasourceError | None = None
+        self._path = section.path
+        self._metric_format = section.metric_format
+        self._metrics = metrics
+        self._preset = preset
+
+    def write(self, predictions: Predictions, destination: Destination) -> None:
+        """Replace the rows of the predictions; a failure is logged and counted."""
+        finite = [np.isfinite(values) for values in predictions.outputs.values()]
+        n_points = int(sum(map(np.count_nonzero, finite)))
+        if n_points == 0:
+            report_empty(logger, destination)
+            return
+        metrics = self._metrics
+        labels = (self._path, destination.query_key, destination.scheduler_alias, self._preset)
+        try:
+            with metrics.writer_request_duration_seconds.labels(*labels).time():
+                self._replace(predictions, destination)
+        except DatasourceError as error:
+            metrics.writer_responses.labels(*labels, error.code).inc()
+            report_dropped(logger, metrics, n_points, destination, error)
+            self.last_error = error
+            return
+        metrics.writer_responses.labels(*labels, _DONE).inc()
+        metrics.writer_datapoints_sent.labels(*labels).inc(n_points)
+        n_series = int(sum(np.count_nonzero(rows.any(axis=1)) for rows in finite))
+        metrics.writer_timeseries_sent.labels(*labels).inc(n_series)
+        self.last_error = None
+
+    def flush(self, timeout_s: float) -> None:
+        """Return at once: a write returns when its transaction is committed."""
+
+    def check_health(self) -> None:
+        """Raise `DatasourceError` if the database cannot be opened for writing."""
+        with connect(self._path, read_only=False):
+            pass
+
+    def close(self) -> None:
+        """Do nothing: the database is open only during a write."""
+
+    def _replace(self, predictions: Predictions, destination: Destination) -> None:
+        with connect(self._path, read_only=False) as connection:
+            try:
+                connection.begin()
+                connection.execute(_CREATE_TABLE)
+                for output, values in predictions.outputs.items():
+                    self._register_series(connection, predictions.labels, destination, output)
+                    _replace_rows(connection, predictions.timestamps, values, destination)
+                connection.commit()
+            except duckdb.IOException as error:
+                raise DatasourceError(f"{self._path}: {words(error)}", "io_error") from error
+            except duckdb.Error as error:
+                raise DatasourceError(
+                    f"{self._path}: {words(error)}. If the table scores was made by something "
+                    f"else, give the writer a path of its own",
+                    _BAD_TABLE,
+                ) from error
+
+    def _register_series(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        labels: tuple[Labels, ...],
+        destination: Destination,
+        output: str,
+    ) -> None:
+        written = [
+            written_labels(series, self._metric_format, destination, output) for series in labels
+        ]
+        names = {
+            "series": np.arange(len(written)),
+            "metric": np.array([series["__name__"] for series in written], dtype=object),
+            "labels": np.array(
+                [orjson.dumps(dict(series.without("__name__"))).decode() for series in written],
+                dtype=object,
+            ),
+        }
+        connection.register("vmanomaly_names", names)
+        connection.execute(_CREATE_SERIES)
+        connection.unregister("vmanomaly_names")
+
+
+def _replace_rows(
+    connection: duckdb.DuckDBPyConnection,
+    timestamps: IntArray,
+    values: FloatArray,
+    destination: Destination,
+) -> None:
+    """Replace the rows of one output, inserting them in blocks to bound the memory."""
+    times = timestamps.astype("datetime64[ms]").astype("datetime64[us]")
+    connection.execute(_DELETE, {"first": times[0].item(), "last": times[-1].item()})
+    flat = values.reshape(-1)
+    for start in range(0, len(flat), _BLOCK_POINTS):
+        finite = start + np.flatnonzero(np.isfinite(flat[start : start + _BLOCK_POINTS]))
+        series, columns = np.divmod(finite, len(times))
+        points = {"series": series, "timestamp": times[columns], "value": flat[finite]}
+        connection.register("vmanomaly_points", points)
+        connection.execute(_INSERT, asdict(destination))
+        connection.unregister("vmanomaly_points")
