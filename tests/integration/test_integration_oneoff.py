@@ -1,0 +1,277 @@
+"""`oneoff` from end to end: read from a real server, score, read the scores back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.integration.servers import (
+    Prometheus,
+    Samples,
+    VictoriaMetrics,
+    Vmanomaly,
+    free_port,
+)
+from vmanomaly.series import Labels
+
+FloatArray = NDArray[np.float64]
+
+STEP_S = 60
+FIT_START_S = 1_750_000_020
+N_FIT = 60
+N_INFER = 30
+SPIKE = N_FIT + 20
+LEVELS = {"a": 10.0, "b": -3.0, "c": 500.0}
+OUTPUTS = ("anomaly_score", "yhat", "yhat_lower", "yhat_upper")
+
+# No sample lies on the start of the fit window, and inference starts where the fit ends: each
+# sample belongs to one side, whichever end of a window is the open one.
+TIMES_S = FIT_START_S + STEP_S * np.arange(1, N_FIT + N_INFER + 1)
+INFER_MS = [int(second) * 1000 for second in TIMES_S[N_FIT:]]
+
+
+def observed(host: str) -> FloatArray:
+    """Bounded noise around a level, with one spike; three decimals survive any storage."""
+    random = np.random.default_rng(ord(host))
+    values = LEVELS[host] + random.uniform(-1, 1, N_FIT + N_INFER)
+    values[SPIKE] += 25
+    return values.round(3)
+
+
+def samples(values: FloatArray) -> Samples:
+    return [(int(t) * 1000, float(v)) for t, v in zip(TIMES_S, values, strict=True)]
+
+
+def oneoff(reader_url: str, writer_url: str) -> dict[str, Any]:
+    return {
+        "reader": {
+            "class": "vm",
+            "datasource_url": reader_url,
+            "sampling_period": f"{STEP_S}s",
+            "queries": {"memory": {"expr": 'memory_usage{job="node"}'}},
+        },
+        "writer": {"class": "vm", "datasource_url": writer_url},
+        "schedulers": {
+            "once": {
+                "class": "oneoff",
+                "fit_start_s": FIT_START_S,
+                "fit_end_s": FIT_START_S + N_FIT * STEP_S,
+                "infer_start_s": FIT_START_S + N_FIT * STEP_S,
+                "infer_end_s": FIT_START_S + (N_FIT + N_INFER) * STEP_S,
+            }
+        },
+        "models": {
+            "zscore": {
+                "class": "zscore_online",
+                "z_threshold": 2.5,
+                "queries": ["memory"],
+                "schedulers": ["once"],
+            },
+            "mad": {
+                "class": "mad_online",
+                "threshold": 2.5,
+                "queries": ["memory"],
+                "schedulers": ["once"],
+            },
+        },
+        "server": {"addr": "127.0.0.1", "port": free_port()},
+    }
+
+
+def zscore_band(values: FloatArray) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values, ddof=1))
+
+
+def mad_band(values: FloatArray) -> tuple[float, float]:
+    median = np.median(values)
+    return float(median), float(1.4826 * np.median(np.abs(values - median)))
+
+
+BANDS = {"zscore": zscore_band, "mad": mad_band}
+
+
+def expected(model: str, values: FloatArray, n_fit: int = N_FIT) -> dict[str, FloatArray]:
+    """Predict each point from all points before it, one after the other."""
+    bands = np.array([BANDS[model](values[:n]) for n in range(n_fit, len(values))])
+    centre, spread = bands[:, 0], bands[:, 1]
+    return {
+        "anomaly_score": np.abs(values[n_fit:] - centre) / (2.5 * spread),
+        "yhat": centre,
+        "yhat_lower": centre - 2.5 * spread,
+        "yhat_upper": centre + 2.5 * spread,
+    }
+
+
+def run_without_complaint(folder: Path, config: dict[str, Any]) -> str:
+    status, output = Vmanomaly(folder, config).run()
+    assert status == 0, output
+    for word in ("Traceback", "WARNING", "ERROR"):
+        assert word not in output
+    return output
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Labels, Samples]]:
+    folder = tmp_path_factory.mktemp("oneoff")
+    with VictoriaMetrics(folder) as vm:
+        vm.import_series(
+            (
+                {"__name__": "memory_usage", "host": host, "job": "node"},
+                samples(observed(host)),
+            )
+            for host in LEVELS
+        )
+        vm.force_flush()
+        run_without_complaint(folder, oneoff(vm.url, vm.url))
+        yield vm.export('{scheduler_alias!=""}')
+
+
+def expected_labels(output: str, model: str, host: str) -> Labels:
+    return Labels(
+        {
+            "__name__": output,
+            "host": host,
+            "job": "node",
+            "for": "memory",
+            "model_alias": model,
+            "scheduler_alias": "once",
+            "preset": "default",
+        }
+    )
+
+
+class TestBothOnlineModels:
+    def test_exactly_the_series_of_four_outputs(self, scores: dict[Labels, Samples]) -> None:
+        assert set(scores) == {
+            expected_labels(output, model, host)
+            for output in OUTPUTS
+            for model in BANDS
+            for host in LEVELS
+        }
+
+    @pytest.mark.parametrize("host", LEVELS)
+    @pytest.mark.parametrize("model", BANDS)
+    @pytest.mark.parametrize("output", OUTPUTS)
+    def test_every_number(
+        self, scores: dict[Labels, Samples], output: str, model: str, host: str
+    ) -> None:
+        written = scores[expected_labels(output, model, host)]
+        assert [timestamp for timestamp, _ in written] == INFER_MS
+        np.testing.assert_allclose(
+            [value for _, value in written],
+            expected(model, observed(host))[output],
+            rtol=1e-9,
+            atol=1e-12,
+        )
+
+    @pytest.mark.parametrize("host", LEVELS)
+    @pytest.mark.parametrize("model", BANDS)
+    def test_only_the_spike_is_anomalous(
+        self, scores: dict[Labels, Samples], model: str, host: str
+    ) -> None:
+        written = scores[expected_labels("anomaly_score", model, host)]
+        assert [timestamp for timestamp, score in written if score > 1] == [
+            int(TIMES_S[SPIKE]) * 1000
+        ]
+
+
+def test_documented_metric_format(vm: VictoriaMetrics, tmp_path: Path) -> None:
+    source = {"cpu": "1", "device": "eth0", "instance": "node-exporter:9100"}
+    vm.import_series(
+        [({"__name__": "memory_usage", "job": "node", **source}, samples(observed("a")))]
+    )
+    vm.force_flush()
+    config = oneoff(vm.url, vm.url)
+    config["reader"]["queries"] = {"query_name_1": config["reader"]["queries"]["memory"]}
+    config["models"] = {"zscore": {**config["models"]["zscore"], "queries": ["query_name_1"]}}
+    config["writer"]["metric_format"] = {
+        "__name__": "PREFIX1_$VAR",
+        "for": "PREFIX2_$QUERY_KEY",
+        "custom_label_1": "label_name_1",
+        "custom_label_2": "label_name_2",
+    }
+    run_without_complaint(tmp_path, config)
+
+    assert set(vm.export('{scheduler_alias!=""}')) == {
+        Labels(
+            {
+                "__name__": f"PREFIX1_{output}",
+                "for": "PREFIX2_query_name_1",
+                "custom_label_1": "label_name_1",
+                "custom_label_2": "label_name_2",
+                "job": "node",
+                **source,
+                "model_alias": "zscore",
+                "scheduler_alias": "once",
+                "preset": "default",
+            }
+        )
+        for output in OUTPUTS
+    }
+
+
+def test_labels_of_the_input_move_out_of_the_way(vm: VictoriaMetrics, tmp_path: Path) -> None:
+    clashing = {"for": "rent", "model_alias": "tin", "preset": "slow", "team": "blue"}
+    vm.import_series(
+        [({"__name__": "memory_usage", "job": "node", **clashing}, samples(observed("a")))]
+    )
+    vm.force_flush()
+    config = oneoff(vm.url, vm.url)
+    config["models"].pop("mad")
+    config["models"]["zscore"]["provide_series"] = ["anomaly_score"]
+    config["writer"]["metric_format"] = {
+        "__name__": "$VAR",
+        "for": "$QUERY_KEY",
+        "team": "sre-$QUERY_KEY-$VAR",
+    }
+    run_without_complaint(tmp_path, config)
+
+    assert set(vm.export('{scheduler_alias!=""}')) == {
+        Labels(
+            {
+                "__name__": "anomaly_score",
+                "job": "node",
+                "for": "memory",
+                "exported_for": "rent",
+                "model_alias": "zscore",
+                "exported_model_alias": "tin",
+                "preset": "default",
+                "exported_preset": "slow",
+                "team": "sre-memory-anomaly_score",
+                "exported_team": "blue",
+                "scheduler_alias": "once",
+            }
+        )
+    }
+
+
+def test_prometheus_as_the_source(vm: VictoriaMetrics, tmp_path: Path) -> None:
+    n_fit = 8 * 24 * 60
+    random = np.random.default_rng(7)
+    values = (40 + random.uniform(-1, 1, n_fit + N_INFER)).round(3)
+    times_ms = 1000 * (FIT_START_S + STEP_S * np.arange(1, len(values) + 1))
+    series = list(zip(times_ms.tolist(), values.tolist(), strict=True))
+    infer_start_s = FIT_START_S + n_fit * STEP_S
+
+    with Prometheus(tmp_path, [({"__name__": "memory_usage", "job": "node"}, series)]) as source:
+        config = oneoff(source.url, vm.url)
+        config["models"].pop("mad")
+        config["schedulers"]["once"] |= {
+            "fit_end_s": infer_start_s,
+            "infer_start_s": infer_start_s,
+            "infer_end_s": infer_start_s + N_INFER * STEP_S,
+        }
+        run_without_complaint(tmp_path, config)
+
+    written = {labels["__name__"]: points for labels, points in vm.export('{for!=""}').items()}
+    assert sorted(written) == sorted(OUTPUTS)
+    for output, numbers in expected("zscore", values, n_fit).items():
+        assert [timestamp for timestamp, _ in written[output]] == times_ms[n_fit:].tolist()
+        np.testing.assert_allclose(
+            [value for _, value in written[output]], numbers, rtol=1e-9, atol=1e-12
+        )
