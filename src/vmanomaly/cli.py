@@ -1,0 +1,125 @@
+"""The command `vmanomaly`: from arguments to a running service."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import vmanomaly
+from vmanomaly.arguments import parse_arguments
+from vmanomaly.config import Config, load_config, resolved_yaml
+from vmanomaly.errors import ConfigError, UsageError, VmanomalyError
+from vmanomaly.logs import configure_logging, set_logger_levels
+
+logger = logging.getLogger(__name__)
+
+_DONE, _FAILED, _WRONG = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    Parameters
+    ----------
+    arguments
+        The command line without the name of the program; None for the process's own.
+
+    Returns
+    -------
+    int
+        0 done, or stopped by SIGTERM or SIGINT; 2 wrong configuration or usage; 1 anything else.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments[:1] == ["demo"]:
+            return _demo(arguments[1:])
+        return _service(parse_arguments(arguments))
+    except ConfigError as error:
+        logger.error("Config validation failed: %d problems", len(error.problems))
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return _WRONG
+    except UsageError as error:
+        print(f"vmanomaly: {error}", file=sys.stderr)
+        return _WRONG
+    except VmanomalyError as error:
+        logger.error("%s", error)
+        return _FAILED
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    from vmanomaly.demo.command import main as demo
+
+    return demo(arguments)
+
+
+def _service(options: Namespace) -> int:
+    configure_logging(options.logger_level)
+    logger.info("vmanomaly %s", vmanomaly.__version__)
+    if options.licensed:
+        logger.info("No license is needed; the options about it are ignored")
+    config = load_config(options.configs, os.environ)
+    set_logger_levels(config.settings.logger_levels)
+    logger.info("Config has been loaded successfully")
+    if options.output_spec is not None:
+        _write(options.output_spec, resolved_yaml(config))
+    if options.dry_run:
+        _print_plan(config)
+        return _DONE
+    if options.watch:
+        logger.warning(
+            "--watch: this version does not follow changes of the configuration; restart the "
+            "service to apply them"
+        )
+    return _run(config)
+
+
+def _run(config: Config) -> int:
+    from vmanomaly.server.server import Server
+    from vmanomaly.service import Service
+
+    service = Service(config)
+    server = Server(
+        config.server, config.monitoring, service.metrics.registry, service.health.reasons
+    )
+
+    def stop(number: int, _: object) -> None:
+        logger.info("%s: finishing what is under way", signal.Signals(number).name)
+        service.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.start()
+    try:
+        status = service.run()
+    finally:
+        server.stop()
+    logger.info("Stopped" if status == _DONE else "Ended with failures; see the log above")
+    if service.abandoned:
+        # A thread that hangs in a request would keep the process alive.
+        logging.shutdown()
+        os._exit(status)
+    return status
+
+
+def _print_plan(config: Config) -> None:
+    print("The configuration is valid. It would run:")
+    for alias, model in config.models.items():
+        print(
+            f"  model {alias} ({model.class_name}) on {', '.join(model.queries)} "
+            f"under {', '.join(model.schedulers)}"
+        )
+    print("No stored state is reused or dropped: every model is fitted at the start.")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UsageError(f"--outputSpec: cannot write {path}: {error.strerror}") from error
+    logger.info("The resolved configuration is in %s", path)

@@ -1,0 +1,39 @@
+"""The time, behind a face that tests can replace."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time and waits for it."""
+
+    def now(self) -> int:
+        """Return the Unix time in milliseconds."""
+        ...
+
+    def wait(self, wake_up: threading.Event, until: int | None) -> None:
+        """Return when `wake_up` is set or the time is `until`; None waits for the event only."""
+        ...
+
+
+class SystemClock:
+    """The clock of the operating system."""
+
+    # A wall clock that is set forward must not be slept through.
+    _longest_sleep_s = 1.0
+
+    def now(self) -> int:
+        """Return the Unix time in milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def wait(self, wake_up: threading.Event, until: int | None) -> None:
+        """Return when `wake_up` is set or the time is `until`; None waits for the event only."""
+        if until is None:
+            wake_up.wait()
+            return
+        while (left := until - self.now()) > 0:
+            if wake_up.wait(min(left / 1000, self._longest_sleep_s)):
+                return

@@ -1,0 +1,100 @@
+"""One pass over the data of a job, and the contract of what carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vmanomaly.series import IntArray, TimeRange
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one pass has to do: fit, infer, or fit and then infer.
+
+    Attributes
+    ----------
+    fit : TimeRange or None
+        The window the models learn from scratch.
+    infer : TimeRange or None
+        The range that is scored.
+    micro_batch : int or None
+        Milliseconds of data that an online model predicts with one state before it learns them;
+        None for the step of the query.
+    origin : int
+        A Unix time in milliseconds at which a micro-batch ends.
+    """
+
+    fit: TimeRange | None
+    infer: TimeRange | None
+    micro_batch: int | None = None
+    origin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes
+    ----------
+    fitted : bool
+        The fit window was read. True as well when the run had none.
+    inferred : bool
+        The infer range was read. True as well when the run had none.
+    failed : bool
+        Some part of the run failed, for whatever reason.
+    """
+
+    fitted: bool
+    inferred: bool
+    failed: bool
+
+
+class Job(Protocol):
+    """The work on the data of one query; a scheduler decides when and over which range."""
+
+    @property
+    def name(self) -> str:
+        """What the job is called in logs."""
+        ...
+
+    def execute(self, run: Run) -> Outcome:
+        """Carry out one run. Never raises for a failing datasource or model."""
+        ...
+
+
+def micro_batch_starts(timestamps: IntArray, micro_batch: int, origin: int) -> IntArray:
+    """Return the column at which each micro-batch of a grid starts.
+
+    Micro-batches are `micro_batch` long and end at `origin` plus a multiple of it, wherever the
+    grid was cut: a run that is late and covers several intervals finds the same ones as runs on
+    time would have.
+
+    Parameters
+    ----------
+    timestamps : ndarray of int64, shape (T,)
+        Unix milliseconds, ascending.
+    micro_batch : int
+        Length of a micro-batch in milliseconds.
+    origin : int
+        Unix milliseconds.
+
+    Returns
+    -------
+    ndarray of int64
+        Ascending, the first is 0; empty when there are no timestamps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> micro_batch_starts(np.array([10, 20, 30, 40, 50]), micro_batch=20, origin=0)
+    array([0, 2, 4])
+    """
+    if timestamps.size == 0:
+        return np.empty(0, np.int64)
+    batch_of_timestamp = -((origin - timestamps) // micro_batch)
+    return np.concatenate(
+        (np.zeros(1, np.int64), np.flatnonzero(np.diff(batch_of_timestamp)).astype(np.int64) + 1)
+    )

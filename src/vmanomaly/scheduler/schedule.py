@@ -1,0 +1,210 @@
+"""Which run is due when: the grid of a scheduler that follows the live edge of its data.
+
+Runs are due on a grid of `infer_every`. The run that is due at time `d` scores the interval
+`(d - infer_every, d]`; one in every `fit_every` first fits the models on the `fit_window` that
+ends where this interval begins. So every timestamp is scored once, by a model that has not seen
+it, and the first score is written as soon as the first fit is done.
+
+A run that comes late covers all intervals since the last one: nothing is skipped, and no more
+than one run of a job waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.config.time import parse_time
+from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.series import TimeRange
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a job has come.
+
+    Attributes
+    ----------
+    covered : int or None
+        The end of the last interval that was scored, Unix milliseconds; None before the first.
+    last_fit : int or None
+        The index of the run that fitted last; None before the first.
+    """
+
+    covered: int | None = None
+    last_fit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicSchedule:
+    """The grid of runs of one job. All times are Unix milliseconds, all lengths milliseconds.
+
+    Attributes
+    ----------
+    first_run : int
+        When the run with the index 0 is due; it fits.
+    infer_every, fit_every, fit_window : int
+        As in the configuration.
+    longest_catch_up : int
+        How much of a backlog is scored; what is older is given up, with a warning.
+
+    Examples
+    --------
+    >>> minute = 60_000
+    >>> schedule = PeriodicSchedule(
+    ...     first_run=100 * minute, infer_every=minute, fit_every=10 * minute,
+    ...     fit_window=30 * minute, longest_catch_up=30 * minute,
+    ... )
+    >>> (run,) = schedule.runs(0, Progress())
+    >>> run.fit == TimeRange(69 * minute, 99 * minute)
+    True
+    >>> run.infer == TimeRange(99 * minute, 100 * minute)
+    True
+    """
+
+    first_run: int
+    infer_every: int
+    fit_every: int
+    fit_window: int
+    longest_catch_up: int
+
+    def due(self, index: int) -> int:
+        """Return when the run `index` is due."""
+        return self.first_run + index * self.infer_every
+
+    def latest_index(self, now: int) -> int:
+        """Return the index of the last run that is due at `now`; negative if none is."""
+        return (now - self.first_run) // self.infer_every
+
+    def latest_fit_index(self, index: int) -> int:
+        """Return the index of the last run up to `index` that fits."""
+        fits = index * self.infer_every // self.fit_every
+        return -(-fits * self.fit_every // self.infer_every)
+
+    def runs(self, index: int, progress: Progress) -> list[Run]:
+        """Return what is to be done at the run `index`, given what was done before.
+
+        Intervals from before a fit that is due are scored first, with the state they would have
+        met on time. Of several fits that were missed only the last is made up.
+        """
+        due = self.due(index)
+        covered = progress.covered
+        if covered is None:
+            covered = self.first_run - self.infer_every
+        oldest = due - max(self.longest_catch_up, self.infer_every)
+        if covered < oldest:
+            logger.warning(
+                "The interval from %s to %s is not scored: it is further back than is made up",
+                _iso(covered),
+                _iso(oldest),
+            )
+            covered = oldest
+
+        fit_index = self.latest_fit_index(index)
+        if progress.last_fit is not None and fit_index <= progress.last_fit:
+            return [self._run(None, covered, due)]
+        boundary = max(self.due(fit_index) - self.infer_every, covered)
+        runs = []
+        if progress.last_fit is None:
+            boundary = covered
+        elif covered < boundary:
+            runs.append(self._run(None, covered, boundary))
+        runs.append(self._run(TimeRange(boundary - self.fit_window, boundary), boundary, due))
+        return runs
+
+    def advance(self, progress: Progress, index: int, run: Run, outcome: Outcome) -> None:
+        """Note in `progress` what came of a run that was due at `index`."""
+        if run.fit is not None and outcome.fitted:
+            progress.last_fit = self.latest_fit_index(index)
+        if run.infer is not None and outcome.inferred:
+            progress.covered = run.infer.end
+
+    def _run(self, fit: TimeRange | None, start: int, end: int) -> Run:
+        return Run(
+            fit=fit,
+            infer=TimeRange(start, end),
+            micro_batch=self.infer_every,
+            origin=self.first_run,
+        )
+
+
+def periodic_schedules(
+    section: PeriodicSection, n_jobs: int, now: int, longest_catch_up: int
+) -> list[PeriodicSchedule]:
+    """Return the schedule of each job of a periodic scheduler.
+
+    Parameters
+    ----------
+    section
+        The section of the scheduler.
+    n_jobs
+        How many jobs it has.
+    now
+        Unix milliseconds.
+    longest_catch_up
+        Milliseconds.
+    """
+    first = first_run(section.start_from, section.tz, int(section.fit_every), now)
+    infer_every = int(section.infer_every)
+    # Scattered jobs all fit at once; from then on each keeps to its own place in the interval.
+    leads = (
+        infer_every * number // n_jobs if section.scatter_infer_jobs else 0
+        for number in range(n_jobs)
+    )
+    return [
+        PeriodicSchedule(
+            first_run=first - lead,
+            infer_every=infer_every,
+            fit_every=int(section.fit_every),
+            fit_window=int(section.fit_window),
+            longest_catch_up=longest_catch_up,
+        )
+        for lead in leads
+    ]
+
+
+def first_run(start_from: str | None, tz: str, fit_every: int, now: int) -> int:
+    """Return when the first run is due, Unix milliseconds.
+
+    Parameters
+    ----------
+    start_from
+        None for at once; a time in ISO 8601, from which on every multiple of `fit_every` will
+        do; or `HH:MM`, today or else tomorrow.
+    tz
+        IANA time zone of a `start_from` that names none.
+    fit_every
+        Milliseconds.
+    now
+        Unix milliseconds.
+
+    Examples
+    --------
+    >>> first_run("1970-01-01T01:00:00Z", "UTC", 3_600_000, now=9_000_000)
+    10800000
+    >>> first_run("02:00", "Europe/Berlin", 3_600_000, now=0) // 3_600_000
+    1
+    """
+    if start_from is None:
+        return now
+    zone = ZoneInfo(tz)
+    hours, colon, minutes = start_from.partition(":")
+    if colon and hours.isdigit() and minutes.isdigit():
+        today = datetime.fromtimestamp(now / 1000, zone)
+        for days in (0, 1, 2):
+            day = (today + timedelta(days=days)).date()
+            start = datetime(day.year, day.month, day.day, int(hours), int(minutes), tzinfo=zone)
+            if (at := round(start.timestamp() * 1000)) >= now:
+                return at
+    start_at = parse_time(start_from, tz)
+    missed = max(0, -(-(now - start_at) // fit_every))
+    return start_at + missed * fit_every
+
+
+def _iso(time: int) -> str:
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,219 @@
+"""The running service: schedulers, workers, server, and an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import vmanomaly
+from vmanomaly.config import Config
+from vmanomaly.config.reader import VmReaderSection
+from vmanomaly.config.scheduler import OneoffSection
+from vmanomaly.model import warm_up as warm_up_model
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.monitoring.resources import available_cpus, available_memory
+from vmanomaly.reader import create_reader
+from vmanomaly.reader import warm_up as warm_up_reader
+from vmanomaly.scheduler import Scheduler, create_scheduler
+from vmanomaly.scheduler.clock import Clock, SystemClock
+from vmanomaly.service.health import Health
+from vmanomaly.service.job import QueryJob
+from vmanomaly.service.plan import create_jobs, create_models, longest_catch_up
+from vmanomaly.writer import create_writer
+from vmanomaly.writer import warm_up as warm_up_writer
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+
+_GRACE_S = 10.0
+
+
+class Service:
+    """Everything that one configuration asks for.
+
+    Parameters
+    ----------
+    config
+        A validated configuration.
+    clock
+        Tells the schedulers the time.
+
+    Attributes
+    ----------
+    metrics : Metrics
+        The service's own metrics.
+    health : Health
+        What is wrong at the moment.
+    abandoned : bool
+        After `run`: whether some work did not end in time after a stop.
+    """
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self.config = config
+        self.metrics = Metrics()
+        self.abandoned = False
+        self._reader = create_reader(config.reader, self.metrics, config.preset)
+        self._writer = create_writer(config.writer, self.metrics, config.preset)
+        self.health = Health(
+            {"reader": self._reader.check_health, "writer": self._writer.check_health}
+        )
+        self._models = create_models(config)
+        self._jobs = create_jobs(
+            config, self._models, self._reader, self._writer, self.health, self.metrics
+        )
+        self._executor = ThreadPoolExecutor(self._n_workers(), thread_name_prefix="worker")
+        self._clock = clock or SystemClock()
+        self._schedulers: dict[str, Scheduler] = {}
+        self._stopped = False
+        self._failed: list[str] = []
+
+    def run(self, on_progress: Progress | None = None) -> int:
+        """Work until every scheduler has ended or `stop` is called.
+
+        Parameters
+        ----------
+        on_progress
+            Called with the units of work done, their total and the last one's name, while
+            schedulers run that end by themselves.
+
+        Returns
+        -------
+        int
+            The exit status: 0 when all went well, 1 when a run that ends by itself or a
+            scheduler failed.
+        """
+        self._describe()
+        self._warm_up()
+        self.health.start()
+        if on_progress is not None:
+            _report_progress(self._oneoff_jobs(), on_progress)
+        try:
+            self._run_schedulers()
+        finally:
+            self._close()
+        return 1 if self._failed and not self._stopped else 0
+
+    def stop(self) -> None:
+        """Take no new work, and let `run` return within ten seconds. Safe in a signal handler."""
+        self._stopped = True
+        for scheduler in self._schedulers.values():
+            scheduler.stop()
+
+    def _n_workers(self) -> int:
+        n_jobs = sum(len(jobs) for jobs in self._jobs.values())
+        reader = self.config.reader
+        if isinstance(reader, VmReaderSection) and reader.workers > 0:
+            return reader.workers
+        return max(1, min(n_jobs, 4 * math.ceil(available_cpus())))
+
+    def _describe(self) -> None:
+        metrics, preset = self.metrics, self.config.preset
+        metrics.start_time_seconds.set(time.time())
+        metrics.version_info.labels(version=vmanomaly.__version__).set(1)
+        metrics.available_memory_bytes.set(available_memory())
+        metrics.cpu_cores_available.set(available_cpus())
+        metrics.config_reload_enabled.set(0)
+        n_units = sum(job.n_units for jobs in self._jobs.values() for job in jobs)
+        for scope in ("total", "shard"):
+            metrics.config_entities.labels(preset=preset, scope=scope).set(n_units)
+        logger.info(
+            "Active schedulers: %s; %d units of work on %d queries",
+            ", ".join(self._jobs) or "none",
+            n_units,
+            len(self.config.reader.queries),
+        )
+
+    def _warm_up(self) -> None:
+        """Load or compile the kernels now, so that no run has to wait for them."""
+        started = time.perf_counter()
+        warm_up_reader(self.config.reader)
+        for model in self._models.values():
+            warm_up_model(model)
+        warm_up_writer(self.config.writer)
+        logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
+
+    def _run_schedulers(self) -> None:
+        # Only now, since the first run is due when its scheduler is made.
+        self._schedulers = {
+            alias: create_scheduler(
+                self.config.schedulers[alias],
+                jobs,
+                self._clock,
+                self._executor,
+                longest_catch_up(self.config, alias),
+            )
+            for alias, jobs in self._jobs.items()
+        }
+        if self._stopped:
+            return
+        threads = [
+            threading.Thread(
+                target=self._supervise, args=(alias, scheduler), name=f"scheduler {alias}"
+            )
+            for alias, scheduler in self._schedulers.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _supervise(self, alias: str, scheduler: Scheduler) -> None:
+        """Run a scheduler; one that dies must not take the others with it."""
+        self._alive(alias, True)
+        try:
+            failed = scheduler.run()
+        except Exception:
+            logger.exception("The scheduler '%s' died", alias)
+            self.health.report(f"scheduler '{alias}'", "died; see the log")
+            failed = True
+        self._alive(alias, False)
+        if failed:
+            self._failed.append(alias)
+
+    def _oneoff_jobs(self) -> list[QueryJob]:
+        return [
+            job
+            for alias, jobs in self._jobs.items()
+            if isinstance(self.config.schedulers[alias], OneoffSection)
+            for job in jobs
+        ]
+
+    def _alive(self, alias: str, alive: bool) -> None:
+        self.metrics.scheduler_alive.labels(scheduler_alias=alias, preset=self.config.preset).set(
+            int(alive)
+        )
+
+    def _close(self) -> None:
+        deadline = time.monotonic() + _GRACE_S
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        workers = [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        self.abandoned = any(worker.is_alive() for worker in workers)
+        if self.abandoned:
+            logger.warning("Some runs did not end within %.0f s and were abandoned", _GRACE_S)
+        self._writer.flush(max(0.0, deadline - time.monotonic()))
+        self._writer.close()
+        self._reader.close()
+        self.health.stop()
+
+
+def _report_progress(jobs: Sequence[QueryJob], on_progress: Progress) -> None:
+    """Have the jobs report each unit that is fitted or has inferred."""
+    total = 2 * sum(job.n_units for job in jobs)
+    done = 0
+    lock = threading.Lock()
+
+    def count(description: str) -> None:
+        nonlocal done
+        with lock:
+            done += 1
+            on_progress(done, total, description)
+
+    for job in jobs:
+        job.on_unit_done = count

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import itertools
+import logging
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmanomaly.scheduler.run import Outcome, Run, micro_batch_starts
+from vmanomaly.scheduler.schedule import PeriodicSchedule, Progress, first_run
+from vmanomaly.series import TimeRange
+
+DONE = Outcome(fitted=True, inferred=True, failed=False)
+
+
+def schedule(
+    first: int = 1000, infer_every: int = 10, fit_every: int = 50, fit_window: int = 200
+) -> PeriodicSchedule:
+    return PeriodicSchedule(first, infer_every, fit_every, fit_window, longest_catch_up=10_000)
+
+
+def carry_out(plan: PeriodicSchedule, indices: list[int]) -> list[Run]:
+    progress = Progress()
+    runs = []
+    for index in indices:
+        for run in plan.runs(index, progress):
+            plan.advance(progress, index, run, DONE)
+            runs.append(run)
+    return runs
+
+
+def test_the_first_run_fits_and_scores_the_interval_before_it() -> None:
+    (run,) = carry_out(schedule(), [0])
+    assert run.fit == TimeRange(790, 990)
+    assert run.infer == TimeRange(990, 1000)
+    assert run.micro_batch == 10
+
+
+def test_fits_every_fit_every_on_the_window_before_the_scored_interval() -> None:
+    runs = carry_out(schedule(), list(range(11)))
+    fits = [(run.infer.end, run.fit) for run in runs if run.fit is not None and run.infer]
+    assert fits == [
+        (1000, TimeRange(790, 990)),
+        (1050, TimeRange(840, 1040)),
+        (1100, TimeRange(890, 1090)),
+    ]
+
+
+def test_fit_every_equal_to_infer_every_fits_at_every_run() -> None:
+    runs = carry_out(schedule(fit_every=10), [0, 1, 2])
+    assert [run.fit for run in runs] == [
+        TimeRange(790, 990),
+        TimeRange(800, 1000),
+        TimeRange(810, 1010),
+    ]
+
+
+def test_a_fit_every_that_is_no_multiple_waits_for_the_next_run() -> None:
+    runs = carry_out(schedule(fit_every=25), list(range(6)))
+    assert [run.infer.end for run in runs if run.fit and run.infer] == [1000, 1030, 1050]
+
+
+def test_fit_every_longer_than_the_fit_window_is_normal() -> None:
+    runs = carry_out(schedule(fit_every=1_000_000), list(range(20)))
+    assert sum(run.fit is not None for run in runs) == 1
+
+
+def test_a_late_run_covers_the_missed_intervals() -> None:
+    runs = carry_out(schedule(fit_every=1000), [0, 4])
+    assert runs[1].infer == TimeRange(1000, 1040)
+    assert runs[1].fit is None
+
+
+def test_a_late_run_scores_up_to_a_missed_fit_with_the_old_state_first() -> None:
+    runs = carry_out(schedule(), [0, 7])
+    assert runs[1] == Run(None, TimeRange(1000, 1040), 10, 1000)
+    assert runs[2] == Run(TimeRange(840, 1040), TimeRange(1040, 1070), 10, 1000)
+
+
+def test_a_failed_first_fit_is_made_up_with_every_interval_since() -> None:
+    plan, progress = schedule(), Progress()
+    (failed,) = plan.runs(0, progress)
+    plan.advance(progress, 0, failed, Outcome(fitted=False, inferred=False, failed=True))
+    (run,) = plan.runs(3, progress)
+    assert run.fit == TimeRange(790, 990)
+    assert run.infer == TimeRange(990, 1030)
+
+
+def test_a_failed_refit_is_tried_again_where_scoring_has_come_to() -> None:
+    plan, progress = schedule(), Progress()
+    for index in range(5):
+        (run,) = plan.runs(index, progress)
+        plan.advance(progress, index, run, DONE)
+    (run,) = plan.runs(5, progress)
+    plan.advance(progress, 5, run, Outcome(fitted=False, inferred=True, failed=True))
+    (run,) = plan.runs(6, progress)
+    assert run.fit == TimeRange(850, 1050)
+    assert run.infer == TimeRange(1050, 1060)
+
+
+def test_a_backlog_is_made_up_only_so_far_back(caplog: pytest.LogCaptureFixture) -> None:
+    plan = PeriodicSchedule(1000, 10, 10_000, 200, longest_catch_up=30)
+    progress = Progress(covered=1000, last_fit=0)
+    with caplog.at_level(logging.WARNING):
+        (run,) = plan.runs(10, progress)
+    assert run.infer == TimeRange(1070, 1100)
+    assert "1970-01-01T00:00:01.000+00:00 to 1970-01-01T00:00:01.070" in caplog.text
+
+
+@given(
+    fit_every=st.integers(1, 100),
+    lateness=st.lists(st.integers(1, 6), min_size=1, max_size=30),
+)
+def test_every_timestamp_is_scored_once_and_never_after_it_was_learned(
+    fit_every: int, lateness: list[int]
+) -> None:
+    indices = np.concatenate(([0], np.cumsum(lateness))).tolist()
+    runs = carry_out(schedule(fit_every=fit_every), indices)
+    infers = [run.infer for run in runs if run.infer is not None]
+    assert infers[0].start == 990
+    assert all(later.start == earlier.end for earlier, later in itertools.pairwise(infers))
+    assert infers[-1].end == 1000 + 10 * indices[-1]
+    for run in runs:
+        if run.fit is not None and run.infer is not None:
+            assert run.fit.end == run.infer.start
+
+
+@pytest.mark.parametrize(
+    ("start_from", "tz", "now", "expected"),
+    [
+        (None, "UTC", "2026-03-01T10:00:05Z", "2026-03-01T10:00:05Z"),
+        ("20:00", "Europe/Kyiv", "2026-03-01T10:00:00Z", "2026-03-01T18:00:00Z"),
+        ("20:00", "Europe/Kyiv", "2026-03-01T18:00:01Z", "2026-03-02T18:00:00Z"),
+        ("2026-03-01T12:00:00Z", "UTC", "2026-03-01T10:00:00Z", "2026-03-01T12:00:00Z"),
+        ("2026-03-01T08:30:00Z", "UTC", "2026-03-01T10:00:00Z", "2026-03-01T10:30:00Z"),
+        ("2026-03-01T08:30:00", "Europe/Berlin", "2026-03-01T05:00:00Z", "2026-03-01T07:30:00Z"),
+        # The night in which Berlin's clocks go forward: the day is 23 hours long.
+        ("01:30", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T00:30:00Z"),
+        ("12:00", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T10:00:00Z"),
+        # The night in which they go back: 02:30 comes twice, the first one is taken.
+        ("02:30", "Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"),
+    ],
+)
+def test_first_run(start_from: str | None, tz: str, now: str, expected: str) -> None:
+    at = first_run(start_from, tz, fit_every=3_600_000, now=milliseconds(now))
+    assert datetime.fromtimestamp(at / 1000, UTC) == datetime.fromisoformat(expected)
+    if start_from == "12:00":
+        assert datetime.fromtimestamp(at / 1000, ZoneInfo(tz)).hour == 12
+
+
+def milliseconds(iso: str) -> int:
+    return round(datetime.fromisoformat(iso).timestamp() * 1000)
+
+
+@given(
+    step=st.integers(1, 20),
+    micro_batch=st.integers(1, 60),
+    origin=st.integers(-1000, 1000),
+    cuts=st.lists(st.integers(1, 199), max_size=4, unique=True),
+)
+def test_micro_batches_do_not_depend_on_where_the_grid_is_cut(
+    step: int, micro_batch: int, origin: int, cuts: list[int]
+) -> None:
+    ends = [origin + micro_batch * cut for cut in sorted(cuts)]
+    whole = TimeRange(origin, origin + micro_batch * 200)
+    bounds = [whole.start, *ends, whole.end]
+    pieces = [
+        piece[micro_batch_starts(piece, micro_batch, origin)]
+        for start, end in itertools.pairwise(bounds)
+        if (piece := TimeRange(start, end).grid(step)).size
+    ]
+    grid = whole.grid(step)
+    np.testing.assert_array_equal(
+        np.concatenate(pieces), grid[micro_batch_starts(grid, micro_batch, origin)]
+    )

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from tests.fakes import eventually
+from vmanomaly.errors import DatasourceError
+from vmanomaly.service.health import Health
+
+
+class Datasource:
+    """Fails until it is told to work, and tells when it was probed."""
+
+    def __init__(self, works: bool) -> None:
+        self.works = works
+        self.probed = threading.Semaphore(0)
+
+    def probe(self) -> None:
+        works = self.works
+        self.probed.release()
+        if not works:
+            raise DatasourceError("connection refused", "connection_error")
+
+    def wait_for_probes(self, n: int) -> None:
+        for _ in range(n):
+            assert self.probed.acquire(timeout=10)
+
+
+def test_a_datasource_out_of_reach_is_probed_until_it_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reader, writer = Datasource(works=False), Datasource(works=True)
+    health = Health({"reader": reader.probe, "writer": writer.probe}, probe_every=0.001)
+    with caplog.at_level(logging.INFO):
+        health.start()
+        reader.wait_for_probes(3)
+        assert health.reasons() == ["reader: connection refused"]
+        reader.works = True
+        assert eventually(lambda: health.reasons() == [])
+        assert eventually(lambda: "Reader is well again" in caplog.messages)
+        health.stop()
+    failures = [message for message in caplog.messages if "connection refused" in message]
+    assert failures == ["The reader cannot reach its datasource: connection refused"]
+
+
+@pytest.mark.parametrize(
+    ("code", "unhealthy"),
+    [
+        ("connection_error", True),
+        ("timeout", True),
+        ("ssl_error", True),
+        ("io_error", True),
+        ("401", True),
+        ("503", True),
+        ("400", False),
+        ("422", False),
+    ],
+)
+def test_a_server_that_refuses_a_query_is_there(code: str, unhealthy: bool) -> None:
+    health = Health({})
+    health.report_datasource("reader", DatasourceError("words of the server", code))
+    assert bool(health.reasons()) is unhealthy
+    health.report_datasource("reader", None)
+    assert health.reasons() == []

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vmanomaly.config import Config, load_config
+from vmanomaly.config.reader import Query
+from vmanomaly.errors import DatasourceError
+from vmanomaly.model import Model, ModelOutput, create_model
+from vmanomaly.model.state import SeriesState
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.series import IntArray, Labels, Predictions, SeriesBatch, TimeRange
+from vmanomaly.service.health import Health
+from vmanomaly.service.plan import create_jobs
+from vmanomaly.writer.format import Destination
+
+CONFIG = """
+reader:
+  datasource_url: http://localhost:8428
+  sampling_period: 1s
+  queries:
+    cpu: {expr: cpu}
+    mem: {expr: mem}
+models:
+  good: {class: zscore_online, queries: all, schedulers: all, min_n_samples_seen: 2}
+  other: {class: mad_online, queries: [cpu], schedulers: all}
+schedulers:
+  s: {infer_every: 1s, fit_every: 1h, fit_window: 10s}
+writer:
+  datasource_url: http://localhost:8428
+"""
+CPU_0, CPU_1 = Labels({"cpu": "0"}), Labels({"cpu": "1"})
+FIT, INFER = TimeRange(0, 10_000), TimeRange(10_000, 13_000)
+
+
+class FakeReader:
+    def __init__(self, answer: Callable[[Query, TimeRange, str], SeriesBatch]) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, TimeRange, str]] = []
+
+    def read(
+        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+    ) -> SeriesBatch:
+        self.asked.append((query.alias, time_range, stage))
+        return self.answer(query, time_range, stage)
+
+    def check_health(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class FakeWriter:
+    def __init__(self) -> None:
+        self.last_error: DatasourceError | None = None
+        self.written: list[tuple[Predictions, Destination]] = []
+
+    def write(self, predictions: Predictions, destination: Destination) -> None:
+        self.written.append((predictions, destination))
+
+    def flush(self, timeout_s: float) -> None: ...
+
+    def check_health(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class BrokenModel(Model):
+    outputs = default_outputs = ("anomaly_score",)
+    online = False
+    multivariate = False
+
+    def fit(self, batch: SeriesBatch) -> SeriesState:
+        raise ZeroDivisionError("division by zero in the model")
+
+    def infer(
+        self, state: SeriesState, batch: SeriesBatch, micro_batch_starts: IntArray
+    ) -> ModelOutput:
+        raise AssertionError("never fitted")
+
+
+class World:
+    """One service's parts, with fakes at both ends."""
+
+    def __init__(
+        self,
+        config: Config,
+        answer: Callable[[Query, TimeRange, str], SeriesBatch],
+        models: dict[str, Model] | None = None,
+    ) -> None:
+        self.metrics = Metrics()
+        self.health = Health({})
+        self.reader, self.writer = FakeReader(answer), FakeWriter()
+        created = {alias: create_model(section) for alias, section in config.models.items()}
+        jobs = create_jobs(
+            config,
+            created | (models or {}),
+            self.reader,
+            self.writer,
+            self.health,
+            self.metrics,
+        )
+        self.cpu, self.mem = jobs["s"]
+
+    def counted(self, name: str, stage: str, model_alias: str = "good") -> float | None:
+        labels = {
+            "stage": stage,
+            "query_key": "cpu",
+            "model_alias": model_alias,
+            "scheduler_alias": "s",
+            "preset": "default",
+        }
+        return self.metrics.registry.get_sample_value(f"vmanomaly_{name}", labels)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    return load_config([path], {})
+
+
+def two_series(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+    grid = time_range.grid(int(query.step))
+    return SeriesBatch((CPU_0, CPU_1), grid, np.array([grid % 3000, grid % 7000]) / 1000.0)
+
+
+def empty(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+    grid = time_range.grid(int(query.step))
+    return SeriesBatch((), grid, np.empty((0, len(grid))))
+
+
+def run(fit: TimeRange | None = FIT, infer: TimeRange | None = INFER) -> Run:
+    return Run(fit, infer, micro_batch=1000, origin=10_000)
+
+
+def test_a_query_is_read_once_for_all_its_models(config: Config) -> None:
+    world = World(config, two_series)
+    assert world.cpu.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.reader.asked == [("cpu", FIT, "fit"), ("cpu", INFER, "infer")]
+    assert [destination.model_alias for _, destination in world.writer.written] == ["good", "other"]
+
+
+def test_what_is_written_is_the_mean_of_what_came_before(config: Config) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run())
+    predictions, destination = world.writer.written[0]
+    assert destination == Destination("cpu", "good", "s", "default")
+    assert list(predictions.outputs) == ["anomaly_score", "yhat", "yhat_lower", "yhat_upper"]
+    np.testing.assert_array_equal(predictions.timestamps, [11_000, 12_000, 13_000])
+    seen = (np.arange(1, 14) * 1000 % 3000) / 1000.0
+    means = [seen[:n].mean() for n in (10, 11, 12)]
+    np.testing.assert_allclose(predictions.outputs["yhat"][0], means, rtol=1e-14)
+
+
+def test_runs_are_counted(config: Config) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run())
+    assert world.counted("model_runs_total", "fit") == 1
+    assert world.counted("model_runs_total", "infer") == 1
+    assert world.counted("model_datapoints_accepted_total", "fit") == 20
+    assert world.counted("model_datapoints_accepted_total", "infer") == 6
+    assert world.counted("model_datapoints_produced_total", "infer") == 24
+
+
+def test_a_model_that_raises_fails_alone(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(config, two_series, {"good": BrokenModel()})
+    outcome = world.cpu.execute(run())
+    assert outcome == Outcome(fitted=True, inferred=True, failed=True)
+    assert [destination.model_alias for _, destination in world.writer.written] == ["other"]
+    assert world.counted("model_run_errors_total", "fit") == 1
+    assert world.counted("model_runs_skipped_total", "infer") == 1
+    (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert error.getMessage() == "Error during stage 'fit' for model 'good', query 'cpu'"
+    assert error.exc_info is not None
+
+
+def test_a_query_that_fails_is_told_and_its_interval_is_not_covered(config: Config) -> None:
+    def refuse(*_: Any) -> SeriesBatch:
+        raise DatasourceError("connection refused", "connection_error")
+
+    world = World(config, refuse)
+    assert world.cpu.execute(run()) == Outcome(fitted=False, inferred=False, failed=True)
+    assert world.health.reasons() == ["reader: connection refused"]
+    assert world.counted("model_runs_skipped_total", "fit") == 1
+
+    world.reader.answer = two_series
+    assert not world.cpu.execute(run()).failed
+    assert world.health.reasons() == []
+
+
+def test_a_refit_that_fails_leaves_the_old_state_at_work(config: Config) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run())
+
+    def no_fit(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        if stage == "fit":
+            raise DatasourceError("timed out", "timeout")
+        return two_series(query, time_range, stage)
+
+    world.reader.answer = no_fit
+    later = TimeRange(13_000, 14_000)
+    outcome = world.cpu.execute(run(TimeRange(3000, 13_000), later))
+    assert outcome == Outcome(fitted=False, inferred=True, failed=True)
+    assert len(world.writer.written) == 4
+
+
+def test_an_empty_fit_window_starts_online_models_cold(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    def new_series(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        return (empty if stage == "fit" else two_series)(query, time_range, stage)
+
+    world = World(config, new_series)
+    assert world.cpu.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
+    scores = world.writer.written[0][0].outputs["anomaly_score"]
+    np.testing.assert_array_equal(scores[:, :2], 0.0)
+    assert "Skipping run for stage 'fit' for model 'good'" in caplog.text
+
+
+def test_an_empty_infer_range_counts_as_covered(config: Config) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run(infer=None))
+    world.reader.answer = empty
+    assert world.cpu.execute(run(fit=None)) == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.writer.written == []
+    assert world.counted("model_runs_skipped_total", "infer") == 1
+
+
+def test_skips_are_logged_when_they_begin_and_then_only_counted(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run(infer=None))
+    world.reader.answer = empty
+    for _ in range(3):
+        world.cpu.execute(run(fit=None))
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 2  # one a model
+    assert world.counted("model_runs_skipped_total", "infer") == 3
+
+
+def test_points_are_never_scored_twice(config: Config) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run())
+    world.cpu.execute(run(fit=None, infer=TimeRange(11_000, 15_000)))
+    again = world.writer.written[2][0]
+    np.testing.assert_array_equal(again.timestamps, [12_000, 13_000, 14_000, 15_000])
+    for values in again.outputs.values():
+        assert np.isnan(values[:, :2]).all()
+        assert np.isfinite(values[:, 2:]).all()
+
+
+def test_series_that_vanish_and_come_keep_their_own_state(config: Config) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run())
+
+    def only_the_second(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_series(query, time_range, stage)
+        return SeriesBatch((CPU_1,), batch.timestamps, batch.values[1:].copy())
+
+    world.reader.answer = only_the_second
+    world.cpu.execute(run(fit=None, infer=TimeRange(13_000, 15_000)))
+    world.reader.answer = two_series
+    world.cpu.execute(run(fit=None, infer=TimeRange(15_000, 16_000)))
+    yhat = world.writer.written[-2][0].outputs["yhat"][:, 0]
+    first = (np.array([*range(1, 14)]) * 1000 % 3000) / 1000.0
+    second = (np.arange(1, 16) * 1000 % 7000) / 1000.0
+    np.testing.assert_allclose(yhat, [first.mean(), second.mean()], rtol=1e-14)
+
+
+def test_a_step_longer_than_the_interval_is_read_when_it_ends(config: Config) -> None:
+    world = World(config, empty)
+    world.cpu.execute(run(infer=None))
+    outcome = world.cpu.execute(Run(None, TimeRange(10_100, 10_200), 100, 0))
+    assert outcome == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.counted("model_runs_skipped_total", "infer") is None
+
+
+def test_infer_can_begin_where_data_was_last_seen(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        CONFIG.replace(
+            "  sampling_period: 1s",
+            "  sampling_period: 1s\n  query_from_last_seen_timestamp: true\n"
+            "  query_last_seen_max_lookback: 30s",
+        )
+    )
+    world = World(load_config([path], {}), two_series)
+    world.cpu.execute(run())
+    world.cpu.execute(run(fit=None, infer=TimeRange(20_000, 21_000)))
+    assert world.reader.asked[-1] == ("cpu", TimeRange(13_000, 21_000), "infer")
+    world.cpu.execute(run(fit=None, infer=TimeRange(90_000, 91_000)))
+    assert world.reader.asked[-1] == ("cpu", TimeRange(61_000, 91_000), "infer")
