@@ -248,7 +248,7 @@ PLANTED: tuple[tuple[Incident, Effect], ...] = (
             "Stuck queue",
             "ramp",
             "A consumer stops acknowledging orders; they pile up until it is restarted.",
-            _series("queue_messages", "orders", "queue-1"),
+            _series("queue_messages", "orders", "all"),
             _at("2026-06-11T03:00:00Z"),
             _at("2026-06-11T04:30:00Z"),
         ),

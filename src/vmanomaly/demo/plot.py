@@ -300,7 +300,7 @@ def _strip(item: ScoredSeries, panel: Panel, axes: _Axes, top: int, *, named: bo
     if columns.size:
         x, _, peak = _extremes(columns[~np.isnan(score)], score[~np.isnan(score)])
         height = np.minimum(peak, _SCORE_CAP) / _SCORE_CAP * _STRIP_HEIGHT
-        width = axes.width / max(len(np.unique(columns)), 1)
+        width = 1.15 * axes.width / max(len(np.unique(columns)), 1)
         for name, chosen in (("calm", (peak <= 1) & (height >= 0.5)), ("high", peak > 1)):
             bars = "".join(
                 f"M{a:.4g} {base}v{-h:.1f}" for a, h in zip(x[chosen], height[chosen], strict=True)

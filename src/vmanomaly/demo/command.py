@@ -1,0 +1,253 @@
+"""The command `vmanomaly demo`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from shlex import quote
+from typing import NoReturn
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from vmanomaly.config import Config, load_config
+from vmanomaly.config.writer import DuckdbWriterSection
+from vmanomaly.demo.evaluate import Finding, ModelEvaluation, ScoredSeries, evaluate
+from vmanomaly.demo.folder import CONFIG, REPORT, SCORES, TELEMETRY, prepare
+from vmanomaly.demo.incidents import Incident
+from vmanomaly.demo.report import describe, minutes, render
+from vmanomaly.demo.scores import read_scores
+from vmanomaly.demo.store import store
+from vmanomaly.demo.telemetry import generate
+from vmanomaly.errors import UsageError
+from vmanomaly.logs import configure_logging
+from vmanomaly.service import Service
+
+DIRECTORY = Path("vmanomaly-demo")
+
+UNITS = {
+    "traffic": "of last hour",
+    "error_percent": "%",
+    "latency_p99": "ms",
+    "cpu_vs_yesterday": "% points",
+    "memory_floor": "MB",
+    "queue": "messages",
+    "disk_growth": "% per hour",
+    "disk_latency": "ms",
+    "temperature_vs_yesterday": "°C",
+    "temperature_jitter": "°C",
+}
+"""Unit of the values of each query in the demo's config file."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\nvmanomaly demo -h prints what is accepted")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `vmanomaly demo` and return the exit status.
+
+    Parameters
+    ----------
+    arguments
+        The command line after `demo`.
+
+    Raises
+    ------
+    UsageError
+        When an argument is wrong; see `run_demo` for more.
+    """
+    parser = _Parser(
+        prog="vmanomaly demo",
+        description=(
+            "Makes two weeks of telemetry with known incidents, runs the ordinary service on it, "
+            "and shows what was found. Needs no server."
+        ),
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=DIRECTORY,
+        help="where data, config and report are written (default: %(default)s)",
+    )
+    directory = parser.parse_args(arguments).directory
+    configure_logging("WARNING")
+    try:
+        return run_demo(directory)
+    except KeyboardInterrupt:
+        print("Interrupted", file=sys.stderr)  # noqa: T201
+        return 0
+
+
+def run_demo(directory: Path = DIRECTORY, console: Console | None = None) -> int:
+    """Make telemetry, run the ordinary service on it, and show what it found.
+
+    Parameters
+    ----------
+    directory
+        Where everything is written. Files that no demo wrote are never overwritten, nor is the
+        demo's own config file once it was edited.
+    console
+        Where to print; standard output by default.
+
+    Returns
+    -------
+    int
+        The exit status: 0 when the service did its work.
+
+    Raises
+    ------
+    UsageError
+        When the folder cannot be used, or the edited config file gives nothing to show.
+    ConfigError
+        When the edited config file is wrong.
+    """
+    console = console or Console(highlight=False)
+    if prepare(directory):
+        _say(console, f"Keeping {directory / CONFIG}, which was edited; delete it for a fresh one.")
+    telemetry = generate()
+    store(telemetry, directory / TELEMETRY)
+    _say(
+        console,
+        f"Made {len(telemetry.batch.labels)} series over two weeks with {len(telemetry.incidents)} "
+        f"incidents: {directory / TELEMETRY}",
+    )
+    with chdir(directory):
+        config = load_config([Path(CONFIG)], os.environ)
+        writer = _writer(config)
+        Path(SCORES).unlink(missing_ok=True)
+        with _progress(console) as on_progress:
+            status = _run_service(config, on_progress)
+        if status != 0:
+            return status
+        scored = read_scores(writer)
+        if not scored:
+            raise UsageError(f"No scores were written: what do the queries in {CONFIG} return?")
+        evaluations = evaluate(scored, telemetry.incidents)
+        Path(REPORT).write_text(
+            render(scored, telemetry.incidents, evaluations, UNITS), encoding="utf-8"
+        )
+    console.print()
+    console.print(findings_table(telemetry.incidents, evaluations))
+    _print_summary(console, scored, evaluations)
+    _print_next_steps(console, directory)
+    return 0
+
+
+def findings_table(incidents: Sequence[Incident], evaluations: Sequence[ModelEvaluation]) -> Table:
+    """Return a table of the incidents: found or not, the delay and the score, by model."""
+    table = Table(title="What was planted, and what was found", title_justify="left")
+    table.add_column("incident")
+    table.add_column("series")
+    for evaluation in evaluations:
+        table.add_column(evaluation.model, justify="right")
+        table.add_column("score", justify="right")
+    for row, incident in enumerate(incidents):
+        cells = [cell for evaluation in evaluations for cell in _cells(evaluation.findings[row])]
+        table.add_row(incident.name, describe(incident.series), *cells)
+    return table
+
+
+def _cells(finding: Finding) -> tuple[str, str]:
+    score = "-" if np.isnan(finding.max_score) else f"{finding.max_score:.1f}"
+    if finding.delay is None:
+        return "[red]missed[/]", score
+    return f"[green]after {minutes(finding.delay)}[/]", score
+
+
+def _run_service(config: Config, on_progress: Callable[[int, int, str], None]) -> int:
+    """Run the service to its end; on Ctrl+C stop it in an orderly way first."""
+    service = Service(config)
+    interrupted = False
+
+    def stop(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        service.stop()
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        status = service.run(on_progress=on_progress)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if interrupted:
+        raise KeyboardInterrupt
+    return status
+
+
+def _writer(config: Config) -> DuckdbWriterSection:
+    if isinstance(config.writer, DuckdbWriterSection) and config.writer.path == SCORES:
+        return config.writer
+    raise UsageError(
+        f"{CONFIG} was edited to write elsewhere than into {SCORES}, so the demo has nothing to "
+        f"show: run it with `vmanomaly {CONFIG}`, or delete it for a fresh one"
+    )
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[int, int, str], None]]:
+    """Yield a callback that shows progress: a bar on a terminal, a line each quarter elsewhere."""
+    if console.is_terminal:
+        columns = (
+            TextColumn("Fit on the first week, score the second"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.description}"),
+        )
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=None)
+
+            def show(done: int, total: int, description: str) -> None:
+                progress.update(task, completed=done, total=total, description=description)
+
+            yield show
+    else:
+        _say(console, "Fitting on the first week, scoring the second")
+
+        def tell(done: int, total: int, _: str) -> None:
+            if 4 * done // total > 4 * (done - 1) // total:
+                _say(console, f"{done} of {total} units of work done")
+
+        yield tell
+
+
+def _print_summary(
+    console: Console, scored: Sequence[ScoredSeries], evaluations: Sequence[ModelEvaluation]
+) -> None:
+    n_series = len({(item.query, item.series) for item in scored})
+    for evaluation in evaluations:
+        _say(
+            console,
+            f"{evaluation.model}: found {evaluation.found} of {len(evaluation.findings)}; "
+            f"{len(evaluation.false_alarms)} false alarms on {n_series} series, "
+            f"{evaluation.false_alarms_per_series_day:.3f} per series and day",
+        )
+    _say(console, "An alarm: anomaly_score > 1, for: 2m, keep_firing_for: 5m")
+
+
+def _print_next_steps(console: Console, directory: Path) -> None:
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    report = quote(str(directory / REPORT))
+    commands = (
+        (f"{opener} {report}", "the report: every series with its expected band"),
+        ("vmanomaly my-config.yaml", "the same on your VictoriaMetrics: docs/quickstart.md"),
+        ("vmanomaly --help", "everything else; keys of a config: docs/config.md"),
+    )
+    width = max(len(command) for command, _ in commands)
+    console.print("\nGo on with:")
+    for command, purpose in commands:
+        _say(console, f"  {command:<{width}}  {purpose}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
