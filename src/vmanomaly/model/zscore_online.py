@@ -121,10 +121,13 @@ def _learn_one(
     weight = past + 1.0
     delta = y - mean
     root = min(math.hypot(math.sqrt(decay) * root, math.sqrt(past / weight) * delta), LARGEST)
-    if math.isfinite(delta):
-        mean += delta / weight
-    else:
+    # The result is near the heavier of the two, and starts there so that no digits cancel.
+    if not math.isfinite(delta):
         mean = mean * (past / weight) + y / weight
+    elif past < 1.0:
+        mean = y - delta * (past / weight)
+    else:
+        mean += delta / weight
     return mean, root, weight, decay * decay * pair_weight + 2.0 * past
 
 
