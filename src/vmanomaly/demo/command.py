@@ -196,23 +196,22 @@ def _writer(config: Config) -> DuckdbWriterSection:
 @contextmanager
 def _progress(console: Console) -> Iterator[Callable[[int, int, str], None]]:
     """Yield a callback that shows progress: a bar on a terminal, a line each quarter elsewhere."""
+    _say(console, "Fitting on the first week, scoring the second")
     if console.is_terminal:
         columns = (
-            TextColumn("Fit on the first week, score the second"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.description}"),
         )
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task("", total=None)
+            task = progress.add_task("compiling", total=None)
 
             def show(done: int, total: int, description: str) -> None:
                 progress.update(task, completed=done, total=total, description=description)
 
             yield show
     else:
-        _say(console, "Fitting on the first week, scoring the second")
 
         def tell(done: int, total: int, _: str) -> None:
             if 4 * done // total > 4 * (done - 1) // total:

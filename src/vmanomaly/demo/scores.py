@@ -18,11 +18,12 @@ OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
 """The outputs that are read back."""
 
 _QUERY = """
-SELECT query_key, model_alias, scheduler_alias, preset, metric, labels,
-    list(epoch_ms(timestamp) ORDER BY timestamp) AS timestamps,
-    list(value ORDER BY timestamp) AS values
-FROM scores
-GROUP BY ALL
+SELECT * REPLACE (CAST(labels AS MAP(VARCHAR, VARCHAR)) AS labels) FROM (
+    SELECT query_key, model_alias, scheduler_alias, preset, metric, labels,
+        list(epoch_ms(timestamp) ORDER BY timestamp) AS timestamps,
+        list(value ORDER BY timestamp) AS values
+    FROM scores
+    GROUP BY ALL)
 """
 _SCORES_EXIST = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'scores'"
 
