@@ -160,62 +160,56 @@ def _digits(buffer: Any, position: int, number: np.uint64) -> tuple[np.uint64, i
 
 
 @inlined
-def _round_decimal(mantissa: np.uint64, exponent: int) -> tuple[float, bool]:
-    """Return `mantissa * 10 ** exponent` correctly rounded, and whether that could be decided.
-
-    Not decided are ties that the 128 bits of the power do not break, and results that are
-    subnormal or overflow.
-    """
-    if mantissa == _U0:
-        return 0.0, True
+def _round_decimal(mantissa: np.uint64, exponent: int) -> float:
+    """Return `mantissa * 10 ** exponent`, rounded to the nearest float64, ties to even."""
+    if mantissa == _U0 or exponent < SMALLEST_EXPONENT:
+        return 0.0
     if exponent == 0:
-        return float(mantissa), True
+        return float(mantissa)
     if mantissa <= _LARGEST_EXACT and -22 <= exponent <= 22:
         if exponent < 0:
-            return float(mantissa) / _EXACT_POWERS[-exponent], True
-        return float(mantissa) * _EXACT_POWERS[exponent], True
-    if exponent < SMALLEST_EXPONENT or exponent > LARGEST_EXPONENT:
-        return 0.0, False
+            return float(mantissa / _EXACT_POWERS[-exponent])
+        return float(mantissa * _EXACT_POWERS[exponent])
+    if exponent > LARGEST_EXPONENT:
+        return np.inf
     zeros = _leading_zeros(mantissa)
     normalised = mantissa << np.uint64(zeros)
-    high_power = _POWERS[exponent - SMALLEST_EXPONENT, 0]
-    low_power = _POWERS[exponent - SMALLEST_EXPONENT, 1]
-    high = _multiply_high(normalised, high_power)
-    low = normalised * high_power
-    if (high & _LOW_9_BITS) == _LOW_9_BITS and low + normalised < low:
-        second = _multiply_high(normalised, low_power)
-        rest = normalised * low_power
-        sum_low = low + second
-        if sum_low < low:
-            high += _U1
-        if (
-            (high & _LOW_9_BITS) == _LOW_9_BITS
-            and sum_low + _U1 == _U0
-            and rest + normalised < rest
-        ):
-            return 0.0, False
-        low = sum_low
+    power = exponent - SMALLEST_EXPONENT
+    high = _multiply_high(normalised, _POWERS[power, 0])
+    low = normalised * _POWERS[power, 0]
+    if (high & _LOW_9_BITS) == _LOW_9_BITS:
+        second = _multiply_high(normalised, _POWERS[power, 1])
+        low += second
+        high += np.uint64(low < second)
     top = high >> np.uint64(63)
-    bits = high >> (top + np.uint64(9))
-    if low == _U0 and (high & _LOW_9_BITS) == _U0 and (bits & np.uint64(3)) == _U1:
-        return 0.0, False
+    shift = top + np.uint64(9)
+    bits = high >> shift
     # 217706 / 2**16 is log2(10), close enough for every exponent of the table.
-    binary: Any = ((217706 * exponent) >> 16) + 64 + 1023 - zeros - 1 + np.int64(top)
+    binary: Any = ((217706 * exponent) >> 16) + 63 + np.int64(top) - zeros + 1023
+    if binary <= 0:
+        if binary < -62:
+            return 0.0
+        bits >>= np.uint64(1 - binary)
+        # A subnormal that rounds up to the smallest normal gets its exponent from the carry.
+        return float(_float_of_bits((bits + (bits & _U1)) >> _U1))
+    is_tie = low <= _U1 and -4 <= exponent <= 23 and (bits << shift) == high
+    if is_tie and (bits & np.uint64(3)) == _U1:
+        bits -= _U1
     bits = (bits + (bits & _U1)) >> _U1
     if bits >> np.uint64(53):
         bits >>= _U1
         binary += 1
-    if binary <= 0 or binary >= 2047:
-        return 0.0, False
+    if binary >= 2047:
+        return np.inf
     fraction = bits & np.uint64((1 << 52) - 1)
-    return _float_of_bits((np.uint64(binary) << np.uint64(52)) | fraction), True
+    return float(_float_of_bits((np.uint64(binary) << np.uint64(52)) | fraction))
 
 
 @kernel
 def _parse_long(buffer: Any, start: int, end: int, exponent: int) -> tuple[float, bool]:
-    """Return the number whose digits and point stand in `buffer[start:end]`, as `_round_decimal`.
+    """Return the number whose digits and point stand in `buffer[start:end]`, and if it is sure.
 
-    For more digits than fit into 64 bits: decided where both the mantissa cut after 19 digits and
+    For more digits than fit into 64 bits: sure where both the mantissa cut after 19 digits and
     the next one round to the same float.
     """
     mantissa = _U0
@@ -234,11 +228,8 @@ def _parse_long(buffer: Any, start: int, end: int, exponent: int) -> tuple[float
         else:
             exact = exact and digit == _U0
             exponent += not after_point
-    lower, decided = _round_decimal(mantissa, exponent)
-    if exact or not decided:
-        return lower, decided
-    upper, decided = _round_decimal(mantissa + _U1, exponent)
-    return lower, decided and lower == upper
+    value = _round_decimal(mantissa, exponent)
+    return value, exact or value == _round_decimal(mantissa + _U1, exponent)
 
 
 @kernel
@@ -312,10 +303,9 @@ def parse_number(buffer: Any, position: int) -> tuple[float, int]:
     if position < 0:
         return 0.0, -1
     if digits <= 19:
-        value, decided = _round_decimal(mantissa, exponent + written)
-    else:
-        value, decided = _parse_long(buffer, start, end, written)
-    return sign * value, position if decided else -1
+        return sign * _round_decimal(mantissa, exponent + written), position
+    value, is_sure = _parse_long(buffer, start, end, written)
+    return sign * value, position if is_sure else -1
 
 
 @inlined

@@ -381,10 +381,16 @@ class Scanner:
         return is_partial
 
     def _cut_off(self) -> DatasourceError:
-        """Return the error of an array that does not end."""
+        """Return the error of an array that does not end, or ends because of a wrong byte."""
+        text = self._rest()
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            if error.pos < len(error.doc):
+                return self._not_json(self._offset, text, error)
         return DatasourceError(
-            f"The answer is cut off or not valid JSON: it ends at byte "
-            f"{self._dropped + self._n}, within the part that starts at byte {self._offset}",
+            f"The answer is cut off: it ends at byte {self._dropped + self._n}, within the part "
+            f"that starts at byte {self._offset}",
             "io_error",
         )
 

@@ -1,0 +1,332 @@
+"""The compiled scanner beside the plain way: `json` and `float`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from vmanomaly.errors import DatasourceError
+from vmanomaly.reader.scanner import Answer, LabelCache, Scanner, scan, warm_up
+from vmanomaly.series import Labels
+
+STEP = 60_000
+GRID = STEP * np.arange(28_333_334, 28_333_342, dtype=np.int64)
+SECONDS = [int(t) // 1000 for t in GRID]
+
+
+def answer_of(result: list[Any], compact: bool = True, **around: Any) -> bytes:
+    separators = (",", ":") if compact else None
+    return json.dumps(
+        {
+            "status": "success",
+            **around,
+            "data": {"resultType": "matrix", "result": result},
+        },
+        separators=separators,
+        ensure_ascii=False,
+    ).encode()
+
+
+def series(values: list[Any], **labels: str) -> dict[str, Any]:
+    return {"metric": labels, "values": values}
+
+
+def plainly(result: list[Any]) -> tuple[list[Labels], np.ndarray[Any, Any]]:
+    rows: dict[Labels, np.ndarray[Any, Any]] = {}
+    for one in result:
+        row = rows.setdefault(Labels(one["metric"]), np.full(len(GRID), np.nan))
+        for seconds, value in one["values"]:
+            found = np.flatnonzero(round(seconds * 1000) == GRID)
+            if len(found):
+                row[found[0]] = float(value)
+    return list(rows), np.array(list(rows.values())).reshape(len(rows), len(GRID))
+
+
+def check(answer: Answer, result: list[Any]) -> None:
+    labels, values = plainly(result)
+    assert list(answer.batch.labels) == labels
+    assert answer.batch.values.tobytes() == values.tobytes()
+    assert answer.batch.values.flags.c_contiguous
+    np.testing.assert_array_equal(answer.batch.timestamps, GRID)
+
+
+def in_pieces(body: bytes, sizes: list[int]) -> Answer:
+    scanner = Scanner(GRID, STEP, LabelCache())
+    start = 0
+    for size in sizes:
+        scanner.feed(body[start : start + size])
+        scanner._scan_at = 0
+        start += size
+    scanner.feed(body[start:])
+    return scanner.finish()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled() -> None:
+    warm_up()
+
+
+NUMBERS = st.one_of(
+    st.floats(allow_nan=False).map(repr),
+    st.floats(width=32, allow_nan=False).map(repr),
+    st.integers(-(10**25), 10**25).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False).map(str),
+    st.from_regex(r"\A[+-]?[0-9]{0,30}\.?[0-9]{1,40}([eE][+-]?[0-9]{1,3})?\Z"),
+    st.sampled_from(["+Inf", "-Inf", "Inf", "1e-05", "0", "-0", "1_0", " 1 ", "infinity", "٣"]),
+)
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)
+SAMPLES = st.lists(
+    st.sampled_from([*SECONDS, SECONDS[0] + 0.5, SECONDS[0] - 60, SECONDS[-1] + 60]),
+    unique=True,
+).flatmap(lambda times: st.tuples(*(st.tuples(st.just(t), NUMBERS).map(list) for t in times)))
+SERIES = st.builds(
+    lambda labels, samples: {"metric": labels, "values": list(samples)},
+    st.dictionaries(NAMES, NAMES, max_size=4),
+    SAMPLES,
+)
+
+
+@given(st.lists(SERIES, max_size=6), st.booleans(), st.lists(st.integers(0, 200), max_size=8))
+def test_scans_what_json_reads(
+    result: list[dict[str, Any]], compact: bool, sizes: list[int]
+) -> None:
+    body = answer_of(result, compact)
+    check(scan(body, GRID, STEP), result)
+    check(in_pieces(body, sizes), result)
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(SERIES, min_size=1, max_size=3),
+    st.lists(
+        st.tuples(st.integers(0, 10_000), st.one_of(st.none(), st.binary(max_size=3))),
+        min_size=1,
+        max_size=4,
+    ),
+)
+@example([series([[SECONDS[0], "1"]])], [(10_000, b"\0")])
+def test_any_damage_ends_in_a_batch_or_an_error(
+    result: list[dict[str, Any]], damage: list[tuple[int, bytes | None]]
+) -> None:
+    body = bytearray(answer_of(result))
+    for at, replacement in damage:
+        position = at % len(body)
+        if replacement is None:
+            del body[position:]
+            body = body or bytearray(b"{")
+        else:
+            body[position : position + 1] = replacement
+            body = body or bytearray(b"{")
+    try:
+        answer = scan(bytes(body), GRID, STEP)
+    except DatasourceError:
+        return
+    assert json.loads(body)["status"] == "success"
+    assert answer.batch.values.shape == (len(answer.batch.labels), len(GRID))
+
+
+def test_every_prefix_is_cut_off() -> None:
+    body = answer_of([series([[SECONDS[0], "1.5"], [SECONDS[3], "NaN"]], job='a"}b\\')] * 2)
+    for length in range(len(body)):
+        with pytest.raises(DatasourceError):
+            scan(body[:length], GRID, STEP)
+
+
+def test_cut_off_answer_names_the_byte() -> None:
+    body = answer_of([series([[SECONDS[0], "1.5"]], job="a")] * 3)
+    length = body.rindex(b'"values"')
+    with pytest.raises(DatasourceError, match=f"ends at byte {length}") as caught:
+        scan(body[:length], GRID, STEP)
+    assert caught.value.code == "io_error"
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_invalid_byte_is_named(compact: bool) -> None:
+    body = answer_of([series([[SECONDS[0], "1.5"]], job=name) for name in "abcdé"], compact)
+    for position in (body.index(b'"c"'), body.rindex(b'"values"')):
+        broken = body[:position] + b"x" + body[position + 1 :]
+        with pytest.raises(DatasourceError, match=f"at byte {position}"):
+            scan(broken, GRID, STEP)
+
+
+def test_trailing_comma_is_invalid() -> None:
+    body = answer_of([series([[SECONDS[0], "1.5"]])]).replace(b"]}]", b"]},]")
+    with pytest.raises(DatasourceError, match="not valid JSON at byte"):
+        scan(body, GRID, STEP)
+
+
+def test_what_follows_the_array_is_checked() -> None:
+    body = answer_of([series([[SECONDS[0], "1.5"]])])
+    for tail in (b"x", b"}", b"{}"):
+        with pytest.raises(DatasourceError, match="not valid JSON at byte"):
+            scan(body + tail, GRID, STEP)
+    twice = body[:-1] + b',"result":[]}'
+    assert scan(twice, GRID, STEP).n_datapoints == 1
+    twice = body[:-2] + b',"result":[]}}'
+    with pytest.raises(DatasourceError, match="`result` occurs twice"):
+        scan(twice, GRID, STEP)
+
+
+def test_unusual_shapes_are_read_the_same() -> None:
+    t = SECONDS[2]
+    for text in (
+        f'{{"values":[[{t},"2.5"]],"metric":{{"a":"b"}}}}',
+        f'{{"metric":{{"a":"b"}},"values":[[{t},2.5]]}}',
+        f'{{"metric":{{"a":"b"}},"values":[[{t}.0,"2.5"]]}}',
+        f'{{"metric":{{"a":"b"}},"values":[[{t / 1e3!r}e3,"2.5"]]}}',
+        f'{{"metric":{{"a":"b"}},"values":[[{t},"\\u0032.5"]]}}',
+        f'{{"\\u006detric":{{"\\u0061":"b"}},"values":[[{t},"2.5"]]}}',
+        f'{{"metric":{{"a":"x","a":"b"}},"values":[[{t},"2.5"]]}}',
+        f'{{"metric":{{"a":"b"}},"values":[[{t},"7"]],"values":[[{t},"2.5"]]}}',
+        f'{{"metric":{{"a":"b"}},"values":[[{t},"7"],[{t},"2.5"]]}}',
+        f'{{"metric":{{"a":"b"}},"values":[[{t},"2.5"]],"histograms":[[{t},{{}}]]}}',
+        f'{{"metric":{{"a":"b"}},"values":[[-5,"1"],[{t},"2.5"],[1e300,"1"]]}}',
+    ):
+        body = answer_of(["here"]).replace(b'"here"', text.encode())
+        batch = scan(body, GRID, STEP).batch
+        assert batch.labels == (Labels({"a": "b"}),), text
+        assert np.flatnonzero(~np.isnan(batch.values[0])).tolist() == [2], text
+        assert batch.values[0, 2] == 2.5, text
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        '{"metric":{"a":1},"values":[]}',
+        '{"metric":{"a":{"b":"c"}},"values":[]}',
+        '{"metric":[],"values":[]}',
+        '{"values":[]}',
+        '{"metric":{}}',
+        '{"metric":{},"values":{}}',
+        '{"metric":{},"values":[1]}',
+        '{"metric":{},"values":[["1","2"]]}',
+        '{"metric":{},"values":[[1,"x"]]}',
+        '{"metric":{},"values":[[1,""]]}',
+        '{"metric":{},"values":[[1,null]]}',
+        '{"metric":{},"values":[[1,true]]}',
+        '{"metric":{},"values":[[1,"2","3"]]}',
+        "1",
+        "[]",
+    ],
+)
+def test_malformed_series(one: str) -> None:
+    body = answer_of(["here"]).replace(b'"here"', one.encode())
+    with pytest.raises(DatasourceError, match="answer"):
+        scan(body, GRID, STEP)
+
+
+def test_series_without_floats() -> None:
+    body = answer_of([{"metric": {"a": "b"}, "histograms": [[SECONDS[0], {"count": "1"}]]}])
+    answer = scan(body, GRID, STEP)
+    assert answer.n_datapoints == 0
+    assert np.isnan(answer.batch.values).all()
+    assert answer.batch.values.shape == (1, len(GRID))
+
+
+def test_empty_result() -> None:
+    answer = scan(answer_of([]), GRID, STEP)
+    assert answer.batch.labels == ()
+    assert answer.batch.values.shape == (0, len(GRID))
+    assert answer.n_datapoints == 0
+
+
+def test_samples_off_the_grid_are_counted() -> None:
+    samples = [[t, "1"] for t in (SECONDS[0] - 60, SECONDS[0], SECONDS[0] + 1, SECONDS[-1] + 60)]
+    answer = scan(answer_of([series(samples)]), GRID, STEP)
+    assert (answer.n_datapoints, answer.n_off_grid) == (1, 3)
+    assert scan(answer_of([series(samples)], compact=False), GRID, STEP).n_off_grid == 3
+
+
+def test_fractional_seconds() -> None:
+    grid = np.arange(1_700_000_000_250, 1_700_000_002_000, 250, dtype=np.int64)
+    samples = [[t / 1000, str(i)] for i, t in enumerate(grid.tolist())]
+    answer = scan(answer_of([series(samples)]), grid, 250)
+    assert answer.batch.values.tolist() == [list(range(len(grid)))]
+
+
+def test_same_label_set_becomes_one_series() -> None:
+    one = series([[SECONDS[0], "1"], [SECONDS[1], "1"]], a="b")
+    two = series([[SECONDS[1], "2"], [SECONDS[2], "2"]], a="b")
+    answer = scan(answer_of([one, series([], c="d"), two]), GRID, STEP)
+    assert answer.batch.labels == (Labels({"a": "b"}), Labels({"c": "d"}))
+    assert answer.batch.values[0, :3].tolist() == [1, 2, 2]
+    assert answer.n_merged == 1
+
+
+def test_partial_answers_say_so() -> None:
+    result = [series([[SECONDS[0], "1"]])]
+    assert scan(answer_of(result, isPartial=True), GRID, STEP).is_partial
+    assert not scan(answer_of(result, isPartial=False), GRID, STEP).is_partial
+    late = answer_of(result)[:-1] + b',"isPartial":true}'
+    assert scan(late, GRID, STEP).is_partial
+    other_order = json.dumps({"isPartial": True, **json.loads(answer_of(result))}).encode()
+    assert scan(other_order, GRID, STEP).is_partial
+
+
+def test_the_servers_words_are_passed_on() -> None:
+    body = b'{"status":"error","errorType":"422","error":"cannot parse \\"up(\\""}'
+    with pytest.raises(DatasourceError, match=r'422: cannot parse "up\("'):
+        scan(body, GRID, STEP)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"<html>", "not valid JSON at byte 0"),
+        (b"[]", "`status`"),
+        (b'{"status":"success"}', "`data`"),
+        (b'{"status":"success","data":{"resultType":"vector","result":[]}}', "vector"),
+        (b'{"status":"success","data":{"resultType":"matrix"}}', "data.result"),
+        (b'{"status":"success","data":{"resultType":"matrix","result":1}}', "data.result"),
+        (b'{"status":"success","data":{"resultType":"matrix","result":[1]}}', "goes on like"),
+    ],
+)
+def test_other_answers(body: bytes, message: str) -> None:
+    with pytest.raises(DatasourceError, match=message) as caught:
+        scan(body, GRID, STEP)
+    assert caught.value.code == "io_error"
+
+
+def test_known_series_give_the_same_objects() -> None:
+    cache = LabelCache()
+    many = [series([[SECONDS[0], "1"]], instance=str(i)) for i in range(300)]
+    first = scan(answer_of(many), GRID, STEP, cache).batch.labels
+    assert scan(answer_of(many), GRID, STEP, cache).batch.labels is first
+    some = scan(answer_of(many[10:20]), GRID, STEP, cache).batch.labels
+    assert all(a is b for a, b in zip(some, first[10:20], strict=True))
+    for _ in range(40):
+        scan(answer_of(many[:5]), GRID, STEP, cache)
+    again = scan(answer_of(many), GRID, STEP, cache).batch.labels
+    assert again == first
+    assert again[0] is first[0]
+    assert again[299] is not first[299], "what was not met for long is forgotten"
+
+
+def test_extra_labels_win() -> None:
+    cache = LabelCache({"vm_account_id": "7"})
+    body = answer_of([series([[SECONDS[0], "1"]], vm_account_id="3", a="b")])
+    assert scan(body, GRID, STEP, cache).batch.labels == (Labels({"a": "b", "vm_account_id": "7"}),)
+
+
+def test_many_series_in_small_pieces() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(5_000, len(GRID)))
+    result = [
+        series([[t, repr(v)] for t, v in zip(SECONDS, row.tolist(), strict=True)], i=str(i))
+        for i, row in enumerate(values)
+    ]
+    body = answer_of(result)
+    scanner = Scanner(GRID, STEP, LabelCache())
+    for start in range(0, len(body), 50_000):
+        scanner.feed(body[start : start + 50_000])
+    answer = scanner.finish()
+    np.testing.assert_array_equal(answer.batch.values, values)
+    assert answer.n_datapoints == values.size
+    assert len(scanner._buffer) == 2 << 20, "memory does not grow with the answer"
