@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
@@ -386,12 +387,14 @@ class HttpClient:
                 f"{where} redirects more than {_MAX_REDIRECTS} times. {self._wrong_url()}",
                 "io_error",
             )
-        broken = (failures.IncompleteRead, failures.InvalidChunkLength, failures.DecodeError)
+        broken = (IncompleteRead, failures.DecodeError)
         cause = error.args[-1] if error.args else None
         if isinstance(error, broken) or isinstance(cause, broken):
             return DatasourceError(
                 f"{where}: the answer is broken or ended too early: {reason}", "io_error"
             )
+        if isinstance(cause, Exception):
+            reason = str(cause)
         return DatasourceError(f"{where}: {reason}", "connection_error")
 
     def _timeout(self, url: str) -> DatasourceError:

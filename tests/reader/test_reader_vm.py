@@ -1,0 +1,444 @@
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.loopback import Asked, Handler, Loopback, Responder, serve
+from vmanomaly.config.duration import Duration
+from vmanomaly.config.reader import Query, VmReaderSection
+from vmanomaly.errors import ConfigError, DatasourceError
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.reader import create_reader, vm, warm_up
+from vmanomaly.reader.vm import VmReader
+from vmanomaly.series import Labels, TimeRange
+
+STEP = 60
+START = 1_700_000_040
+PATH = "/api/v1/query_range"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vm, "RETRY_DELAYS_S", (0.0, 0.0))
+
+
+def query_of(alias: str = "q", step: str = "1m", **keys: Any) -> Query:
+    return Query(alias=alias, expr="sum(x) by (a)", step=Duration.parse(step), **keys)
+
+
+def section_of(url: str, *queries: Query, **keys: Any) -> VmReaderSection:
+    queries = queries or (query_of(),)
+    by_alias = {query.alias: query for query in queries}
+    return VmReaderSection(datasource_url=url, queries=by_alias, **keys)
+
+
+def reader_of(url: str, *queries: Query, **keys: Any) -> VmReader:
+    return VmReader(section_of(url, *queries, **keys), Metrics(), "default")
+
+
+def range_of(n_points: int, start: int = START) -> TimeRange:
+    return TimeRange((start - STEP) * 1000, (start + (n_points - 1) * STEP) * 1000)
+
+
+def matrix(result: list[dict[str, Any]], **around: Any) -> bytes:
+    data = {"resultType": "matrix", "result": result}
+    return json.dumps({"status": "success", "data": data, **around}).encode()
+
+
+def evaluate(asked: Asked) -> list[dict[str, Any]]:
+    """A series whose value is the number of the step, and one on odd 100s of steps only."""
+    form = asked.form
+    start, end, step = (float(form[name][0]) for name in ("start", "end", "step"))
+    count = round((end - start) / step) + 1
+    samples = [(start + i * step, round((start + i * step) / step)) for i in range(count)]
+
+    def values(of: list[tuple[float, int]]) -> list[list[Any]]:
+        return [[time, str(number)] for time, number in of]
+
+    odd = [(time, number) for time, number in samples if number // 100 % 2]
+    result = [{"metric": {"a": "odd"}, "values": values(odd)}] if odd else []
+    return [*result, {"metric": {"a": "all"}, "values": values(samples)}]
+
+
+def well(handler: Handler, asked: Asked) -> None:
+    if asked.method == "GET":
+        handler.reply(404, b"404 page not found", mime="text/plain")
+    else:
+        handler.reply(body=matrix(evaluate(asked)))
+
+
+def refusing(limit: int, status: int, words: str) -> Responder:
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.path != PATH:
+            handler.reply(404)
+            return
+        result = evaluate(asked)
+        if len(result[-1]["values"]) > limit:
+            error = {"status": "error", "errorType": "x", "error": words}
+            handler.reply(status, json.dumps(error).encode())
+        else:
+            handler.reply(body=matrix(result))
+
+    return respond
+
+
+def sample(reader: VmReader, name: str, **labels: str) -> float | None:
+    return reader._metrics.registry.get_sample_value(f"vmanomaly_reader_{name}", labels)
+
+
+@pytest.fixture
+def healthy() -> Iterator[Loopback]:
+    with serve(well) as server:
+        yield server
+
+
+def test_request_and_result(healthy: Loopback) -> None:
+    section = section_of(
+        healthy.url, query_of(step="1500ms"), extra_filters=('{env="prod"}', '{dc="x y"}')
+    )
+    metrics = Metrics()
+    reader = create_reader(section, metrics, "p")
+    reader.check_health()
+    warm_up(section)
+    time_range = TimeRange(1_700_000_000_999, 1_700_000_005_500)
+    batch = reader.read(section.queries["q"], time_range, "s", stage="fit")
+    reader.close()
+    asked = healthy.requests[-1]
+    assert (asked.method, asked.path) == ("POST", PATH)
+    assert asked.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert asked.form == {
+        "query": ["sum(x) by (a)"],
+        "start": ["1700000001"],
+        "end": ["1700000005.5"],
+        "step": ["1.5"],
+        "latency_offset": ["1ms"],
+        "extra_filters[]": ['{env="prod"}', '{dc="x y"}'],
+    }
+    assert batch.timestamps.tolist() == [1_700_000_001_000 + 1_500 * i for i in range(4)]
+    assert Labels({"a": "all"}) in batch.labels
+    assert batch.values[-1].tolist() == (batch.timestamps // 1500).tolist()
+
+
+def test_only_vm_and_duckdb_are_there(healthy: Loopback) -> None:
+    from vmanomaly.config.reader import VlogsReaderSection
+
+    section = VlogsReaderSection(datasource_url=healthy.url, queries={"q": query_of()})
+    with pytest.raises(ConfigError, match="vlogs"):
+        create_reader(section, Metrics(), "p")
+
+
+def test_metrics(healthy: Loopback) -> None:
+    reader = reader_of(healthy.url.replace("//", "//scott:tiger@"))
+    batch = reader.read(query_of(), range_of(1), "s", stage="infer")
+    reader.close()
+    labels = {
+        "url": healthy.url + PATH,
+        "query_key": "q",
+        "scheduler_alias": "s",
+        "preset": "default",
+    }
+    size = len(matrix(evaluate(healthy.requests[-1])))
+    assert sample(reader, "responses_total", **labels, code="200") == 1
+    assert sample(reader, "received_bytes_total", **labels) == size
+    assert sample(reader, "timeseries_received_total", **labels) == len(batch.labels)
+    assert sample(reader, "datapoints_received_total", **labels) == batch.n_datapoints
+    assert sample(reader, "request_duration_seconds_count", **labels) == 1
+    assert sample(reader, "response_parsing_seconds_count", **labels, step="json") == 1
+    assert sample(reader, "response_parsing_seconds_count", **labels, step="df") == 1
+    assert sample(reader, "processing_tasks_queued", **labels) == 0
+
+
+def test_a_range_without_a_step_asks_nothing(healthy: Loopback) -> None:
+    reader = reader_of(healthy.url)
+    batch = reader.read(query_of(), TimeRange(START * 1000, START * 1000), "s", stage="infer")
+    assert batch.values.shape == (0, 0)
+    assert healthy.requests == []
+
+
+def test_offset_moves_the_window(healthy: Loopback) -> None:
+    reader = reader_of(healthy.url)
+    batch = reader.read(
+        query_of(offset=Duration.parse("-90s")), range_of(3, START), "s", stage="infer"
+    )
+    reader.close()
+    assert (batch.timestamps // 1000).tolist() == [START - 120, START - 60, START]
+    assert healthy.requests[-1].form["start"] == [str(START - 120)]
+
+
+@pytest.mark.parametrize("lengths", [[1], [299], [300], [301], [1000]])
+def test_ranges_are_split_and_put_together(healthy: Loopback, lengths: list[int]) -> None:
+    reader = reader_of(healthy.url)
+    for length in lengths:
+        query = query_of(max_points_per_query=100)
+        batch = reader.read(query, range_of(length), "s", stage="fit")
+        whole = reader.read(query_of(), range_of(length), "s", stage="fit")
+        assert set(batch.labels) == set(whole.labels)
+        for labels, row in zip(batch.labels, batch.values, strict=True):
+            np.testing.assert_array_equal(row, whole.values[whole.labels.index(labels)])
+    reader.close()
+    sizes = [len(evaluate(asked)[-1]["values"]) for asked in healthy.requests if asked.body]
+    assert max(sizes[:-1], default=0) <= 100
+
+
+OLD_REFUSAL = (
+    "cannot execute query: too many points for the given step=60000, start=1 and end=2: 1000; "
+    "cannot exceed -search.maxPointsPerTimeseries=300"
+)
+NEW_REFUSAL = (
+    "too many points for the given start=1, end=2 and step=3: 1000; the maximum number of points "
+    "is 300; (see -search.maxPointsPerTimeseries command-line flag)"
+)
+UNKNOWN_REFUSAL = "more than search.maxPointsPerTimeseries in words of a later version"
+PROMETHEUS_REFUSAL = (
+    "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "
+    "resolution (?step=XX)"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "limit"),
+    [
+        (422, OLD_REFUSAL, 300),
+        (422, NEW_REFUSAL, 300),
+        (422, UNKNOWN_REFUSAL, 300),
+        (400, PROMETHEUS_REFUSAL, 11_000),
+    ],
+)
+def test_smaller_pieces_where_the_server_refuses(status: int, words: str, limit: int) -> None:
+    length = 3 * limit + 10
+    with serve(refusing(limit, status, words)) as server:
+        reader = reader_of(server.url)
+        for _ in range(2):
+            batch = reader.read(query_of(), range_of(length), "s", stage="fit")
+            row = batch.values[batch.labels.index(Labels({"a": "all"}))]
+            assert row.tolist() == [START // STEP + i for i in range(length)]
+        reader.close()
+    refused = sample(
+        reader,
+        "responses_total",
+        url=server.url + PATH,
+        query_key="q",
+        scheduler_alias="s",
+        preset="default",
+        code=str(status),
+    )
+    assert refused is not None
+    assert refused <= 2, "what the server allows is remembered"
+
+
+def test_a_server_that_allows_no_point_ends_the_query() -> None:
+    words = "cannot exceed -search.maxPointsPerTimeseries=0"
+    with serve(refusing(0, 422, words)) as server:
+        reader = reader_of(server.url)
+        with pytest.raises(DatasourceError, match="maxPointsPerTimeseries"):
+            reader.read(query_of(), range_of(100), "s", stage="fit")
+        reader.close()
+
+
+def test_the_limit_is_read_from_flags() -> None:
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.path == "/p/flags":
+            handler.reply(body=b'-a="b"\n-search.maxPointsPerTimeseries="50"\n', mime="text/plain")
+        else:
+            handler.reply(body=matrix(evaluate(asked)))
+
+    with serve(respond) as server:
+        reader = reader_of(f"{server.url}/p", query_of(), tenant_id="3:4")
+        for n_points in (1, 120, 120):
+            reader.read(query_of(tenant_id="3:4"), range_of(n_points), "s", stage="fit")
+        reader.close()
+    paths = [asked.path for asked in server.requests]
+    query_range = "/p/select/3:4/prometheus/api/v1/query_range"
+    assert paths == [query_range, "/p/flags"] + [query_range] * 6
+
+
+@pytest.mark.parametrize(
+    ("reader_tenant", "query_tenant", "extra"),
+    [
+        ("multitenant", "12", {"vm_account_id": "12", "vm_project_id": "0"}),
+        ("multitenant", "12:5", {"vm_account_id": "12", "vm_project_id": "5"}),
+        ("multitenant", "multitenant", {}),
+        ("3", "12:5", {}),
+        ("3", None, {}),
+    ],
+)
+def test_tenants(
+    healthy: Loopback, reader_tenant: str, query_tenant: str | None, extra: dict[str, str]
+) -> None:
+    query = query_of(tenant_id=query_tenant) if query_tenant else query_of()
+    reader = reader_of(healthy.url, query, tenant_id=reader_tenant)
+    batch = reader.read(query, range_of(1), "s", stage="infer")
+    reader.close()
+    assert batch.labels[-1] == Labels({"a": "all", **extra})
+    tenant = query_tenant or reader_tenant
+    assert healthy.requests[-1].path == f"/select/{tenant}/prometheus{PATH}"
+
+
+def test_query_range_path(healthy: Loopback) -> None:
+    reader = reader_of(f"{healthy.url}/p/", query_range_path="/graphite/query_range")
+    reader.read(query_of(), range_of(1), "s", stage="infer")
+    reader.close()
+    assert healthy.requests[-1].path == "/p/graphite/query_range"
+
+
+def test_failures_that_may_pass_are_tried_again() -> None:
+    scripted: list[int | None] = [503, None]
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        status = scripted.pop(0) if scripted else 200
+        if status is None:
+            handler.close_connection = True
+        elif status != 200:
+            handler.reply(status)
+        else:
+            handler.reply(body=matrix(evaluate(asked)))
+
+    with serve(respond) as server:
+        reader = reader_of(server.url)
+        assert reader.read(query_of(), range_of(1), "s", stage="infer").n_datapoints
+        assert len(server.requests) == 3
+        scripted[:] = [400, 200]
+        with pytest.raises(DatasourceError) as caught:
+            reader.read(query_of(), range_of(1), "s", stage="infer")
+        reader.close()
+    assert caught.value.code == "400"
+    assert len(server.requests) == 4
+
+
+def test_failures_are_logged_when_they_begin_and_end(caplog: pytest.LogCaptureFixture) -> None:
+    broken = threading.Event()
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        if broken.is_set() and asked.form["query"] == ["bad"]:
+            handler.reply(422, b'{"status":"error","error":"cannot parse bad"}')
+        else:
+            handler.reply(body=matrix(evaluate(asked)))
+
+    bad = Query(alias="bad", expr="bad", step=Duration.parse("1m"))
+    caplog.set_level(logging.INFO, logger="vmanomaly")
+    with serve(respond) as server:
+        reader = reader_of(server.url, bad, query_of())
+
+        def read(query: Query) -> None:
+            reader.read(query, range_of(1), "s", stage="infer")
+
+        read(bad)
+        broken.set()
+        for _ in range(3):
+            with pytest.raises(DatasourceError, match="cannot parse bad"):
+                read(bad)
+            read(query_of())
+        broken.clear()
+        read(bad)
+        reader.close()
+    messages = [(record.levelname, record.message) for record in caplog.records]
+    assert len(messages) == 2
+    assert messages[0][0] == "ERROR"
+    assert messages[0][1].startswith(
+        f"Error querying {server.url}{PATH} for bad with query=bad, start={START}, end={START}, "
+    )
+    assert messages[1][0] == "INFO"
+    assert "works again" in messages[1][1]
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"), [("fit", "No data for query_key"), ("infer", "No unseen data for")]
+)
+def test_empty_results(stage: str, words: str, caplog: pytest.LogCaptureFixture) -> None:
+    query = query_of(tz="Asia/Kolkata")
+    with serve(lambda handler, _: handler.reply(body=matrix([]))) as server:
+        reader = reader_of(server.url, query)
+        batch = reader.read(query, range_of(1), "s", stage=stage)
+        reader.close()
+    assert batch.values.shape == (0, 1)
+    (message,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert words in message
+    assert re.search(r"2023-11-15T03:43:00\+05:30.*2023-11-15T03:44:00", message)
+    assert f"{START - STEP} to {START}" in message
+
+
+def test_partial_answers(caplog: pytest.LogCaptureFixture) -> None:
+    def respond(handler: Handler, asked: Asked) -> None:
+        handler.reply(body=matrix(evaluate(asked), isPartial=True))
+
+    with serve(respond) as server:
+        reader = reader_of(server.url)
+        assert reader.read(query_of(), range_of(1), "s", stage="infer").n_datapoints
+        assert "Partial data for q" in caplog.text
+        with pytest.raises(DatasourceError, match="isPartial") as caught:
+            reader.read(query_of(), range_of(1), "s", stage="fit")
+        reader.close()
+    assert caught.value.code == "partial"
+    labels = {"url": server.url + PATH, "query_key": "q", "scheduler_alias": "s"}
+    assert sample(reader, "responses_total", **labels, preset="default", code="partial") == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "mime", "words"),
+    [
+        (b"<html><title>Login</title></html>", "text/html", "HTML.*Login.*datasource_url"),
+        (b'{"status":"success","data":{"res', "application/json", "at byte"),
+        (b'{"status":"error","error":"no such tenant"}', "application/json", "no such tenant"),
+        (b"", "application/json", "empty"),
+    ],
+)
+def test_answers_that_are_no_result(body: bytes, mime: str, words: str) -> None:
+    with serve(lambda handler, _: handler.reply(body=body, mime=mime)) as server:
+        reader = reader_of(server.url)
+        with pytest.raises(DatasourceError, match=words) as caught:
+            reader.read(query_of(), range_of(1), "s", stage="infer")
+        reader.close()
+    assert caught.value.code == "io_error"
+
+
+def test_slow_answers_end_in_a_time_out() -> None:
+    with serve(lambda handler, _: handler.hang()) as server:
+        reader = reader_of(server.url, timeout=Duration(60_000), fetch_timeout=Duration(50))
+        with pytest.raises(DatasourceError) as caught:
+            reader.read(query_of(), range_of(1), "s", stage="infer")
+        reader.close()
+    assert caught.value.code == "timeout"
+
+
+def test_no_more_queries_side_by_side_than_workers() -> None:
+    lock = threading.Lock()
+    running = [0, 0]
+    both = threading.Barrier(2)
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        with lock:
+            running[0] += 1
+            running[1] = max(running)
+        both.wait(10)
+        with lock:
+            running[0] -= 1
+        handler.reply(body=matrix(evaluate(asked)))
+
+    queries = [query_of(alias) for alias in "abcdef"]
+    with serve(respond) as server, ThreadPoolExecutor(6) as pool:
+        reader = reader_of(server.url, *queries, workers=2)
+        futures = [
+            pool.submit(reader.read, query, range_of(1), "s", stage="infer") for query in queries
+        ]
+        for future in futures:
+            assert future.result().labels[-1] == Labels({"a": "all"})
+        reader.close()
+    assert running[1] == 2
+
+
+def test_the_same_series_are_the_same_objects(healthy: Loopback) -> None:
+    reader = reader_of(healthy.url)
+    first, second = (
+        reader.read(query_of(max_points_per_query=50), range_of(n), "s", stage="fit")
+        for n in (120, 150)
+    )
+    reader.close()
+    assert first.labels is second.labels
