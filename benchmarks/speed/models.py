@@ -1,13 +1,14 @@
 """How fast the models learn and predict, and how much they keep per series.
 
-Run as `python -m benchmarks.speed.models`. One process, one core. Every round counts: digests fill
-up together and are compressed in the same round, which the fastest round would hide.
+Run as `python -m benchmarks.speed.models`. One process, one thread, in CPU time, so that other
+work on the machine counts little. Every round counts: digests fill up together and are compressed
+in the same round, which the fastest round would hide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -45,9 +46,9 @@ def points_per_second(
     elapsed = 0.0
     for _ in range(rounds):
         batch = stream.take(n_timestamps)
-        started = perf_counter()
+        started = process_time()
         work(batch)
-        elapsed += perf_counter() - started
+        elapsed += process_time() - started
     return rounds * N_SERIES * n_timestamps / elapsed
 
 
