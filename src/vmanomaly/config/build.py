@@ -13,7 +13,7 @@ from vmanomaly.config.duration import Duration
 from vmanomaly.config.legacy import modernise
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.monitoring import MonitoringSection
-from vmanomaly.config.problems import Findings, Path, show_value, suggest
+from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value, suggest
 from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
 from vmanomaly.config.scheduler import SchedulerSection, read_scheduler
@@ -104,7 +104,7 @@ def build_config(
     if settings is not None:
         rules.check_state(settings, environ, findings)
     attached = rules.attached_models(valid_models, findings)
-    if models and not attached and len(valid_models) == len(models):
+    if queries and schedulers and models and not attached and len(valid_models) == len(models):
         findings.error(("models",), "none is attached to a query and a scheduler: nothing to run")
     used_queries = rules.used_by("queries", attached, valid_queries)
     used_schedulers = rules.used_by("schedulers", attached, _valid(schedulers))
@@ -154,7 +154,7 @@ def _required(
         findings.error((key,), f"required, but not set; it says {purpose}")
         return {}
     if not isinstance(section, Mapping):
-        findings.error((key,), f"expected a mapping, {show_value((key,), section)}")
+        findings.error((key,), not_a_mapping(section))
         return {}
     return section
 

@@ -32,6 +32,9 @@ MAX_DEPTH = 50
 _WRITTEN = re.compile(r"%\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _STOOD_IN = re.compile("\ue000\ue000([A-Za-z_][A-Za-z0-9_]*)\ue001")
 
+# What YAML does not allow in a file.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 _CORE_TAG = "tag:yaml.org,2002:"
 _STRUCTURE_TAGS = {None, "!", _CORE_TAG + "map", _CORE_TAG + "seq"}
 _SCALAR_TAGS = {_CORE_TAG + name for name in ("null", "bool", "int", "float")}
@@ -76,14 +79,15 @@ def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Document
     {'server': {'port': 8490}}
     """
     reader = _Reader(name, environ)
+    if forbidden := _FORBIDDEN.search(text):
+        line = text.count("\n", 0, forbidden.start()) + 1
+        code = f"U+{ord(forbidden[0]):04X}"
+        raise ConfigError([f"{name}:{line}: not YAML: the character {code} is not allowed"])
     try:
         sections = reader.read(_WRITTEN.sub("\ue000\ue000\\1\ue001", text))
     except yaml.MarkedYAMLError as error:
-        raise ConfigError([f"{name}{_place(error.problem_mark)}: {_cause(error)}"]) from None
-    except yaml.reader.ReaderError as error:
-        raise ConfigError(
-            [f"{name}: not YAML: the character {error.character!r} is not allowed in it"]
-        ) from None
+        place = _place(error.problem_mark)
+        raise ConfigError([f"{name}{place}: not YAML: {_cause(error, text)}"]) from None
     return Document(sections, reader.unset)
 
 
@@ -213,6 +217,18 @@ def _place(mark: Any) -> str:
     return "" if mark is None else f":{mark.line + 1}:{mark.column + 1}"
 
 
-def _cause(error: yaml.MarkedYAMLError) -> str:
-    parts = [part for part in (error.problem, error.context) if part]
-    return "not YAML: " + _STOOD_IN.sub(r"%{\1}", " ".join(parts))
+def _cause(error: yaml.MarkedYAMLError, text: str) -> str:
+    cause = _STOOD_IN.sub(r"%{\1}", error.problem or "")
+    if error.problem_mark is None:
+        return cause
+    if error.context_mark and error.context_mark.line != error.problem_mark.line:
+        cause += f", {error.context} that starts in line {error.context_mark.line + 1}"
+    lines = text.splitlines()[error.problem_mark.line :]
+    rest = lines[0][error.problem_mark.column :] if lines else ""
+    if rest.startswith("\t"):
+        return f"{cause}; indent with spaces, not with tabs"
+    if rest.startswith(("@", "`", "%")):
+        return f"{cause}; put the value in quotes"
+    if "mapping values" in cause:
+        return f"{cause}; is the indentation right, or does a text with a colon need quotes?"
+    return cause

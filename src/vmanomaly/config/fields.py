@@ -180,6 +180,8 @@ def _flag(value: object) -> bool:
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError("expected a mapping")
+    if REDACTED in value.values():
+        raise ValueError("a secret in it was redacted; write it again, or as %{NAME}")
     return plain(dict(value))  # type: ignore[return-value]
 
 

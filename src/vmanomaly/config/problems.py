@@ -118,6 +118,19 @@ def _shown(path: Path, value: object) -> str:
     return repr(text) if isinstance(value, str) else text
 
 
+def not_a_mapping(value: object) -> str:
+    """Say that a mapping was expected; text is not shown, as `password:secret` is text.
+
+    Examples
+    --------
+    >>> not_a_mapping("user:me")
+    'expected a mapping, got text; is a space missing after a colon?'
+    """
+    if isinstance(value, str):
+        return "expected a mapping, got text; is a space missing after a colon?"
+    return f"expected a mapping, {show_value((), value)}"
+
+
 def suggest(name: str, known: Collection[str]) -> str:
     """Name the known name closest to `name`, or the known names.
 

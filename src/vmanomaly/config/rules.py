@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
-from vmanomaly.config.fields import METRIC_NAME
+from vmanomaly.config.fields import METRIC_NAME, filled_text
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings, Path, show_value, suggest
 from vmanomaly.config.reader import Query
@@ -25,6 +25,8 @@ def attachment(
     findings: Findings,
 ) -> tuple[str, ...]:
     """Return the aliases that a model's key `queries` or `schedulers` means.
+
+    A wrong value counts as all, so that it is not the cause of further problems.
 
     Parameters
     ----------
@@ -55,16 +57,26 @@ def attachment(
         findings.error(
             place, f"expected a list of aliases, all or null, {show_value(place, value)}"
         )
-        return ()
-    # Without a single known alias the section itself is missing or wrong, which is said there.
-    for position, alias in enumerate(value if known else ()):
-        if str(alias) not in known:
+        return tuple(known)
+    aliases = []
+    wrong = False
+    for position, item in enumerate(value):
+        try:
+            alias = filled_text(item)
+        except ValueError as error:
+            findings.error((*place, position), f"{error}, {show_value(place, item)}")
+            wrong = True
+            continue
+        aliases.append(alias)
+        # Without any known alias the section itself is missing or wrong, which is said there.
+        if known and alias not in known:
             what = "query" if key == "queries" else "scheduler"
             findings.error(
                 (*place, position),
-                f"no such {what}, {show_value(place, alias)}; {suggest(str(alias), known)}",
+                f"no such {what}, {show_value(place, alias)}; {suggest(alias, known)}",
             )
-    return tuple(dict.fromkeys(str(alias) for alias in value))
+            wrong = True
+    return tuple(known) if wrong else tuple(dict.fromkeys(aliases))
 
 
 def attached_models(

@@ -80,9 +80,9 @@ class TimedSection(SchedulerSection):
         return [name + suffix for name, _ in ends for suffix in cls.suffixes]
 
     @classmethod
-    def keys(cls) -> list[str]:
+    def yaml_keys(cls) -> list[str]:
         """Return the keys that the YAML may hold, times first."""
-        return cls.time_keys() + super().keys()
+        return cls.time_keys() + super().yaml_keys()
 
 
 class OneoffSection(TimedSection):

@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from vmanomaly.config.problems import (
     Findings,
     InvalidItemsError,
     Path,
+    not_a_mapping,
     show_value,
     suggest,
 )
-
-_KINDS = {
-    "model_type": "expected a mapping",
-    "dict_type": "expected a mapping",
-    "list_type": "expected a list",
-    "tuple_type": "expected a list",
-}
 
 
 class Section(BaseModel):
@@ -44,13 +38,21 @@ class Section(BaseModel):
     derived: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
-    def keys(cls) -> list[str]:
+    def yaml_keys(cls) -> list[str]:
         """Return the keys that the YAML may hold, in order."""
         return [
             field.alias or name
             for name, field in cls.model_fields.items()
             if name not in cls.derived
         ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, values: object) -> object:
+        """Take a key without a value for one that is left out."""
+        if not isinstance(values, Mapping):
+            return values
+        return {key: value for key, value in values.items() if value is not None}
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -70,7 +72,7 @@ def read_section(
     cls
         The section's class.
     raw
-        What the YAML holds. A key without a value (null) counts as left out.
+        What the YAML holds.
     path
         Its place in the YAML.
     findings
@@ -84,14 +86,13 @@ def read_section(
         None if there was a problem.
     """
     if not isinstance(raw, Mapping):
-        findings.error(path, f"expected a mapping, {show_value(path, raw)}")
+        findings.error(path, not_a_mapping(raw))
         return None
-    known = cls.keys()
-    given = {key: value for key, value in raw.items() if value is not None}
+    known = cls.yaml_keys()
+    given = {key: value for key, value in raw.items() if key in known}
     unknown = [key for key in raw if key not in known]
     for key in unknown:
         findings.error((*path, key), f"unknown key; {suggest(key, known)}")
-        given.pop(key, None)
     try:
         section = cls.model_validate(given | dict(derived or {}), by_alias=True, by_name=False)
     except ValidationError as error:
@@ -117,8 +118,12 @@ def _report(cls: type[Section], details: Any, path: Path, findings: Findings) ->
                 _report_value((*place, key), item, message, findings)
         else:
             _report_value(place, value, str(error), findings)
+    elif kind == "model_type":
+        findings.error(place, not_a_mapping(value))
+    elif kind == "tuple_type":
+        _report_value(place, value, "expected a list", findings)
     else:
-        _report_value(place, value, _KINDS.get(kind, "expected " + details["msg"]), findings)
+        raise AssertionError(f"a key without a message of its own: {details}")
 
 
 def _report_value(place: Path, value: object, message: str, findings: Findings) -> None:
@@ -134,7 +139,7 @@ def _keys_at(cls: type[Section], loc: tuple[str | int, ...]) -> list[str]:
             continue
         field = next(f for name, f in cls.model_fields.items() if (f.alias or name) == part)
         cls = _section_in(field.annotation) or cls
-    return cls.keys()
+    return cls.yaml_keys()
 
 
 def _section_in(annotation: Any) -> type[Section] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, PlainValidator, SecretStr, ValidationInfo, field_validator
 
@@ -107,7 +107,14 @@ class ServerSection(Section):
 
     @field_validator("tls_key_file")
     @classmethod
-    def _check_key(cls, value: Path, info: ValidationInfo) -> Any:
+    def _check_key(cls, value: Path, info: ValidationInfo) -> Path:
         if info.data.get("tls_cert_file", "") is None:
             raise ValueError("a key without its certificate; set tls_cert_file too")
+        return value
+
+    @field_validator("auth")
+    @classmethod
+    def _check_auth(cls, value: AuthSection) -> AuthSection:
+        if not (value.password or value.bearer_token or value.bearer_token_file):
+            raise ValueError("set user and password, bearer_token or bearer_token_file")
         return value

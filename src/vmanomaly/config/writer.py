@@ -35,7 +35,8 @@ def _metric_format(value: object) -> dict[str, str]:
             "no value holds $VAR, so anomaly_score, yhat and the others could not be told apart; "
             'write __name__: "$VAR", or put $VAR into a label'
         )
-    return {"for": "$QUERY_KEY"} | labels
+    labels.setdefault("for", "$QUERY_KEY")
+    return labels
 
 
 MetricFormat = Annotated[dict[str, str], PlainValidator(_metric_format)]

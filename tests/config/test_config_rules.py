@@ -1,0 +1,261 @@
+"""The rules that concern more than one section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.config_helpers import changed, load, problems, without
+
+TWO_OF_EACH = changed(
+    {
+        "reader.queries.ram": {"expr": "avg(ram)"},
+        "schedulers.slow": {"fit_window": "1w", "infer_every": "1h"},
+    }
+)
+
+
+class TestAttachment:
+    def test_left_out_is_all_with_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        model = load(changed({"models": {"z": {"class": "mad_online"}}}, TWO_OF_EACH)).models["z"]
+        assert model.queries == ("cpu", "ram")
+        assert model.schedulers == ("live", "slow")
+        assert caplog.messages == [
+            (
+                "models.z.queries: left out, so the model runs on all of them; "
+                "write queries: all to say so"
+            ),
+            (
+                "models.z.schedulers: left out, so the model runs on all of them; "
+                "write schedulers: all to say so"
+            ),
+        ]
+
+    def test_all_is_silent(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert load(TWO_OF_EACH).models["z"].queries == ("cpu", "ram")
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize("key", ["queries", "schedulers"])
+    @pytest.mark.parametrize("nothing", [None, []])
+    def test_unattached_models_are_dropped(
+        self, key: str, nothing: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        spare = {"class": "mad_online", "queries": "all", "schedulers": "all", key: nothing}
+        assert list(load(changed({"models.spare": spare})).models) == ["z"]
+        assert caplog.messages == [f"models.spare: not run, because it is attached to no {key}"]
+
+    def test_unused_queries_and_schedulers_are_dropped(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        config = load(
+            changed({"models.z.queries": ["ram"], "models.z.schedulers": ["slow"]}, TWO_OF_EACH)
+        )
+        assert list(config.reader.queries) == ["ram"]
+        assert list(config.schedulers) == ["slow"]
+        assert caplog.messages == [
+            "reader.queries.cpu: not run, because no model uses it",
+            "schedulers.live: not run, because no model uses it",
+        ]
+
+    def test_nothing_attached(self) -> None:
+        assert problems(changed({"models.z.queries": None})) == [
+            "models: none is attached to a query and a scheduler: nothing to run"
+        ]
+
+    def test_repeated_names_count_once(self) -> None:
+        config = load(changed({"models.z.queries": ["cpu", "cpu"]}))
+        assert config.models["z"].queries == ("cpu",)
+
+    def test_numbers_are_names(self) -> None:
+        sections = changed(
+            {"reader.queries": {"1.10": {"expr": "x"}}, "models.z.queries": ["1.10"]}
+        )
+        assert load(sections).models["z"].queries == ("1.10",)
+
+    def test_unknown_names(self) -> None:
+        assert problems(
+            changed({"models.z.queries": ["cpu", "rma"], "models.z.schedulers": [[]]}, TWO_OF_EACH)
+        ) == [
+            "models.z.queries[1]: no such query, got 'rma'; did you mean ram?",
+            "models.z.schedulers[0]: expected text, got a list",
+        ]
+
+    def test_a_single_name(self) -> None:
+        assert problems(changed({"models.z.queries": "cpu"})) == [
+            "models.z.queries: expected a list of aliases, all or null, got 'cpu'"
+        ]
+
+    def test_a_missing_reader_is_told_once(self) -> None:
+        sections = without("reader", changed({"models.z.queries": ["cpu"]}))
+        assert len(problems(sections)) == 1
+
+
+class TestTenants:
+    def test_query_tenant_without_reader_tenant(self) -> None:
+        assert problems(changed({"reader.queries.cpu.tenant_id": "1:0"})) == [
+            (
+                "reader.queries.cpu.tenant_id: a query has a tenant and the reader has none; "
+                "set reader.tenant_id too, such as multitenant"
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        ("reader", "query", "writer"),
+        [
+            (None, None, None),
+            (None, None, "1:0"),
+            ("0:0", None, "0:0"),
+            ("0", None, "0:0"),
+            ("multitenant", "1:0", "1:0"),
+            ("multitenant", None, "multitenant"),
+            ("multitenant", "1:0", "multitenant"),
+        ],
+    )
+    def test_safe(
+        self, reader: Any, query: Any, writer: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.load(reader, query, writer)
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize(
+        ("reader", "query", "writer", "read"),
+        [
+            ("0:0", None, None, "0:0"),
+            ("0:0", None, "1:0", "0:0"),
+            ("multitenant", None, None, "multitenant"),
+            ("multitenant", None, "0:0", "multitenant"),
+            ("0:0", "1:0", "0:0", "1:0"),
+        ],
+    )
+    def test_not_safe(
+        self, reader: Any, query: Any, writer: Any, read: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.load(reader, query, writer)
+        assert caplog.messages == [
+            (
+                f"writer.tenant_id: the reader uses the tenants {read} and the writer "
+                f"{writer or 'none'}; set it to multitenant to write scores back to the tenant "
+                "they were computed for"
+            )
+        ]
+
+    def test_two_tenants_and_one_writer(self, caplog: pytest.LogCaptureFixture) -> None:
+        load(
+            changed(
+                {
+                    "reader.tenant_id": "0:0",
+                    "reader.queries.ram": {"expr": "x", "tenant_id": "1:0"},
+                    "writer.tenant_id": "0:0",
+                }
+            )
+        )
+        (message,) = caplog.messages
+        assert "the tenants 0:0, 1:0 and the writer 0:0" in message
+
+    @staticmethod
+    def load(reader: Any, query: Any, writer: Any) -> None:
+        load(
+            changed(
+                {
+                    "reader.tenant_id": reader,
+                    "reader.queries.cpu.tenant_id": query,
+                    "writer.tenant_id": writer,
+                }
+            )
+        )
+
+
+class TestMultivariate:
+    def found(self, **query: Any) -> list[str]:
+        changes = {
+            "reader.tenant_id": "0:0",
+            "reader.queries.ram": {"expr": "x", **query},
+            "models.m": {
+                "class": "temporal_envelope_multivariate",
+                "queries": ["cpu", "ram"],
+                "schedulers": "all",
+            },
+        }
+        return [line for line in problems(changed(changes)) if line.startswith("models.m.queries")]
+
+    def test_same_step_and_tenant(self) -> None:
+        assert self.found() == []
+
+    def test_steps(self) -> None:
+        assert self.found(step="2m") == [
+            (
+                "models.m.queries: the queries of a multivariate model must have the same step: "
+                "cpu has 1m, ram has 2m"
+            )
+        ]
+
+    def test_tenants(self) -> None:
+        assert self.found(tenant_id="1:0") == [
+            (
+                "models.m.queries: the queries of a multivariate model must have the same "
+                "tenant_id: cpu has 0:0, ram has 1:0"
+            )
+        ]
+
+
+class TestPolicies:
+    @pytest.mark.parametrize(
+        ("policy", "value", "expected"),
+        [
+            ("data_range", [0, "inf"], (0, float("inf"))),
+            ("detection_direction", "below_expected", "below_expected"),
+            ("min_dev_from_expected", [1, 2], (1, 2)),
+            ("min_rel_dev_from_expected", [3], (3, 3)),
+        ],
+    )
+    def test_on_a_model_they_are_deprecated(
+        self, policy: str, value: Any, expected: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        config = load(changed({f"models.z.{policy}": value}))
+        assert getattr(config.models["z"], policy) == expected
+        assert getattr(config.reader.queries["cpu"], policy) is None
+        assert caplog.messages == [
+            f"models.z.{policy}: deprecated on a model; put it on the query, where it wins"
+        ]
+
+    def test_groupby_needs_a_multivariate_model(self, caplog: pytest.LogCaptureFixture) -> None:
+        load(changed({"models.z.groupby": ["host"]}))
+        assert caplog.messages == [
+            "models.z.groupby: zscore_online is not multivariate and ignores it"
+        ]
+
+
+class TestNotYet:
+    def test_restore_state_needs_a_folder(self) -> None:
+        assert problems(changed({"settings.restore_state": True})) == [
+            (
+                "settings.restore_state: needs the environment variable VMANOMALY_MODEL_DUMPS_DIR, "
+                "the folder in which models are kept; set it, or set restore_state to false"
+            )
+        ]
+
+    def test_state_is_not_kept(self, caplog: pytest.LogCaptureFixture) -> None:
+        environ = {"VMANOMALY_MODEL_DUMPS_DIR": "/models"}
+        assert load(changed({"settings.restore_state": True}), environ).settings.restore_state
+        assert caplog.messages == [
+            (
+                "settings.restore_state: state is not kept by this version yet: after a restart "
+                "every model is fitted"
+            )
+        ]
+
+    def test_push(self, caplog: pytest.LogCaptureFixture) -> None:
+        load(changed({"monitoring.push": {"url": "http://x", "config": "custom.yaml"}}))
+        assert caplog.messages == [
+            (
+                "monitoring.push: pushing is not part of this version yet; the metrics are "
+                "served at /metrics"
+            ),
+            "monitoring.push.config: has no meaning and is ignored",
+        ]
+
+
+@pytest.mark.parametrize("preset", ["default", "default:v1.2", None])
+def test_default_preset(preset: Any) -> None:
+    assert load(changed({"preset": preset})).preset == "default"

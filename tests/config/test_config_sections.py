@@ -1,0 +1,531 @@
+"""Every class, every key: defaults, forms, and bounds that depend on other keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.config_helpers import changed, load, problems, without
+from vmanomaly.config.duration import Duration
+from vmanomaly.config.model import ModelSection
+from vmanomaly.config.problems import Findings
+from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
+from vmanomaly.config.scheduler import BacktestingSection, OneoffSection, PeriodicSection
+from vmanomaly.config.scheduler import read_scheduler as read_times
+from vmanomaly.config.section import read_section
+from vmanomaly.config.time import parse_iso
+
+
+def model(name: str, **keys: Any) -> tuple[ModelSection | None, list[str]]:
+    """Read a model's section, also of a class that this version does not run."""
+    findings = Findings()
+    section = read_section(MODELS[name].section, {"class": name, **keys}, ("m",), findings)
+    return section, findings.problems
+
+
+def valid(name: str, **keys: Any) -> Any:
+    section, found = model(name, **keys)
+    assert found == []
+    return section
+
+
+REQUIRED: dict[str, dict[str, Any]] = {
+    "rolling_quantile": {"quantile": 0.9, "window_steps": 96},
+    "std": {"period": 2},
+    "auto": {
+        "tuned_class_name": "zscore_online",
+        "optimization_params": {"anomaly_percentage": 0.01},
+    },
+}
+
+
+@pytest.mark.parametrize("name", MODELS.aliases)
+def test_every_model_has_its_defaults(name: str) -> None:
+    section = valid(name, **REQUIRED.get(name, {}))
+    assert section.class_name == name
+    assert section.scale == (1, 1)
+    assert section.provide_series is None
+    assert section.clip_predictions is False
+    assert section.anomaly_score_outside_data_range == 1.01
+
+
+def test_defaults_of_the_reference() -> None:
+    assert valid("zscore_online").z_threshold == 2.5
+    assert valid("mad_online").threshold == 2.5
+    assert valid("mad_online").compression == 100
+    assert valid("zscore_online").min_n_samples_seen == 16
+    assert valid("zscore_online").decay == valid("mad_online").history_strength == 1
+    quantile = valid("quantile_online")
+    assert quantile.quantiles == (0.01, 0.5, 0.99)
+    assert quantile.season_starts_from == "1970-01-01"
+    assert quantile.seasonal_interval is None
+    envelope = valid("temporal_envelope_multivariate")
+    assert envelope.quantiles == (0.25, 0.75)
+    assert (envelope.iqr_threshold, envelope.alpha, envelope.loss_reactivity) == (2, 0.005, 5)
+    assert envelope.seasonalities == ("hod_smooth", "dow_smooth")
+    assert (envelope.dependency_rank, envelope.score_aggregation) == (8, "l2")
+    assert (envelope.max_channels, envelope.recommended_max_channels) == (1000, 100)
+    assert envelope.random_state == 42
+    assert valid("isolation_forest").contamination == "auto"
+    tuning = valid("auto", **REQUIRED["auto"]).optimization_params
+    assert (tuning.n_splits, tuning.n_trials, tuning.n_jobs) == (3, 128, 1)
+    assert (tuning.validation_scheme, tuning.train_val_ratio) == ("regular", 3)
+    assert (tuning.exact, tuning.optimize_complexity) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        (
+            "quantile_online",
+            {
+                "quantiles": [0.25, 0.5, 0.75],
+                "iqr_threshold": 2.5,
+                "seasonal_interval": "7d",
+                "min_subseason": "1h",
+                "season_starts_from": "2024-01-01",
+                "use_transform": True,
+                "global_smoothing": 0.1,
+            },
+        ),
+        ("temporal_envelope", {"seasonalities": [], "holidays": {"countries": ["US"]}}),
+        ("temporal_envelope", {"holidays": {"special_events": ["02-29", "2026-07-01"]}}),
+        (
+            "temporal_envelope",
+            {"forecast_at": ["1h", "1d"], "provide_series": ["yhat_1h", "yhat_lower_1d"]},
+        ),
+        ("temporal_envelope", {"provide_series": ["incident_score"]}),
+        ("temporal_envelope_multivariate", {"groupby": ["host"], "score_aggregation": "max"}),
+        (
+            "prophet",
+            {
+                "seasonalities": [{"name": "hourly", "period": 0.0416, "fourier_order": 30}],
+                "tz_aware": True,
+                "tz_seasonalities": ["hod", {"name": "dow", "fourier_order": 2}],
+                "forecast_at": ["1h"],
+                "compression": {"window": "30m", "agg_method": "median"},
+                "provide_series": ["anomaly_score", "trend", "daily_lower"],
+                "args": {"interval_width": 0.98, "country_holidays": "US"},
+            },
+        ),
+        ("holtwinters", {"frequency": "1h", "seasonality": "1D", "args": {"seasonal": "add"}}),
+        ("isolation_forest", {"contamination": "0.01", "seasonal_features": ["dow", "hod"]}),
+        ("isolation_forest", {"contamination": 0.5, "provide_series": ["anomaly_score"]}),
+        ("std", {"period": 24, "provide_series": ["trend", "seasonal", "resid"]}),
+        ("zscore_online", {"scale": 1.5}),
+        ("zscore_online", {"provide_series": ["timestamp", "yhat"]}),
+        ("custom", {"args": {"percentage": 0.95}, "provide_series": ["anything"]}),
+    ],
+)
+def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
+    valid(name, **REQUIRED.get(name, {}) | keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "problem"),
+    [
+        ("mad_online", {"compression": 5}, "expected a whole number from 10 to 1000, got 5"),
+        ("quantile_online", {"quantiles": [0.5, 0.1, 0.9]}, "each above the one before"),
+        ("quantile_online", {"quantiles": [0.1, 0.9]}, "expected a list of 3 numbers from 0 to 1"),
+        ("quantile_online", {"quantiles": [0.1, 0.5, 1.1]}, "expected a list of 3 numbers"),
+        (
+            "quantile_online",
+            {"seasonal_interval": "2h", "min_subseason": "37m"},
+            "m.min_subseason: expected a duration that divides seasonal_interval (2h), got '37m'",
+        ),
+        ("quantile_online", {"min_subseason": "1h"}, "nothing to divide; set seasonal_interval"),
+        ("quantile_online", {"global_smoothing": 2}, "expected a number from 0 to 1, got 2"),
+        ("quantile_online", {"season_starts_from": "x"}, "expected a time such as"),
+        ("rolling_quantile", {"quantile": 0.4}, "expected a number from 0.5 to 1, got 0.4"),
+        ("rolling_quantile", {"window_steps": 0}, "expected a whole number of 1 or more, got 0"),
+        ("std", {"period": 1}, "expected a whole number of 2 or more, got 1"),
+        ("temporal_envelope", {"quantiles": [0.9, 0.1]}, "expected a list of 2 numbers"),
+        ("temporal_envelope", {"seasonalities": ["hod"]}, "m.seasonalities[0]: expected one of"),
+        (
+            "temporal_envelope",
+            {"holidays": {"special_events": ["12-24", "13-01", "x"]}},
+            "m.holidays.special_events[1]: expected a time such as",
+        ),
+        (
+            "temporal_envelope",
+            {"provide_series": ["yhat_2h"], "forecast_at": ["1h"]},
+            "m.forecast_at: provide_series names forecasts for 2h; list them here",
+        ),
+        ("temporal_envelope", {"provide_series": ["yhat_2h"]}, "m.forecast_at: provide_series"),
+        ("temporal_envelope", {"forecast_at": ["1.5h"]}, "m.forecast_at[0]: expected a duration"),
+        ("temporal_envelope", {"forecast_at": ["0h"]}, "m.forecast_at[0]: expected a duration"),
+        ("temporal_envelope_multivariate", {"score_aggregation": "min"}, "one of max, mean, l2"),
+        ("prophet", {"tz_seasonalities": ["year"]}, "m.tz_seasonalities[0].name: expected one of"),
+        ("prophet", {"tz_seasonalities": "hod"}, "m.tz_seasonalities: expected a list, got 'hod'"),
+        ("prophet", {"seasonalities": [{}]}, "m.seasonalities[0].name: required, but not set"),
+        ("prophet", {"compression": {"windw": "1h"}}, "did you mean window?"),
+        ("isolation_forest", {"contamination": 0.6}, "expected auto, or a number above 0"),
+        ("isolation_forest", {"contamination": "nan"}, "expected auto, or a number above 0"),
+        (
+            "isolation_forest",
+            {"provide_series": ["yhat"]},
+            "this model does not produce yhat; it produces anomaly_score, y",
+        ),
+        (
+            "zscore_online",
+            {"provide_series": ["anomaly_score", "trend", "yhat_1h"]},
+            (
+                "m.provide_series: this model does not produce trend, yhat_1h; "
+                "it produces anomaly_score, y, yhat, yhat_lower, yhat_upper"
+            ),
+        ),
+        ("zscore_online", {"provide_series": ["a b"]}, "m.provide_series[0]: expected the name of"),
+        ("auto", {"optimization_params": {}}, "anomaly_percentage: required, but not set"),
+        (
+            "auto",
+            {"optimization_params": {"anomaly_percentage": 0.5}},
+            "expected a number of 0 or more and below 0.5, got 0.5",
+        ),
+        ("auto", {"optimization_params": {"anomaly_percentage": 0, "seeds": 1}}, "mean seed?"),
+    ],
+)
+def test_bounds(name: str, keys: dict[str, Any], problem: str) -> None:
+    section, found = model(name, **REQUIRED.get(name, {}) | keys)
+    assert section is None
+    assert problem in "\n".join(found)
+
+
+def test_timestamp_in_provide_series_means_nothing() -> None:
+    assert valid("zscore_online", provide_series=["timestamp", "y"]).provide_series == ("y",)
+
+
+@pytest.mark.parametrize("tuned", ["auto", "custom", "no_such"])
+def test_auto_tunes_built_in_models_only(tuned: str) -> None:
+    keys = {"class": "auto", **REQUIRED["auto"], "tuned_class_name": tuned, "queries": "all"}
+    found = problems(changed({"models.a": keys}))
+    assert any(line.startswith("models.a.tuned_class_name: expected a built-in") for line in found)
+
+
+@pytest.mark.parametrize("registry", [READERS, WRITERS, SCHEDULERS, MODELS])
+def test_names_are_unique(registry: Any) -> None:
+    names = [
+        name
+        for alias in registry.aliases
+        for name in (alias, *registry[alias].names, *registry[alias].deprecated_names)
+    ]
+    assert len(names) == len(set(names))
+    assert all(registry[name].alias in registry.aliases for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "alias"),
+    [
+        ("zscore_online", "zscore_online"),
+        ("model.online.OnlineZscoreModel", "zscore_online"),
+        ("model.online.OnlineMADModel", "mad_online"),
+        ("mad", "mad_online"),
+        ("model.mad.MADModel", "mad_online"),
+        ("zscore", "zscore_online"),
+    ],
+)
+def test_class_names(name: str, alias: str) -> None:
+    assert load(changed({"models.z.class": name})).models["z"].class_name == alias
+
+
+def test_available_classes() -> None:
+    assert READERS.available == WRITERS.available == ["vm", "duckdb"]
+    assert SCHEDULERS.available == ["periodic", "oneoff"]
+    assert MODELS.available == ["zscore_online", "mad_online"]
+
+
+class TestReader:
+    def test_queries_take_over_the_defaults_of_the_reader(self) -> None:
+        config = load(
+            changed(
+                {
+                    "reader.data_range": [0, "inf"],
+                    "reader.tz": "America/New_York",
+                    "reader.offset": "-1m",
+                    "reader.max_points_per_query": 10000,
+                    "reader.queries.own": {
+                        "expr": "x",
+                        "step": "2m",
+                        "data_range": [10, 20],
+                        "tz": "UTC",
+                        "offset": "15s",
+                        "max_points_per_query": 5000,
+                        "detection_direction": "above_expected",
+                        "min_dev_from_expected": 5,
+                        "min_rel_dev_from_expected": [0, 15],
+                    },
+                }
+            )
+        )
+        cpu, own = config.reader.queries.values()
+        assert (cpu.alias, str(cpu.step), cpu.tz) == ("cpu", "1m", "America/New_York")
+        assert list(cpu.data_range or ()) == [0, float("inf")]
+        assert (cpu.offset, cpu.max_points_per_query) == (-60_000, 10000)
+        assert cpu.detection_direction is None
+        assert cpu.min_dev_from_expected is None
+        assert (str(own.step), own.tz, own.data_range) == ("2m", "UTC", (10, 20))
+        assert (own.offset, own.max_points_per_query) == (15_000, 5000)
+        assert own.min_dev_from_expected == (5, 5)
+        assert own.min_rel_dev_from_expected == (0, 15)
+
+    def test_no_sampling_period_where_every_query_has_a_step(self) -> None:
+        sections = without("reader.sampling_period", changed({"reader.queries.cpu.step": "5m"}))
+        assert load(sections).reader.queries["cpu"].step == 300_000
+
+    def test_duckdb(self) -> None:
+        duckdb = {
+            "class": "duckdb",
+            "path": ":memory:",
+            "sampling_period": "1m",
+            "queries": {"a": {"expr": "SELECT 1"}},
+        }
+        config = load(
+            changed({"reader": duckdb, "writer": {"class": "duckdb", "path": "scores.duckdb"}})
+        )
+        assert config.reader.class_name == config.writer.class_name == "duckdb"
+        (problem,) = problems(changed({"reader": duckdb | {"datasource_url": "http://x"}}))
+        assert problem.startswith("reader.datasource_url: unknown key")
+
+    def test_a_tenant_of_victorialogs_is_single(self) -> None:
+        found = problems(changed({"reader.class": "vlogs", "reader.tenant_id": "multitenant"}))
+        assert any("VictoriaLogs has no multitenant" in line for line in found)
+
+
+class TestScheduler:
+    def read(self, **keys: Any) -> tuple[Any, list[str]]:
+        findings = Findings()
+        entry = SCHEDULERS[keys.pop("name")]
+        section = read_times(entry.section, {"class": entry.alias, **keys}, ("s",), findings)
+        return section, findings.problems
+
+    def test_periodic(self) -> None:
+        section, found = self.read(name="periodic", fit_window="14d", infer_every="1m")
+        assert found == []
+        assert isinstance(section, PeriodicSection)
+        assert section.fit_every == Duration(60_000)
+        assert isinstance(section.fit_every, Duration)
+        assert (section.start_from, section.tz, section.scatter_infer_jobs) == (None, "UTC", False)
+
+    @pytest.mark.parametrize("start", ["20:00", "2024-11-26T01:00:00Z", "2024-11-26"])
+    def test_start_from(self, start: str) -> None:
+        section, found = self.read(
+            name="periodic", fit_window="1d", infer_every="1m", start_from=start
+        )
+        assert found == []
+        assert section.start_from == start
+
+    def test_unquoted_clock(self) -> None:
+        config = load(
+            """
+            reader: {datasource_url: http://x, sampling_period: 1m, queries: {a: {expr: x}}}
+            writer: {datasource_url: http://x}
+            models: {z: {class: zscore_online, queries: all, schedulers: all}}
+            schedulers: {s: {fit_window: 1d, infer_every: 1m, start_from: 20:00}}
+            """
+        )
+        assert config.schedulers["s"].start_from == "20:00"  # type: ignore[attr-defined]
+
+    def test_oneoff_iso(self) -> None:
+        section, found = self.read(
+            name="oneoff",
+            fit_start_iso="2022-04-01T00:00:00Z",
+            fit_end_iso="2022-04-10T00:00:00+01:00",
+            infer_start_iso="2022-04-11",
+            infer_end_iso="2022-04-14T00:00:00",
+            tz="Europe/Kyiv",
+        )
+        assert found == []
+        assert isinstance(section, OneoffSection)
+        assert section.fit_start == parse_iso("2022-04-01T00:00:00Z")
+        assert section.fit_end == parse_iso("2022-04-09T23:00:00Z")
+        assert section.infer_start == parse_iso("2022-04-10T21:00:00Z")
+        assert section.infer_end == parse_iso("2022-04-13T21:00:00Z")
+
+    def test_oneoff_unix(self) -> None:
+        section, found = self.read(
+            name="oneoff",
+            fit_start_s=1648771200,
+            fit_end_s=1649548800.5,
+            infer_start_s="1649635200",
+            infer_end_iso="2022-04-14T00:00:00Z",
+        )
+        assert found == []
+        assert (section.fit_start, section.fit_end) == (1648771200000, 1649548800500)
+
+    def test_oneoff_problems(self) -> None:
+        section, found = self.read(
+            name="oneoff",
+            fit_start_iso="2022-04-10",
+            fit_end_iso="2022-04-01",
+            infer_start_iso="x",
+            infer_start=5,
+            tz="Mars",
+        )
+        assert section is None
+        assert found[:3] == [
+            "s.fit_end: the end must be after the start (fit_start)",
+            "s.infer_start_iso: expected a time such as 2025-05-08T03:00:00Z, got 'x'",
+            "s.infer_end_iso: required, but not set; or set infer_end_s",
+        ]
+        assert found[3].startswith("s.infer_start: unknown key; did you mean infer_start_")
+        assert found[4].startswith("s.tz: expected the IANA name of a time zone")
+
+    def test_a_time_is_set_once(self) -> None:
+        _, found = self.read(
+            name="oneoff",
+            fit_start_iso="2022-04-01",
+            fit_start_s=1,
+            fit_end_s="2022-04-02",
+            infer_start_s=1,
+            infer_end_s=2,
+        )
+        assert found == [
+            "s.fit_start_s: the same time is set by fit_start_iso already; keep one",
+            "s.fit_end_s: expected a Unix time in seconds such as 1746673200, got '2022-04-02'",
+        ]
+
+    @pytest.mark.parametrize("suffix", ["", "_iso", "_s"])
+    def test_backtesting(self, suffix: str) -> None:
+        times = (1609459200, 1610582400) if suffix == "_s" else ("2021-01-01", "2021-01-14")
+        section, found = self.read(
+            name="backtesting",
+            fit_window="P7D",
+            fit_every="PT1D",
+            infer_every="PT1H",
+            exact=True,
+            inference_only=True,
+            n_jobs=2,
+            **{f"from{suffix}": times[0], f"to{suffix}": times[1]},
+        )
+        assert found == []
+        assert isinstance(section, BacktestingSection)
+        assert section.from_time == parse_iso("2021-01-01")
+        assert section.to_time == parse_iso("2021-01-14")
+
+
+class TestWriter:
+    def test_default_format(self) -> None:
+        assert load(changed({})).writer.metric_format == {"__name__": "$VAR", "for": "$QUERY_KEY"}
+
+    def test_own_format(self, caplog: pytest.LogCaptureFixture) -> None:
+        labels = {"__name__": "PREFIX1_$VAR", "for": "PREFIX2_$QUERY_KEY", "run": 7}
+        written = load(changed({"writer.metric_format": labels})).writer.metric_format
+        assert written == labels | {"run": "7"}
+        assert caplog.messages == []
+
+    def test_for_is_added(self, caplog: pytest.LogCaptureFixture) -> None:
+        labels = {"__name__": "vmanomaly", "output": "$VAR"}
+        written = load(changed({"writer.metric_format": labels})).writer.metric_format
+        assert written["for"] == "$QUERY_KEY"
+        assert caplog.messages == [
+            'writer.metric_format: the label for is left out; for: "$QUERY_KEY" is added'
+        ]
+
+    @pytest.mark.parametrize(
+        ("labels", "problem"),
+        [
+            ({"for": "$QUERY_KEY"}, "writer.metric_format: __name__ is missing; add the name"),
+            ({"__name__": "x", "for": "y"}, "writer.metric_format: no value holds $VAR"),
+            (
+                {"__name__": "$VAR", "for": "x", "bad-label": "x"},
+                "writer.metric_format.bad-label: not a valid label name",
+            ),
+            (
+                {"__name__": "vm-$VAR", "for": "x"},
+                "writer.metric_format.__name__: gives 'vm-anomaly_score', which is not a valid",
+            ),
+            ({"__name__": "1$VAR", "for": "x"}, "writer.metric_format.__name__: gives"),
+            ({"__name__": "$VAR", "for": [1]}, "writer.metric_format.for: expected text, got a"),
+        ],
+    )
+    def test_wrong_format(self, labels: dict[str, Any], problem: str) -> None:
+        (found,) = problems(changed({"writer.metric_format": labels}))
+        assert found.startswith(problem)
+
+    def test_name_is_checked_for_every_query(self) -> None:
+        changes = {
+            "reader.queries.disk-usage": {"expr": "x"},
+            "writer.metric_format": {"__name__": "$QUERY_KEY:$VAR", "for": "$QUERY_KEY"},
+        }
+        (found,) = problems(changed(changes))
+        assert "gives 'disk-usage:anomaly_score' for the query disk-usage" in found
+
+    @pytest.mark.parametrize(
+        ("size", "n_bytes"),
+        [(1024, 1024), ("1GiB", 2**30), ("1.5MiB", 3 * 2**19), ("2K", 2048), ("1GB", 10**9)],
+    )
+    def test_queue(self, size: Any, n_bytes: int, caplog: pytest.LogCaptureFixture) -> None:
+        writer: Any = load(changed({"writer.queue_max_size": size})).writer
+        assert writer.queue_max_size == n_bytes
+        assert writer.queue_path is None
+        assert caplog.messages == [
+            "writer.queue_max_size: the delivery queue is not part of this version yet"
+        ]
+
+    def test_queue_folder(self) -> None:
+        environ = {"VMANOMALY_MODEL_DUMPS_DIR": "/models"}
+        writer: Any = load(changed({}), environ).writer
+        assert writer.queue_path == Path("/models/queue")
+        writer = load(changed({}), environ | {"VMANOMALY_DATA_DUMPS_DIR": "/data"}).writer
+        assert writer.queue_path == Path("/data/queue")
+        writer = load(changed({"writer.queue_path": "/own"}), environ).writer
+        assert writer.queue_path == Path("/own")
+
+    def test_import_json_path(self, caplog: pytest.LogCaptureFixture) -> None:
+        load(changed({"writer.import_json_path": "/api/v1/import"}))
+        (message,) = caplog.messages
+        assert message.startswith("writer.import_json_path: deprecated")
+
+
+class TestService:
+    def test_settings(self) -> None:
+        levels = {"reader.vm": "DEBUG", "model": "warning", "x": "Fatal"}
+        settings = load(changed({"settings": {"n_workers": -1, "logger_levels": levels}})).settings
+        assert settings.n_workers == -1
+        assert settings.logger_levels == {"reader.vm": "DEBUG", "model": "WARNING", "x": "CRITICAL"}
+        (problem,) = problems(changed({"settings.logger_levels": {"model": "loud"}}))
+        assert problem == (
+            "settings.logger_levels.model: expected one of debug, info, warning, error, critical, "
+            "got 'loud'"
+        )
+
+    def test_score_outside_data_range_comes_from_settings(self) -> None:
+        changes = {
+            "settings.anomaly_score_outside_data_range": 5,
+            "models.own": {
+                "class": "mad_online",
+                "queries": "all",
+                "schedulers": "all",
+                "anomaly_score_outside_data_range": 1.5,
+            },
+        }
+        models = load(changed(changes)).models
+        assert models["z"].anomaly_score_outside_data_range == 5
+        assert models["own"].anomaly_score_outside_data_range == 1.5
+
+    def test_server(self) -> None:
+        server = load(changed({"server": {"path_prefix": "my-app/"}})).server
+        assert (server.addr, server.port, server.path_prefix) == ("0.0.0.0", 8490, "/my-app")
+        assert server.uvicorn_config == {"log_level": "warning"}
+        assert server.auth is None
+
+    def test_server_auth(self, tmp_path: Path) -> None:
+        file = tmp_path / "token"
+        file.write_text("sesame\n")
+        auth = load(changed({"server.auth": {"bearer_token_file": str(file)}})).server.auth
+        assert auth is not None
+        assert auth.secret() == "sesame"
+        auth = load(changed({"server.auth": {"user": "u", "password": "p"}})).server.auth
+        assert auth is not None
+        assert auth.secret() == "p"
+        found = problems(changed({"server": {"auth": {"user": "u", "bearer_token": "t"}}}))
+        assert found == ["server.auth.bearer_token: a second way to log in beside user; keep one"]
+        found = problems(changed({"server": {"auth": {}}}))
+        assert found == ["server.auth: set user and password, bearer_token or bearer_token_file"]
+
+    def test_pull_without_keys_has_its_defaults(self) -> None:
+        pull = load(changed({"monitoring": {"pull": None}})).monitoring.pull
+        assert pull is not None
+        assert (pull.addr, pull.port) == ("0.0.0.0", 8080)
+        assert load(changed({})).monitoring.pull is None
