@@ -346,7 +346,7 @@ def test_failures_are_logged_when_they_begin_and_end(caplog: pytest.LogCaptureFi
         f"Error querying {server.url}{PATH} for bad with query=bad, start={START}, end={START}, "
     )
     assert messages[1][0] == "INFO"
-    assert "works again" in messages[1][1]
+    assert messages[1][1] == f"Querying {server.url}{PATH} for bad works"
 
 
 @pytest.mark.parametrize(

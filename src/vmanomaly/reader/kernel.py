@@ -26,9 +26,6 @@ from vmanomaly.reader.decimal import (
 )
 from vmanomaly.series import FloatArray, IntArray
 
-# The error model of NumPy spares the kernels the checks for division by zero.
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -53,12 +50,29 @@ _LOW_9_BITS = np.uint64(0x1FF)
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` without the interpreter and its lock; the code is kept on disk."""
-    return cast("Callable[P, R]", njit(**_OPTIONS)(function))
+    return _compile(function, forceinline=False)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` into each kernel that calls it."""
-    return cast("Callable[P, R]", njit(**_OPTIONS, forceinline=True)(function))
+    return _compile(function, forceinline=True)
+
+
+def _compile(function: Callable[P, R], *, forceinline: bool) -> Callable[P, R]:
+    # The error model of NumPy spares the kernels the checks for division by zero.
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "forceinline": forceinline,
+    }
+    try:
+        compiled = njit(cache=True, **options)(function)
+    except RuntimeError as error:
+        # No folder can be written to: the code is compiled again at every start.
+        if "cannot cache" not in str(error):
+            raise
+        compiled = njit(**options)(function)
+    return cast("Callable[P, R]", compiled)
 
 
 def _instructions(function: Callable[..., Any]) -> Any:

@@ -126,7 +126,7 @@ class VmReader:
             message = f"Partial data for {query.alias}: {task.url} says that it lacks a part"
             self._states.enter(*who, "partial", logging.WARNING, message)
         else:
-            message = f"Querying {task.url} for {query.alias} works again"
+            message = f"Querying {task.url} for {query.alias} works"
             self._states.enter(*who, "", logging.INFO, message)
         return batch
 

@@ -11,7 +11,7 @@ from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Model
 from vmanomaly.model.scoring import Policy, predict
-from vmanomaly.model.state import SeriesState
+from vmanomaly.model.state import NEVER, SeriesState
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import IntArray, Predictions, SeriesBatch
 from vmanomaly.writer.format import Destination
@@ -68,7 +68,8 @@ class Unit:
         """The newest timestamp the model has seen, Unix milliseconds; None before the first."""
         if self.state is None or len(self.state) == 0:
             return None
-        return int(self.state["last_seen"].max())
+        last_seen = int(self.state["last_seen"].max())
+        return None if last_seen == NEVER else last_seen
 
     def fit(self, batch: SeriesBatch) -> bool:
         """Learn the batch from scratch. Return whether that went well.
