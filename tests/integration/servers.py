@@ -39,7 +39,9 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S
+) -> None:
     """Return as soon as `condition` holds; raise TimeoutError naming `what` if it never does."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -141,6 +143,17 @@ class Process:
                 f"{self.command} still runs after {timeout_s:g} s; its output:\n{self.output}"
             ) from None
 
+    def wait_until(
+        self, condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S
+    ) -> None:
+        """Return as soon as `condition` holds; fail with the log if it never does, or it ended."""
+        try:
+            wait_until(lambda: not self.running or condition(), what, timeout_s)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; output of {self.command}:\n{self.output}") from None
+        if not self.running:
+            raise RuntimeError(f"{what}: {self.command} has ended; its output:\n{self.output}")
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         assert self._popen is not None
@@ -180,16 +193,10 @@ class Server(Process):
         """Start the server and return when it answers; fail with its log if it never does."""
         super().start()
         try:
-            wait_until(
-                lambda: not self.running or answers(self._ready_url),
-                f"start of {self.command[0]}",
-                START_TIMEOUT_S,
-            )
-        except TimeoutError as error:
+            self.wait_until(lambda: answers(self._ready_url), f"start of {self.command[0]}")
+        except TimeoutError:
             self.stop()
-            raise RuntimeError(f"{error}; its log:\n{self.output}") from None
-        if not self.running:
-            raise RuntimeError(f"{self.command[0]} did not start; its log:\n{self.output}")
+            raise
 
 
 class VictoriaMetrics(Server):

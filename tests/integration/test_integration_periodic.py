@@ -1,0 +1,317 @@
+"""`periodic` from end to end, on a VictoriaMetrics that data keeps arriving in."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.servers import (
+    Samples,
+    VictoriaMetrics,
+    Vmanomaly,
+    answers,
+    free_port,
+    request,
+)
+from vmanomaly.series import Labels
+
+HOSTS = ("a", "b", "c")
+OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
+HISTORY_S = 120
+FEED_S = 75
+# VictoriaMetrics makes new samples searchable about a second after they arrived.
+DELAY_S = 5
+
+
+def observed(host: str, second: int) -> float:
+    """Return the sample of a host at a Unix time: any second tells its own value."""
+    return round(10.0 * (1 + HOSTS.index(host)) + (second * 7919 % 1000) / 1000, 3)
+
+
+def samples(seconds: range) -> list[tuple[dict[str, str], Samples]]:
+    return [
+        (
+            {"__name__": "load", "host": host},
+            [(second * 1000, observed(host, second)) for second in seconds],
+        )
+        for host in HOSTS
+    ]
+
+
+class Feeder(threading.Thread):
+    """Writes one sample a second for each host, at its second, from `first` up to `last`."""
+
+    def __init__(self, vm: VictoriaMetrics, first: int, last: int) -> None:
+        super().__init__(name="feeder")
+        self._vm = vm
+        self._seconds = range(first, last + 1)
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        for second in self._seconds:
+            if self._stopped.wait(max(0.0, second - time.time())):
+                return
+            self._vm.import_series(samples(range(second, second + 1)))
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+
+def periodic(url: str, port: int) -> dict[str, Any]:
+    return {
+        "reader": {
+            "class": "vm",
+            "datasource_url": url,
+            "sampling_period": "1s",
+            "offset": f"-{DELAY_S}s",
+            "queries": {"load": {"expr": "load"}},
+        },
+        "writer": {"class": "vm", "datasource_url": url},
+        "schedulers": {
+            "live": {
+                "class": "periodic",
+                "fit_window": "1m",
+                "fit_every": "1h",
+                "infer_every": "1s",
+            }
+        },
+        "models": {
+            "zscore": {
+                "class": "zscore_online",
+                "queries": ["load"],
+                "schedulers": ["live"],
+                "provide_series": list(OUTPUTS),
+            }
+        },
+        "server": {"addr": "127.0.0.1", "port": port},
+    }
+
+
+def written_until(vm: VictoriaMetrics, second: int) -> bool:
+    """Tell whether every host has a score at `second`."""
+    found = vm.query_range("anomaly_score", second * 1000, second * 1000, 1000)
+    return len(found) == len(HOSTS)
+
+
+def labels(output: str, host: str) -> Labels:
+    return Labels(
+        {
+            "__name__": output,
+            "host": host,
+            "for": "load",
+            "model_alias": "zscore",
+            "scheduler_alias": "live",
+            "preset": "default",
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run of over a minute left behind."""
+
+    started: int
+    last_fed: int
+    scores: dict[Labels, Samples]
+    health: tuple[int, bytes]
+    metrics: str
+    exit_status: int
+    stop_took_s: float
+    output: str
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    folder = tmp_path_factory.mktemp("periodic")
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    with VictoriaMetrics(folder) as vm:
+        now = int(time.time())
+        vm.import_series(samples(range(now - HISTORY_S, now + 1)))
+        feeder = Feeder(vm, now + 1, now + FEED_S)
+        feeder.start()
+        try:
+            with Vmanomaly(folder, periodic(vm.url, port)) as service:
+                service.wait_until(lambda: answers(f"{base}/health"), "health of the service")
+                started = int(time.time())
+                feeder.join()
+                service.wait_until(lambda: written_until(vm, now + FEED_S), "the last score")
+                health = request("GET", f"{base}/health")
+                _, metrics = request("GET", f"{base}/metrics")
+                stop_at = time.monotonic()
+                service.signal(signal.SIGTERM)
+                exit_status = service.wait(20)
+                stop_took_s = time.monotonic() - stop_at
+                yield Finished(
+                    started=started,
+                    last_fed=now + FEED_S,
+                    scores=vm.export('{scheduler_alias="live"}'),
+                    health=health,
+                    metrics=metrics.decode(),
+                    exit_status=exit_status,
+                    stop_took_s=stop_took_s,
+                    output=service.output,
+                )
+        finally:
+            feeder.stop()
+
+
+def seconds_of(points: Samples, last: int) -> list[int]:
+    """Return the seconds of the points up to `last`, each as often as it was written.
+
+    After the last sample the database repeats it for a while; those are not looked at.
+    """
+    assert all(timestamp % 1000 == 0 for timestamp, _ in points)
+    return [timestamp // 1000 for timestamp, _ in points if timestamp <= last * 1000]
+
+
+class TestOverAMinute:
+    def test_every_output_of_every_series(self, finished: Finished) -> None:
+        assert set(finished.scores) == {labels(o, host) for o in OUTPUTS for host in HOSTS}
+
+    @pytest.mark.parametrize("host", HOSTS)
+    @pytest.mark.parametrize("output", OUTPUTS)
+    def test_every_second_exactly_once(self, finished: Finished, output: str, host: str) -> None:
+        seconds = seconds_of(finished.scores[labels(output, host)], finished.last_fed)
+        first = seconds[0]
+        assert seconds == list(range(first, finished.last_fed + 1))
+        assert first <= finished.started
+        assert len(seconds) > 60
+
+    @pytest.mark.parametrize("host", HOSTS)
+    def test_each_score_belongs_to_its_own_sample(self, finished: Finished, host: str) -> None:
+        written = finished.scores[labels("y", host)]
+        assert [(t, y) for t, y in written if t <= finished.last_fed * 1000] == [
+            (t, observed(host, t // 1000)) for t, _ in written if t <= finished.last_fed * 1000
+        ]
+
+    def test_health(self, finished: Finished) -> None:
+        status, body = finished.health
+        assert status == 200
+        assert json.loads(body) == {"status": "ok"}
+
+    def test_sigterm_ends_it_in_time(self, finished: Finished) -> None:
+        assert finished.exit_status == 0, finished.output
+        assert finished.stop_took_s < 10
+
+    def test_nothing_to_complain_about(self, finished: Finished) -> None:
+        for word in ("Traceback", "WARNING", "ERROR"):
+            assert word not in finished.output
+
+
+_DATASOURCE = {"url", "query_key", "scheduler_alias", "preset"}
+_MODEL = {"query_key", "model_alias", "scheduler_alias", "preset"}
+METRICS: dict[str, set[str]] = {
+    "vmanomaly_start_time_seconds": set(),
+    "vmanomaly_version_info": {"version"},
+    "vmanomaly_available_memory_bytes": set(),
+    "vmanomaly_cpu_cores_available": set(),
+    "vmanomaly_native_threads_per_worker": set(),
+    "vmanomaly_config_entities": {"preset", "scope"},
+    "vmanomaly_config_reload_enabled": set(),
+    "vmanomaly_scheduler_alive": {"scheduler_alias", "preset"},
+    "vmanomaly_reader_request_duration_seconds_count": _DATASOURCE,
+    "vmanomaly_reader_responses_total": {*_DATASOURCE, "code"},
+    "vmanomaly_reader_received_bytes_total": _DATASOURCE,
+    "vmanomaly_reader_timeseries_received_total": _DATASOURCE,
+    "vmanomaly_reader_datapoints_received_total": _DATASOURCE,
+    "vmanomaly_reader_response_parsing_seconds_count": {*_DATASOURCE, "step"},
+    "vmanomaly_reader_processing_tasks_queued": _DATASOURCE,
+    "vmanomaly_model_runs_total": {*_MODEL, "stage"},
+    "vmanomaly_model_run_duration_seconds_count": {*_MODEL, "stage"},
+    "vmanomaly_model_datapoints_accepted_total": {*_MODEL, "stage"},
+    "vmanomaly_model_datapoints_produced_total": {*_MODEL, "stage"},
+    "vmanomaly_models_active": _MODEL,
+    "vmanomaly_writer_request_duration_seconds_count": _DATASOURCE,
+    "vmanomaly_writer_request_serialize_seconds_count": _DATASOURCE,
+    "vmanomaly_writer_responses_total": {*_DATASOURCE, "code"},
+    "vmanomaly_writer_sent_bytes_total": _DATASOURCE,
+    "vmanomaly_writer_datapoints_sent_total": _DATASOURCE,
+    "vmanomaly_writer_timeseries_sent_total": _DATASOURCE,
+    "process_resident_memory_bytes": set(),
+    "python_info": {"implementation", "major", "minor", "patchlevel", "version"},
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metric(finished: Finished, name: str) -> None:
+    found = [
+        set(sample.labels)
+        for family in text_string_to_metric_families(finished.metrics)
+        for sample in family.samples
+        if sample.name == name
+    ]
+    assert found
+    assert all(names == METRICS[name] for names in found)
+
+
+def test_metrics_count_what_was_written(finished: Finished) -> None:
+    sent = sum(
+        sample.value
+        for family in text_string_to_metric_families(finished.metrics)
+        for sample in family.samples
+        if sample.name == "vmanomaly_writer_datapoints_sent_total"
+    )
+    stored = sum(len(points) for points in finished.scores.values())
+    # The service went on for a moment between the look at its metrics and its end.
+    assert stored - 3 * len(HOSTS) * len(OUTPUTS) <= sent <= stored
+
+
+def test_metrics_can_be_asked_for_by_name(vm: VictoriaMetrics, tmp_path: Path) -> None:
+    port = free_port()
+    with Vmanomaly(tmp_path, periodic(vm.url, port)) as service:
+        url = f"http://127.0.0.1:{port}/metrics?name[]=vmanomaly_start_time_seconds"
+        service.wait_until(lambda: answers(url), "metrics of the service")
+        _, body = request("GET", url)
+    assert {family.name for family in text_string_to_metric_families(body.decode())} == {
+        "vmanomaly_start_time_seconds"
+    }
+
+
+def test_the_database_goes_away_and_comes_back(vm: VictoriaMetrics, tmp_path: Path) -> None:
+    now = int(time.time())
+    # Future samples too, so that all of them are there again the moment the database is.
+    vm.import_series(samples(range(now - HISTORY_S, now + 300)))
+    vm.force_flush()
+    port = free_port()
+    health = f"http://127.0.0.1:{port}/health"
+    with Vmanomaly(tmp_path, periodic(vm.url, port)) as service:
+        service.wait_until(lambda: answers(health), "health of the service")
+        service.wait_until(
+            lambda: bool(vm.query_range("yhat", now * 1000, (now + 60) * 1000, 1000)), "scores"
+        )
+
+        # Not kill -9: the samples that the database itself loses are not what is tested.
+        vm.stop()
+        service.wait_until(lambda: answers(health, 503), "bad health")
+        _, body = request("GET", health)
+        assert "reader" in body.decode()
+        assert vm.url in body.decode()
+        assert service.running
+
+        vm.start()
+        back = int(time.time())
+        service.wait_until(lambda: answers(health), "good health again")
+        service.wait_until(lambda: written_until(vm, back + 2), "scores after the outage")
+        scores = vm.export('{scheduler_alias="live"}')
+
+        service.signal(signal.SIGTERM)
+        assert service.wait(20) == 0
+    assert "Traceback" not in service.output
+
+    assert set(scores) == {labels(o, host) for o in OUTPUTS for host in HOSTS}
+    for points in scores.values():
+        seconds = seconds_of(points, back + 2)
+        assert len(seconds) == len(set(seconds))
+        # What was read before the outage and could not be written is lost, no more.
+        assert len(set(range(seconds[0], back + 3)) - set(seconds)) <= 1
