@@ -118,6 +118,18 @@ def _shown(path: Path, value: object) -> str:
     return repr(text) if isinstance(value, str) else text
 
 
+def expectation(message: str, path: Path, value: object) -> str:
+    """Put a bad value into a message, before its remedy.
+
+    Examples
+    --------
+    >>> expectation("expected a duration; write 60s", ("reader", "timeout"), 60)
+    'expected a duration, got 60; write 60s'
+    """
+    expected, semicolon, remedy = message.partition("; ")
+    return f"{expected}, {show_value(path, value)}{semicolon}{remedy}"
+
+
 def not_a_mapping(value: object) -> str:
     """Say that a mapping was expected; text is not shown, as `password:secret` is text.
 

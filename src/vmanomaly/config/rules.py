@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from vmanomaly.config.fields import METRIC_NAME, filled_text
 from vmanomaly.config.model import ModelSection
-from vmanomaly.config.problems import Findings, Path, show_value, suggest
+from vmanomaly.config.problems import Findings, Path, expectation, show_value, suggest
 from vmanomaly.config.reader import Query
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.writer import HttpWriterSection, WriterSection
@@ -64,7 +64,7 @@ def attachment(
         try:
             alias = filled_text(item)
         except ValueError as error:
-            findings.error((*place, position), f"{error}, {show_value(place, item)}")
+            findings.error((*place, position), expectation(str(error), place, item))
             wrong = True
             continue
         aliases.append(alias)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, PlainValidator
 
 from vmanomaly.config.fields import Flag, SchedulerDuration, TimeZone, as_text, whole
-from vmanomaly.config.problems import Findings, Path, show_value
+from vmanomaly.config.problems import Findings, Path, expectation
 from vmanomaly.config.section import Section, read_section
 from vmanomaly.config.time import parse_clock, parse_iso, parse_time, parse_unix
 
@@ -70,8 +70,8 @@ class TimedSection(SchedulerSection):
         What follows the name in the YAML.
     """
 
-    stretches: ClassVar[tuple[tuple[tuple[str, str], tuple[str, str]], ...]]
-    suffixes: ClassVar[tuple[str, ...]]
+    stretches: ClassVar[tuple[tuple[tuple[str, str], tuple[str, str]], ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def time_keys(cls) -> list[str]:
@@ -199,5 +199,5 @@ def _read_time(
             return parse_unix(text)
         return parse_time(text, zone.tz)
     except ValueError as error:
-        findings.error((*path, key), f"{error}, {show_value((*path, key), value)}")
+        findings.error((*path, key), expectation(str(error), (*path, key), value))
         return None

@@ -11,8 +11,8 @@ from vmanomaly.config.problems import (
     Findings,
     InvalidItemsError,
     Path,
+    expectation,
     not_a_mapping,
-    show_value,
     suggest,
 )
 
@@ -128,7 +128,7 @@ def _report(cls: type[Section], details: Any, path: Path, findings: Findings) ->
 
 def _report_value(place: Path, value: object, message: str, findings: Findings) -> None:
     if message.startswith("expected"):
-        message = f"{message}, {show_value(place, value)}"
+        message = expectation(message, place, value)
     findings.error(place, message)
 
 
