@@ -193,3 +193,8 @@ def test_what_does_not_run_is_not_in_it() -> None:
     sections = without("models.z.schedulers", changed({"reader.queries.ram": {"expr": "x"}}))
     sections["models"]["z"]["queries"] = ["ram"]
     assert list(yaml.safe_load(resolved_yaml(load(sections)))["reader"]["queries"]) == ["ram"]
+
+
+def test_loading_it_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    load(resolved_yaml(load(changed({}))))
+    assert caplog.messages == []

@@ -274,7 +274,7 @@ def _read_model(
             findings.warn(
                 (*path, policy), "deprecated on a model; put it on the query, where it wins"
             )
-    if raw.get("groupby") is not None and not entry.section.multivariate:
+    if raw.get("groupby") and not entry.section.multivariate:
         findings.warn((*path, "groupby"), f"{entry.alias} is not multivariate and ignores it")
     tuned = raw.get("tuned_class_name")
     if entry.alias == "auto" and isinstance(tuned, str):
