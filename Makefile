@@ -42,7 +42,7 @@ bench: setup system-packages
 	@$(BIN)/python -m benchmarks.speed
 
 docs: setup
-	@$(BIN)/python -m docs.check
+	@$(BIN)/python -m pytest tests/docs tests/config
 
 lock: $(BIN)/uv
 	@$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock

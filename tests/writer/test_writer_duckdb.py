@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +52,7 @@ def write(path: Path, metrics: Metrics, predictions: Predictions, **keys: Any) -
 def rows(path: Path, what: str = "*") -> list[tuple[Any, ...]]:
     with duckdb.connect(str(path), read_only=True) as connection:
         return connection.execute(
-            f"SELECT {what} FROM scores ORDER BY metric, labels['host'], timestamp"  # noqa: S608
+            f"SELECT {what} FROM scores ORDER BY metric, labels->>'host', timestamp"  # noqa: S608
         ).fetchall()
 
 
@@ -60,7 +61,8 @@ def test_rows_hold_series_and_origin(path: Path, metrics: Metrics) -> None:
     assert writer.last_error is None
     found = rows(path)
     assert len(found) == 6
-    assert found[0] == (
+    timestamp, metric, labels, *rest = found[0]
+    assert (timestamp, metric, json.loads(labels), *rest) == (
         datetime.fromtimestamp(START / 1000, UTC).replace(tzinfo=None),
         "anomaly_score",
         {
@@ -83,7 +85,7 @@ def test_rows_hold_series_and_origin(path: Path, metrics: Metrics) -> None:
 def test_metric_format_is_used(path: Path, metrics: Metrics) -> None:
     metric_format = {"__name__": "score", "kind": "$VAR", "for": "[$QUERY_KEY]"}
     write(path, metrics, predict(np.array([[1.0]])), metric_format=metric_format)
-    assert rows(path, "metric, labels['kind'], labels['for']") == [
+    assert rows(path, "metric, labels->>'kind', labels->>'for'") == [
         ("score", "anomaly_score", "[cpu]"),
         ("score", "yhat", "[cpu]"),
     ]
@@ -93,7 +95,7 @@ def test_a_repeated_run_replaces_its_rows(path: Path, metrics: Metrics) -> None:
     write(path, metrics, predict(np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])))
     again = predict(np.array([[20.0, math.nan, 40.0]]), START + 60_000)
     write(path, metrics, again)
-    found = rows(path, "labels['host'][2:2]::INT, value")[:7]
+    found = rows(path, "(labels->>'host')[2:2]::INT, value")[:7]
     assert found == [(0, 1.0), (0, 20.0), (0, 40.0), (1, 5.0), (1, 6.0), (1, 7.0), (1, 8.0)]
 
 

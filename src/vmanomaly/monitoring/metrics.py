@@ -10,7 +10,11 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
 )
+
+# A series more for each counter, of which no dashboard knows.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _DATASOURCE_LABELS = ("url", "query_key", "scheduler_alias", "preset")
 _MODEL_LABELS = ("query_key", "model_alias", "scheduler_alias", "preset")

@@ -29,7 +29,7 @@ _CREATE_TABLE = """
 CREATE TABLE IF NOT EXISTS scores (
     timestamp TIMESTAMP,
     metric VARCHAR,
-    labels MAP(VARCHAR, VARCHAR),
+    labels JSON,
     query_key VARCHAR,
     model_alias VARCHAR,
     scheduler_alias VARCHAR,
@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS scores (
 """
 _CREATE_SERIES = """
 CREATE OR REPLACE TEMP TABLE vmanomaly_series AS
-SELECT series, metric, CAST(CAST(labels AS JSON) AS MAP(VARCHAR, VARCHAR)) AS labels
+SELECT series, metric, CAST(labels AS JSON) AS labels
 FROM vmanomaly_names
 """
 _DELETE = """

@@ -1,0 +1,1 @@
+"""Measurements of the product: how fast, how small, how good."""

@@ -1,0 +1,1 @@
+"""How fast the product is, beside what it has to beat in the same run."""

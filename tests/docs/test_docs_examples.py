@@ -1,0 +1,43 @@
+"""What the documentation shows must work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vmanomaly.config import load_config
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_WHOLE_CONFIG = re.compile(r"<!-- config: (\S+) -->\n```yaml\n(.*?)```", re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+WHOLE_CONFIGS = [
+    pytest.param(text, id=f"{page.name}:{name}")
+    for page in PAGES
+    for name, text in _WHOLE_CONFIG.findall(page.read_text())
+]
+
+
+@pytest.mark.parametrize("text", WHOLE_CONFIGS)
+def test_a_whole_configuration_is_valid(
+    text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    load_config([path], {"VM_PASSWORD": "sesame"})
+    assert caplog.messages == [], "an example shows how it is done, without warnings"
+
+
+def test_there_are_whole_configurations() -> None:
+    assert len(WHOLE_CONFIGS) >= 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    missing = [
+        target for target in _LINK.findall(page.read_text()) if not (page.parent / target).exists()
+    ]
+    assert missing == []
