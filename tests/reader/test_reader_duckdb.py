@@ -224,6 +224,12 @@ def test_files_are_read_from_memory(tmp_path: Path) -> None:
         np.testing.assert_array_equal(batch.values, [[NAN, 4, NAN]])
 
 
+def test_other_databases_are_read_from_memory(path: Path) -> None:
+    telemetry = f"read_duckdb('{path}', table_name = 'telemetry')"
+    batch = read(f"FROM {telemetry} SELECT moment AS timestamp, reading AS value, host")
+    np.testing.assert_array_equal(batch.values, [[1, 2, 3], [101, 102, 103]])
+
+
 def test_series_met_again_have_the_same_labels(path: Path) -> None:
     source = reader(path)
     asked = query("SELECT moment AS timestamp, reading AS value, host FROM telemetry")
