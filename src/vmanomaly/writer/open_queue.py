@@ -1,0 +1,138 @@
+"""Which queue a writer has, and what happens to it when the disk is full."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from vmanomaly.writer.disk_queue import DiskQueue
+from vmanomaly.writer.queue import Dropped, MemoryQueue, Queue, QueueError, Record
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_DISK_BYTES = 1024**3
+DEFAULT_MEMORY_BYTES = 64 * 1024**2
+
+
+def open_queue(folder: Path | None, max_bytes: int | None, dropped: Dropped) -> Queue:
+    """Return the queue that the configuration asks for.
+
+    Parameters
+    ----------
+    folder
+        Where it is kept; None keeps it in memory.
+    max_bytes
+        Its bound; None is 1 GiB on disk, 64 MiB in memory.
+    dropped
+        Told the reason and the number of values whenever some are given up.
+
+    Raises
+    ------
+    QueueError
+        If the folder cannot be used, or another process uses it.
+    """
+    if folder is None:
+        return MemoryQueue(max_bytes or DEFAULT_MEMORY_BYTES, dropped)
+    return FallbackQueue(
+        DiskQueue(folder, max_bytes or DEFAULT_DISK_BYTES, dropped),
+        MemoryQueue(DEFAULT_MEMORY_BYTES, dropped),
+    )
+
+
+class FallbackQueue:
+    """A queue on disk that goes on in memory while the disk cannot be written to.
+
+    Everything on disk is older than anything in memory. Every append tries again to move to the
+    disk what is in memory.
+
+    Parameters
+    ----------
+    disk
+        Used as long as it takes records.
+    memory
+        Used meanwhile. What does not fit goes, oldest first.
+    """
+
+    def __init__(self, disk: DiskQueue, memory: MemoryQueue) -> None:
+        self._disk = disk
+        self._memory = memory
+        self._failing = False
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        with self._lock:
+            return len(self._disk) + len(self._memory)
+
+    @property
+    def n_bytes(self) -> int:
+        """What the records take, on disk and in memory."""
+        with self._lock:
+            return self._disk.n_bytes + self._memory.n_bytes
+
+    @property
+    def n_points(self) -> int:
+        """Values in all records."""
+        with self._lock:
+            return self._disk.n_points + self._memory.n_points
+
+    @property
+    def oldest_timestamp(self) -> int | None:
+        """That of the record that is next, Unix milliseconds; None when there is none."""
+        record = self.peek()
+        return None if record is None else record.oldest_timestamp
+
+    def append(self, record: Record) -> None:
+        """Add a record at the end, on disk where possible."""
+        with self._lock:
+            self._memory.append(record)
+            self._move_to_disk()
+
+    def peek(self) -> Record | None:
+        """Return the record that is next, without taking it out.
+
+        Raises
+        ------
+        QueueError
+            If it cannot be read at the moment.
+        """
+        with self._lock:
+            return self._next_queue().peek()
+
+    def acknowledge(self, record: Record) -> None:
+        """Take out the record that is next if it equals `record`, as `peek` returned it.
+
+        It may have moved to the disk since.
+
+        Raises
+        ------
+        QueueError
+            If the record that is next cannot be read at the moment.
+        """
+        with self._lock:
+            self._next_queue().acknowledge(record)
+
+    def close(self) -> None:
+        """Move what is in memory to the disk, as far as it goes, and close both."""
+        with self._lock:
+            self._move_to_disk()
+            self._disk.close()
+            self._memory.close()
+
+    def _next_queue(self) -> Queue:
+        return self._disk if self._disk.peek() is not None else self._memory
+
+    def _move_to_disk(self) -> None:
+        try:
+            while (record := self._memory.peek()) is not None:
+                self._disk.append(record)
+                self._memory.acknowledge(record)
+        except QueueError as error:
+            if not self._failing:
+                logger.warning("The queue goes on in memory: %s", error)
+            self._failing = True
+        else:
+            if self._failing:
+                logger.info("The queue is on disk again")
+            self._failing = False
