@@ -1,0 +1,351 @@
+"""Bring records to the database, in order, however long it is away."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from vmanomaly.errors import DatasourceError
+from vmanomaly.writer.queue import Queue, QueueError, Record
+
+logger = logging.getLogger(__name__)
+
+_FIRST_BACKOFF_S = 1.0
+_LONGEST_BACKOFF_S = 60.0
+_LONGEST_RETRY_AFTER_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The database has taken the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The database cannot take anything at the moment.
+
+    Attributes
+    ----------
+    error : DatasourceError
+        Why.
+    after_s : float or None
+        Seconds the server asks to wait (`Retry-After`).
+    """
+
+    error: DatasourceError
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The database will never take this record.
+
+    Attributes
+    ----------
+    error : DatasourceError
+        Why, in the server's own words.
+    reason : str
+        Under which its values are counted as dropped.
+    """
+
+    error: DatasourceError
+    reason: str = "refused"
+
+
+_DROPPED = {
+    "queue_full": "The queue is full: the oldest points go from now on; writer.queue_max_size sets "
+    "how much it holds",
+    "corrupt": "The queue is damaged: points are lost",
+    "shutdown": "The service stops: points that wait in memory are lost; writer.queue_path keeps "
+    "them on disk",
+}
+
+Outcome: TypeAlias = Sent | Retry | Refused
+
+
+class Clock(Protocol):
+    """Tells the time and waits for it."""
+
+    def now(self) -> float:
+        """Return seconds since some point in the past; never goes back."""
+        ...
+
+    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
+        """Return when `changed`, which the caller holds, is notified or the time is over."""
+        ...
+
+
+class SystemClock:
+    """The clock of the operating system."""
+
+    def now(self) -> float:
+        """Return seconds since some point in the past; never goes back."""
+        return time.monotonic()
+
+    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
+        """Return when `changed`, which the caller holds, is notified or the time is over."""
+        changed.wait(seconds)
+
+
+class Drops:
+    """Counts values that are given up, and logs each reason once an outage.
+
+    Parameters
+    ----------
+    count
+        Called with the reason and the number of values, to count them in a metric.
+
+    Examples
+    --------
+    >>> drops = Drops(count=lambda reason, n_points: print(reason, n_points))
+    >>> drops("corrupt", 20)
+    corrupt 20
+    >>> drops.take(), drops.take()
+    (20, 0)
+    """
+
+    def __init__(self, count: Callable[[str, int], None]) -> None:
+        self._count = count
+        self._n_points = 0
+        self._logged: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, reason: str, n_points: int) -> None:
+        """Count `n_points` values that are given up for a reason."""
+        self._count(reason, n_points)
+        with self._lock:
+            self._n_points += n_points
+            is_new = reason not in self._logged
+            self._logged.add(reason)
+        if is_new and reason in _DROPPED:
+            logger.error("%s (%d points so far)", _DROPPED[reason], n_points)
+
+    def take(self) -> int:
+        """Return how many values were given up since the last call, and log every reason anew."""
+        with self._lock:
+            n_points, self._n_points = self._n_points, 0
+            self._logged.clear()
+        return n_points
+
+
+class Delivery:
+    """Sends records, and queues them while the database cannot take them.
+
+    As long as the queue is empty a record is sent at once, by the thread that brings it. After a
+    failure, records are queued, and one background thread sends them in order: first after about
+    1 s, then after twice that, up to 60 s, or after what the server asks for, up to 5 minutes.
+    So the records of each query stay in order as long as one thread at a time brings them.
+
+    Failures are logged when they begin and when they end. Safe to use from several threads.
+
+    Parameters
+    ----------
+    queue
+        Where records wait. Closed with the delivery. What it holds from the last run is sent.
+    send
+        Makes the request and says how it went, within bounded time. What it raises is logged as
+        the bug that it is, and the record sent again.
+    drops
+        Told about refused records. The queue has the same.
+    set_queue_bytes, set_oldest_timestamp
+        Told the size of the queue and the timestamp of the record that is next, in seconds (0
+        when there is none), whenever they change.
+    clock
+        Tells the time.
+    jitter
+        Number from 0 to 1: waiting times are between half of the whole and the whole.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        send: Callable[[Record], Outcome],
+        drops: Drops,
+        *,
+        set_queue_bytes: Callable[[float], None],
+        set_oldest_timestamp: Callable[[float], None],
+        clock: Clock | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._queue = queue
+        self._send = send
+        self._drops = drops
+        self._set_queue_bytes = set_queue_bytes
+        self._set_oldest_timestamp = set_oldest_timestamp
+        self._clock = clock or SystemClock()
+        self._jitter = jitter
+        self._changed = threading.Condition()
+        self._error: DatasourceError | None = None
+        self._failures = 0
+        self._down_since: float | None = None
+        self._next_try = self._not_before = self._clock.now()
+        self._closing = False
+        if len(queue):
+            logger.info("%d points wait in the queue since the last run", queue.n_points)
+        self._publish()
+        self._thread = threading.Thread(target=self._drain, name="writer-delivery", daemon=True)
+        self._thread.start()
+
+    @property
+    def last_error(self) -> DatasourceError | None:
+        """What was wrong with the last request; None when the database took it."""
+        return self._error
+
+    @property
+    def n_points_queued(self) -> int:
+        """Values that wait in the queue."""
+        return self._queue.n_points
+
+    def deliver(self, record: Record) -> None:
+        """Send a record, or queue it. Return when it is sent, refused, or safely in the queue."""
+        if not len(self._queue):
+            outcome = self._attempt(record)
+            if not isinstance(outcome, Retry):
+                self._note_answer(record, outcome)
+                return
+            self._note_failure(record, outcome)
+        with self._changed:
+            if self._closing:
+                self._drops("shutdown", record.n_points)
+                return
+            self._queue.append(record)
+            self._publish()
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until the queue is empty. Return whether it is.
+
+        The next try is made at once, unless the server asked to wait.
+
+        Parameters
+        ----------
+        timeout_s
+            Wait no longer than this.
+        """
+        deadline = self._clock.now() + timeout_s
+        with self._changed:
+            self._next_try = self._not_before
+            self._changed.notify_all()
+            while len(self._queue):
+                left = deadline - self._clock.now()
+                if left <= 0 or self._closing:
+                    return False
+                self._clock.wait(self._changed, left)
+        return True
+
+    def close(self) -> None:
+        """Stop the background thread, after the request it is at, and close the queue."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        self._queue.close()
+
+    def _drain(self) -> None:
+        while self._wait_until_due():
+            try:
+                self._send_next()
+            except QueueError as error:
+                self._note_failure(None, Retry(DatasourceError(str(error), "io_error")))
+
+    def _send_next(self) -> None:
+        record = self._queue.peek()
+        if record is None:
+            return
+        outcome = self._attempt(record)
+        if isinstance(outcome, Retry):
+            self._note_failure(record, outcome)
+            return
+        self._note_answer(record, outcome)
+        with self._changed:
+            self._queue.acknowledge(record)
+            self._publish()
+            if not len(self._queue):
+                logger.info("The queue is empty")
+            self._changed.notify_all()
+
+    def _wait_until_due(self) -> bool:
+        """Return True when there is something to send, and it is time; False when closing."""
+        with self._changed:
+            while not self._closing:
+                left = self._next_try - self._clock.now() if len(self._queue) else None
+                if left is not None and left <= 0:
+                    return True
+                self._clock.wait(self._changed, left)
+        return False
+
+    def _attempt(self, record: Record) -> Outcome:
+        try:
+            return self._send(record)
+        except Exception as bug:
+            logger.exception("Error while writing %s", record.query_key)
+            return Retry(DatasourceError(f"internal error: {bug!r}", "io_error"))
+
+    def _note_answer(self, record: Record, outcome: Sent | Refused) -> None:
+        """Note that the database is there."""
+        with self._changed:
+            down_since, self._down_since = self._down_since, None
+            self._error = outcome.error if isinstance(outcome, Refused) else None
+            self._failures = 0
+            self._next_try = self._not_before = self._clock.now()
+            self._changed.notify_all()
+        if isinstance(outcome, Refused):
+            self._drops(outcome.reason, record.n_points)
+            logger.warning(
+                "Cannot write %d points for %s: %s",
+                record.n_points,
+                record.query_key,
+                outcome.error,
+            )
+        if down_since is not None:
+            logger.info(
+                "Delivering again after %.0f s: %d points are queued, %d were dropped",
+                self._clock.now() - down_since,
+                self._queue.n_points,
+                self._drops.take(),
+            )
+
+    def _note_failure(self, record: Record | None, failure: Retry) -> None:
+        """Note that the database is not there, or the queue (None) cannot be read."""
+        with self._changed:
+            now = self._clock.now()
+            self._error = failure.error
+            is_new = self._down_since is None
+            if is_new:
+                self._down_since = now
+            # Requests that fail side by side are one failure.
+            if now >= self._next_try:
+                backoff = min(_FIRST_BACKOFF_S * 2**self._failures, _LONGEST_BACKOFF_S)
+                self._failures = min(self._failures + 1, 16)
+                self._next_try = now + backoff * (1 + self._jitter()) / 2
+            if failure.after_s is not None:
+                self._not_before = now + min(failure.after_s, _LONGEST_RETRY_AFTER_S)
+                self._next_try = max(self._next_try, self._not_before)
+        if not is_new:
+            return
+        self._drops.take()
+        if record is None:
+            logger.warning("Cannot write: %s", failure.error)
+            return
+        logger.warning(
+            "Cannot write %d points for %s: %s. Points wait in the queue until the database "
+            "takes them",
+            record.n_points,
+            record.query_key,
+            failure.error,
+        )
+
+    def _publish(self) -> None:
+        """Say what is in the queue. The caller holds the lock, so that the last word is right."""
+        try:
+            oldest = self._queue.oldest_timestamp
+        except QueueError:
+            # The background thread meets the same, and says so.
+            return
+        self._set_queue_bytes(self._queue.n_bytes)
+        self._set_oldest_timestamp(0.0 if oldest is None else oldest / 1000)

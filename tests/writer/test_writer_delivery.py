@@ -1,0 +1,454 @@
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from vmanomaly.errors import DatasourceError
+from vmanomaly.writer.delivery import Delivery, Drops, Outcome, Refused, Retry, Sent
+from vmanomaly.writer.disk_queue import DiskQueue
+from vmanomaly.writer.queue import MemoryQueue, Queue, QueueError, Record
+
+DOWN = Retry(DatasourceError("connection refused", "connection_error"))
+REFUSED = Refused(DatasourceError("cannot parse JSON line", "400"))
+LONG_S = 30.0
+
+
+class Impatient:
+    """A clock that is where it is asked to be as soon as somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.waited: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
+        if seconds is None:
+            changed.wait()
+            return
+        self.waited.append(seconds)
+        self.time += seconds
+
+
+class Still(Impatient):
+    """A clock that stands still until it is moved."""
+
+    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
+        changed.wait()
+
+
+class Database:
+    """Answers as it is told, then takes everything; stops at a gate where there is one."""
+
+    def __init__(self, *answers: Outcome | Exception) -> None:
+        self.answers = iter(answers)
+        self.received: list[int] = []
+        self.taken: list[int] = []
+        self.times: list[float] = []
+        self.now: Callable[[], float] = lambda: 0.0
+        self.before_answer: Callable[[int], None] = lambda number: None
+
+    def send(self, record: Record) -> Outcome:
+        number = record.oldest_timestamp // 1000
+        self.received.append(number)
+        self.times.append(self.now())
+        self.before_answer(number)
+        answer = next(self.answers, Sent())
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Sent):
+            self.taken.append(number)
+        return answer
+
+
+class Setup:
+    """A delivery and what can be seen of it."""
+
+    def __init__(self, database: Database, queue: Queue | None, clock: Impatient) -> None:
+        self.dropped: dict[str, int] = {}
+        self.queue_bytes: list[float] = []
+        self.oldest: list[float] = []
+        self.clock = clock
+        database.now = clock.now
+        self.drops = Drops(self.count)
+        self.queue = MemoryQueue(1 << 20, self.drops) if queue is None else queue
+        self.delivery = Delivery(
+            self.queue,
+            database.send,
+            self.drops,
+            set_queue_bytes=self.queue_bytes.append,
+            set_oldest_timestamp=self.oldest.append,
+            clock=clock,
+            jitter=lambda: 1.0,
+        )
+
+    def count(self, reason: str, n_points: int) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + n_points
+
+    def wait_until_empty(self) -> None:
+        """Wait for the background thread, without moving the clock."""
+        with self.delivery._changed:
+            assert self.delivery._changed.wait_for(lambda: not len(self.queue), LONG_S)
+
+
+@contextmanager
+def running(
+    database: Database, queue: Queue | None = None, clock: Impatient | None = None
+) -> Iterator[Setup]:
+    setup = Setup(database, queue, clock or Impatient())
+    try:
+        yield setup
+    finally:
+        setup.delivery.close()
+
+
+def make_record(number: int, n_points: int = 10) -> Record:
+    return Record(b"x" * 100, "cpu", n_points, 1000 * number)
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line.message for line in caplog.records]
+
+
+def cannot_write(n_points: int) -> str:
+    return (
+        f"Cannot write {n_points} points for cpu: connection refused. "
+        "Points wait in the queue until the database takes them"
+    )
+
+
+@pytest.fixture(autouse=True)
+def log_all(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "vmanomaly")
+
+
+def test_a_database_that_is_there_gets_records_in_the_caller_s_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = Database()
+    threads = []
+    database.before_answer = lambda number: threads.append(threading.current_thread())
+    with running(database) as setup:
+        for number in range(3):
+            setup.delivery.deliver(make_record(number))
+        assert database.taken == [0, 1, 2]
+        assert set(threads) == {threading.current_thread()}
+        assert setup.delivery.last_error is None
+        assert setup.delivery.flush(0)
+    assert setup.queue_bytes == [0]
+    assert messages(caplog) == []
+
+
+def test_records_wait_while_the_database_is_down_and_keep_their_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = Database(*[DOWN] * 3)
+    gate = threading.Event()
+    started = threading.Event()
+
+    def hold(number: int) -> None:
+        if len(database.received) == 3:
+            started.set()
+            assert gate.wait(LONG_S)
+
+    database.before_answer = hold
+    with running(database) as setup:
+        setup.delivery.deliver(make_record(1))
+        assert started.wait(LONG_S)
+        for number in (2, 3, 4):
+            setup.delivery.deliver(make_record(number))
+        assert database.received == [1, 1, 1]
+        assert str(setup.delivery.last_error) == "connection refused"
+        assert setup.delivery.n_points_queued == 40
+        assert setup.queue_bytes[-1] == setup.queue.n_bytes > 400
+        assert setup.oldest[-1] == 1.0
+        gate.set()
+        setup.wait_until_empty()
+        assert setup.delivery.last_error is None
+    assert database.received == [1, 1, 1, 1, 2, 3, 4]
+    assert database.taken == [1, 2, 3, 4]
+    assert (setup.queue_bytes[-1], setup.oldest[-1]) == (0, 0)
+    assert setup.dropped == {}
+    assert messages(caplog) == [
+        cannot_write(10),
+        "Delivering again after 7 s: 40 points are queued, 0 were dropped",
+        "The queue is empty",
+    ]
+
+
+def test_waiting_times_double_up_to_a_minute() -> None:
+    database = Database(*[DOWN] * 9)
+    with running(database) as setup:
+        setup.delivery.deliver(make_record(1))
+        setup.wait_until_empty()
+        assert setup.clock.waited == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+        setup.clock.waited.clear()
+        database.answers = iter([DOWN] * 2)
+        setup.delivery.deliver(make_record(2))
+        setup.wait_until_empty()
+        assert setup.clock.waited == [1, 2]
+
+
+def test_jitter_takes_up_to_half_of_a_waiting_time() -> None:
+    database = Database(*[DOWN] * 3)
+    with running(database) as setup:
+        setup.delivery._jitter = iter([0.0, 0.5, 1.0]).__next__
+        setup.delivery.deliver(make_record(1))
+        setup.wait_until_empty()
+        assert setup.clock.waited == [0.5, 1.5, 4]
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(0.0, 1.0), (0.2, 1.0), (17.0, 17.0), (1e9, 300.0), (-5.0, 1.0)]
+)
+def test_the_server_is_given_the_time_it_asks_for_within_bounds(
+    asked: float, waited: float
+) -> None:
+    database = Database(Retry(DatasourceError("slow down", "429"), asked))
+    with running(database) as setup:
+        setup.delivery.deliver(make_record(1))
+        setup.wait_until_empty()
+        assert setup.clock.waited == [waited]
+    assert database.taken == [1]
+
+
+def test_refused_records_are_dropped_and_counted_and_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    duplicate = Refused(DatasourceError("duplicate sample", "400"), "duplicate")
+    database = Database(REFUSED, DOWN, REFUSED, Sent(), duplicate)
+    clock = Still()
+    with running(database, clock=clock) as setup:
+        setup.delivery.deliver(make_record(1, 5))
+        assert str(setup.delivery.last_error) == "cannot parse JSON line"
+        for number in (2, 3, 4, 5):
+            setup.delivery.deliver(make_record(number, 10 * number))
+        assert database.received == [1, 2]
+        clock.time += 1
+        assert setup.delivery.flush(LONG_S)
+        assert setup.delivery.last_error is None
+    assert database.taken == [3, 5]
+    assert setup.dropped == {"refused": 25, "duplicate": 40}
+    assert messages(caplog) == [
+        "Cannot write 5 points for cpu: cannot parse JSON line",
+        cannot_write(20),
+        "Cannot write 20 points for cpu: cannot parse JSON line",
+        "Delivering again after 1 s: 140 points are queued, 20 were dropped",
+        "Cannot write 40 points for cpu: duplicate sample",
+        "The queue is empty",
+    ]
+
+
+def test_a_bug_of_the_sender_is_logged_with_its_trace_and_loses_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = Database(ZeroDivisionError("oops"), ZeroDivisionError("oops"))
+    with running(database) as setup:
+        setup.delivery.deliver(make_record(1))
+        setup.wait_until_empty()
+    assert database.taken == [1]
+    assert [line.exc_info is not None for line in caplog.records] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert "internal error: ZeroDivisionError('oops')" in messages(caplog)[1]
+
+
+def test_flush_tries_at_once() -> None:
+    database = Database(DOWN)
+    with running(database, clock=Still()) as setup:
+        setup.delivery.deliver(make_record(1))
+        assert database.received == [1]
+        assert setup.delivery.flush(LONG_S)
+        assert database.taken == [1]
+
+
+def test_flush_respects_what_the_server_asked_for_and_gives_up_in_time() -> None:
+    database = Database(Retry(DatasourceError("slow down", "429"), 100.0))
+
+    class Patient(Impatient):
+        def wait(self, changed: threading.Condition, seconds: float | None) -> None:
+            if threading.current_thread() is threading.main_thread():
+                assert seconds is not None
+                self.time += seconds
+            else:
+                changed.wait()
+
+    with running(database, clock=Patient()) as setup:
+        setup.delivery.deliver(make_record(1))
+        assert not setup.delivery.flush(20.0)
+        assert setup.clock.time == 1020
+        assert database.received == [1]
+
+
+def test_close_ends_the_wait_and_reports_what_memory_cannot_keep(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = Database(DOWN)
+    with running(database, clock=Still()) as setup:
+        setup.delivery.deliver(make_record(1))
+        setup.delivery.deliver(make_record(2))
+    assert setup.dropped == {"shutdown": 20}
+    assert "The service stops: points that wait in memory are lost" in messages(caplog)[-1]
+    database.answers = iter([DOWN])
+    setup.delivery.deliver(make_record(3))
+    assert setup.dropped == {"shutdown": 30}
+
+
+def test_what_is_left_on_disk_is_sent_by_the_next_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drops = Drops(lambda reason, n_points: None)
+    database = Database(DOWN)
+    with running(database, DiskQueue(tmp_path, 1 << 20, drops), Still()) as setup:
+        for number in (1, 2, 3):
+            setup.delivery.deliver(make_record(number))
+    assert messages(caplog)[-1] == f"30 points stay in the queue in {tmp_path} until the next start"
+    caplog.clear()
+    database = Database()
+    with running(database, DiskQueue(tmp_path, 1 << 20, drops), Still()) as setup:
+        assert setup.delivery.flush(LONG_S)
+        setup.delivery.deliver(make_record(4))
+    assert database.taken == [1, 2, 3, 4]
+    assert messages(caplog) == [
+        "30 points wait in the queue since the last run",
+        "The queue is empty",
+    ]
+
+
+def test_a_full_queue_counts_what_it_drops_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = Database(DOWN, DOWN)
+    clock = Still()
+    drops: dict[str, int] = {}
+
+    def count(reason: str, n_points: int) -> None:
+        drops[reason] = drops.get(reason, 0) + n_points
+
+    shared = Drops(count)
+    queue = MemoryQueue(2000, shared)
+    delivery = Delivery(
+        queue,
+        database.send,
+        shared,
+        set_queue_bytes=lambda n_bytes: None,
+        set_oldest_timestamp=lambda seconds: None,
+        clock=clock,
+    )
+    for number in range(1, 8):
+        delivery.deliver(make_record(number, number))
+    assert delivery.n_points_queued == 5 + 6 + 7
+    assert drops == {"queue_full": 1 + 2 + 3 + 4}
+    database.answers = iter(())
+    assert delivery.flush(LONG_S)
+    assert database.taken == [5, 6, 7]
+    assert sum("The queue is full" in message for message in messages(caplog)) == 1
+    assert "18 points are queued, 10 were dropped" in caplog.text
+    delivery.close()
+
+
+class UnreadableOnce(MemoryQueue):
+    """Fails once when it is read by the background thread."""
+
+    failed = False
+
+    def peek(self) -> Record | None:
+        if threading.current_thread().name == "writer-delivery" and not self.failed:
+            self.failed = True
+            raise QueueError("cannot read the queue in /data: Too many open files")
+        return super().peek()
+
+
+def test_a_queue_that_cannot_be_read_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
+    database = Database()
+    queue = UnreadableOnce(1 << 20, Drops(lambda reason, n_points: None))
+    queue.append(make_record(1))
+    with running(database, queue) as setup:
+        setup.wait_until_empty()
+        assert setup.clock.waited == [1]
+    assert database.taken == [1]
+    assert "Cannot write: cannot read the queue in /data: Too many open files" in messages(caplog)
+
+
+class Unreadable(MemoryQueue):
+    def peek(self) -> Record | None:
+        raise QueueError("cannot read the queue")
+
+
+def test_a_queue_that_cannot_be_read_still_takes_records() -> None:
+    clock = Still()
+    database = Database(DOWN)
+    with running(database, Unreadable(1 << 20, lambda *drop: None), clock) as setup:
+        setup.delivery.deliver(make_record(1))
+        setup.delivery.deliver(make_record(2))
+        assert setup.delivery.n_points_queued == 20
+
+
+def test_failures_side_by_side_count_as_one() -> None:
+    database = Database(DOWN, DOWN, DOWN)
+    barrier = threading.Barrier(3)
+
+    def together(number: int) -> None:
+        if len(database.received) <= 3:
+            barrier.wait(LONG_S)
+
+    database.before_answer = together
+    clock = Still()
+    with running(database, clock=clock) as setup:
+        threads = [
+            threading.Thread(target=setup.delivery.deliver, args=(make_record(number),))
+            for number in (1, 2, 3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert setup.delivery._next_try == clock.time + 1
+        assert setup.delivery.flush(LONG_S)
+    assert sorted(database.taken) == [1, 2, 3]
+
+
+def test_order_holds_for_each_of_many_threads_on_a_shaky_line(tmp_path: Path) -> None:
+    answers: Iterator[Outcome] = itertools.cycle([Sent(), Sent(), DOWN, Sent(), DOWN, DOWN])
+    lock = threading.Lock()
+    taken: dict[str, list[int]] = {}
+
+    def send(record: Record) -> Outcome:
+        with lock:
+            answer = next(answers)
+            if isinstance(answer, Sent):
+                taken.setdefault(record.query_key, []).append(record.n_points)
+            return answer
+
+    drops = Drops(lambda reason, n_points: None)
+    delivery = Delivery(
+        DiskQueue(tmp_path, 1 << 20, drops, segment_bytes=2000),
+        send,
+        drops,
+        set_queue_bytes=lambda n_bytes: None,
+        set_oldest_timestamp=lambda seconds: None,
+        clock=Impatient(),
+    )
+
+    def bring(query_key: str) -> None:
+        for number in range(100):
+            delivery.deliver(Record(b"x" * 50, query_key, number, 1000))
+
+    threads = [threading.Thread(target=bring, args=(key,)) for key in ("a", "b", "c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with delivery._changed:
+        assert delivery._changed.wait_for(lambda: not len(delivery._queue), LONG_S)
+    delivery.close()
+    assert taken == {key: list(range(100)) for key in ("a", "b", "c")}
