@@ -7,7 +7,8 @@ What is promised, and what it costs:
 
 - `append` returns when the record is on the disk: one write, one fsync. That costs what a flush
   of the device costs (0.2 ms for 1 KiB, 30 ms for 8 MiB, measured on a virtual machine's SSD; a
-  spinning disk typically takes some 10 ms more). Threads that append at once do so one after the other.
+  spinning disk typically takes some 10 ms more). Threads that append at once do so one after the
+  other.
 - After `kill -9` everything that was appended and not acknowledged is there, in order. After a
   loss of power too, and some of what was acknowledged in the last seconds comes again: `cursor`,
   which says how far records are acknowledged, is overwritten in place, checksummed, and not
