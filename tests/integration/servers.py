@@ -270,7 +270,6 @@ class VictoriaMetrics(Server):
                 "end": str(end_ms / 1000),
                 "step": str(step_ms / 1000),
                 "nocache": "1",
-                "latency_offset": "1ms",
             },
         )
         assert status == 200, body

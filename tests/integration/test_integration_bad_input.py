@@ -269,7 +269,7 @@ class TestDatasources:
             ("return 503 'gone fishing';", ["503", "gone fishing"]),
             (
                 "default_type text/html; return 200 '<html><body>Sign in</body></html>';",
-                ["JSON", "html"],
+                ["JSON", "HTML"],
             ),
             ('default_type application/json; return 200 \'{"status":"succ\';', ["JSON"]),
         ],
@@ -335,7 +335,7 @@ class TestDatasources:
         status, output = Vmanomaly(tmp_path, valid(vm.url, vm.url)).run()
         assert status == 0, output
         assert "Traceback" not in output
-        assert "No data for query_key `memory`" in output
+        assert "No data for query_key memory" in output
         assert not vm.export('{for!=""}')
 
 

@@ -23,7 +23,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_the_planted_incidents_are_found(demo: tuple[Path, str]) -> None:
     _, printed = demo
     assert "Traceback" not in printed
-    found, planted = map(int, re.findall(r"(\d+) of (\d+)", printed)[0])
+    found, planted = map(int, re.findall(r"mad_online: found (\d+) of (\d+)", printed)[0])
     assert planted >= 10
     assert found >= planted - 1
 

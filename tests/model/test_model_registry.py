@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from vmanomaly import kernel
 from vmanomaly.errors import ConfigError
-from vmanomaly.model import Model, create_model, kernel
+from vmanomaly.model import Model, create_model
 from vmanomaly.model.mad_online import OnlineMADModel
 from vmanomaly.model.zscore_online import OnlineZscoreModel
 

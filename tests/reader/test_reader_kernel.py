@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -144,14 +143,3 @@ def test_powers_of_ten_are_the_leading_bits() -> None:
         scale = Fraction(2) ** (exact.numerator.bit_length() - exact.denominator.bit_length() - 128)
         ratios = [exact / (scale * shift) for shift in (1, 2, Fraction(1, 2))]
         assert any(bits <= ratio < bits + 1 or bits - 1 < ratio <= bits for ratio in ratios)
-
-
-def test_compiles_without_a_folder_for_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    def njit(*, cache: bool = False, **options: object) -> Callable[[object], object]:
-        if cache:
-            raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
-        assert options["nogil"]
-        return lambda function: function
-
-    monkeypatch.setattr(kernel, "njit", njit)
-    assert kernel.kernel(len) is len

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmanomaly.model.kernel import kernel
+from vmanomaly.kernel import kernel
 from vmanomaly.model.online import OnlineModel, blank_outputs, interval
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.model.tdigest import add, capacity, median_and_deviation

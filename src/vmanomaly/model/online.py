@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from vmanomaly.kernel import kernel
 from vmanomaly.model.base import Model, ModelOutput
-from vmanomaly.model.kernel import kernel
 from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.series import BoolArray, FloatArray, IntArray, SeriesBatch
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 
-from vmanomaly.model.kernel import kernel
+from vmanomaly.kernel import kernel
 from vmanomaly.model.online import LARGEST, blend
 from vmanomaly.series import FloatArray
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vmanomaly.model.kernel import kernel
+from vmanomaly.kernel import kernel
 from vmanomaly.model.online import LARGEST, OnlineModel, blank_outputs, interval
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray

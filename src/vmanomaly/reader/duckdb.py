@@ -98,20 +98,23 @@ class DuckdbReader:
         grid = window.grid(step)
         if len(grid) == 0:
             return SeriesBatch((), grid, np.empty((0, 0)))
+        who = (scheduler_alias, query.alias, stage)
         try:
             batch = self._read_grid(query, grid, scheduler_alias)
         except DatasourceError as error:
             failure = DatasourceError(
                 f"Error querying {self._path} for {query.alias}: {error}", error.code
             )
-            self._log.enter(scheduler_alias, query.alias, failure.code, logging.ERROR, str(failure))
+            self._log.enter(
+                scheduler_alias, query.alias, stage, failure.code, logging.ERROR, str(failure)
+            )
             raise failure from error
         if batch.labels:
             message = f"Querying {self._path} for {query.alias} works"
-            self._log.enter(scheduler_alias, query.alias, "", logging.INFO, message)
+            self._log.enter(*who, "", logging.INFO, message)
         else:
             message = no_data(query, window, scheduler_alias, stage)
-            self._log.enter(scheduler_alias, query.alias, "empty", logging.WARNING, message)
+            self._log.enter(*who, "empty", logging.WARNING, message)
         return batch
 
     def check_health(self) -> None:

@@ -10,14 +10,15 @@ nowhere in the normal shape; so no kernel reads beyond the buffer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from vmanomaly.kernel import inlined, kernel
 from vmanomaly.reader.decimal import (
     LARGEST_EXPONENT,
     SMALLEST_EXPONENT,
@@ -25,9 +26,6 @@ from vmanomaly.reader.decimal import (
     powers_of_ten,
 )
 from vmanomaly.series import FloatArray, IntArray
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _make_array: Any = make_array
 
@@ -46,33 +44,6 @@ _SHIFTS = np.array([10**count for count in range(9)], dtype=np.uint64)
 _U0, _U1, _U10 = np.uint64(0), np.uint64(1), np.uint64(10)
 _LARGEST_EXACT = np.uint64(2**53)
 _LOW_9_BITS = np.uint64(0x1FF)
-
-
-def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` without the interpreter and its lock; the code is kept on disk."""
-    return _compile(function, forceinline=False)
-
-
-def inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` into each kernel that calls it."""
-    return _compile(function, forceinline=True)
-
-
-def _compile(function: Callable[P, R], *, forceinline: bool) -> Callable[P, R]:
-    # The error model of NumPy spares the kernels the checks for division by zero.
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "forceinline": forceinline,
-    }
-    try:
-        compiled = njit(cache=True, **options)(function)
-    except RuntimeError as error:
-        # No folder can be written to: the code is compiled again at every start.
-        if "cannot cache" not in str(error):
-            raise
-        compiled = njit(**options)(function)
-    return cast("Callable[P, R]", compiled)
 
 
 def _instructions(function: Callable[..., Any]) -> Any:

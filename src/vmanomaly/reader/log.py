@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class StateLog:
-    """Log the state of each scheduler's query when it changes; a state that lasts is for DEBUG.
+    """Log the state of a query when it changes; a state that lasts is for DEBUG.
+
+    A query has a state for each scheduler and each stage.
 
     Parameters
     ----------
@@ -26,13 +28,19 @@ class StateLog:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._lock = threading.Lock()
-        self._states: dict[tuple[str, str], str] = {}
+        self._states: dict[tuple[str, str, str], str] = {}
 
     def enter(
-        self, scheduler_alias: str, query_key: str, state: str, level: int, message: str
+        self,
+        scheduler_alias: str,
+        query_key: str,
+        stage: str,
+        state: str,
+        level: int,
+        message: str,
     ) -> None:
         """Log `message` at `level` if the query was in another state before; `""` is well."""
-        key = (scheduler_alias, query_key)
+        key = (scheduler_alias, query_key, stage)
         with self._lock:
             before = self._states.get(key, "")
             self._states[key] = state

@@ -112,7 +112,7 @@ class VmReader:
         if len(grid) == 0:
             return SeriesBatch((), grid, np.empty((0, 0)))
         task = self._task(query, scheduler_alias, stage)
-        who = (scheduler_alias, query.alias)
+        who = (scheduler_alias, query.alias, stage)
         with self._a_worker(task):
             try:
                 batch, is_partial = self._read_grid(task, grid)

@@ -8,6 +8,7 @@ kernel puts labels, numbers and timestamps together. No Python object is made fo
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,9 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import orjson
-from numba import njit
 from numpy.typing import NDArray
 
+from vmanomaly.kernel import kernel
 from vmanomaly.series import FloatArray, IntArray, Labels, Predictions
 from vmanomaly.writer.format import ACCOUNT_LABEL, Destination, added_labels, kept_labels
 
@@ -32,6 +33,8 @@ _VALUES_END = b'],"timestamps":['
 _LINE_END = b"]}\n"
 # The punctuation between the parts of a line, brackets of the numbers included.
 _LINE_BYTES = len(_VALUES_END) + len(_LINE_END) + 2
+
+logger = logging.getLogger(__name__)
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _COMMA: Final = ord(",")
@@ -74,12 +77,15 @@ class SeriesText:
         Where the text of each series begins, and the end of the last.
     n_with_account : int
         Series that are written with the label `vm_account_id`.
+    n_twins : int
+        Series that are written under the labels of another one.
     """
 
     labels: tuple[Labels, ...]
     text: Bytes
     offsets: IntArray
     n_with_account: int
+    n_twins: int
 
 
 def series_text(labels: tuple[Labels, ...], added: Mapping[str, str]) -> SeriesText:
@@ -102,7 +108,8 @@ def series_text(labels: tuple[Labels, ...], added: Mapping[str, str]) -> SeriesT
     if ACCOUNT_LABEL in added:
         n_with_account = len(labels)
     offsets = np.fromiter(itertools.accumulate(map(len, texts), initial=0), dtype=np.int64)
-    return SeriesText(labels, _bytes(b"".join(texts)), offsets, n_with_account)
+    n_twins = len(texts) - len(set(texts))
+    return SeriesText(labels, _bytes(b"".join(texts)), offsets, n_with_account, n_twins)
 
 
 class LineEncoder:
@@ -152,6 +159,13 @@ class LineEncoder:
         if cached is not None and cached.labels == labels:
             return cached
         fresh = series_text(labels, added_labels(self._metric_format, destination, "any"))
+        if fresh.n_twins:
+            logger.warning(
+                "%d series of %s differ from another one in their name only, and are written as "
+                "the same series. Have the query keep them apart, with label_replace for one",
+                fresh.n_twins,
+                destination.query_key,
+            )
         with self._lock:
             self._cache[destination] = fresh
             self._cache.move_to_end(destination)
@@ -266,7 +280,7 @@ def _digits(timestamps: IntArray) -> int:
     return max(len(str(timestamps[0])), len(str(timestamps[-1])))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _append(out: Bytes, end: int, text: Bytes, start: int, stop: int) -> int:
     # Unsigned, since numba looks at signed indices one by one for negative ones: 20 times slower.
     to, since = np.uint64(end), np.uint64(start)
@@ -275,7 +289,7 @@ def _append(out: Bytes, end: int, text: Bytes, start: int, stop: int) -> int:
     return end + stop - start
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _append_lines(
     out: Bytes,
     end: int,

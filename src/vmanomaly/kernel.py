@@ -1,4 +1,4 @@
-"""The one way in which the models compile their inner loops."""
+"""The one way in which inner loops are compiled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def kernel(function: Function) -> Function:
     compiled anew at every start and one warning says so.
 
     The code on disk is renewed when the file of `function` changes, not when only the file of a
-    kernel that it calls does: after such an edit, remove `src/vmanomaly/model/__pycache__`.
+    kernel that it calls does: after such an edit, remove the `__pycache__` beside it.
 
     Examples
     --------
@@ -32,13 +32,24 @@ def kernel(function: Function) -> Function:
     >>> half(3.0)
     1.5
     """
+    return _compile(function, forceinline=False)
+
+
+def inlined(function: Function) -> Function:
+    """Compile `function` as `kernel` does, into each kernel that calls it."""
+    return _compile(function, forceinline=True)
+
+
+def _compile(function: Function, *, forceinline: bool) -> Function:
     try:
-        compiled = njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled = njit(cache=True, nogil=True, error_model="numpy", forceinline=forceinline)(
+            function
+        )
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
         _warn_uncached()
-        compiled = njit(nogil=True, error_model="numpy")(function)
+        compiled = njit(nogil=True, error_model="numpy", forceinline=forceinline)(function)
     return cast("Function", compiled)
 
 
