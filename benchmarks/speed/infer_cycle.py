@@ -52,12 +52,13 @@ def main() -> None:
     ):
         _load(vm)
         product, bare, n_bytes = _measure(vm, Path(folder))
-    ratio = median(product) / median(bare)
+    # Of each pair, made within one second: other work on the machine slows both.
+    ratio = median(ours / theirs for ours, theirs in zip(product, bare, strict=True))
     verdict = "met" if ratio <= TARGET else "NOT met"
     print(f"infer cycle: {N_SERIES:,} series x 1 point, zscore_online, {len(OUTPUTS)} outputs")
     print(f"  product      {1000 * median(product):7.1f} ms, median of {N_CYCLES}")
     print(f"  bare client  {1000 * median(bare):7.1f} ms, the same {n_bytes / 1e6:.1f} MB")
-    print(f"  ratio        {ratio:7.2f}     target <= {TARGET}: {verdict}")
+    print(f"  ratio        {ratio:7.2f}, median of the pairs; target <= {TARGET}: {verdict}")
 
 
 def _load(vm: VictoriaMetrics) -> None:
@@ -111,7 +112,9 @@ def _measure(vm: VictoriaMetrics, folder: Path) -> tuple[list[float], list[float
                 bare.exchange(interval, bodies)
             if cycle >= N_WARM_UP:
                 (product_s if turn else bare_s).append(perf_counter() - started)
-    stored = vm.query_range("count(anomaly_score)", end, end, STEP_MS)
+    vm.force_flush()
+    # Over one step, so that no older score stands in for one that is missing.
+    stored = vm.query_range("count(count_over_time(anomaly_score[1m]))", end, end, STEP_MS)
     assert stored[0]["values"][0][1] == str(N_SERIES), stored
     bare.close()
     writer.close()
