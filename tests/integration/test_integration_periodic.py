@@ -316,6 +316,8 @@ def test_the_database_goes_away_and_comes_back(vm: VictoriaMetrics, tmp_path: Pa
         service.signal(signal.SIGTERM)
         assert service.wait(20) == 0
     assert "Traceback" not in service.output
+    # A datasource that fails is told of when it begins, not at every run.
+    assert service.output.count("Error querying") == 1, service.output
 
     assert set(scores) == {labels(o, host) for o in OUTPUTS for host in HOSTS}
     for points in scores.values():
