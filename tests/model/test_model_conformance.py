@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmanomaly.model import MODEL_CLASSES, Model, ModelOutput, SeriesState, warm_up
+from vmanomaly.config.registry import MODELS
+from vmanomaly.model import Model, ModelOutput, SeriesState, warm_up
 from vmanomaly.model.online import OnlineModel
 from vmanomaly.model.scoring import Policy, predict
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
@@ -20,7 +21,7 @@ MakeModel = Callable[..., Model]
 STEP = 60_000
 NAN, INF = math.nan, math.inf
 
-each_model = pytest.mark.parametrize("alias", sorted(MODEL_CLASSES))
+each_model = pytest.mark.parametrize("alias", MODELS.available)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Models: what is normal for a series, and how far a point is from it."""
 
 from vmanomaly.model.base import Model, ModelOutput, warm_up
-from vmanomaly.model.registry import MODEL_CLASSES, create_model
+from vmanomaly.model.registry import create_model
 from vmanomaly.model.state import SeriesState
 
-__all__ = ["MODEL_CLASSES", "Model", "ModelOutput", "SeriesState", "create_model", "warm_up"]
+__all__ = ["Model", "ModelOutput", "SeriesState", "create_model", "warm_up"]

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from vmanomaly.config.registry import MODELS
 from vmanomaly.errors import ConfigError
 from vmanomaly.model.base import Model
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
 
-MODEL_CLASSES = {
-    "mad_online": "vmanomaly.model.mad_online.OnlineMADModel",
-    "zscore_online": "vmanomaly.model.zscore_online.OnlineZscoreModel",
-}
-"""Alias to class, imported when it is used."""
-
 
 def create_model(section: ModelSection) -> Model:
     """Build the model that a section of the config describes.
 
-    The parameters of the model's class are the section's attributes of the same names.
+    The parameters of the model's class are the section's attributes of the same names. Its code
+    is imported only now.
 
     Raises
     ------
     ConfigError
         There is no model of that class.
     """
-    dotted_name = MODEL_CLASSES.get(section.class_name)
-    if dotted_name is None:
-        available = ", ".join(sorted(MODEL_CLASSES))
+    implementation = MODELS[section.class_name].implementation
+    if implementation is None:
+        available = ", ".join(MODELS.available)
         raise ConfigError(
             [f"models: class '{section.class_name}' is not available, use one of: {available}"]
         )
-    module, _, class_name = dotted_name.rpartition(".")
-    model_class = getattr(import_module(module), class_name)
+    model_class = resolve_name(implementation)
     model: Model = model_class(
         **{field.name: getattr(section, field.name) for field in fields(model_class)}
     )
