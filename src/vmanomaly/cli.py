@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _demo(arguments[1:])
         return _service(parse_arguments(arguments))
     except ConfigError as error:
-        logger.error("Config validation failed: %d problems", len(error.problems))
+        n_problems = len(error.problems)
+        logger.error(
+            "Config validation failed: %d problem%s", n_problems, "" if n_problems == 1 else "s"
+        )
         for problem in error.problems:
             print(f"  {problem}", file=sys.stderr)
         return _WRONG
