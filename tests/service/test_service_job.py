@@ -63,7 +63,8 @@ class FakeWriter:
     def write(self, predictions: Predictions, destination: Destination) -> None:
         self.written.append((predictions, destination))
 
-    def flush(self, timeout_s: float) -> None: ...
+    def flush(self, timeout_s: float) -> bool:
+        return True
 
     def check_health(self) -> None: ...
 

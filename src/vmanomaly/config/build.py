@@ -41,7 +41,6 @@ _POLICIES = (
     "min_dev_from_expected",
     "min_rel_dev_from_expected",
 )
-_QUEUE_KEYS = ("queue_path", "queue_max_size")
 
 ValueT = TypeVar("ValueT")
 
@@ -310,9 +309,6 @@ def _read_writer(
         findings.warn(
             (*path, "metric_format"), 'the label for is left out; for: "$QUERY_KEY" is added'
         )
-    for key in _QUEUE_KEYS:
-        if raw.get(key) is not None:
-            findings.warn((*path, key), "the delivery queue is not part of this version yet")
     defaults = {}
     folder = environ.get("VMANOMALY_DATA_DUMPS_DIR") or environ.get("VMANOMALY_MODEL_DUMPS_DIR")
     if folder and issubclass(entry.section, HttpWriterSection):

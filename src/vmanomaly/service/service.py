@@ -197,7 +197,10 @@ class Service:
         self.abandoned = any(worker.is_alive() for worker in workers)
         if self.abandoned:
             logger.warning("Some runs did not end within %.0f s and were abandoned", _GRACE_S)
-        self._writer.flush(max(0.0, deadline - time.monotonic()))
+        delivered = self._writer.flush(max(0.0, deadline - time.monotonic()))
+        if not delivered or self._writer.last_error is not None:
+            logger.warning("The writer could not deliver everything")
+            self._failed.append("writer")
         self._writer.close()
         self._reader.close()
         self.health.stop()

@@ -14,21 +14,18 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """What the service needs of a writer; safe to use from several threads.
+    """What the service needs of a writer; safe to use from several threads."""
 
-    Attributes
-    ----------
-    last_error : DatasourceError or None
-        Why the last write did not deliver everything; None when it did.
-    """
-
-    last_error: DatasourceError | None
+    @property
+    def last_error(self) -> DatasourceError | None:
+        """Why the last write did not deliver everything; None when it did."""
 
     def write(self, predictions: Predictions, destination: Destination) -> None:
-        """Deliver the predictions; what cannot be delivered is logged and counted, not raised."""
+        """Deliver or queue the predictions; what is lost is logged and counted, not raised."""
 
-    def flush(self, timeout_s: float) -> None:
-        """Wait until everything written is delivered, at most so many seconds."""
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything is delivered, at most so many seconds. Return whether it is."""
+        ...
 
     def check_health(self) -> None:
         """Raise `DatasourceError` if the destination cannot be reached."""

@@ -107,8 +107,9 @@ class DuckdbWriter:
         metrics.writer_timeseries_sent.labels(*labels).inc(n_series)
         self.last_error = None
 
-    def flush(self, timeout_s: float) -> None:
-        """Return at once: a write returns when its transaction is committed."""
+    def flush(self, timeout_s: float) -> bool:
+        """Return True at once: a write returns when its transaction is committed."""
+        return True
 
     def check_health(self) -> None:
         """Raise `DatasourceError` if the database cannot be opened for writing."""

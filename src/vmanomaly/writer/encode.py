@@ -55,11 +55,14 @@ class Piece:
         Values in the body.
     n_series : int
         Lines in the body.
+    oldest_timestamp : int
+        Of the block it was made of, Unix milliseconds.
     """
 
     body: bytes
     n_points: int
     n_series: int
+    oldest_timestamp: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,8 @@ class LineEncoder:
                 np.ascontiguousarray(values[rows, columns])
                 for values in predictions.outputs.values()
             ]
-            piece = _encode_block(blocks, heads, series, rows, stamps)
+            oldest = int(predictions.timestamps[columns.start])
+            piece = _encode_block(blocks, heads, series, rows, stamps, oldest)
             if piece.n_points:
                 yield piece
 
@@ -236,7 +240,12 @@ def warm_up() -> None:
 
 
 def _encode_block(
-    blocks: list[FloatArray], heads: list[bytes], series: SeriesText, rows: slice, stamps: Bytes
+    blocks: list[FloatArray],
+    heads: list[bytes],
+    series: SeriesText,
+    rows: slice,
+    stamps: Bytes,
+    oldest_timestamp: int,
 ) -> Piece:
     offsets = series.offsets[rows.start : rows.stop + 1]
     numbers = [orjson.dumps(block, option=_NUMPY) for block in blocks]
@@ -265,7 +274,7 @@ def _encode_block(
         )
         n_points += points
         n_series += lines
-    return Piece(out[:length].tobytes(), n_points, n_series)
+    return Piece(out[:length].tobytes(), n_points, n_series, oldest_timestamp)
 
 
 def _pairs(labels: Mapping[str, str]) -> bytes:

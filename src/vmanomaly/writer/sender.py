@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from typing import Protocol
 
 from vmanomaly.errors import DatasourceError
-from vmanomaly.http import HttpClient, redact_url
+from vmanomaly.http import HttpClient, StatusError, redact_url
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.writer.delivery import Outcome, Refused, Retry, Sent
 from vmanomaly.writer.encode import Piece
 from vmanomaly.writer.format import Destination
+from vmanomaly.writer.queue import Record
 
 logger = logging.getLogger(__name__)
 
@@ -19,29 +20,39 @@ logger = logging.getLogger(__name__)
 _GZIP_FROM_BYTES = 64 * 1024
 _GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
+_ENCODING = "Content-Encoding"
+# A token that is wrong or rotated is put right, and a server that is slow or busy recovers.
+_PASSING_STATUSES = frozenset({401, 403, 408, 429})
 
 
-class Sender(Protocol):
-    """What stands between encoding and the network."""
-
-    def send(self, piece: Piece, destination: Destination) -> None:
-        """Take charge of a piece; raise `DatasourceError` if it is lost."""
-
-
-class HttpSender:
-    """Send every piece at once, and repeat it when the connection breaks.
+def to_record(piece: Piece, destination: Destination) -> Record:
+    """Return the request that brings a piece, as it can wait in a queue.
 
     A body of 64 KiB or more is compressed: lines of one point each shrink to a thirteenth at
     2 ms a MiB, which pays on any network slower than some 3 Gbit/s.
+    """
+    body = piece.body
+    request = {
+        "scheduler_alias": destination.scheduler_alias,
+        "n_series": str(piece.n_series),
+    }
+    if len(body) >= _GZIP_FROM_BYTES:
+        body = zlib.compress(body, _GZIP_LEVEL, _GZIP_FORMAT)
+        request[_ENCODING] = "gzip"
+    return Record(body, destination.query_key, piece.n_points, piece.oldest_timestamp, request)
+
+
+class HttpSender:
+    """Send records, and repeat each when the connection breaks.
 
     Parameters
     ----------
     client
         Client of the destination.
     url
-        Where pieces are posted.
+        Where records are posted.
     retry_attempts
-        How often a piece is sent again after a connection error.
+        How often a record is sent again at once after a connection error.
     metrics
         The service's metrics.
     preset
@@ -58,47 +69,55 @@ class HttpSender:
         self._metrics = metrics
         self._preset = preset
 
-    def send(self, piece: Piece, destination: Destination) -> None:
-        """Send a piece and return when the server has taken it.
-
-        Raises
-        ------
-        DatasourceError
-            The server could not be reached, or refused the piece.
-        """
+    def send(self, record: Record) -> Outcome:
+        """Send a record, and say whether the server took it, will take it later, or never."""
         metrics = self._metrics
         metric_labels = (
             self._url_label,
-            destination.query_key,
-            destination.scheduler_alias,
+            record.query_key,
+            record.request["scheduler_alias"],
             self._preset,
         )
-        body, headers = _compressed(piece.body)
+        try:
+            self._post_repeatedly(record, metric_labels)
+        except StatusError as error:
+            if 400 <= error.status < 500 and error.status not in _PASSING_STATUSES:
+                return Refused(error)
+            return Retry(error, error.retry_after)
+        except DatasourceError as error:
+            return Retry(error)
+        metrics.writer_sent_bytes.labels(*metric_labels).inc(len(record.body))
+        metrics.writer_datapoints_sent.labels(*metric_labels).inc(record.n_points)
+        metrics.writer_timeseries_sent.labels(*metric_labels).inc(int(record.request["n_series"]))
+        return Sent()
+
+    def _post_repeatedly(self, record: Record, metric_labels: tuple[str, ...]) -> None:
         for attempts_left in range(self._retry_attempts, -1, -1):
             try:
-                self._post(body, headers, metric_labels)
-                break
+                self._post(record, metric_labels)
             except DatasourceError as error:
                 if error.code != "connection_error" or attempts_left == 0:
                     raise
                 logger.warning(
                     "Connection error while writing %d points for %s, "
                     "reinitializing session and retrying: %s",
-                    piece.n_points,
-                    destination.query_key,
+                    record.n_points,
+                    record.query_key,
                     error,
                 )
                 self._client.close()
-        metrics.writer_sent_bytes.labels(*metric_labels).inc(len(body))
-        metrics.writer_datapoints_sent.labels(*metric_labels).inc(piece.n_points)
-        metrics.writer_timeseries_sent.labels(*metric_labels).inc(piece.n_series)
+            else:
+                return
 
-    def _post(self, body: bytes, headers: dict[str, str], metric_labels: tuple[str, ...]) -> None:
+    def _post(self, record: Record, metric_labels: tuple[str, ...]) -> None:
+        headers = {"Content-Type": "application/json"}
+        if _ENCODING in record.request:
+            headers[_ENCODING] = record.request[_ENCODING]
         duration = self._metrics.writer_request_duration_seconds.labels(*metric_labels)
         responses = self._metrics.writer_responses
         started = time.perf_counter()
         try:
-            response = self._client.request("POST", self._url, body=body, headers=headers)
+            response = self._client.request("POST", self._url, body=record.body, headers=headers)
             if response.headers.get("Content-Type", "").startswith("text/html"):
                 raise DatasourceError(
                     f"{self._url_label} answered with a page of HTML, as proxies and login pages "
@@ -111,11 +130,3 @@ class HttpSender:
         finally:
             duration.observe(time.perf_counter() - started)
         responses.labels(*metric_labels, str(response.status)).inc()
-
-
-def _compressed(body: bytes) -> tuple[bytes, dict[str, str]]:
-    headers = {"Content-Type": "application/json"}
-    if len(body) >= _GZIP_FROM_BYTES:
-        body = zlib.compress(body, _GZIP_LEVEL, _GZIP_FORMAT)
-        headers["Content-Encoding"] = "gzip"
-    return body, headers
