@@ -167,13 +167,6 @@ class Metrics:
             "writer_queue_oldest_timestamp_seconds",
             "Unix time of the oldest value in the record that is sent next, 0 when none waits.",
         )
-        self.writer_queue_bytes = gauge(
-            "writer_queue_bytes", "Bytes that wait in the writer's queue."
-        )
-        self.writer_queue_oldest_timestamp_seconds = gauge(
-            "writer_queue_oldest_timestamp_seconds",
-            "Unix time of the oldest value in the record that is sent next, 0 when none waits.",
-        )
         self.writer_dropped_datapoints = counter(
             "writer_dropped_datapoints", "Values that could not be delivered, by reason.", "reason"
         )

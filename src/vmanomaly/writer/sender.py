@@ -82,7 +82,7 @@ class HttpSender:
             self._post_repeatedly(record, metric_labels)
         except StatusError as error:
             if 400 <= error.status < 500 and error.status not in _PASSING_STATUSES:
-                return Refused(error)
+                return Refused(error, error.code)
             return Retry(error, error.retry_after)
         except DatasourceError as error:
             return Retry(error)

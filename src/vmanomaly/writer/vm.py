@@ -18,7 +18,7 @@ from vmanomaly.writer.encode import LineEncoder
 from vmanomaly.writer.format import MULTITENANT, Destination, TenancyWarnings
 from vmanomaly.writer.open_queue import open_queue
 from vmanomaly.writer.outcome import report_empty
-from vmanomaly.writer.sender import HttpSender, make_record
+from vmanomaly.writer.sender import HttpSender, to_record
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class VmWriter:
         n_points = 0
         started = time.perf_counter()
         for piece in self._encoder.pieces(predictions, destination):
-            record = make_record(piece, destination)
+            record = to_record(piece, destination)
             serialize_seconds.observe(time.perf_counter() - started)
             n_points += piece.n_points
             self._delivery.deliver(record)
