@@ -71,9 +71,7 @@ class HttpSection(Section):
     @field_validator("password", "password_file")
     @classmethod
     def _check_password(cls, value: SecretStr | Path, info: ValidationInfo) -> SecretStr | Path:
-        if info.data.get("user", "") is None:
-            raise ValueError("a password without user; set user too")
-        return _only_login(value, info, "password")
+        return _only_login(needs_user(value, info), info, "password")
 
     @field_validator("bearer_token", "bearer_token_file")
     @classmethod
@@ -83,9 +81,7 @@ class HttpSection(Section):
     @field_validator("tls_key_file")
     @classmethod
     def _check_key(cls, value: Path, info: ValidationInfo) -> Path:
-        if info.data.get("tls_cert_file", "") is None:
-            raise ValueError("a key without its certificate; set tls_cert_file too")
-        return value
+        return needs_certificate(value, info)
 
     @field_validator("headers")
     @classmethod
@@ -95,6 +91,32 @@ class HttpSection(Section):
         if any(name.lower() == "authorization" for name in value):
             _only_login(value, info, "user", "bearer_token", "bearer_token_file")
         return value
+
+
+def needs_user(password: ValueT, info: ValidationInfo) -> ValueT:
+    """Return a password that comes with a user.
+
+    Raises
+    ------
+    ValueError
+        If it comes alone.
+    """
+    if info.data.get("user", "") is None:
+        raise ValueError("a password without user; set user too")
+    return password
+
+
+def needs_certificate(key: ValueT, info: ValidationInfo) -> ValueT:
+    """Return the file of a key that comes with its certificate.
+
+    Raises
+    ------
+    ValueError
+        If it comes alone.
+    """
+    if info.data.get("tls_cert_file", "") is None:
+        raise ValueError("a key without its certificate; set tls_cert_file too")
+    return key
 
 
 def _only_login(value: ValueT, info: ValidationInfo, *others: str) -> ValueT:

@@ -17,6 +17,7 @@ from vmanomaly.config.fields import (
     as_text,
     whole,
 )
+from vmanomaly.config.http import needs_certificate, needs_user
 from vmanomaly.config.section import Section
 
 
@@ -51,9 +52,7 @@ class AuthSection(Section):
     @field_validator("password")
     @classmethod
     def _check_password(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if info.data.get("user", "") is None:
-            raise ValueError("a password without user; set user too")
-        return value
+        return needs_user(value, info)
 
     @field_validator("bearer_token", "bearer_token_file")
     @classmethod
@@ -108,9 +107,7 @@ class ServerSection(Section):
     @field_validator("tls_key_file")
     @classmethod
     def _check_key(cls, value: Path, info: ValidationInfo) -> Path:
-        if info.data.get("tls_cert_file", "") is None:
-            raise ValueError("a key without its certificate; set tls_cert_file too")
-        return value
+        return needs_certificate(value, info)
 
     @field_validator("auth")
     @classmethod
