@@ -4,9 +4,12 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
+# The Numenta Anomaly Benchmark for make quality: a folder with its data/ and labels/.
+NAB ?= ../shared/data/nab
+QUALITY_PAGE ?= build/quality
 APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
 
-.PHONY: setup demo test lint format bench docs lock system-packages clean
+.PHONY: setup demo test lint format bench quality docs lock system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -40,6 +43,9 @@ format: setup
 
 bench: setup system-packages
 	@$(BIN)/python -m benchmarks.speed
+
+quality: setup
+	@$(BIN)/python -m benchmarks.quality --nab $(NAB) --page $(QUALITY_PAGE)
 
 docs: setup
 	@$(BIN)/python -m pytest tests/docs tests/config

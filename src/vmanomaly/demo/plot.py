@@ -24,7 +24,9 @@ _STRIP_HEIGHT = 22
 _STRIP_GAP = 9
 _SCORE_CAP = 3.0
 _HOUR = 3_600_000
-_TIME_STEPS = [_HOUR // 60 * m for m in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880)]
+_TIME_STEPS = [
+    _HOUR // 60 * m for m in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 43200)
+]
 
 
 @dataclass(frozen=True, slots=True)

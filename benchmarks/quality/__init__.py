@@ -1,0 +1,1 @@
+"""How well models find what is labelled: `python -m benchmarks.quality`."""

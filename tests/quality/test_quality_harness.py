@@ -1,0 +1,118 @@
+"""Labelled series, alarms, and a whole run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.quality.alarms import alarms_of
+from benchmarks.quality.generate import generate
+from benchmarks.quality.labelled import LabelledSeries, Window
+from benchmarks.quality.nab import read_nab
+from benchmarks.quality.page import render
+from benchmarks.quality.run import run
+from benchmarks.quality.table import judge, kinds, table
+from vmanomaly.config.model import ZscoreOnlineSection
+from vmanomaly.model import create_model
+from vmanomaly.model.scoring import score
+
+HOUR = 3_600_000
+
+
+def noise_with_a_shift() -> LabelledSeries:
+    values = np.random.default_rng(0).normal(size=200)
+    values[150:160] += 30.0
+    timestamps = HOUR * np.arange(200, dtype=np.int64)
+    windows = (Window(150 * HOUR, 159 * HOUR, "shift"), Window(190 * HOUR, 191 * HOUR, "nothing"))
+    return LabelledSeries("made", "up", "shift", timestamps, values, windows, 100)
+
+
+def test_alarms_are_runs_and_what_follows_a_window_is_its_echo() -> None:
+    timestamps = HOUR * np.arange(60, dtype=np.int64)
+    series = LabelledSeries(
+        "s", "f", "n", timestamps, np.zeros(60), (Window(20 * HOUR, 22 * HOUR, "dip"),), 0
+    )
+    scores = np.zeros(60)
+    scores[[3, 4, 6, 19, 21, 34, 35, 58]] = 2.0
+    scores[5] = np.nan
+    alarms = alarms_of(series, timestamps, scores)
+    assert alarms.delays == (HOUR,)
+    # 3 to 6 is one run, since 5 was not scored; 19 and 34 lie near the window, 35 touches 34.
+    assert [(begin // HOUR, end // HOUR) for begin, end in alarms.false_alarms] == [
+        (3, 6),
+        (19, 19),
+        (58, 58),
+    ]
+    assert alarms.days == 59 / 24
+
+
+def test_a_run_scores_every_point_after_the_fit_window_before_it_is_learned() -> None:
+    series = noise_with_a_shift()
+    model = create_model(ZscoreOnlineSection(class_name="zscore_online"))
+    result = run(model, series)
+    np.testing.assert_array_equal(result.timestamps, series.timestamps[100:])
+    known = series.values[:100]
+    for t in (100, 101, 150):
+        known = series.values[:t]
+        mean, half = known.mean(), 2.5 * known.std(ddof=1)
+        expected = score(
+            series.values[t : t + 1],
+            np.array([mean]),
+            np.array([mean - half]),
+            np.array([mean + half]),
+        )
+        np.testing.assert_allclose(result.outputs["anomaly_score"][t - 100], expected[0], rtol=1e-9)
+
+
+def test_the_table_and_the_page_tell_of_what_was_found_and_missed() -> None:
+    model = create_model(ZscoreOnlineSection(class_name="zscore_online"))
+    judged = [judge(run(model, noise_with_a_shift()), "anomaly_score")]
+    lines = list(table("title", judged))
+    assert "1 of 2" in lines[1]
+    assert [line.split()[:4] for line in kinds(judged)] == [
+        ["nothing", "0", "of", "1,"],
+        ["shift", "1", "of", "1,"],
+    ]
+    page = render("z-score", judged, "anomaly_score")
+    assert "nothing (missed)" in page
+    assert "1 of 2 windows missed" in page
+
+
+def test_generated_series_are_the_same_for_a_seed_and_have_their_incidents_after_the_fit() -> None:
+    series = generate(1)
+    again = generate(1)
+    assert {item.family for item in series} >= {"flat", "seasonal", "weekly", "trending", "quiet"}
+    for one, two in zip(series, again, strict=True):
+        np.testing.assert_array_equal(one.values, two.values)
+        assert np.isfinite(one.values).all()
+        assert (one.family == "quiet") == (not one.windows)
+        assert all(window.start >= one.timestamps[one.n_fit] for window in one.windows)
+        assert all(window.end <= one.timestamps[-1] for window in one.windows)
+    assert len({item.name for item in series if item.family == "quiet"}) == sum(
+        item.family == "quiet" for item in series
+    )
+
+
+def test_nab_is_read_as_it_lies_in_its_repository(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "data" / "real").mkdir(parents=True)
+    (tmp_path / "labels" / "combined_windows.json").write_text(
+        json.dumps(
+            {
+                "real/cpu.csv": [["2014-02-14 00:05:00.000000", "2014-02-14 00:10:00.000000"]],
+                "real/elsewhere.csv": [],
+            }
+        )
+    )
+    (tmp_path / "data" / "real" / "cpu.csv").write_text(
+        "timestamp,value\n2014-02-14 00:00:00,1\n2014-02-14 00:05:00,2.5\n"
+        "2014-02-14 00:05:00,7\n2014-02-14 00:10:00,3\n"
+    )
+    (series,) = read_nab(tmp_path)
+    assert (series.source, series.family, series.name) == ("nab", "real", "cpu")
+    assert series.values.tolist() == [1.0, 2.5, 3.0]
+    assert np.diff(series.timestamps).tolist() == [300_000, 300_000]
+    (window,) = series.windows
+    assert (window.start, window.end) == (int(series.timestamps[1]), int(series.timestamps[2]))
