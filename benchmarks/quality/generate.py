@@ -122,8 +122,7 @@ def _seasonal(timestamps: IntArray, rng: Rng) -> FloatArray:
     if shape == 1:
         return 10.0 * np.exp(-0.5 * ((hour - 12) / rng.uniform(1, 4)) ** 2)
     edge = rng.uniform(0.2, 1.0)
-    edges: FloatArray = 10.0 / (1 + np.exp((np.abs(hour - 12) - rng.uniform(3, 6)) / edge))
-    return edges
+    return 10.0 / (1 + np.exp((np.abs(hour - 12) - rng.uniform(3, 6)) / edge))
 
 
 def _weekly(timestamps: IntArray, rng: Rng) -> FloatArray:
@@ -137,7 +136,7 @@ def _trending(timestamps: IntArray, rng: Rng) -> FloatArray:
     slope = rng.choice([-1.0, 1.0]) * rng.uniform(8, 25)
     wander = 3.0 * np.sin(2 * np.pi * (share * rng.uniform(1, 3) + rng.uniform()))
     season = _seasonal(timestamps, rng) * rng.integers(2)
-    return slope * share + wander + season
+    return np.asarray(slope * share + wander + season)
 
 
 _BASES: dict[str, Callable[[IntArray, Rng], FloatArray]] = {

@@ -82,6 +82,7 @@ def kinds(judged: Sequence[Judged]) -> Iterable[str]:
 def _line(name: str, judged: Sequence[Judged], best: Sequence[float]) -> str:
     scored = [item.scored for item in judged]
     volumes = [item.vus_pr for item in judged if np.isfinite(item.vus_pr)]
+    volume = float(np.mean(volumes)) if volumes else np.nan
     delays = [delay for item in judged for delay in item.alarms.delays]
     found = [delay for delay in delays if delay is not None]
     false_alarms = sum(len(item.alarms.false_alarms) for item in judged)
@@ -90,7 +91,7 @@ def _line(name: str, judged: Sequence[Judged], best: Sequence[float]) -> str:
     above_1 = float(np.nextafter(1.0, 2.0))
     at_1 = [nab_score(scored, profile, above_1) for profile in PROFILES]
     return (
-        f"{name:34}{len(judged):5}{_number(float(np.mean(volumes)) if volumes else np.nan, 6, 3)} | "
+        f"{name:34}{len(judged):5}{_number(volume, 6, 3)} | "
         f"{_number(at_best[0], 6)} {_number(at_best[1], 7)} {_number(at_best[2], 7)} | "
         f"{_number(at_1[0], 6)} {_number(at_1[1], 7)} {_number(at_1[2], 7)} | "
         f"{f'{len(found)} of {len(delays)}':>12} {_duration(found):>7} "
