@@ -40,6 +40,13 @@ _MAX_BODY_BYTES = 64 << 20
 _MAX_WORDS = 500
 _MAX_REDIRECTS = 5
 _SECRET_ARGUMENT = re.compile("auth|key|pass|secret|signature|token|credential", re.IGNORECASE)
+# Shorter values of headers, such as the number of a tenant, are part of many words.
+_SHORTEST_SECRET = 8
+_DENIED_STATUSES = frozenset({401, 403, 407})
+# nginx answers 400 to a client whose certificate is missing, expired or of another CA.
+_CERTIFICATE_DENIED = "SSL certificate"
+# VictoriaMetrics and vmauth, to an address that they do not serve.
+_UNKNOWN_ADDRESS = re.compile("unsupported path requested|missing route for")
 _POOL_PREFIX = re.compile(r"^<?[\w.]*(?:Connection|ConnectionPool)\w*[^:]*:\s*")
 
 
@@ -51,16 +58,22 @@ class StatusError(DatasourceError):
     status : int
         The HTTP status.
     words : str
-        The server's own words, at most 500 characters.
+        The server's own words, at most 500 characters, without the client's credentials.
     retry_after : float or None
         Seconds of the header `Retry-After`, where the server gave a number.
+    denied : bool
+        Whether the server minds who asks, and not what is asked: credentials or certificate of
+        the client are missing, wrong or out of date.
     """
 
-    def __init__(self, message: str, status: int, words: str, retry_after: float | None) -> None:
+    def __init__(
+        self, message: str, status: int, words: str, retry_after: float | None, denied: bool
+    ) -> None:
         super().__init__(message, str(status))
         self.status = status
         self.words = words
         self.retry_after = retry_after
+        self.denied = denied
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +275,7 @@ class HttpClient:
         if 200 <= response.status < 300:
             return response
         try:
-            raise self._status_error(response, url, deadline)
+            raise self._status_error(response, url, credentials, deadline)
         finally:
             response.close()
 
@@ -405,38 +418,97 @@ class HttpClient:
         )
 
     def _tls_remedy(self, reason: str) -> str:
+        role = self._role
+        if "certificate has expired" in reason or "not yet valid" in reason:
+            return (
+                f"The server's certificate has to be renewed, or a clock is wrong "
+                f"(`{role}.verify_tls: false` accepts any certificate)"
+            )
+        if "not valid for" in reason:
+            return (
+                f"The server's certificate is for another name: write that name into "
+                f"`{self._url_key()}` (`{role}.verify_tls: false` accepts any certificate)"
+            )
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return (
-                f"The server's certificate is not trusted: set `{self._role}.verify_tls` to the "
+                f"The server's certificate is not trusted: set `{role}.verify_tls` to the "
                 f"path of the CA bundle that signed it (`false` accepts any certificate)"
             )
         if "WRONG_VERSION_NUMBER" in reason or "record layer failure" in reason:
             return f"Does `{self._url_key()}` need http:// instead of https://?"
+        return self._client_certificate_remedy()
+
+    def _client_certificate_remedy(self) -> str:
+        role = self._role
+        if self._section.tls_cert_file is None:
+            return (
+                f"Where the server asks for a client certificate, set `{role}.tls_cert_file` "
+                f"and `{role}.tls_key_file`"
+            )
         return (
-            f"Where the server asks for a client certificate, set `{self._role}.tls_cert_file` "
-            f"and `{self._role}.tls_key_file`"
+            f"Is the certificate in `{role}.tls_cert_file` still valid, and signed by a CA that "
+            f"the server trusts?"
+        )
+
+    def _login_remedy(self) -> str:
+        role, section = self._role, self._section
+        if section.bearer_token_file is not None:
+            return f"Check the token in `{role}.bearer_token_file`"
+        if section.bearer_token is not None:
+            return f"Check `{role}.bearer_token`"
+        if section.user is not None:
+            password = "password" if section.password_file is None else "password_file"
+            return f"Check `{role}.user` and `{role}.{password}`"
+        if self._url_credentials:
+            return f"Check the credentials in `{self._url_key()}`"
+        return (
+            f"Where the server asks for credentials, set `{role}.user` and `{role}.password`, or "
+            f"`{role}.bearer_token`"
         )
 
     def _status_error(
-        self, response: urllib3.BaseHTTPResponse, url: str, deadline: float
+        self,
+        response: urllib3.BaseHTTPResponse,
+        url: str,
+        credentials: Mapping[str, str],
+        deadline: float,
     ) -> StatusError:
         try:
             content = next(self._chunks(response, url, deadline), b"")
         except DatasourceError:
             content = b""
-        words = _words(content, response.headers.get("Content-Type", ""))
-        message = f"{redact_url(url)} answered {response.status} {response.reason or ''}".rstrip()
+        status = response.status
+        said = _words(content, response.headers.get("Content-Type", ""))
+        words = _without(_secrets(credentials, url), said)[:_MAX_WORDS]
+        bad_certificate = status == 400 and _CERTIFICATE_DENIED in words
+        # Older vmauth answers 400 to a login it does not know, and repeats it.
+        login = credentials.get("Authorization")
+        bad_login = status in _DENIED_STATUSES or (
+            status == 400 and login is not None and login in said
+        )
+        message = f"{redact_url(url)} answered {status} {response.reason or ''}".rstrip()
         if words:
             message += f": {words}"
-        if response.status in {401, 403}:
-            message += (
-                f". Check `{self._role}.user` and `password`, `bearer_token` or `bearer_token_file`"
-            )
-        elif response.status in {404, 405}:
+        if bad_certificate:
+            message += f". {self._client_certificate_remedy()}"
+        elif bad_login:
+            message += f". {self._login_remedy()}"
+        elif _UNKNOWN_ADDRESS.search(words):
+            message += f". {self._wrong_tenant()}"
+        elif status in {404, 405}:
             message += f". {self._wrong_url()}"
+        elif status == 413:
+            message += (
+                ". A server in between refuses large bodies: it has to let 8 MiB through "
+                "(nginx: client_max_body_size)"
+            )
         retry_after = response.headers.get("Retry-After", "")
         return StatusError(
-            message, response.status, words, float(retry_after) if retry_after.isdigit() else None
+            message,
+            status,
+            words,
+            float(retry_after) if retry_after.isdigit() else None,
+            denied=bad_certificate or bad_login,
         )
 
     def _url_key(self) -> str:
@@ -448,6 +520,12 @@ class HttpClient:
 
     def _wrong_url(self) -> str:
         return f"Is `{self._url_key()}` right?"
+
+    def _wrong_tenant(self) -> str:
+        return (
+            f"Is `{self._role}.tenant_id` right, and `{self._url_key()}`? A cluster needs a "
+            f"tenant; a single-node server has none"
+        )
 
 
 class _SecretFile:
@@ -491,6 +569,24 @@ def _basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+def _secrets(credentials: Mapping[str, str], url: str) -> list[str]:
+    """Return what a server may repeat of a request and no log may show, the longest first."""
+    headers = {part for value in credentials.values() for part in (value, value.split(" ")[-1])}
+    arguments = {
+        argument
+        for argument in urlsplit(url).query.split("&")
+        if _SECRET_ARGUMENT.search(argument.partition("=")[0])
+    }
+    long = {text for text in headers if len(text) >= _SHORTEST_SECRET}
+    return sorted(long | arguments, key=len, reverse=True)
+
+
+def _without(secrets: list[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
 def _words(content: bytes, content_type: str) -> str:
     """Return what an error's body says, on one line."""
     if content_type.startswith("text/html") or content.lstrip()[:1] == b"<":
@@ -502,7 +598,7 @@ def _words(content: bytes, content_type: str) -> str:
     text = content.decode("utf-8", "replace")
     if isinstance(answer, dict) and isinstance(answer.get("error"), str):
         text = answer["error"]
-    return " ".join(text.split())[:_MAX_WORDS]
+    return " ".join(text.split())
 
 
 def _title(content: bytes) -> str:

@@ -183,8 +183,15 @@ def test_redirects_keep_credentials_on_the_host() -> None:
         (400, b"plain\n words", "text/plain", "answered 400 Bad Request: plain words"),
         (502, b"<html><title>Bad\nGateway</title>", "text/html", "HTML (“Bad Gateway”)"),
         (500, b"", "text/plain", "answered 500 Internal Server Error"),
-        (401, b"no", "text/plain", "Check `reader.user` and `password`, `bearer_token`"),
+        (401, b"no", "text/plain", "set `reader.user` and `reader.password`"),
         (404, b"no", "text/plain", "Is `reader.datasource_url` right?"),
+        (413, b"no", "text/plain", "nginx: client_max_body_size"),
+        (
+            400,
+            b'unsupported path requested: "/select/1/prometheus/api/v1/x"',
+            "text/plain",
+            "Is `reader.tenant_id` right, and `reader.datasource_url`?",
+        ),
         (304, b"", "text/plain", "answered 304"),
     ],
 )
@@ -199,6 +206,66 @@ def test_error_statuses(status: int, body: bytes, mime: str, words: str) -> None
     assert words in str(caught.value)
     assert caught.value.code == str(status)
     assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("keys", "remedy"),
+    [
+        ({"user": "scott", "password": TIGER}, "Check `writer.user` and `writer.password`"),
+        ({"user": "scott"}, "Check `writer.user` and `writer.password`"),
+        ({"user": "scott", "password_file": "f"}, "`writer.user` and `writer.password_file`"),
+        ({"bearer_token": TIGER}, "Check `writer.bearer_token`"),
+        ({"bearer_token_file": "f"}, "Check the token in `writer.bearer_token_file`"),
+        ({}, "Where the server asks for credentials, set `writer.user`"),
+    ],
+)
+def test_a_refused_login(tmp_path: Path, keys: dict[str, Any], remedy: str) -> None:
+    (tmp_path / "f").write_text(TIGER)
+    keys = {name: tmp_path / "f" if value == "f" else value for name, value in keys.items()}
+    with serve(lambda handler, _: handler.reply(403, b"no")) as server:
+        client = client_of(server.url, "writer", **keys)
+        with pytest.raises(StatusError) as caught:
+            client.request("GET", client.url("x"))
+        client.close()
+    assert remedy in str(caught.value)
+    assert caught.value.denied
+
+
+def test_a_refused_login_in_the_url() -> None:
+    with serve(lambda handler, _: handler.reply(403, b"no")) as server:
+        client = client_of(server.url.replace("//", f"//scott:{TIGER}@"))
+        with pytest.raises(StatusError, match=r"the credentials in `reader.datasource_url`"):
+            client.request("GET", client.url("x"))
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"bearer_token": TIGER * 2},
+        {"user": "scott", "password": TIGER},
+        {"bearer_token": "a", "headers": {"X-Key": "0123456789"}},
+    ],
+)
+def test_credentials_that_the_server_repeats(keys: dict[str, Any]) -> None:
+    def respond(handler: Handler, asked: Asked) -> None:
+        login, key = asked.headers["Authorization"], asked.headers.get("X-Key")
+        words = f"no auth token '{login}'; {login.split()[-1]}; key {key}; URI {asked.path}"
+        handler.reply(400, words.encode() if asked.path.startswith("/login") else b"cannot parse")
+
+    with serve(respond) as server:
+        client = client_of(f"{server.url}/?authKey=tuna&a=b", "writer", **keys)
+        with pytest.raises(StatusError, match=r"no auth token '\*\*\*'; .*key.*Check") as caught:
+            client.request("GET", client.url("login"))
+        assert caught.value.denied
+        login = server.requests[-1].headers["Authorization"]
+        for secret in ("tuna", TIGER, login, "0123456789"):
+            assert secret not in str(caught.value)
+            assert secret not in caught.value.words
+        with pytest.raises(StatusError, match=r"cannot parse$") as caught:
+            client.request("GET", client.url("x"))
+        assert not caught.value.denied
+        client.close()
 
 
 def test_html_where_json_was_expected() -> None:
@@ -342,7 +409,7 @@ def test_tls(authority: trustme.CA, tmp_path: Path) -> None:
             client_of(server.url.replace("https", "http")).check_health()
     with serve(ok, server_context(authority, "other.example")) as server:
         client = client_of(server.url, "writer", verify_tls=bundle)
-        with pytest.raises(DatasourceError, match=r"`writer.verify_tls`") as caught:
+        with pytest.raises(DatasourceError, match=r"into `writer.datasource_url`") as caught:
             client.check_health()
         assert caught.value.code == "ssl_error"
     with serve(ok) as server:

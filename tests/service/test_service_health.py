@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes import eventually
 from vmanomaly.errors import DatasourceError
+from vmanomaly.http import StatusError
 from vmanomaly.service.health import Health
 
 
@@ -64,3 +65,10 @@ def test_a_server_that_refuses_a_query_is_there(code: str, unhealthy: bool) -> N
     assert bool(health.reasons()) is unhealthy
     health.report_datasource("reader", None)
     assert health.reasons() == []
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_a_server_that_denies_access_is_out_of_reach(denied: bool) -> None:
+    health = Health({})
+    health.report_datasource("writer", StatusError("no such token", 400, "", None, denied))
+    assert bool(health.reasons()) is denied

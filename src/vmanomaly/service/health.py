@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from vmanomaly.errors import DatasourceError
+from vmanomaly.http import StatusError
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +78,10 @@ class Health:
 
         A server that refuses one query is there.
         """
-        if error is not None and (error.code in _UNREACHABLE or error.code.startswith("5")):
-            self.report(component, str(error))
-        elif error is None:
+        if error is None:
             self.report(component, None)
+        elif _out_of_reach(error):
+            self.report(component, str(error))
 
     def _watch(self) -> None:
         to_probe = list(self._probes)
@@ -105,3 +106,8 @@ class Health:
             self.report(component, str(error))
         else:
             self.report(component, None)
+
+
+def _out_of_reach(error: DatasourceError) -> bool:
+    denied = isinstance(error, StatusError) and error.denied
+    return denied or error.code in _UNREACHABLE or error.code.startswith("5")

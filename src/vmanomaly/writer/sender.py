@@ -21,8 +21,7 @@ _GZIP_FROM_BYTES = 64 * 1024
 _GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 _ENCODING = "Content-Encoding"
-# A token that is wrong or rotated is put right, and a server that is slow or busy recovers.
-_PASSING_STATUSES = frozenset({401, 403, 408, 429})
+_PASSING_STATUSES = frozenset({408, 429})
 
 
 def to_record(piece: Piece, destination: Destination) -> Record:
@@ -81,7 +80,9 @@ class HttpSender:
         try:
             self._post_repeatedly(record, metric_labels)
         except StatusError as error:
-            if 400 <= error.status < 500 and error.status not in _PASSING_STATUSES:
+            # Credentials get mended, and a server that is slow or busy recovers.
+            may_pass = error.denied or error.status in _PASSING_STATUSES
+            if 400 <= error.status < 500 and not may_pass:
                 return Refused(error, error.code)
             return Retry(error, error.retry_after)
         except DatasourceError as error:
