@@ -73,6 +73,21 @@ def answers(url: str, status: int = 200) -> bool:
         return False
 
 
+def import_lines(series: Iterable[tuple[Mapping[str, str], Samples]]) -> bytes:
+    """Return label sets (`__name__` included) with their samples as the JSON lines of an import."""
+    lines = [
+        json.dumps(
+            {
+                "metric": dict(labels),
+                "timestamps": [timestamp for timestamp, _ in samples],
+                "values": [value for _, value in samples],
+            }
+        )
+        for labels, samples in series
+    ]
+    return "\n".join(lines).encode()
+
+
 class Process:
     """A child process whose output goes to a file, stopped by its id.
 
@@ -227,17 +242,7 @@ class VictoriaMetrics(Server):
 
     def import_series(self, series: Iterable[tuple[Mapping[str, str], Samples]]) -> None:
         """Write label sets (`__name__` included) with their samples; not yet searchable."""
-        lines = [
-            json.dumps(
-                {
-                    "metric": dict(labels),
-                    "timestamps": [timestamp for timestamp, _ in samples],
-                    "values": [value for _, value in samples],
-                }
-            )
-            for labels, samples in series
-        ]
-        status, body = request("POST", f"{self.url}/api/v1/import", "\n".join(lines).encode())
+        status, body = request("POST", f"{self.url}/api/v1/import", import_lines(series))
         assert status == 204, body
 
     def force_flush(self) -> None:
