@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from vmanomaly.series import Labels, Predictions
-from vmanomaly.writer import encode
+from vmanomaly.writer import json_lines
 from vmanomaly.writer.format import Destination, written_labels
 
 METRIC_FORMAT = {"__name__": "$VAR", "for": "$QUERY_KEY"}
@@ -58,15 +58,15 @@ def seconds(run: object, repeat: int) -> float:
 
 
 def main() -> None:
-    encode.warm_up()
+    json_lines.LineEncoder.warm_up()
     for n_series, n_timestamps in ((40_000, 1), (4, 1_000_000)):
         batch = predictions(n_series, n_timestamps)
         metrics = [
             dict(written_labels(labels, METRIC_FORMAT, DESTINATION, "anomaly_score"))
             for labels in batch.labels
         ]
-        encoder = encode.LineEncoder(METRIC_FORMAT)
-        encoder.series_text(batch.labels, DESTINATION)
+        encoder = json_lines.LineEncoder(METRIC_FORMAT)
+        encoder.encoded_series(batch.labels, DESTINATION)
         ours = seconds(lambda e=encoder, b=batch: sum(1 for _ in e.pieces(b, DESTINATION)), 5)
         plain = seconds(lambda b=batch, m=metrics: dump_lines(b, m), 2)
         n_points = batch.n_datapoints

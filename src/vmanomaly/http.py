@@ -138,12 +138,13 @@ class HttpClient:
     def url(self, path: str, tenant: str | None = None) -> str:
         """Return the address of `path`, under the tenant's root of a cluster where one is given.
 
-        A `datasource_url` that already holds `/select/` or `/insert/` is used as it is.
+        A `datasource_url` that already holds `/select/` or `/insert/` is used as it is. An empty
+        path is the address of the datasource itself.
         """
         root = self._base.path
         if tenant is not None and not re.search(r"/(select|insert)/", root + "/"):
             root = f"{root}/{self._cluster_root}/{tenant}/prometheus"
-        return urlunsplit(self._base._replace(path=f"{root}/{path.lstrip('/')}"))
+        return urlunsplit(self._base._replace(path=f"{root}/{path.lstrip('/')}" if path else root))
 
     def server_url(self, path: str) -> str:
         """Return the address of `path` on the server itself, outside `/select/` and `/insert/`."""

@@ -230,7 +230,8 @@ def test_class_names(name: str, alias: str) -> None:
 
 
 def test_available_classes() -> None:
-    assert READERS.available == WRITERS.available == ["vm", "duckdb"]
+    assert READERS.available == ["vm", "duckdb"]
+    assert WRITERS.available == ["vm", "duckdb", "remote_write"]
     assert SCHEDULERS.available == ["periodic", "oneoff"]
     assert MODELS.available == ["zscore_online", "mad_online"]
 

@@ -282,7 +282,7 @@ class VictoriaMetrics(Server):
 
 
 class Prometheus(Server):
-    """A Prometheus that scrapes nothing and serves the given series.
+    """A Prometheus that scrapes nothing, serves the given series, and takes remote writes.
 
     Parameters
     ----------
@@ -292,7 +292,9 @@ class Prometheus(Server):
         Label sets (`__name__` included) with their samples, whole seconds.
     """
 
-    def __init__(self, folder: Path, series: Iterable[tuple[Mapping[str, str], Samples]]) -> None:
+    def __init__(
+        self, folder: Path, series: Iterable[tuple[Mapping[str, str], Samples]] = ()
+    ) -> None:
         port = free_port()
         self._series = list(series)
         self._folder = folder
@@ -305,6 +307,7 @@ class Prometheus(Server):
                 f"--config.file={config}",
                 f"--storage.tsdb.path={self._data}",
                 "--storage.tsdb.retention.time=100y",
+                "--web.enable-remote-write-receiver",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
             folder / f"prometheus-{port}.log",
@@ -314,6 +317,24 @@ class Prometheus(Server):
 
     def start(self) -> None:
         """Write the series into blocks of the database, then start the server on them."""
+        if self._series:
+            self._make_blocks()
+        super().start()
+
+    def stored(self, selector: str, at_s: float, window_s: int) -> dict[Labels, Samples]:
+        """Return the samples of the matching series in the `window_s` up to `at_s`."""
+        status, body = request(
+            "POST",
+            f"{self.url}/api/v1/query",
+            fields={"query": f"{selector}[{window_s}s]", "time": str(at_s)},
+        )
+        assert status == 200, body
+        return {
+            Labels(entry["metric"]): [(round(t * 1000), float(v)) for t, v in entry["values"]]
+            for entry in json.loads(body)["data"]["result"]
+        }
+
+    def _make_blocks(self) -> None:
         lines = []
         for labels, samples in self._series:
             pairs = ",".join(f'{n}="{v}"' for n, v in labels.items() if n != "__name__")
@@ -325,7 +346,6 @@ class Prometheus(Server):
             self._folder / "promtool.log",
         ) as promtool:
             assert promtool.wait(60) == 0, promtool.output
-        super().start()
 
 
 class Nginx(Server):

@@ -58,6 +58,7 @@ class FakeReader:
 class FakeWriter:
     def __init__(self) -> None:
         self.last_error: DatasourceError | None = None
+        self.n_dropped = 0
         self.written: list[tuple[Predictions, Destination]] = []
 
     def write(self, predictions: Predictions, destination: Destination) -> None:

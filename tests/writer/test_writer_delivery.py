@@ -13,7 +13,12 @@ from vmanomaly.writer.disk_queue import DiskQueue
 from vmanomaly.writer.queue import MemoryQueue, Queue, QueueError, Record
 
 DOWN = Retry(DatasourceError("connection refused", "connection_error"))
-REFUSED = Refused(DatasourceError("cannot parse JSON line", "400"))
+
+
+def refused(n_points: int) -> Refused:
+    return Refused(DatasourceError("cannot parse JSON line", "400"), {"400": n_points})
+
+
 LONG_S = 30.0
 
 
@@ -220,8 +225,8 @@ def test_the_server_is_given_the_time_it_asks_for_within_bounds(
 def test_refused_records_are_dropped_and_counted_and_others_go_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    duplicate = Refused(DatasourceError("duplicate sample", "400"), "duplicate")
-    database = Database(REFUSED, DOWN, REFUSED, Sent(), duplicate)
+    duplicate = Refused(DatasourceError("duplicate sample", "400"), {"duplicate": 40})
+    database = Database(refused(5), DOWN, refused(20), Sent(), duplicate)
     clock = Still()
     with running(database, clock=clock) as setup:
         setup.delivery.deliver(make_record(1, 5))
@@ -233,7 +238,7 @@ def test_refused_records_are_dropped_and_counted_and_others_go_on(
         assert setup.delivery.flush(LONG_S)
         assert setup.delivery.last_error is None
     assert database.taken == [3, 5]
-    assert setup.dropped == {"refused": 25, "duplicate": 40}
+    assert setup.dropped == {"400": 25, "duplicate": 40}
     assert messages(caplog) == [
         "Cannot write 5 points for cpu: cannot parse JSON line",
         cannot_write(20),

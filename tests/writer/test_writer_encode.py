@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.writer.write_requests import decode_write_request
 from vmanomaly.series import FloatArray, Labels, Predictions
-from vmanomaly.writer.encode import LineEncoder, Piece, warm_up
+from vmanomaly.writer.encode import AnyEncoder, Piece
 from vmanomaly.writer.format import Destination, written_labels
+from vmanomaly.writer.json_lines import LineEncoder
+from vmanomaly.writer.protobuf import WriteRequestEncoder
 
 DESTINATION = Destination('a "quoted" \\ query', "zscore", "every_minute", "default")
 METRIC_FORMAT = {"__name__": "$VAR", "for": "$QUERY_KEY", "kind": "<$VAR>"}
@@ -21,24 +26,50 @@ OUTPUTS = ("anomaly_score", "yhat")
 Points = dict[Labels, list[tuple[int, float]]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled() -> None:
-    warm_up()
+Decoded = list[tuple[Labels, list[tuple[int, float]]]]
 
 
-def decode(pieces: list[Piece]) -> Points:
-    """Read the pieces as the server would, by the standard library's JSON."""
-    points: Points = defaultdict(list)
-    for piece in pieces:
-        lines = piece.body.decode().splitlines()
-        decoded = [json.loads(line) for line in lines]
-        assert piece.n_series == len(lines)
-        assert piece.n_points == sum(len(line["values"]) for line in decoded)
-        assert piece.body.endswith(b"]}\n")
-        for line in decoded:
-            assert len(line["values"]) == len(line["timestamps"]) > 0
-            points[Labels(line["metric"])] += zip(line["timestamps"], line["values"], strict=True)
-    return points
+def decode_lines(body: bytes) -> Decoded:
+    """Read lines as the server would, by the standard library's JSON."""
+    assert body.endswith(b"]}\n")
+    decoded = [json.loads(line) for line in body.decode().splitlines()]
+    return [
+        (Labels(line["metric"]), list(zip(line["timestamps"], line["values"], strict=True)))
+        for line in decoded
+    ]
+
+
+@dataclass(frozen=True)
+class Format:
+    """An encoder, and an independent decoder of its bodies."""
+
+    encoder: type[AnyEncoder]
+    decode_body: Callable[[bytes], Decoded]
+
+    def encode(self, predictions: Predictions, max_piece_bytes: int = 8 << 20) -> list[Piece]:
+        encoder = self.encoder(METRIC_FORMAT, max_piece_bytes)
+        return list(encoder.pieces(predictions, DESTINATION))
+
+    def decode(self, pieces: list[Piece]) -> Points:
+        points: Points = defaultdict(list)
+        for piece in pieces:
+            series = self.decode_body(piece.body)
+            assert piece.n_series == len(series)
+            assert piece.n_points == sum(len(samples) for _, samples in series)
+            for labels, samples in series:
+                assert samples
+                points[labels] += samples
+        return points
+
+
+FORMATS = [Format(LineEncoder, decode_lines), Format(WriteRequestEncoder, decode_write_request)]
+
+
+@pytest.fixture(scope="module", params=FORMATS, ids=["json_lines", "protobuf"])
+def wire(request: pytest.FixtureRequest) -> Format:
+    found: Format = request.param
+    found.encoder.warm_up()
+    return found
 
 
 def expected(predictions: Predictions) -> Points:
@@ -80,65 +111,65 @@ def predict(values: FloatArray, start: int = 1_700_000_000_000) -> Predictions:
 )
 @settings(deadline=None)
 def test_pieces_hold_every_finite_value_and_nothing_else(
-    values: FloatArray, start: int, max_piece_bytes: int
+    wire: Format, values: FloatArray, start: int, max_piece_bytes: int
 ) -> None:
     predictions = predict(values, start)
-    pieces = list(LineEncoder(METRIC_FORMAT, max_piece_bytes).pieces(predictions, DESTINATION))
-    assert decode(pieces) == expected(predictions)
+    pieces = wire.encode(predictions, max_piece_bytes)
+    assert wire.decode(pieces) == expected(predictions)
     for piece in pieces:
         assert len(piece.body) <= max_piece_bytes or piece.n_points <= len(OUTPUTS)
 
 
 @pytest.mark.parametrize("shape", [(700, 1), (1, 4000), (30, 90)])
-def test_pieces_are_as_large_as_allowed_and_in_order(shape: tuple[int, int]) -> None:
+def test_pieces_are_as_large_as_allowed_and_in_order(wire: Format, shape: tuple[int, int]) -> None:
     values = np.random.default_rng(0).normal(size=shape)
     values[values > 1.5] = np.nan
     predictions = predict(values)
-    pieces = list(LineEncoder(METRIC_FORMAT, 50_000).pieces(predictions, DESTINATION))
+    pieces = wire.encode(predictions, 50_000)
     assert max(len(piece.body) for piece in pieces) <= 50_000
     assert min(len(piece.body) for piece in pieces[:-1]) > 25_000
-    assert decode(pieces) == expected(predictions)
+    assert wire.decode(pieces) == expected(predictions)
 
 
-def test_numbers_read_back_exactly() -> None:
+def test_numbers_read_back_exactly(wire: Format) -> None:
     special = [0.1 + 0.2, 1e22, 1e-7, 5e-324, -1.7976931348623157e308, -0.0, 2.0**53 + 2]
     predictions = predict(np.array([special]))
-    points = decode(list(LineEncoder(METRIC_FORMAT).pieces(predictions, DESTINATION)))
+    points = wire.decode(wire.encode(predictions))
     found = points[written_labels(some_labels(1)[0], METRIC_FORMAT, DESTINATION, "anomaly_score")]
     assert [value.hex() for _, value in found] == [value.hex() for value in special]
 
 
-def test_views_and_other_layouts_are_encoded() -> None:
+def test_views_and_other_layouts_are_encoded(wire: Format) -> None:
     values = np.asfortranarray(np.arange(12.0).reshape(3, 4))
     predictions = Predictions(some_labels(3), np.arange(4) * 1000, {"yhat": values})
-    pieces = list(LineEncoder(METRIC_FORMAT).pieces(predictions, DESTINATION))
-    assert decode(pieces) == expected(predictions)
+    pieces = wire.encode(predictions)
+    assert wire.decode(pieces) == expected(predictions)
 
 
-def test_printed_labels_are_kept_while_the_series_stay_the_same() -> None:
-    encoder = LineEncoder(METRIC_FORMAT)
+def test_encoded_labels_are_kept_while_the_series_stay_the_same(wire: Format) -> None:
+    encoder = wire.encoder(METRIC_FORMAT)
     labels = some_labels(3)
-    first = encoder.series_text(labels, DESTINATION)
-    assert encoder.series_text(tuple(labels), DESTINATION) is first
-    assert encoder.series_text(some_labels(3), DESTINATION) is first
-    changed = encoder.series_text((*labels, Labels({"i": "new"})), DESTINATION)
+    first = encoder.encoded_series(labels, DESTINATION)
+    assert encoder.encoded_series(tuple(labels), DESTINATION) is first
+    assert encoder.encoded_series(some_labels(3), DESTINATION) is first
+    changed = encoder.encoded_series((*labels, Labels({"i": "new"})), DESTINATION)
     assert changed is not first
-    assert encoder.series_text(labels, DESTINATION).text.tobytes() == first.text.tobytes()
+    assert encoder.encoded_series(labels, DESTINATION).text.tobytes() == first.text.tobytes()
 
 
-def test_destinations_do_not_share_printed_labels() -> None:
-    encoder = LineEncoder(METRIC_FORMAT)
+def test_destinations_do_not_share_encoded_labels(wire: Format) -> None:
+    encoder = wire.encoder(METRIC_FORMAT)
     other = Destination("other", "mad", "daily", "default")
     predictions = predict(np.array([[1.0]]))
     for destination in (DESTINATION, other, DESTINATION):
         (piece,) = encoder.pieces(predictions, destination)
-        metric = json.loads(piece.body.splitlines()[0])["metric"]
+        metric, _ = wire.decode_body(piece.body)[0]
         assert metric["for"] == destination.query_key
         assert metric["model_alias"] == destination.model_alias
 
 
-def test_series_with_an_account_are_counted() -> None:
+def test_series_with_an_account_are_counted(wire: Format) -> None:
     labels = (Labels({"vm_account_id": "1"}), Labels({"job": "node"}))
-    assert LineEncoder(METRIC_FORMAT).series_text(labels, DESTINATION).n_with_account == 1
+    assert wire.encoder(METRIC_FORMAT).encoded_series(labels, DESTINATION).n_with_account == 1
     explicit = {**METRIC_FORMAT, "vm_account_id": "7"}
-    assert LineEncoder(explicit).series_text(labels, DESTINATION).n_with_account == 2
+    assert wire.encoder(explicit).encoded_series(labels, DESTINATION).n_with_account == 2

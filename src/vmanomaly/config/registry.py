@@ -182,7 +182,12 @@ WRITERS: Registry[WriterSection] = Registry(
         DuckdbWriterSection,
         "vmanomaly.writer.duckdb:DuckdbWriter",
     ),
-    Entry("remote_write", ("writer.remote_write.RemoteWriter",), RemoteWriteSection),
+    Entry(
+        "remote_write",
+        ("writer.remote_write.RemoteWriter",),
+        RemoteWriteSection,
+        "vmanomaly.writer.remote_write:RemoteWriter",
+    ),
 )
 
 SCHEDULERS: Registry[SchedulerSection] = Registry(

@@ -198,8 +198,12 @@ class Service:
         if self.abandoned:
             logger.warning("Some runs did not end within %.0f s and were abandoned", _GRACE_S)
         delivered = self._writer.flush(max(0.0, deadline - time.monotonic()))
-        if not delivered or self._writer.last_error is not None:
-            logger.warning("The writer could not deliver everything")
+        if not delivered or self._writer.n_dropped:
+            logger.warning(
+                "The writer could not deliver everything: %d points were dropped%s",
+                self._writer.n_dropped,
+                "" if delivered else ", others wait in the queue",
+            )
             self._failed.append("writer")
         self._writer.close()
         self._reader.close()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from vmanomaly.config.writer import DuckdbWriterSection, VmWriterSection, WriterSection
+from vmanomaly.config.writer import (
+    DuckdbWriterSection,
+    RemoteWriteSection,
+    VmWriterSection,
+    WriterSection,
+)
 from vmanomaly.errors import ConfigError, DatasourceError
 from vmanomaly.series import Predictions
 from vmanomaly.writer.format import Destination
@@ -19,6 +24,11 @@ class Writer(Protocol):
     @property
     def last_error(self) -> DatasourceError | None:
         """Why the last write did not deliver everything; None when it did."""
+
+    @property
+    def n_dropped(self) -> int:
+        """Values that were given up since the start."""
+        ...
 
     def write(self, predictions: Predictions, destination: Destination) -> None:
         """Deliver or queue the predictions; what is lost is logged and counted, not raised."""
@@ -59,14 +69,20 @@ def create_writer(section: WriterSection, metrics: Metrics, preset: str) -> Writ
         from vmanomaly.writer.vm import VmWriter  # noqa: PLC0415 - loads the compiled encoder
 
         return VmWriter(section, metrics, preset)
-    raise ConfigError(
-        [f"writer.class: {section.class_name} is not available in this version; use vm or duckdb"]
-    )
+    if isinstance(section, RemoteWriteSection):
+        from vmanomaly.writer.remote_write import RemoteWriter  # noqa: PLC0415 - loads snappy
+
+        return RemoteWriter(section, metrics, preset)
+    raise ConfigError([f"writer.class: {section.class_name} is unknown"])
 
 
 def warm_up(section: WriterSection) -> None:
     """Make ready what the writer of a section compiles, so that no write has to wait for it."""
-    if not isinstance(section, DuckdbWriterSection):
-        from vmanomaly.writer import encode  # noqa: PLC0415 - loads the compiled encoder
+    if isinstance(section, VmWriterSection):
+        from vmanomaly.writer.json_lines import LineEncoder  # noqa: PLC0415 - loads the compiler
 
-        encode.warm_up()
+        LineEncoder.warm_up()
+    elif isinstance(section, RemoteWriteSection):
+        from vmanomaly.writer.protobuf import WriteRequestEncoder  # noqa: PLC0415 - the same
+
+        WriteRequestEncoder.warm_up()

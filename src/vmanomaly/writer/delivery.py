@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -43,18 +43,18 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The database will never take this record.
+    """The database will never take this record, or a part of it, and has taken the rest.
 
     Attributes
     ----------
     error : DatasourceError
         Why, in the server's own words.
-    reason : str
-        Under which its values are counted as dropped.
+    n_points : mapping of str to int
+        The values that it does not take, by the reason under which they are counted as dropped.
     """
 
     error: DatasourceError
-    reason: str = "refused"
+    n_points: Mapping[str, int]
 
 
 _DROPPED = {
@@ -100,18 +100,24 @@ class Drops:
     count
         Called with the reason and the number of values, to count them in a metric.
 
+    Attributes
+    ----------
+    n_points : int
+        Values that were given up since the start.
+
     Examples
     --------
     >>> drops = Drops(count=lambda reason, n_points: print(reason, n_points))
     >>> drops("corrupt", 20)
     corrupt 20
-    >>> drops.take(), drops.take()
-    (20, 0)
+    >>> drops.take(), drops.take(), drops.n_points
+    (20, 0, 20)
     """
 
     def __init__(self, count: Callable[[str, int], None]) -> None:
+        self.n_points = 0
         self._count = count
-        self._n_points = 0
+        self._n_taken = 0
         self._logged: set[str] = set()
         self._lock = threading.Lock()
 
@@ -119,7 +125,7 @@ class Drops:
         """Count `n_points` values that are given up for a reason."""
         self._count(reason, n_points)
         with self._lock:
-            self._n_points += n_points
+            self.n_points += n_points
             is_new = reason not in self._logged
             self._logged.add(reason)
         if is_new and reason in _DROPPED:
@@ -128,9 +134,10 @@ class Drops:
     def take(self) -> int:
         """Return how many values were given up since the last call, and log every reason anew."""
         with self._lock:
-            n_points, self._n_points = self._n_points, 0
+            n_new = self.n_points - self._n_taken
+            self._n_taken = self.n_points
             self._logged.clear()
-        return n_points
+        return n_new
 
 
 class Delivery:
@@ -295,10 +302,11 @@ class Delivery:
             self._next_try = self._not_before = self._clock.now()
             self._changed.notify_all()
         if isinstance(outcome, Refused):
-            self._drops(outcome.reason, record.n_points)
+            for reason, n_points in outcome.n_points.items():
+                self._drops(reason, n_points)
             logger.warning(
                 "Cannot write %d points for %s: %s",
-                record.n_points,
+                sum(outcome.n_points.values()),
                 record.query_key,
                 outcome.error,
             )

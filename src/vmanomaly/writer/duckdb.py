@@ -75,10 +75,13 @@ class DuckdbWriter:
     ----------
     last_error : DatasourceError or None
         Why the last write did not deliver everything; None when it did.
+    n_dropped : int
+        Values that were given up since the start.
     """
 
     def __init__(self, section: DuckdbWriterSection, metrics: Metrics, preset: str) -> None:
         self.last_error: DatasourceError | None = None
+        self.n_dropped = 0
         self._path = section.path
         self._metric_format = section.metric_format
         self._metrics = metrics
@@ -100,6 +103,7 @@ class DuckdbWriter:
             metrics.writer_responses.labels(*labels, error.code).inc()
             report_dropped(logger, metrics, n_points, destination, error)
             self.last_error = error
+            self.n_dropped += n_points
             return
         metrics.writer_responses.labels(*labels, _DONE).inc()
         metrics.writer_datapoints_sent.labels(*labels).inc(n_points)

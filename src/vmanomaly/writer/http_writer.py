@@ -1,0 +1,161 @@
+"""What the writers over HTTP share: encoding ahead, delivery with a queue, warnings."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from vmanomaly.config.writer import HttpWriterSection
+from vmanomaly.errors import DatasourceError
+from vmanomaly.http import HttpClient, redact_url
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.series import Predictions
+from vmanomaly.writer.delivery import Delivery, Drops, Outcome
+from vmanomaly.writer.encode import AnyEncoder
+from vmanomaly.writer.format import MULTITENANT, Destination, TenancyWarnings
+from vmanomaly.writer.open_queue import open_queue
+from vmanomaly.writer.outcome import report_empty
+from vmanomaly.writer.queue import Queue, QueueError, Record
+from vmanomaly.writer.sender import CONTENT_TYPE, to_record
+
+logger = logging.getLogger(__name__)
+
+# Enough for the writes of two queries to encode while two others are under way.
+_N_ENCODING_THREADS = 2
+
+
+class HttpWriter:
+    """Write predictions as series of their own; what cannot be delivered waits in a queue.
+
+    Parameters
+    ----------
+    section
+        The section `writer`.
+    metrics
+        The service's metrics.
+    preset
+        Preset of the configuration.
+    client
+        Client of the database; closed with the writer.
+    url
+        Where records are sent, for metrics and tenants.
+    encoder
+        Makes the bodies.
+    send
+        Sends a record.
+
+    Raises
+    ------
+    QueueError
+        The folder of the queue cannot be used, or holds records of another format.
+    """
+
+    def __init__(
+        self,
+        section: HttpWriterSection,
+        metrics: Metrics,
+        preset: str,
+        *,
+        client: HttpClient,
+        url: str,
+        encoder: AnyEncoder,
+        send: Callable[[Record], Outcome],
+    ) -> None:
+        self._metrics = metrics
+        self._preset = preset
+        self._client = client
+        self._url_label = redact_url(url)
+        self._encoder = encoder
+        self._tenancy = TenancyWarnings(
+            section.tenant_id == MULTITENANT or f"/insert/{MULTITENANT}/" in url
+        )
+        self._drops = Drops(
+            lambda reason, n_points: metrics.writer_dropped_datapoints.labels(reason=reason).inc(
+                n_points
+            )
+        )
+        queue = open_queue(section.queue_path, section.queue_max_size, self._drops)
+        _check_format(queue, section, encoder)
+        self._ahead = ThreadPoolExecutor(_N_ENCODING_THREADS, thread_name_prefix="writer-encoding")
+        self._delivery = Delivery(
+            queue,
+            send,
+            self._drops,
+            set_queue_bytes=metrics.writer_queue_bytes.set,
+            set_oldest_timestamp=metrics.writer_queue_oldest_timestamp_seconds.set,
+        )
+
+    @property
+    def last_error(self) -> DatasourceError | None:
+        """Why the last request did not deliver its record; None when it did."""
+        return self._delivery.last_error
+
+    @property
+    def n_dropped(self) -> int:
+        """Values that were given up since the start."""
+        return self._drops.n_points
+
+    def write(self, predictions: Predictions, destination: Destination) -> None:
+        """Send all finite values of the predictions, piece by piece, or queue them.
+
+        While a piece is sent, the next is encoded. Returns when each piece is delivered, refused
+        by the server, which is logged and counted, or safely in the queue.
+        """
+        series = self._encoder.encoded_series(predictions.labels, destination)
+        warning = self._tenancy.message(
+            destination.query_key, len(series.labels), series.n_with_account
+        )
+        if warning is not None:
+            logger.warning(warning)
+        records = self._records(predictions, destination)
+        record = next(records, None)
+        if record is None:
+            report_empty(logger, destination)
+        while record is not None:
+            following = self._ahead.submit(next, records, None)
+            self._delivery.deliver(record)
+            record = following.result()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until the queue is empty, at most so many seconds. Return whether it is."""
+        return self._delivery.flush(timeout_s)
+
+    def check_health(self) -> None:
+        """Raise `DatasourceError` if the server does not answer."""
+        self._client.check_health()
+
+    def close(self) -> None:
+        """Close the queue and the connections. What waits in memory is lost, and counted."""
+        self._ahead.shutdown()
+        self._delivery.close()
+        self._client.close()
+
+    def _records(self, predictions: Predictions, destination: Destination) -> Iterator[Record]:
+        serialize_seconds = self._metrics.writer_request_serialize_seconds.labels(
+            url=self._url_label,
+            query_key=destination.query_key,
+            scheduler_alias=destination.scheduler_alias,
+            preset=self._preset,
+        )
+        started = time.perf_counter()
+        for piece in self._encoder.pieces(predictions, destination):
+            record = to_record(piece, destination, self._encoder)
+            serialize_seconds.observe(time.perf_counter() - started)
+            yield record
+            started = time.perf_counter()
+
+
+def _check_format(queue: Queue, section: HttpWriterSection, encoder: AnyEncoder) -> None:
+    """Raise where a writer of another class left records: its address is not known here."""
+    record = queue.peek()
+    if record is None or record.request.get(CONTENT_TYPE) == encoder.content_type:
+        return
+    n_points = queue.n_points
+    queue.close()
+    raise QueueError(
+        f"{n_points} points of another writer class wait in the queue in {section.queue_path}: "
+        f"start once more with the class they were queued by, until they are delivered, or give "
+        f"the class {section.class_name} a writer.queue_path of its own"
+    )

@@ -1,0 +1,57 @@
+"""The writer of Prometheus, Mimir, Thanos and Cortex: remote write 1.0."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from vmanomaly.config.writer import RemoteWriteSection
+from vmanomaly.http import HttpClient
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.writer.http_writer import HttpWriter
+from vmanomaly.writer.parts import send_in_parts
+from vmanomaly.writer.protobuf import WriteRequestEncoder
+from vmanomaly.writer.sender import HttpSender
+
+_WRITE_PATH = "api/v1/write"
+_HEADERS = {"X-Prometheus-Remote-Write-Version": "0.1.0"}
+
+
+class RemoteWriter(HttpWriter):
+    """Write predictions by the Prometheus remote-write protocol.
+
+    A `datasource_url` that holds `/api/v1/` is the receiver's whole address, as in the
+    configuration of Prometheus; to others `/api/v1/write` is added. Samples that the receiver
+    refuses for their time are given up and counted as `out_of_order`, `duplicate_sample` or
+    `too_old_sample`; the others of their request are saved.
+
+    Parameters
+    ----------
+    section
+        The section `writer`.
+    metrics
+        The service's metrics.
+    preset
+        Preset of the configuration.
+
+    Raises
+    ------
+    QueueError
+        The folder of the queue cannot be used, or holds records of another format.
+    """
+
+    def __init__(self, section: RemoteWriteSection, metrics: Metrics, preset: str) -> None:
+        client = HttpClient(section, "writer")
+        is_whole = "/api/v1/" in urlsplit(section.datasource_url).path
+        url = client.url("" if is_whole else _WRITE_PATH, None if is_whole else section.tenant_id)
+        sender = HttpSender(
+            client, url, section.connection_retry_attempts, metrics, preset, _HEADERS
+        )
+        super().__init__(
+            section,
+            metrics,
+            preset,
+            client=client,
+            url=url,
+            encoder=WriteRequestEncoder(section.metric_format),
+            send=lambda record: send_in_parts(record, sender.send),
+        )
