@@ -8,8 +8,10 @@ import time
 import numpy as np
 
 from vmanomaly.series import Labels, Predictions
-from vmanomaly.writer import json_lines
+from vmanomaly.writer.encode import AnyEncoder
 from vmanomaly.writer.format import Destination, written_labels
+from vmanomaly.writer.json_lines import LineEncoder
+from vmanomaly.writer.protobuf import WriteRequestEncoder
 
 METRIC_FORMAT = {"__name__": "$VAR", "for": "$QUERY_KEY"}
 DESTINATION = Destination("cpu", "zscore", "every_minute", "default")
@@ -57,24 +59,31 @@ def seconds(run: object, repeat: int) -> float:
     return best
 
 
+FORMATS: dict[str, type[AnyEncoder]] = {
+    "JSON lines": LineEncoder,
+    "remote write": WriteRequestEncoder,
+}
+
+
 def main() -> None:
-    json_lines.LineEncoder.warm_up()
-    for n_series, n_timestamps in ((40_000, 1), (4, 1_000_000)):
-        batch = predictions(n_series, n_timestamps)
-        metrics = [
-            dict(written_labels(labels, METRIC_FORMAT, DESTINATION, "anomaly_score"))
-            for labels in batch.labels
-        ]
-        encoder = json_lines.LineEncoder(METRIC_FORMAT)
-        encoder.encoded_series(batch.labels, DESTINATION)
-        ours = seconds(lambda e=encoder, b=batch: sum(1 for _ in e.pieces(b, DESTINATION)), 5)
-        plain = seconds(lambda b=batch, m=metrics: dump_lines(b, m), 2)
-        n_points = batch.n_datapoints
-        print(
-            f"encode {n_series:>6} series x {n_timestamps:>7} points: "
-            f"{ours / n_points * 1e9:7.1f} ns/point, json.dumps a line "
-            f"{plain / n_points * 1e9:7.1f} ns/point, ratio {plain / ours:5.1f}"
-        )
+    for name, kind in FORMATS.items():
+        kind.warm_up()
+        for n_series, n_timestamps in ((40_000, 1), (4, 1_000_000)):
+            batch = predictions(n_series, n_timestamps)
+            metrics = [
+                dict(written_labels(labels, METRIC_FORMAT, DESTINATION, "anomaly_score"))
+                for labels in batch.labels
+            ]
+            encoder = kind(METRIC_FORMAT)
+            encoder.encoded_series(batch.labels, DESTINATION)
+            ours = seconds(lambda e=encoder, b=batch: sum(1 for _ in e.pieces(b, DESTINATION)), 5)
+            plain = seconds(lambda b=batch, m=metrics: dump_lines(b, m), 2)
+            n_points = batch.n_datapoints
+            print(
+                f"encode {name:>12} {n_series:>6} series x {n_timestamps:>7} points: "
+                f"{n_points / ours / 1e6:6.1f} M points/s, json.dumps a line "
+                f"{n_points / plain / 1e6:6.2f} M points/s, ratio {plain / ours:5.1f} (reach 10)"
+            )
 
 
 if __name__ == "__main__":

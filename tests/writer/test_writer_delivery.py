@@ -308,6 +308,33 @@ def test_close_ends_the_wait_and_reports_what_memory_cannot_keep(
     assert setup.dropped == {"shutdown": 30}
 
 
+def test_close_does_not_wait_for_a_request_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vmanomaly.writer.delivery._CLOSING_S", 0.01)
+    hanging, answered = threading.Event(), threading.Event()
+    database = Database(DOWN)
+
+    def hang(number: int) -> None:
+        if threading.current_thread().name == "writer-delivery":
+            hanging.set()
+            assert answered.wait(LONG_S)
+
+    database.before_answer = hang
+    setup = Setup(database, DiskQueue(tmp_path, 1 << 20, lambda *dropped: None), Impatient())
+    setup.delivery.deliver(make_record(1))
+    assert hanging.wait(LONG_S)
+    setup.delivery.close()
+    assert "A request that is under way was abandoned" in caplog.text
+    answered.set()
+    setup.delivery._thread.join(LONG_S)
+    assert setup.dropped == {}
+    # Nobody knows whether the request arrived, so it is sent again.
+    with running(again := Database(), DiskQueue(tmp_path, 1 << 20, lambda *dropped: None)) as next_:
+        next_.wait_until_empty()
+    assert again.taken == [1]
+
+
 def test_what_is_left_on_disk_is_sent_by_the_next_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 _LONGEST_RETRY_AFTER_S = 300.0
+_CLOSING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +247,17 @@ class Delivery:
         return True
 
     def close(self) -> None:
-        """Stop the background thread, after the request it is at, and close the queue."""
+        """Stop the background thread, and close the queue.
+
+        A request that is under way is given 2 seconds more. What it brings stays in a queue on
+        disk, and is sent again by the next start.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_CLOSING_S)
+        if self._thread.is_alive():
+            logger.warning("A request that is under way was abandoned")
         self._queue.close()
 
     def _drain(self) -> None:
