@@ -30,6 +30,8 @@ class Handler(BaseHTTPRequestHandler):
     """Lets a function answer, by `reply` or byte by byte."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body are two packets; the second must not wait for the first to be acknowledged.
+    disable_nagle_algorithm = True
     respond: Responder
     requests: list[Asked]
     released: threading.Event

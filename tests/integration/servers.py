@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -71,6 +72,13 @@ def answers(url: str, status: int = 200) -> bool:
         return request("GET", url)[0] == status
     except urllib3.exceptions.HTTPError:
         return False
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Replace a file as secrets are rotated: by a new one that takes its name."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(content.encode() if isinstance(content, str) else content)
+    fresh.replace(path)
 
 
 def import_lines(series: Iterable[tuple[Mapping[str, str], Samples]]) -> bytes:
@@ -174,6 +182,12 @@ class Process:
         assert self._popen is not None
         self._popen.send_signal(number)
 
+    def kill(self) -> None:
+        """End the process at once, as `kill -9` does."""
+        assert self._popen is not None
+        self._popen.kill()
+        self._popen.wait()
+
     def stop(self) -> None:
         """End the process, if it runs: SIGTERM, then SIGKILL when it does not listen."""
         if self._popen is None or self._popen.poll() is not None:
@@ -248,6 +262,11 @@ class VictoriaMetrics(Server):
     def force_flush(self) -> None:
         """Make everything written so far searchable."""
         status, body = request("GET", f"{self.url}/internal/force_flush")
+        assert status == 200, body
+
+    def persist(self) -> None:
+        """Bring everything written so far to the disk, where it outlives a kill."""
+        status, body = request("GET", f"{self.url}/snapshot/create")
         assert status == 200, body
 
     def export(self, selector: str) -> dict[Labels, Samples]:
@@ -354,10 +373,31 @@ class Nginx(Server):
     Parameters
     ----------
     folder
-        Temporary folder for the configuration, temporary files and log.
+        Temporary folder for the configuration, temporary files and logs.
     directives
         Text of the `server` block after `listen`, such as `location` blocks.
     """
+
+    @dataclass(frozen=True)
+    class Request:
+        """A request that was answered, or whose client left.
+
+        Attributes
+        ----------
+        time
+            When it was over, Unix seconds.
+        method
+            GET or POST.
+        status
+            Of the answer.
+        n_bytes
+            What was read of it.
+        """
+
+        time: float
+        method: str
+        status: int
+        n_bytes: int
 
     def __init__(self, folder: Path, directives: str) -> None:
         port = free_port()
@@ -372,9 +412,10 @@ class Nginx(Server):
             # One process as the user who runs the tests: it must reach the temporary folder.
             "daemon off;\nmaster_process off;\n"
             f"pid {prefix}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
-            f"http {{\naccess_log off;\n{temporary}\n"
+            "http {\nlog_format facts '$msec $request_method $status $request_length';\n"
+            f"access_log {prefix}/access.log facts;\n{temporary}\n"
             f"server {{\nlisten 127.0.0.1:{port};\n"
-            "location = /ready { return 200 ready; }\n"
+            "location = /ready { access_log off; return 200 ready; }\n"
             f"{directives}\n}}\n}}\n"
         )
         super().__init__(
@@ -383,6 +424,92 @@ class Nginx(Server):
             f"http://127.0.0.1:{port}",
             "/ready",
         )
+        self._access_log = prefix / "access.log"
+
+    @property
+    def requests(self) -> list[Request]:
+        """What was asked so far, in the order in which it was over."""
+        lines = [line.split() for line in self._access_log.read_text().splitlines()]
+        return [
+            self.Request(float(time), method, int(status), int(n))
+            for time, method, status, n in lines
+        ]
+
+
+class Front(Nginx):
+    """An nginx that passes everything on to a database, or fails while it is told to.
+
+    Parameters
+    ----------
+    folder
+        See `Nginx`.
+    target
+        Base URL of the database.
+    fault
+        The directives that answer instead of the database while it fails.
+    directives
+        Further directives of the `server` block.
+    """
+
+    def __init__(self, folder: Path, target: str, fault: str, directives: str = "") -> None:
+        self._switch = folder / "fail"
+        super().__init__(
+            folder,
+            f"client_max_body_size 0;\n{directives}\n"
+            f"location / {{ if (-f {self._switch}) {{ rewrite ^ /fault last; }}\n"
+            f"proxy_pass {target}; }}\n"
+            f"location /fault {{ internal; {fault} }}\n",
+        )
+
+    @property
+    def writes(self) -> list[Nginx.Request]:
+        """The POST requests so far."""
+        return [request for request in self.requests if request.method == "POST"]
+
+    def fail(self) -> None:
+        """Answer with the fault from now on."""
+        self._switch.touch()
+
+    def recover(self) -> None:
+        """Pass requests on again."""
+        self._switch.unlink()
+
+
+class Vmauth(Server):
+    """A vmauth with the given users.
+
+    Parameters
+    ----------
+    folder
+        Temporary folder for the configuration and log.
+    users
+        The section `users` of its configuration.
+    """
+
+    def __init__(self, folder: Path, users: Sequence[Mapping[str, Any]]) -> None:
+        port = free_port()
+        self._config = folder / f"vmauth-{port}.yaml"
+        self._write(users)
+        super().__init__(
+            ["vmauth", f"-auth.config={self._config}", f"-httpListenAddr=127.0.0.1:{port}"],
+            folder / f"vmauth-{port}.log",
+            f"http://127.0.0.1:{port}",
+            "/health",
+        )
+
+    def change(self, users: Sequence[Mapping[str, Any]]) -> None:
+        """Let other users in from now on, and nobody else."""
+        n_reloads = self._n_reloads
+        self._write(users)
+        self.signal(signal.SIGHUP)
+        self.wait_until(lambda: self._n_reloads > n_reloads, "reload of the users")
+
+    @property
+    def _n_reloads(self) -> int:
+        return self.output.count("Successfully reloaded")
+
+    def _write(self, users: Sequence[Mapping[str, Any]]) -> None:
+        self._config.write_text(yaml.safe_dump({"users": [dict(user) for user in users]}))
 
 
 class Vmanomaly(Process):
