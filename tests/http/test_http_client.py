@@ -192,6 +192,12 @@ def test_redirects_keep_credentials_on_the_host() -> None:
             "text/plain",
             "Is `reader.tenant_id` right, and `reader.datasource_url`?",
         ),
+        (
+            400,
+            b'cannot determine targetURL: missing route for "/select/1/prometheus/api/v1/x"',
+            "text/plain",
+            "Is `reader.tenant_id` right, and `reader.datasource_url`?",
+        ),
         (304, b"", "text/plain", "answered 304"),
     ],
 )
