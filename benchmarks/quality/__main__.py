@@ -12,9 +12,11 @@ from benchmarks.quality.nab import read_nab
 from benchmarks.quality.page import render
 from benchmarks.quality.run import SCORES, run
 from benchmarks.quality.table import HEADER, judge, kinds, table
+from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
 from vmanomaly.model import create_model
 
+QUERY = Query.model_validate({"alias": "labelled", "expr": "labelled", "step": "5m"})
 ONE_CONFIGURATION = ("zscore_online", "mad_online", "quantile_online", "temporal_envelope")
 
 
@@ -25,7 +27,7 @@ def main() -> None:
         raise SystemExit(f"no series matches {arguments.series}")
     print(f"{len(series)} series; every model with its defaults\n\n{HEADER}")
     for alias in arguments.models:
-        model = create_model(MODELS[alias].section.model_validate({"class": alias}))
+        model = create_model(MODELS[alias].section.model_validate({"class": alias}), QUERY)
         runs = [run(model, item) for item in series]
         for score in (name for name in SCORES if name in model.outputs):
             judged = [judge(item, score) for item in runs]

@@ -13,12 +13,14 @@ from time import process_time
 import numpy as np
 
 from vmanomaly.config.model import MadOnlineSection, ModelSection, ZscoreOnlineSection
+from vmanomaly.config.reader import Query
 from vmanomaly.model import Model, SeriesState, create_model, warm_up
 from vmanomaly.series import Labels, SeriesBatch
 
 N_SERIES = 10_000
 N_PAST = 200
 ROUNDS = 200
+QUERY = Query.model_validate({"alias": "cpu", "expr": "cpu", "step": "1m"})
 SECTIONS: tuple[ModelSection, ...] = (
     ZscoreOnlineSection(class_name="zscore_online"),
     MadOnlineSection(class_name="mad_online"),
@@ -69,7 +71,7 @@ def main() -> None:
     print(f"models, {N_SERIES:,} series, million points/s on one core, bytes/series")
     print(f"{'model':<16}{'fit':>8}{'x 1':>8}{f'x {N_PAST}':>8}{'bytes':>8}")
     for section in SECTIONS:
-        fit, single, long, state = measure(create_model(section))
+        fit, single, long, state = measure(create_model(section, QUERY))
         speeds = "".join(f"{speed / 1e6:8.1f}" for speed in (fit, single, long))
         print(f"{section.class_name:<16}{speeds}{state.bytes_per_series:8d}")
 

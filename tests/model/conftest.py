@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vmanomaly.config.model import ModelSection
+from vmanomaly.config.reader import Query
 from vmanomaly.model import Model, create_model
 
 MakeModel = Callable[..., Model]
@@ -21,12 +22,17 @@ def _section_classes(base: type[ModelSection] = ModelSection) -> Iterator[type[M
 
 @pytest.fixture(scope="session")
 def make_model() -> MakeModel:
-    """Build the model of an alias; parameters that its class does not have are left out."""
+    """Build the model of an alias; parameters that its class does not have are left out.
+
+    Those of the query, `step` (a minute) and `tz` (UTC), may be given too.
+    """
     by_alias = {cls.model_fields["class_name"].default: cls for cls in _section_classes()}
 
     def make(alias: str, **parameters: Any) -> Model:
         section_class = by_alias[alias]
         known = {k: v for k, v in parameters.items() if k in section_class.model_fields}
-        return create_model(section_class.model_validate({"class": alias, **known}))
+        of_query = {k: v for k, v in parameters.items() if k in {"step", "tz"}}
+        query = Query.model_validate({"alias": "q", "expr": "q", "step": "1m", **of_query})
+        return create_model(section_class.model_validate({"class": alias, **known}), query)
 
     return make

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from vmanomaly import kernel
+from vmanomaly.config.reader import Query
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import Model, create_model
 from vmanomaly.model.mad_online import OnlineMADModel
@@ -27,8 +28,9 @@ def test_parameters_come_from_the_section(make_model: Callable[..., Model]) -> N
 
 def test_a_class_without_code_names_those_that_have_it() -> None:
     section: Any = SimpleNamespace(class_name="prophet")
+    query = Query(alias="cpu", expr="cpu", step="1m")
     with pytest.raises(ConfigError, match=r"'prophet' is not available.*zscore_online"):
-        create_model(section)
+        create_model(section, query)
 
 
 def test_no_compiler_is_imported_before_a_model_is_created() -> None:

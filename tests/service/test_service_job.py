@@ -11,13 +11,13 @@ import pytest
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
-from vmanomaly.model import Model, ModelOutput, create_model
+from vmanomaly.model import Model, ModelOutput
 from vmanomaly.model.state import SeriesState
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Outcome, Run
 from vmanomaly.series import IntArray, Labels, Predictions, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
-from vmanomaly.service.plan import create_jobs
+from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.writer.format import Destination
 
 CONFIG = """
@@ -98,10 +98,14 @@ class World:
         self.metrics = Metrics()
         self.health = Health({})
         self.reader, self.writer = FakeReader(answer), FakeWriter()
-        created = {alias: create_model(section) for alias, section in config.models.items()}
+        replaced = {
+            (alias, query): model
+            for alias, model in (models or {}).items()
+            for query in config.models[alias].queries
+        }
         jobs = create_jobs(
             config,
-            created | (models or {}),
+            create_models(config) | replaced,
             self.reader,
             self.writer,
             self.health,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.online import OnlineModel, blank_outputs, interval
+from vmanomaly.model.online import OnlineModel, Points, interval
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.model.tdigest import add, capacity, median_and_deviation
-from vmanomaly.series import FloatArray, IntArray
+from vmanomaly.series import FloatArray, IntArray, SeriesBatch
 
 SIGMA_PER_MAD = 1.4826
 """Makes the median absolute deviation of a normal distribution its standard deviation."""
@@ -81,41 +81,30 @@ class OnlineMADModel(OnlineModel):
             Column("sample_weight", np.float64, initial=1.0),
         )
 
-    def _learn(self, state: SeriesState, values: FloatArray) -> None:
-        _learn_rows(values, self.decay, *_digests(state))
-        state["centroid_weight"][:] *= self.history_strength
-        state["total_weight"][:] *= self.history_strength
+    def fit(self, batch: SeriesBatch) -> SeriesState:
+        """Learn the batch from scratch and return the state."""
+        state = super().fit(batch)
+        # Samples to come weigh less: the same as if those learned weighed more.
+        state["sample_weight"][:] /= self.history_strength
+        return state
 
-    def _walk(
-        self,
-        state: SeriesState,
-        rows: IntArray,
-        first: IntArray,
-        values: FloatArray,
-        starts: IntArray,
-    ) -> dict[str, FloatArray]:
-        outputs = blank_outputs(values.shape, "yhat", "yhat_lower", "yhat_upper")
+    def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
+        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
         _walk_rows(
-            rows,
-            first,
-            values,
-            starts,
+            points.rows,
+            points.first,
+            points.values,
+            points.starts,
             self.decay,
             self.threshold * SIGMA_PER_MAD,
-            *_digests(state),
+            state["centroid_mean"],
+            state["centroid_weight"],
+            state["n_centroids"],
+            state["total_weight"],
+            state["sample_weight"],
             *outputs.values(),
         )
         return outputs
-
-
-def _digests(state: SeriesState) -> tuple[FloatArray, FloatArray, IntArray, FloatArray, FloatArray]:
-    return (
-        state["centroid_mean"],
-        state["centroid_weight"],
-        state["n_centroids"],
-        state["total_weight"],
-        state["sample_weight"],
-    )
 
 
 @kernel
@@ -140,26 +129,6 @@ def _learn_one(
         total /= sample_weight
         sample_weight = 1.0
     return size, total, sample_weight
-
-
-@kernel
-def _learn_rows(
-    values: FloatArray,
-    decay: float,
-    means: FloatArray,
-    weights: FloatArray,
-    sizes: IntArray,
-    totals: FloatArray,
-    sample_weights: FloatArray,
-) -> None:
-    for s in range(len(values)):
-        size, total, sample_weight = sizes[s], totals[s], sample_weights[s]
-        for y in values[s]:
-            if math.isfinite(y):
-                size, total, sample_weight = _learn_one(
-                    means[s], weights[s], size, total, sample_weight, y, decay
-                )
-        sizes[s], totals[s], sample_weights[s] = size, total, sample_weight
 
 
 @kernel

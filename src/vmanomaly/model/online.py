@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +16,47 @@ from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.series import BoolArray, FloatArray, IntArray, SeriesBatch
 
 LARGEST = float(np.finfo(np.float64).max)
+
+_FIT_BLOCK = 1 << 22
+"""Points of the fit window that are looked at together: bounds the memory beside the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Points of S series on T timestamps, as the kernels take them: contiguous and read-only.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (S,)
+        The row of every series in the state.
+    first : ndarray of int64, shape (S,)
+        The first column to take of every series.
+    timestamps : ndarray of int64, shape (T,)
+        Unix milliseconds, UTC.
+    values : ndarray of float64, shape (S, T)
+        The samples.
+    starts : ndarray of int64, shape (B,)
+        The columns at which micro-batches begin.
+    predicted : bool
+        Whether predictions are wanted. In a fit they are not: no series has been seen before, and
+        all its points are one micro-batch.
+    """
+
+    rows: IntArray
+    first: IntArray
+    timestamps: IntArray
+    values: FloatArray
+    starts: IntArray
+    predicted: bool
+
+    def blank_outputs(self, *names: str) -> dict[str, Any]:
+        """Return a float64 array full of NaN for every name.
+
+        Of shape (S, T), or (S, 0) where no predictions are wanted.
+        """
+        n_series, n_timestamps = self.values.shape
+        shape = (n_series, n_timestamps if self.predicted else 0)
+        return {name: np.full(shape, np.nan) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,72 +101,84 @@ class OnlineModel(Model):
         """The model's own columns of the state."""
 
     @abstractmethod
-    def _learn(self, state: SeriesState, values: FloatArray) -> None:
-        """Learn the fit window, shape (S, T); row s of the fresh state belongs to `values[s]`."""
-
-    @abstractmethod
-    def _walk(
-        self,
-        state: SeriesState,
-        rows: IntArray,
-        first: IntArray,
-        values: FloatArray,
-        starts: IntArray,
-    ) -> dict[str, FloatArray]:
+    def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         """Predict and learn micro-batch after micro-batch.
 
-        Parameters
-        ----------
-        rows, first
-            int64, shape (S,): the row of every series, and its first column to take.
-        values
-            float64, shape (S, T).
-        starts
-            int64, shape (B,): the columns at which micro-batches begin.
+        A micro-batch is predicted only for a series of which something is known before it. So
+        nothing is predicted in a fit, and the arrays of `points.blank_outputs` need no columns.
 
         Returns
         -------
         dict of str to ndarray of float64, shape (S, T)
-            NaN left of `first` and where nothing was learned before.
+            NaN left of `points.first` and where nothing was learned before.
         """
 
     def fit(self, batch: SeriesBatch) -> SeriesState:
         """Learn the batch from scratch and return the state."""
         state = SeriesState(self.columns)
-        values = _read_only(batch.values, np.float64)
-        self._observe(state, batch, values, np.zeros(1, np.int64))
-        self._learn(state, values)
+        rows = state.rows(batch.labels)
+        start = np.zeros(1, np.int64)
+        for block in _row_blocks(batch.values.shape):
+            part = self._observe(
+                state, rows[block], batch.timestamps, batch.values[block], start, predicted=False
+            )
+            self._walk(state, part[0])
         return state
 
     def infer(
         self, state: SeriesState, batch: SeriesBatch, micro_batch_starts: IntArray
     ) -> ModelOutput:
         """Predict and learn the batch, micro-batch after micro-batch; updates `state`."""
-        values = _read_only(batch.values, np.float64)
-        starts = _read_only(micro_batch_starts, np.int64)
-        rows, first, eligible, trusted = self._observe(state, batch, values, starts)
-        return ModelOutput(self._walk(state, rows, first, values, starts), eligible, trusted)
+        points, eligible, trusted = self._observe(
+            state,
+            state.rows(batch.labels),
+            batch.timestamps,
+            batch.values,
+            micro_batch_starts,
+            predicted=True,
+        )
+        return ModelOutput(self._walk(state, points), eligible, trusted)
 
     def _observe(
-        self, state: SeriesState, batch: SeriesBatch, values: FloatArray, starts: IntArray
-    ) -> tuple[IntArray, IntArray, BoolArray, BoolArray]:
-        rows = state.rows(batch.labels)
-        first = np.empty(len(rows), np.int64)
+        self,
+        state: SeriesState,
+        rows: IntArray,
+        timestamps: IntArray,
+        values: FloatArray,
+        starts: IntArray,
+        *,
+        predicted: bool,
+    ) -> tuple[Points, BoolArray, BoolArray]:
+        """Note what is seen, and return what to walk, what is eligible and what is trusted."""
+        points = Points(
+            rows,
+            np.empty(len(rows), np.int64),
+            _read_only(timestamps, np.int64),
+            _read_only(values, np.float64),
+            _read_only(starts, np.int64),
+            predicted,
+        )
         eligible = np.zeros(values.shape, np.bool_)
         trusted = np.zeros(values.shape, np.bool_)
         _observe_rows(
-            rows,
-            _read_only(batch.timestamps, np.int64),
-            values,
-            starts,
+            points.rows,
+            points.timestamps,
+            points.values,
+            points.starts,
             self.min_n_samples_seen,
             state.last_seen,
             state.n_samples_seen,
-            first,
+            points.first,
             eligible,
             trusted,
         )
-        return rows, first, eligible, trusted
+        return points, eligible, trusted
+
+
+def _row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    n_series, n_timestamps = shape
+    n_rows = max(_FIT_BLOCK // max(n_timestamps, 1), 1)
+    return (slice(begin, begin + n_rows) for begin in range(0, n_series, n_rows))
 
 
 def _read_only(array: Array, dtype: type[np.generic]) -> Array:
@@ -198,8 +252,3 @@ def blend(low: float, high: float, share: float) -> float:
     if low == high:
         return low
     return min(max((1.0 - share) * low + share * high, low), high)
-
-
-def blank_outputs(shape: tuple[int, ...], *names: str) -> dict[str, Any]:
-    """Return a float64 array full of NaN for every name."""
-    return {name: np.full(shape, np.nan) for name in names}

@@ -12,13 +12,14 @@ from vmanomaly.model.base import Model
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
+    from vmanomaly.config.reader import Query
 
 
-def create_model(section: ModelSection) -> Model:
-    """Build the model that a section of the config describes.
+def create_model(section: ModelSection, query: Query) -> Model:
+    """Build the model that a section of the config describes, for the series of a query.
 
-    The parameters of the model's class are the section's attributes of the same names. Its code
-    is imported only now.
+    The parameters of the model's class are the attributes of the same names of the section, or
+    else of the query (its `step` and `tz`). Its code is imported only now.
 
     Raises
     ------
@@ -32,7 +33,9 @@ def create_model(section: ModelSection) -> Model:
             [f"models: class '{section.class_name}' is not available, use one of: {available}"]
         )
     model_class = resolve_name(implementation)
-    model: Model = model_class(
-        **{field.name: getattr(section, field.name) for field in fields(model_class)}
-    )
+    parameters = {
+        field.name: getattr(section if hasattr(section, field.name) else query, field.name)
+        for field in fields(model_class)
+    }
+    model: Model = model_class(**parameters)
     return model

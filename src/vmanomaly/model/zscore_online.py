@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.online import LARGEST, OnlineModel, blank_outputs, interval
+from vmanomaly.model.online import LARGEST, OnlineModel, Points, interval
 from vmanomaly.model.state import Column, SeriesState
-from vmanomaly.series import FloatArray, IntArray
+from vmanomaly.series import FloatArray, IntArray, SeriesBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,30 +72,23 @@ class OnlineZscoreModel(OnlineModel):
             Column("pair_weight", np.float64),
         )
 
-    def _learn(self, state: SeriesState, values: FloatArray) -> None:
-        _learn_rows(
-            values, self.decay, state["mean"], state["root"], state["weight"], state["pair_weight"]
-        )
+    def fit(self, batch: SeriesBatch) -> SeriesState:
+        """Learn the batch from scratch and return the state."""
+        state = super().fit(batch)
         strength = self.history_strength
         state["weight"][:] *= strength
         state["pair_weight"][:] *= strength**2
         with np.errstate(over="ignore"):
             state["root"][:] = np.minimum(state["root"] * math.sqrt(strength), LARGEST)
+        return state
 
-    def _walk(
-        self,
-        state: SeriesState,
-        rows: IntArray,
-        first: IntArray,
-        values: FloatArray,
-        starts: IntArray,
-    ) -> dict[str, FloatArray]:
-        outputs = blank_outputs(values.shape, "yhat", "yhat_lower", "yhat_upper")
+    def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
+        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
         _walk_rows(
-            rows,
-            first,
-            values,
-            starts,
+            points.rows,
+            points.first,
+            points.values,
+            points.starts,
             self.decay,
             self.z_threshold,
             state["mean"],
@@ -134,25 +127,6 @@ def _learn_one(
 @kernel
 def _deviation(root: float, weight: float, pair_weight: float) -> float:
     return root * math.sqrt(weight / pair_weight) if pair_weight > 0.0 else 0.0
-
-
-@kernel
-def _learn_rows(
-    values: FloatArray,
-    decay: float,
-    means: FloatArray,
-    roots: FloatArray,
-    weights: FloatArray,
-    pair_weights: FloatArray,
-) -> None:
-    for s in range(len(values)):
-        mean, root, weight, pair_weight = means[s], roots[s], weights[s], pair_weights[s]
-        for y in values[s]:
-            if math.isfinite(y):
-                mean, root, weight, pair_weight = _learn_one(
-                    mean, root, weight, pair_weight, y, decay
-                )
-        means[s], roots[s], weights[s], pair_weights[s] = mean, root, weight, pair_weight
 
 
 @kernel

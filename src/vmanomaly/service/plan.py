@@ -17,14 +17,18 @@ from vmanomaly.writer import Writer
 from vmanomaly.writer.format import Destination
 
 
-def create_models(config: Config) -> dict[str, Model]:
-    """Return the models of a configuration by their alias."""
-    return {alias: create_model(section) for alias, section in config.models.items()}
+def create_models(config: Config) -> dict[tuple[str, str], Model]:
+    """Return the models of a configuration by their alias and the alias of a query of theirs."""
+    return {
+        (alias, query): create_model(section, config.reader.queries[query])
+        for alias, section in config.models.items()
+        for query in section.queries
+    }
 
 
 def create_jobs(
     config: Config,
-    models: Mapping[str, Model],
+    models: Mapping[tuple[str, str], Model],
     reader: Reader,
     writer: Writer,
     health: Health,
@@ -40,7 +44,7 @@ def create_jobs(
         for query in config.reader.queries.values():
             units = [
                 Unit(
-                    model=models[alias],
+                    model=models[alias, query.alias],
                     section=section,
                     query=query,
                     destination=Destination(

@@ -132,7 +132,7 @@ class Service:
         """Load or compile the kernels now, so that no run has to wait for them."""
         started = time.perf_counter()
         warm_up_reader(self.config.reader)
-        for model in self._models.values():
+        for model in set(self._models.values()):
             warm_up_model(model)
         warm_up_writer(self.config.writer)
         logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
