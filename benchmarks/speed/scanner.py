@@ -9,6 +9,8 @@ import numpy as np
 import orjson
 
 from vmanomaly.reader import scanner
+from vmanomaly.reader.labels import LabelCache
+from vmanomaly.reader.stitch import MemoryRows, Stitch
 from vmanomaly.series import FloatArray, IntArray
 
 N_SERIES, N_TIMESTAMPS, STEP = 1_000, 1_440, 60_000
@@ -44,12 +46,16 @@ def answer() -> tuple[bytes, IntArray, FloatArray]:
     return body, grid, values
 
 
-def scan(body: bytes, grid: IntArray, cache: scanner.LabelCache) -> FloatArray:
+def scan(body: bytes, grid: IntArray, cache: LabelCache) -> FloatArray:
     """Feed the answer as a socket would."""
-    one = scanner.Scanner(grid, STEP, cache)
+    stitch = Stitch(grid, MemoryRows(len(grid)))
+    stitch.begin(len(grid))
+    one = scanner.Scanner(grid, STEP, cache, stitch.place)
     for start in range(0, len(body), PIECE_BYTES):
         one.feed(body[start : start + PIECE_BYTES])
-    return one.finish().batch.values
+    one.finish()
+    stitch.end()
+    return stitch.finish()
 
 
 def parse(body: bytes, grid: IntArray) -> FloatArray:
@@ -66,7 +72,7 @@ def parse(body: bytes, grid: IntArray) -> FloatArray:
 def main() -> None:
     body, grid, values = answer()
     scanner.warm_up()
-    cache = scanner.LabelCache()
+    cache = LabelCache()
     fastest = float("inf")
     for _ in range(5):
         start = time.perf_counter()

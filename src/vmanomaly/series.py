@@ -120,6 +120,25 @@ class SeriesBatch:
         if self.values.shape != expected:
             raise ValueError(f"values have the shape {self.values.shape}, expected {expected}")
 
+    def blocks(self, n_bytes: int, n_series: int = 1) -> Iterator[SeriesBatch]:
+        """Yield the series in blocks of at most `n_bytes` of values, but at least `n_series`.
+
+        Examples
+        --------
+        >>> labels = tuple(Labels({"cpu": str(i)}) for i in range(5))
+        >>> batch = SeriesBatch(labels, np.array([1, 2]), np.zeros((5, 2)))
+        >>> [len(block.labels) for block in batch.blocks(n_bytes=32)]
+        [2, 2, 1]
+        """
+        row_bytes = max(len(self.timestamps) * self.values.itemsize, 1)
+        n_rows = max(n_bytes // row_bytes, n_series)
+        if n_rows >= len(self.labels):
+            yield self
+            return
+        for row in range(0, len(self.labels), n_rows):
+            rows = slice(row, row + n_rows)
+            yield SeriesBatch(self.labels[rows], self.timestamps, self.values[rows])
+
     @property
     def n_datapoints(self) -> int:
         """The number of samples that are not NaN."""

@@ -62,6 +62,19 @@ def test_removed_series_are_forgotten_and_start_anew() -> None:
     assert state["mean"].tolist() == [2.0, 4.0, 0.5, 0.5]
 
 
+def test_states_of_different_series_are_joined() -> None:
+    state, other = SeriesState(COLUMNS), SeriesState(COLUMNS)
+    state.rows(labels("a", "b"))
+    state["mean"][:] = [1.0, 2.0]
+    other.rows(labels("c"))
+    other["mean"][:] = 3.0
+    other["profile"][:] = 4.0
+    state.append(other)
+    assert state.labels == labels("a", "b", "c")
+    assert state["mean"].tolist() == [1.0, 2.0, 3.0]
+    assert state["profile"][2].tolist() == [4.0] * 3
+
+
 def test_no_series_at_all() -> None:
     state = SeriesState(COLUMNS)
     assert state.rows(()).tolist() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,43 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vmanomaly.errors import DatasourceError
-from vmanomaly.reader.scanner import Answer, LabelCache, Scanner, scan, warm_up
-from vmanomaly.series import Labels
+from vmanomaly.reader.labels import LabelCache
+from vmanomaly.reader.scanner import Scanner, warm_up
+from vmanomaly.reader.stitch import MemoryRows, Stitch
+from vmanomaly.series import IntArray, Labels, SeriesBatch
 
 STEP = 60_000
 GRID = STEP * np.arange(28_333_334, 28_333_342, dtype=np.int64)
 SECONDS = [int(t) // 1000 for t in GRID]
+
+
+@dataclass
+class Answer:
+    batch: SeriesBatch
+    is_partial: bool
+    n_datapoints: int
+    n_off_grid: int
+    n_merged: int
+
+
+def scan(
+    body: bytes, grid: IntArray, step: int, cache: LabelCache | None = None, *sizes: int
+) -> Answer:
+    """Scan an answer that arrives in pieces of the given sizes, and a last one."""
+    cache = cache or LabelCache()
+    stitch = Stitch(grid, MemoryRows(len(grid)))
+    stitch.begin(len(grid))
+    scanner = Scanner(grid, step, cache, stitch.place)
+    start = 0
+    for size in sizes:
+        scanner.feed(body[start : start + size])
+        scanner._scan_at = 0
+        start += size
+    scanner.feed(body[start:])
+    answer = scanner.finish()
+    stitch.end()
+    batch = SeriesBatch(cache.as_tuple(stitch.labels), grid, stitch.finish())
+    return Answer(batch, answer.is_partial, answer.n_datapoints, answer.n_off_grid, stitch.n_merged)
 
 
 def answer_of(result: list[Any], compact: bool = True, **around: Any) -> bytes:
@@ -55,17 +87,6 @@ def check(answer: Answer, result: list[Any]) -> None:
     np.testing.assert_array_equal(answer.batch.timestamps, GRID)
 
 
-def in_pieces(body: bytes, sizes: list[int]) -> Answer:
-    scanner = Scanner(GRID, STEP, LabelCache())
-    start = 0
-    for size in sizes:
-        scanner.feed(body[start : start + size])
-        scanner._scan_at = 0
-        start += size
-    scanner.feed(body[start:])
-    return scanner.finish()
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _compiled() -> None:
     warm_up()
@@ -97,7 +118,7 @@ def test_scans_what_json_reads(
 ) -> None:
     body = answer_of(result, compact)
     check(scan(body, GRID, STEP), result)
-    check(in_pieces(body, sizes), result)
+    check(scan(body, GRID, STEP, None, *sizes), result)
 
 
 @settings(max_examples=400)
@@ -301,8 +322,11 @@ def test_known_series_give_the_same_objects() -> None:
     assert scan(answer_of(many), GRID, STEP, cache).batch.labels is first
     some = scan(answer_of(many[10:20]), GRID, STEP, cache).batch.labels
     assert all(a is b for a, b in zip(some, first[10:20], strict=True))
-    for _ in range(40):
+    for _ in range(100):
         scan(answer_of(many[:5]), GRID, STEP, cache)
+    assert scan(answer_of(many[:6]), GRID, STEP, cache).batch.labels[5] is first[5]
+    for n in range(40):
+        scan(answer_of(many[: n % 2 + 5]), GRID, STEP, cache)
     again = scan(answer_of(many), GRID, STEP, cache).batch.labels
     assert again == first
     assert again[0] is first[0]
@@ -323,10 +347,32 @@ def test_many_series_in_small_pieces() -> None:
         for i, row in enumerate(values)
     ]
     body = answer_of(result)
-    scanner = Scanner(GRID, STEP, LabelCache())
+    blocks: list[tuple[int, int]] = []
+    scanner = Scanner(GRID, STEP, LabelCache(), lambda _, block: blocks.append(block.shape))
     for start in range(0, len(body), 50_000):
         scanner.feed(body[start : start + 50_000])
     answer = scanner.finish()
-    np.testing.assert_array_equal(answer.batch.values, values)
     assert answer.n_datapoints == values.size
+    assert sum(rows for rows, _ in blocks) == answer.n_series == len(values)
+    assert len(blocks) > 1
     assert len(scanner._buffer) == 2 << 20, "memory does not grow with the answer"
+    np.testing.assert_array_equal(scan(body, GRID, STEP).batch.values, values)
+
+
+@given(st.lists(st.lists(st.integers(0, 12), unique=True), min_size=2, max_size=5))
+def test_series_that_come_and_go_keep_their_names(answers: list[list[int]]) -> None:
+    """Label sets of every length modulo 8, many of them prefixes of each other."""
+    cache = LabelCache()
+    for numbers in answers:
+        result = [series([[SECONDS[0], str(n)]], **{"x" * (n + 1): "é" * n}) for n in numbers]
+        check(scan(answer_of(result), GRID, STEP, cache), result)
+
+
+def test_label_sets_of_one_length_are_told_apart() -> None:
+    cache = LabelCache()
+    for length in range(1, 20):
+        for position in range(length):
+            names = ["a" * length, "a" * position + "b" + "a" * (length - position - 1)]
+            for name in names:
+                result = [series([[SECONDS[0], "1"]], job=name)]
+                check(scan(answer_of(result), GRID, STEP, cache), result)

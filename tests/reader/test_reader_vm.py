@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import logging
 import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -257,7 +260,7 @@ def test_the_limit_is_read_from_flags() -> None:
         reader.close()
     paths = [asked.path for asked in server.requests]
     query_range = "/p/select/3:4/prometheus/api/v1/query_range"
-    assert paths == [query_range, "/p/flags"] + [query_range] * 6
+    assert paths == [query_range, "/p/flags", "/p/metrics"] + [query_range] * 6
 
 
 @pytest.mark.parametrize(
@@ -442,3 +445,88 @@ def test_the_same_series_are_the_same_objects(healthy: Loopback) -> None:
     )
     reader.close()
     assert first.labels is second.labels
+
+
+class TestDataFolder:
+    """The data of a fit in a file instead of memory."""
+
+    def test_the_same_data_and_no_file_that_stays(self, tmp_path: Path) -> None:
+        folder = tmp_path / "data"
+        with serve(refusing(130, 422, "search.maxPointsPerTimeseries=130")) as server:
+            in_memory = reader_of(server.url)
+            expected = in_memory.read(query_of(), range_of(700), "s", stage="fit")
+            in_memory.close()
+            reader = VmReader(section_of(server.url), Metrics(), "default", folder)
+            batch = reader.read(query_of(), range_of(700), "s", stage="fit")
+            reader.close()
+        assert batch.labels == expected.labels
+        np.testing.assert_array_equal(batch.values, expected.values)
+        assert not batch.values.flags.owndata
+        assert list(folder.iterdir()) == []
+
+    def test_an_infer_is_kept_in_memory(self, healthy: Loopback, tmp_path: Path) -> None:
+        folder = tmp_path / "data"
+        reader = VmReader(section_of(healthy.url), Metrics(), "default", folder)
+        reader.read(query_of(), range_of(3), "s", stage="infer")
+        reader.close()
+        assert not folder.exists()
+
+    def test_a_full_disk(
+        self,
+        healthy: Loopback,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def no_room(*arguments: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("os.posix_fallocate", no_room)
+        reader = VmReader(section_of(healthy.url), Metrics(), "default", tmp_path)
+        batch = reader.read(query_of(), range_of(300), "s", stage="fit")
+        reader.close()
+        assert batch.n_datapoints > 300
+        assert f"Cannot keep the data of q in {tmp_path}: No space left on device" in caplog.text
+
+
+def test_processing_that_takes_too_long(healthy: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count(step=0.1)
+    monkeypatch.setattr("vmanomaly.reader.vm.time.perf_counter", lambda: next(now))
+    reader = reader_of(healthy.url, processing_timeout="50ms")
+    with pytest.raises(DatasourceError, match=r"raise `reader.processing_timeout`") as caught:
+        reader.read(query_of(), range_of(300), "s", stage="fit")
+    reader.close()
+    assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("version", "offset", "warned"),
+    [
+        ("v1.79.5", "0s", True),
+        ("v1.85.1", "-29s", True),
+        ("v1.79.5", "-35s", False),
+        ("v1.85.2", "0s", False),
+        ("v1.150.0-cluster", "0s", False),
+        ("", "0s", True),
+        (None, "0s", False),
+    ],
+)
+def test_servers_that_hide_the_last_seconds(
+    version: str | None, offset: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.path == "/metrics" and version is not None:
+            page = f'x 1\nvm_app_version{{version="vm-2022", short_version="{version}"}} 1\n'
+            handler.reply(200, page.encode(), mime="text/plain")
+        else:
+            well(handler, asked)
+
+    query = query_of(offset=Duration.parse(offset))
+    with serve(respond) as server:
+        reader = reader_of(server.url, query)
+        for _ in range(2):
+            reader.read(query, range_of(3), "s", stage="fit")
+        reader.close()
+    found = [message for message in caplog.messages if "ignores latency_offset" in message]
+    assert len(found) == warned
+    assert all("reader.offset: -35s" in message and "queries: q" in message for message in found)

@@ -303,3 +303,21 @@ def test_infer_can_begin_where_data_was_last_seen(tmp_path: Path) -> None:
     assert world.reader.asked[-1] == ("cpu", TimeRange(13_000, 21_000), "infer")
     world.cpu.execute(run(fit=None, infer=TimeRange(90_000, 91_000)))
     assert world.reader.asked[-1] == ("cpu", TimeRange(61_000, 91_000), "infer")
+
+
+def test_a_fit_in_blocks_learns_the_same(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def many(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        grid = time_range.grid(int(query.step))
+        labels = tuple(Labels({"cpu": str(i)}) for i in range(37))
+        return SeriesBatch(labels, grid, np.sin(np.arange(37.0 * len(grid))).reshape(37, -1))
+
+    whole, blocks = World(config, many), World(config, many)
+    whole.cpu.execute(run(infer=None))
+    monkeypatch.setattr("vmanomaly.service.unit._BLOCK_BYTES", 1)
+    blocks.cpu.execute(run(infer=None))
+    for one, other in zip(whole.cpu._units, blocks.cpu._units, strict=True):
+        assert one.state is not None
+        assert other.state is not None
+        assert one.state.labels == other.state.labels
+        for name, array in one.state.arrays().items():
+            np.testing.assert_array_equal(array, other.state[name])

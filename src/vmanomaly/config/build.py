@@ -33,6 +33,7 @@ SECTIONS = (
     "server",
 )
 
+_DATA_FOLDER = "VMANOMALY_DATA_DUMPS_DIR"
 _DEFAULT_PRESET = re.compile(r"default(:v[\w.]+)?")
 _KNOWN_PRESETS = ("ui", "node-exporter")
 _POLICIES = (
@@ -127,6 +128,7 @@ def build_config(
         settings=settings,
         server=server,
         monitoring=monitoring,
+        data_folder=FilePath(folder) if (folder := environ.get(_DATA_FOLDER)) else None,
     )
 
 
@@ -310,7 +312,7 @@ def _read_writer(
             (*path, "metric_format"), 'the label for is left out; for: "$QUERY_KEY" is added'
         )
     defaults = {}
-    folder = environ.get("VMANOMALY_DATA_DUMPS_DIR") or environ.get("VMANOMALY_MODEL_DUMPS_DIR")
+    folder = environ.get(_DATA_FOLDER) or environ.get(rules.MODEL_FOLDER)
     if folder and issubclass(entry.section, HttpWriterSection):
         defaults["queue_path"] = str(FilePath(folder, "queue"))
     return read_section(

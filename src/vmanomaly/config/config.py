@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.monitoring import MonitoringSection
@@ -31,6 +32,9 @@ class Config:
         What concerns the service itself.
     preset
         Name of the preset.
+    data_folder
+        Where the data of a fit is kept while models learn it (`VMANOMALY_DATA_DUMPS_DIR`); None
+        keeps it in memory.
     """
 
     reader: ReaderSection
@@ -41,3 +45,4 @@ class Config:
     server: ServerSection
     monitoring: MonitoringSection
     preset: str = "default"
+    data_folder: Path | None = None

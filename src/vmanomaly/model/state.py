@@ -166,6 +166,13 @@ class SeriesState:
             self._last_labels, self._last_rows = labels, rows
         return self._last_rows
 
+    def append(self, other: SeriesState) -> None:
+        """Add the rows of another state of the same model, whose series are all new here."""
+        start = len(self)
+        self.rows(other.labels)
+        for column in self._columns:
+            self[column.name][start:] = other[column.name]
+
     def remove(self, rows: IntArray) -> None:
         """Forget the series of `rows`; the rows after them move up, in order."""
         keep = np.ones(len(self), np.bool_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from vmanomaly.config.reader import DuckdbReaderSection, Query, ReaderSection, VmReaderSection
@@ -45,8 +46,21 @@ class Reader(Protocol):
         ...
 
 
-def create_reader(section: ReaderSection, metrics: Metrics, preset: str) -> Reader:
+def create_reader(
+    section: ReaderSection, metrics: Metrics, preset: str, data_folder: Path | None = None
+) -> Reader:
     """Return the reader that a configuration asks for.
+
+    Parameters
+    ----------
+    section
+        The section `reader`.
+    metrics
+        The service's metrics.
+    preset
+        Preset of the configuration.
+    data_folder
+        Where the data of a fit is kept while models learn it; None keeps it in memory.
 
     Raises
     ------
@@ -60,7 +74,7 @@ def create_reader(section: ReaderSection, metrics: Metrics, preset: str) -> Read
     if isinstance(section, VmReaderSection) and section.class_name == "vm":
         from vmanomaly.reader.vm import VmReader  # noqa: PLC0415 - loads the compiled scanner
 
-        return VmReader(section, metrics, preset)
+        return VmReader(section, metrics, preset, data_folder)
     raise ConfigError(
         [f"reader.class: `{section.class_name}` cannot be used yet; choose `vm` or `duckdb`"]
     )

@@ -465,6 +465,44 @@ def _scan_one(
 
 
 @kernel
+def count_same(buffer: Any, bounds: IntArray, known: Any, ends: IntArray, start: int) -> int:
+    """Return how many label sets, from the first one on, have the bytes known in their place.
+
+    Parameters
+    ----------
+    buffer : ndarray of uint8
+        Holds the label sets; `PADDING` bytes longer than the last one's end.
+    bounds : ndarray of int64, shape (n, 2)
+        Start and end of each in the buffer.
+    known : ndarray of uint8
+        The bytes of the label sets known, one behind the other, and `PADDING` bytes.
+    ends : ndarray of int64
+        Where each ends in `known`.
+    start
+        Which of them the first label set is compared with.
+    """
+    for i in range(len(bounds)):
+        number = start + i
+        if number >= len(ends):
+            return i
+        there = ends[number - 1] if number > 0 else 0
+        here, length = bounds[i, 0], bounds[i, 1] - bounds[i, 0]
+        if ends[number] - there != length:
+            return i
+        whole = length & ~7
+        for k in range(0, whole, 8):
+            if _eight_bytes(buffer, here + k) != _eight_bytes(known, there + k):
+                return i
+        # The bytes behind the end are shifted out.
+        beyond = np.uint64(8 * (8 - (length - whole)))
+        if beyond < np.uint64(64):
+            word = _eight_bytes(buffer, here + whole) ^ _eight_bytes(known, there + whole)
+            if word << beyond != _U0:
+                return i
+    return len(bounds)
+
+
+@kernel
 def scan_series(
     buffer: Any,
     position: int,
@@ -472,7 +510,6 @@ def scan_series(
     may_end: bool,
     first: int,
     step: int,
-    rows: int,
     values: FloatArray,
     bounds: IntArray,
     counts: IntArray,
@@ -491,8 +528,6 @@ def scan_series(
         Whether the array may end here, as an empty one does.
     first, step
         The first timestamp of the grid and the distance of the next, milliseconds.
-    rows
-        Rows of `values` that hold series already.
     values : ndarray of float64, shape (capacity, T)
         Receives a row per series, NaN where it has no sample.
     bounds : ndarray of int64, shape (capacity, 2)
@@ -508,8 +543,9 @@ def scan_series(
     position : int
         Behind the array's end, at the element to go on with, or at the invalid byte.
     rows : int
-        Rows of `values` that hold series now.
+        Rows of `values` that hold series.
     """
+    rows = 0
     while True:
         position = skip_spaces(buffer, position)
         if position >= n:

@@ -1,10 +1,10 @@
 """The scanner of `query_range` answers: JSON, as it arrives, straight into a matrix.
 
 The normal shape, as VictoriaMetrics and Prometheus write it, is scanned by a compiled kernel: no
-Python object is made for a sample, and label sets that were met before are recognised by their
-bytes. A series of any other legal shape (white space, other keys or another order, escaped keys,
-numbers outside strings, numbers that need more than 128 bits to round) is read by a JSON parser,
-with the same result.
+Python object is made for a sample, and none for a series whose label set was met before. A series
+of any other legal shape (white space, other keys or another order, escaped keys, numbers outside
+strings, numbers that need more than 128 bits to round) is read by a JSON parser, with the same
+result.
 
 Three rules hold where an answer is ambiguous, and all of them let the last one win: a label that
 occurs twice in a series, a timestamp that occurs twice in a series, and series with the same
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -26,15 +25,17 @@ from numpy.typing import NDArray
 
 from vmanomaly.errors import DatasourceError
 from vmanomaly.reader import kernel
-from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
+from vmanomaly.reader.labels import LabelCache
+from vmanomaly.series import FloatArray, IntArray, Labels
 
 _Bytes: TypeAlias = NDArray[np.uint8]
+Place: TypeAlias = Callable[[Sequence[Labels], FloatArray], None]
 
 _SCAN_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 16
 _MAX_VALUE_BYTES = 1 << 28
-_FIRST_SAMPLES = 1 << 16
-_KEPT_ANSWERS = 16
+_BLOCK_SAMPLES = 1 << 16
+_MIN_BLOCK_ROWS = 8
 
 _SPACE = rb"[ \t\r\n]*"
 _HEAD = re.compile(
@@ -48,92 +49,28 @@ _PLACEHOLDER = 4_503_599_627
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a `query_range` answer holds.
+    """What a `query_range` answer held, besides the series.
 
     Attributes
     ----------
-    batch : SeriesBatch
-        The series on the requested grid, in the order of the answer.
     is_partial : bool
         Whether the server says that data is missing (`isPartial` of a cluster).
+    n_series : int
+        Series in the answer.
     n_datapoints : int
         Samples in the answer that are not NaN.
     n_off_grid : int
         Samples that were left out because their timestamp is not on the grid.
-    n_merged : int
-        Series that were merged into one with the same label set.
     """
 
-    batch: SeriesBatch
     is_partial: bool
+    n_series: int
     n_datapoints: int
     n_off_grid: int
-    n_merged: int
-
-
-class LabelCache:
-    """Label sets by their bytes, so that a series met again costs no parsing.
-
-    Holds what occurred in the last 16 to 32 answers. Safe to use from several threads.
-
-    Parameters
-    ----------
-    extra_labels
-        Labels that every series gets; they win over those of the answer.
-    """
-
-    def __init__(self, extra_labels: Mapping[str, str] | None = None) -> None:
-        self._extra = dict(extra_labels or {})
-        self._lock = threading.Lock()
-        self._answers = 0
-        self._young: dict[bytes, Labels] = {}
-        self._old: dict[bytes, Labels] = {}
-        self._young_tuples: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
-        self._old_tuples: dict[tuple[Labels, ...], tuple[Labels, ...]] = {}
-
-    def labels(self, metrics: list[bytes]) -> list[Labels]:
-        """Return the label sets of JSON objects; the same object for the same bytes.
-
-        Raises
-        ------
-        ValueError
-            An object is not one of strings.
-        """
-        young = self._young
-        found = [young.get(metric) for metric in metrics]
-        return [
-            self._meet(metric) if labels is None else labels
-            for metric, labels in zip(metrics, found, strict=True)
-        ]
-
-    def as_tuple(self, labels: list[Labels]) -> tuple[Labels, ...]:
-        """Return `labels` as a tuple; the same object when they were met in this order."""
-        key = tuple(labels)
-        with self._lock:
-            known = self._young_tuples.get(key) or self._old_tuples.get(key, key)
-            self._young_tuples[known] = known
-            self._answers += 1
-            if self._answers % _KEPT_ANSWERS == 0:
-                self._old, self._young = self._young, {}
-                self._old_tuples, self._young_tuples = self._young_tuples, {}
-        return known
-
-    def _meet(self, metric: bytes) -> Labels:
-        with self._lock:
-            labels = self._young.get(metric) or self._old.get(metric)
-        if labels is None:
-            parsed = orjson.loads(metric)
-            if not (
-                isinstance(parsed, dict) and all(isinstance(text, str) for text in parsed.values())
-            ):
-                raise ValueError("a label's value is not a string")
-            labels = Labels(parsed | self._extra)
-        with self._lock:
-            return self._young.setdefault(metric, labels)
 
 
 class Scanner:
-    """Turns one `query_range` answer, fed in pieces, into an `Answer`.
+    """Takes one `query_range` answer in pieces, and hands on its series in blocks.
 
     Parameters
     ----------
@@ -143,24 +80,25 @@ class Scanner:
         The distance of the timestamps, milliseconds.
     cache
         The label sets of former answers to the same query.
+    place
+        Given the label sets of some series and their samples, a row a series, NaN where there is
+        none; the array is used again afterwards.
 
     Examples
     --------
-    >>> scanner = Scanner(np.array([60_000, 120_000, 180_000]), 60_000, LabelCache())
+    >>> scanner = Scanner(np.array([60_000, 120_000, 180_000]), 60_000, LabelCache(), print)
     >>> scanner.feed(b'{"status":"success","data":{"resultType":"matrix","result":[')
     >>> scanner.feed(b'{"metric":{"cpu":"0"},"values":[[60,"1.5"],[180,"-Inf"]]}]}}')
-    >>> batch = scanner.finish().batch
-    >>> batch.labels
-    ({cpu="0"},)
-    >>> batch.values
-    array([[ 1.5,  nan, -inf]])
+    >>> scanner.finish()
+    [{cpu="0"}] [[ 1.5  nan -inf]]
+    Answer(is_partial=False, n_series=1, n_datapoints=2, n_off_grid=0)
     """
 
-    def __init__(self, timestamps: IntArray, step: int, cache: LabelCache) -> None:
-        self._timestamps = timestamps
+    def __init__(self, timestamps: IntArray, step: int, cache: LabelCache, place: Place) -> None:
         self._first = int(timestamps[0])
         self._step = step
-        self._cache = cache
+        self._names = cache.recogniser()
+        self._place = place
         self._buffer: _Bytes = np.zeros(2 * _SCAN_BYTES, dtype=np.uint8)
         self._dropped = 0  # bytes of the answer that stood before the buffer's start
         self._position = 0
@@ -169,11 +107,11 @@ class Scanner:
         self._head: bytes | None = None
         self._plain = False
         self._ended = False
-        self._rows = 0
-        self._values: FloatArray = np.empty((0, len(timestamps)))
-        self._bounds: IntArray = np.empty((0, 2), dtype=np.int64)
+        self._n_series = 0
+        n_rows = max(_BLOCK_SAMPLES // len(timestamps), _MIN_BLOCK_ROWS)
+        self._block: FloatArray = np.empty((n_rows, len(timestamps)))
+        self._bounds: IntArray = np.empty((n_rows, 2), dtype=np.int64)
         self._counts: IntArray = np.zeros(2, dtype=np.int64)
-        self._labels: list[Labels] = []
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes of the answer.
@@ -204,17 +142,9 @@ class Scanner:
             raise self._cut_off()
         else:
             is_partial = self._read_envelope(self._head)
-        self._values.resize((self._rows, len(self._timestamps)), refcheck=False)
-        labels = self._cache.as_tuple(self._labels)
-        values = self._values
-        distinct = tuple(dict.fromkeys(labels))
-        merged = len(labels) - len(distinct)
-        if merged:
-            labels, values = _merge(labels, distinct, values)
+        self._names.finish()
         datapoints, off_grid = (int(count) for count in self._counts)
-        return Answer(
-            SeriesBatch(labels, self._timestamps, values), is_partial, datapoints, off_grid, merged
-        )
+        return Answer(is_partial, self._n_series, datapoints, off_grid)
 
     def _append(self, piece: bytes) -> None:
         if self._n + len(piece) + kernel.PADDING > len(self._buffer):
@@ -257,22 +187,18 @@ class Scanner:
             self._head = found[0]
             self._position = found.end()
         while not self._ended:
-            if self._rows == len(self._values):
-                self._grow()
-            known = self._rows
-            reason, self._position, self._rows = kernel.scan_series(
+            reason, self._position, n_rows = kernel.scan_series(
                 self._buffer,
                 self._position,
                 self._n,
-                self._rows == 0,
+                self._n_series == 0,
                 self._first,
                 self._step,
-                self._rows,
-                self._values,
+                self._block,
                 self._bounds,
                 self._counts,
             )
-            self._name_rows(known)
+            self._hand_on(n_rows)
             if reason == kernel.UNUSUAL:
                 reason = self._read_one()
             if reason == kernel.INVALID:
@@ -281,26 +207,20 @@ class Scanner:
                 return
             self._ended = reason == kernel.ARRAY_END
 
-    def _grow(self) -> None:
-        """Make room for a quarter more series, so that little memory is taken in vain."""
-        columns = len(self._timestamps)
-        rows = len(self._values) + max(len(self._values) // 4, _FIRST_SAMPLES // columns, 8)
-        self._values.resize((rows, columns), refcheck=False)
-        self._bounds.resize((rows, 2), refcheck=False)
-
-    def _name_rows(self, known: int) -> None:
-        """Find the label sets of the rows from `known` on, while their bytes are there."""
-        view = self._buffer.data
-        bounds = self._bounds[known : self._rows].tolist()
+    def _hand_on(self, n_rows: int) -> None:
+        """Hand on the first rows of the block, while the bytes of their label sets are there."""
+        if n_rows == 0:
+            return
         try:
-            self._labels += self._cache.labels([bytes(view[a:b]) for a, b in bounds])
+            labels = self._names.name(self._buffer, self._bounds[:n_rows])
         except ValueError as error:
-            start = self._dropped + (bounds[0][0] if bounds else self._position)
             raise DatasourceError(
-                f"The answer is not valid: after byte {start}, a label set that is not an object "
-                f"of strings: {error}",
+                f"The answer is not valid: after byte {self._dropped + int(self._bounds[0, 0])}, a "
+                f"label set that is not an object of strings: {error}",
                 "io_error",
             ) from error
+        self._place(labels, self._block[:n_rows])
+        self._n_series += n_rows
 
     def _read_one(self) -> int:
         """Read the series at the position with the JSON parser; return how the array goes on."""
@@ -321,7 +241,7 @@ class Scanner:
         return kernel.ARRAY_END if self._buffer[behind] == ord("]") else kernel.NEEDS_ROWS
 
     def _add(self, series: Any, offset: int) -> None:
-        """Add a parsed series as the next row."""
+        """Hand on a parsed series."""
         where = f"in the series at byte {offset}"
         if not isinstance(series, dict) or not isinstance(series.get("metric"), dict):
             raise _malformed(f"{where} there is no object `metric`")
@@ -329,9 +249,7 @@ class Scanner:
         samples = series.get("values", [] if "histograms" in series else None)
         if not isinstance(samples, list):
             raise _malformed(f"{where} there is no array `values`")
-        if self._rows == len(self._values):
-            self._grow()
-        row = self._values[self._rows]
+        row = self._block[0]
         row[:] = np.nan
         for sample in samples:
             try:
@@ -347,10 +265,11 @@ class Scanner:
             else:
                 self._counts[1] += 1
         try:
-            self._labels += self._cache.labels([orjson.dumps(series["metric"])])
+            labels = self._names.name_texts([orjson.dumps(series["metric"])])
         except ValueError as error:
             raise _malformed(f"{where}: {error}") from error
-        self._rows += 1
+        self._place(labels, self._block[:1])
+        self._n_series += 1
 
     def _read_envelope(self, head: bytes) -> bool:
         """Check what stands around the array; return whether the answer is partial."""
@@ -408,21 +327,16 @@ class Scanner:
         )
 
 
-def scan(body: bytes, timestamps: IntArray, step: int, cache: LabelCache | None = None) -> Answer:
-    """Scan a whole answer; the parameters are those of `Scanner`."""
-    scanner = Scanner(timestamps, step, LabelCache() if cache is None else cache)
-    scanner.feed(body)
-    return scanner.finish()
-
-
 def warm_up() -> None:
     """Compile the kernels, or load them from the cache on disk, before the first answer."""
-    scan(
+    body = (
         b'{"status":"success","data":{"resultType":"matrix","result":['
-        b'{"metric":{},"values":[[60,"1"]]}, {"metric":{}, "values":[[60,"1"]]} ]}}',
-        np.array([60_000], dtype=np.int64),
-        60_000,
+        b'{"metric":{},"values":[[60,"1"]]}, {"metric":{"a":"b"}, "values":[[60,"1"]]} ]}}'
     )
+    grid = np.array([60_000], dtype=np.int64)
+    scanner = Scanner(grid, 60_000, LabelCache(), lambda labels, values: None)
+    scanner.feed(body)
+    scanner.finish()
 
 
 def _success(answer: Any) -> tuple[Any, bool]:
@@ -449,17 +363,6 @@ def _sample(sample: Any) -> tuple[int, float]:
         raise TypeError(value)
     milliseconds = seconds * 1000 if isinstance(seconds, int) else round(seconds * 1000)
     return milliseconds, float(value)
-
-
-def _merge(
-    labels: tuple[Labels, ...], distinct: tuple[Labels, ...], values: FloatArray
-) -> tuple[tuple[Labels, ...], FloatArray]:
-    """Make one row of the rows with the same label set; where several have a sample, the last's."""
-    row_of = {label: row for row, label in enumerate(distinct)}
-    merged = np.full((len(distinct), values.shape[1]), np.nan)
-    for label, source in zip(labels, values, strict=True):
-        np.copyto(merged[row_of[label]], source, where=~np.isnan(source))
-    return distinct, merged
 
 
 def _malformed(reason: str) -> DatasourceError:

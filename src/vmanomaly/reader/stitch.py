@@ -1,60 +1,216 @@
-"""Puts the answers about consecutive pieces of a grid together."""
+"""One matrix of the answers about consecutive pieces of a grid."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
-from vmanomaly.reader.scanner import LabelCache
-from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
+from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels
+
+# A quarter more rows each time: little memory is taken in vain.
+_GROWTH = 4
+
+# Bytes of samples after which a matrix in a file lets go of the memory they were written through.
+_RELEASE_BYTES = 64 << 20
+
+
+class Rows(Protocol):
+    """Where a matrix is kept: in memory, or as `mapped.MappedRows` in a file."""
+
+    values: FloatArray
+
+    def reserve(self, n_rows: int) -> None:
+        """Make `values` at least so many rows long; take it again afterwards."""
+        ...
+
+    def trim(self, n_rows: int) -> FloatArray:
+        """Return the first `n_rows` rows; nothing can be added afterwards."""
+        ...
+
+    def release(self) -> None:
+        """Let what was written leave the memory, where it can."""
+        ...
+
+
+class MemoryRows:
+    """A float64 matrix in memory, to which rows are added.
+
+    Parameters
+    ----------
+    n_columns
+        The length of a row.
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        self.values: FloatArray = np.empty((0, n_columns))
+
+    def reserve(self, n_rows: int) -> None:
+        """Make `values` at least so many rows long; take it again afterwards."""
+        if n_rows > len(self.values):
+            n_rows = max(n_rows, len(self.values) + len(self.values) // _GROWTH)
+            self.values.resize((n_rows, self.values.shape[1]), refcheck=False)
+
+    def trim(self, n_rows: int) -> FloatArray:
+        """Return the first `n_rows` rows; nothing can be added afterwards."""
+        self.values.resize((n_rows, self.values.shape[1]), refcheck=False)
+        return self.values
+
+    def release(self) -> None:
+        """Keep everything: there is nowhere to let it go to."""
 
 
 class Stitch:
-    """A batch that grows from left to right, and downwards where a series appears later.
+    """A matrix that grows from left to right, and downwards where a series appears later.
+
+    Every piece is begun, filled with blocks of series as they arrive, and ended. A piece that is
+    begun again starts anew.
 
     Parameters
     ----------
     timestamps : ndarray of int64, shape (T,)
         The whole grid.
-    cache
-        Gives the same tuple for the same series again.
+    rows
+        Takes the values; T columns.
+
+    Attributes
+    ----------
+    labels : list of Labels
+        One label set a row.
+    timestamps : ndarray of int64, shape (T,)
+        The whole grid.
+    n_merged : int
+        Series that were merged into one with the same label set; the last sample wins.
+
+    Examples
+    --------
+    >>> stitch = Stitch(np.array([10, 20, 30]), MemoryRows(3))
+    >>> a, b = Labels({"job": "a"}), Labels({"job": "b"})
+    >>> for n_columns, labels in ((2, [a]), (1, [b, a])):
+    ...     stitch.begin(n_columns)
+    ...     stitch.place(labels, np.full((len(labels), n_columns), float(n_columns)))
+    ...     stitch.end()
+    >>> stitch.labels
+    [{job="a"}, {job="b"}]
+    >>> stitch.finish()
+    array([[ 2.,  2.,  1.],
+           [nan, nan,  1.]])
     """
 
-    def __init__(self, timestamps: IntArray, cache: LabelCache) -> None:
-        self._timestamps = timestamps
-        self._cache = cache
-        self._column = 0
-        self._whole: SeriesBatch | None = None
-        self._labels: tuple[Labels, ...] = ()
+    def __init__(self, timestamps: IntArray, rows: Rows) -> None:
+        self.labels: list[Labels] = []
+        self.n_merged = 0
+        self.timestamps = timestamps
+        self._rows = rows
         self._row_of: dict[Labels, int] = {}
-        self._values: FloatArray = np.empty((0, len(timestamps)))
+        self._start = self._end = 0
+        self._n_before = 0
+        self._n_rows = 0
+        self._next_row = 0
+        self._in_order = True
+        self._seen: BoolArray = np.zeros(0, np.bool_)
+        self._unreleased_bytes = 0
 
     @property
     def rest(self) -> IntArray:
         """The part of the grid that no piece has covered yet."""
-        return self._timestamps[self._column :]
+        return self.timestamps[self._start :]
 
-    def add(self, piece: SeriesBatch) -> None:
-        """Add the batch that begins where the last one ended."""
-        start, self._column = self._column, self._column + len(piece.timestamps)
-        if len(piece.timestamps) == len(self._timestamps):
-            self._whole = piece
-            return
-        if piece.labels is self._labels:
-            self._values[: len(piece.labels), start : self._column] = piece.values
-            return
-        for labels in piece.labels:
-            self._row_of.setdefault(labels, len(self._row_of))
-        known = len(self._values)
-        self._values.resize((len(self._row_of), len(self._timestamps)), refcheck=False)
-        self._values[known:] = np.nan
-        self._values[:, start : self._column] = np.nan
-        rows = [self._row_of[labels] for labels in piece.labels]
-        self._values[rows, start : self._column] = piece.values
-        if len(self._row_of) == len(piece.labels):
-            self._labels = piece.labels
+    def begin(self, n_columns: int) -> None:
+        """Begin a piece of so many columns; what was placed since the last `end` is undone."""
+        del self.labels[self._n_before :]
+        self._n_rows = self._n_before
+        self._row_of = {}
+        self._end = self._start + n_columns
+        self._next_row = 0
+        self._in_order = True
+        self._seen = np.zeros(self._n_before, np.bool_)
 
-    def finish(self) -> SeriesBatch:
-        """Return the batch over the whole grid, its series in the order of their appearance."""
-        if self._whole is not None:
-            return self._whole
-        return SeriesBatch(self._cache.as_tuple(list(self._row_of)), self._timestamps, self._values)
+    def place(self, labels: Sequence[Labels], values: FloatArray) -> None:
+        """Put the next series of the piece into their rows.
+
+        Parameters
+        ----------
+        labels
+            One label set a series.
+        values : ndarray of float64, shape (n, columns of the piece)
+            Their samples, NaN where there is none; copied.
+        """
+        start, stop = self._next_row, self._next_row + len(labels)
+        self._unreleased_bytes += values.nbytes
+        if self._unreleased_bytes > _RELEASE_BYTES:
+            self._rows.release()
+            self._unreleased_bytes = 0
+        if self._in_order and self._n_before == 0:
+            # Twins are found at the end of the piece.
+            self.labels += labels
+            self._make_rows()
+        elif not (self._in_order and self.labels[start:stop] == list(labels)):
+            self._in_order = False
+            self._place_by_labels(labels, values)
+            return
+        self._rows.values[start:stop, self._start : self._end] = values
+        self._seen[start:stop] = True
+        self._next_row = stop
+
+    def end(self) -> None:
+        """End the piece: series that did not occur in it have no samples there."""
+        if self._n_before == 0 and len(set(self.labels)) < len(self.labels):
+            self._merge_twins()
+        unseen = np.flatnonzero(~self._seen[: self._n_rows])
+        self._rows.values[unseen, self._start : self._end] = np.nan
+        self._start = self._end
+        self._n_before = self._n_rows
+
+    def finish(self) -> FloatArray:
+        """Return the matrix, shape (S, T), a row for each of `labels`."""
+        self._rows.release()
+        return self._rows.trim(self._n_rows)
+
+    def _place_by_labels(self, labels: Sequence[Labels], values: FloatArray) -> None:
+        if not self._row_of:
+            self._row_of = {known: row for row, known in enumerate(self.labels)}
+        row_of = self._row_of
+        found = [row_of.setdefault(label_set, len(row_of)) for label_set in labels]
+        self.labels += list(row_of)[len(self.labels) :]
+        self._make_rows()
+        rows = np.array(found, np.int64)
+        columns = slice(self._start, self._end)
+        if not self._seen[rows].any() and len(set(found)) == len(found):
+            self._rows.values[rows, columns] = values
+            self._seen[rows] = True
+            return
+        for row, source in zip(found, values, strict=True):
+            target = self._rows.values[row, columns]
+            if self._seen[row]:
+                np.copyto(target, source, where=~np.isnan(source))
+                self.n_merged += 1
+            else:
+                target[:] = source
+                self._seen[row] = True
+
+    def _make_rows(self) -> None:
+        """Make rows for new labels, without samples in the pieces before."""
+        known, self._n_rows = self._n_rows, len(self.labels)
+        if self._n_rows > known:
+            self._rows.reserve(self._n_rows)
+            self._rows.values[known : self._n_rows, : self._start] = np.nan
+        if self._n_rows > len(self._seen):
+            more = np.zeros(len(self._rows.values) - len(self._seen), np.bool_)
+            self._seen = np.concatenate((self._seen, more))
+
+    def _merge_twins(self) -> None:
+        """Make one row of the rows with the same label set, in the first piece."""
+        values = self._rows.values[:, self._start : self._end]
+        row_of: dict[Labels, int] = {}
+        for row, label_set in enumerate(self.labels):
+            if label_set in row_of:
+                np.copyto(values[row_of[label_set]], values[row], where=~np.isnan(values[row]))
+                self.n_merged += 1
+            else:
+                # Not below `row`: what stood there has moved up already.
+                values[len(row_of)] = values[row]
+                row_of[label_set] = len(row_of)
+        self.labels[:] = row_of
+        self._n_rows = len(row_of)

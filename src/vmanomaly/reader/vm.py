@@ -12,23 +12,26 @@ sent at most twice more. What goes wrong with a query is logged when it begins a
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
+from vmanomaly.mapped import MappedRows
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.reader.labels import LabelCache
 from vmanomaly.reader.log import StateLog, no_data
-from vmanomaly.reader.scanner import Answer, LabelCache, Scanner
-from vmanomaly.reader.stitch import Stitch
+from vmanomaly.reader.scanner import Answer, Scanner
+from vmanomaly.reader.stitch import MemoryRows, Stitch
+from vmanomaly.reader.workers import n_workers
 from vmanomaly.series import IntArray, SeriesBatch, TimeRange
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ _PASSING_FAILURES = frozenset({"connection_error", "io_error", "429", "502", "50
 _QUERY_RANGE_PATH = "/api/v1/query_range"
 _FLAGS_TIMEOUT_S = 5.0
 _FLAG = re.compile(r'^-search\.maxPointsPerTimeseries="?(\d+)', re.MULTILINE)
+_VERSION = re.compile(r'^vm_app_version\{.*short_version="(?:v(\d+)\.(\d+)\.(\d+)|")', re.MULTILINE)
+_HEEDS_LATENCY_OFFSET = (1, 85, 2)
+_HIDDEN_MS = 30_000
 _TOO_MANY_POINTS = re.compile(
     r"search\.maxPointsPerTimeseries|exceeded maximum resolution of [\d,]+ points"
 )
@@ -65,14 +71,23 @@ class VmReader:
         Where requests are counted.
     preset
         A label of the metrics.
+    data_folder
+        Where the data of a fit is kept while models learn it; None keeps it in memory.
     """
 
-    def __init__(self, section: VmReaderSection, metrics: Metrics, preset: str) -> None:
+    def __init__(
+        self,
+        section: VmReaderSection,
+        metrics: Metrics,
+        preset: str,
+        data_folder: Path | None = None,
+    ) -> None:
         self._section = section
+        self._data_folder = data_folder
         self._metrics = metrics
         self._preset = preset
         self._client = HttpClient(section, "reader")
-        self._workers = threading.BoundedSemaphore(_n_workers(section))
+        self._workers = threading.BoundedSemaphore(n_workers(section))
         self._closed = threading.Event()
         self._caches: dict[tuple[str, str | None], LabelCache] = {}
         self._lock = threading.Lock()
@@ -164,32 +179,54 @@ class VmReader:
             self._workers.release()
 
     def _read_grid(self, task: _Task, grid: IntArray) -> tuple[SeriesBatch, bool]:
-        """Return the batch on `grid`, asked for in pieces, and whether a piece is partial."""
-        stitch = Stitch(grid, task.cache)
+        """Return the batch on `grid`, and whether a piece of it is partial."""
+        if task.stage != "fit" or self._data_folder is None:
+            return self._read_pieces(task, Stitch(grid, MemoryRows(len(grid))))
+        try:
+            return self._read_pieces(task, Stitch(grid, MappedRows(self._data_folder, len(grid))))
+        except OSError as error:
+            logger.warning(
+                "Cannot keep the data of %s in %s: %s. It is kept in memory",
+                task.query.alias,
+                self._data_folder,
+                error.strerror,
+            )
+            return self._read_pieces(task, Stitch(grid, MemoryRows(len(grid))))
+
+    def _read_pieces(self, task: _Task, stitch: Stitch) -> tuple[SeriesBatch, bool]:
+        """Ask for the grid in pieces."""
         is_partial = False
         while len(stitch.rest):
             piece = stitch.rest[: self._max_points(task.query, len(stitch.rest))]
             try:
-                answer = self._fetch(task, piece)
+                answer = self._fetch(task, piece, stitch)
             except _TooManyPointsError as error:
                 self._lower_limit(error.allowed)
                 continue
             is_partial |= answer.is_partial
-            stitch.add(answer.batch)
+            stitch.end()
+        if stitch.n_merged:
+            logger.warning(
+                "%s: %d series of %s have the labels of another one and were merged with it",
+                task.url,
+                stitch.n_merged,
+                task.query.alias,
+            )
         started = time.perf_counter()
-        batch = stitch.finish()
+        labels = task.cache.as_tuple(stitch.labels)
+        batch = SeriesBatch(labels, stitch.timestamps, stitch.finish())
         self._metrics.reader_response_parsing_seconds.labels("df", *task.metric_labels).observe(
             time.perf_counter() - started
         )
         return batch, is_partial
 
-    def _fetch(self, task: _Task, piece: IntArray) -> Answer:
-        """Return the answer about a piece of the grid; failures that may pass are tried again."""
+    def _fetch(self, task: _Task, piece: IntArray, stitch: Stitch) -> Answer:
+        """Place a piece of the grid; failures that may pass are tried again."""
         arguments = self._arguments(task.query, piece)
         delays = iter(RETRY_DELAYS_S)
         while True:
             try:
-                return self._ask(task, arguments, piece)
+                return self._ask(task, arguments, piece, stitch)
             except DatasourceError as error:
                 allowed = _allowed_points(error, len(piece))
                 if allowed is not None:
@@ -203,10 +240,13 @@ class VmReader:
                     ) from error
                 logger.debug("Querying again for %s: %s", task.query.alias, error)
 
-    def _ask(self, task: _Task, arguments: list[tuple[str, str]], piece: IntArray) -> Answer:
+    def _ask(
+        self, task: _Task, arguments: list[tuple[str, str]], piece: IntArray, stitch: Stitch
+    ) -> Answer:
         """Send one request and scan its answer as it arrives; everything is counted."""
         metrics, labels = self._metrics, task.metric_labels
-        scanner = Scanner(piece, int(task.query.step), task.cache)
+        stitch.begin(len(piece))
+        scanner = Scanner(piece, int(task.query.step), task.cache, stitch.place)
         started = time.perf_counter()
         scanning = 0.0
         received = 0
@@ -231,6 +271,7 @@ class VmReader:
                     before = time.perf_counter()
                     scanner.feed(chunk)
                     scanning += time.perf_counter() - before
+                    self._check_processing(scanning)
             before = time.perf_counter()
             answer = scanner.finish()
             scanning += time.perf_counter() - before
@@ -245,7 +286,7 @@ class VmReader:
             metrics.reader_responses.labels(*labels, code).inc()
             metrics.reader_received_bytes.labels(*labels).inc(received)
         metrics.reader_response_parsing_seconds.labels("json", *labels).observe(scanning)
-        metrics.reader_timeseries_received.labels(*labels).inc(len(answer.batch.labels))
+        metrics.reader_timeseries_received.labels(*labels).inc(answer.n_series)
         metrics.reader_datapoints_received.labels(*labels).inc(answer.n_datapoints)
         self._judge(task, answer)
         return answer
@@ -265,12 +306,14 @@ class VmReader:
                 answer.n_off_grid,
                 task.query.alias,
             )
-        if answer.n_merged:
-            logger.warning(
-                "%s: %d series of %s have the labels of another one and were merged with it",
-                task.url,
-                answer.n_merged,
-                task.query.alias,
+
+    def _check_processing(self, took_s: float) -> None:
+        limit = self._section.processing_timeout
+        if took_s > limit.seconds:
+            raise DatasourceError(
+                f"processing the answer took longer than {limit}; raise "
+                f"`reader.processing_timeout`, or ask for fewer series or less time",
+                "timeout",
             )
 
     def _arguments(self, query: Query, piece: IntArray) -> list[tuple[str, str]]:
@@ -290,22 +333,52 @@ class VmReader:
         limit = self._server_limit
         if limit is None:
             with self._lock:
-                limit = self._server_limit = self._server_limit or self._ask_limit()
+                if self._server_limit is None:
+                    self._server_limit = self._ask_limit()
+                    self._warn_of_frozen_seconds()
+                limit = self._server_limit
         return max(1, min(limit, query.max_points_per_query or limit))
 
     def _ask_limit(self) -> int:
         """Return the flag `search.maxPointsPerTimeseries` of the server, or its default."""
-        url = self._client.server_url("flags")
-        timeout_s = min(_FLAGS_TIMEOUT_S, self._section.fetch_timeout.seconds)
-        try:
-            flags = self._client.request("GET", url, timeout_s=timeout_s).body
-        except DatasourceError as error:
-            logger.debug("Could not get constraints: %s", error)
-            return DEFAULT_MAX_POINTS
-        found = _FLAG.search(flags.decode("utf-8", "replace"))
+        found = _FLAG.search(self._page("flags"))
         limit = int(found[1]) if found else DEFAULT_MAX_POINTS
         logger.debug("Max points per timeseries set as %d", limit)
         return limit
+
+    def _warn_of_frozen_seconds(self) -> None:
+        """Warn of a server that hides the last seconds of the data, whatever it is asked."""
+        late = [
+            query.alias
+            for query in self._section.queries.values()
+            if int(query.offset) > -_HIDDEN_MS
+        ]
+        found = _VERSION.search(self._page("metrics")) if late else None
+        if found is None:
+            return
+        # Debian's package does not say its version, and is older.
+        version = tuple(int(part) for part in found.groups(default="0"))
+        if version < _HEEDS_LATENCY_OFFSET:
+            logger.warning(
+                "VictoriaMetrics before 1.85.2 ignores latency_offset, and %s is %s: what it says "
+                "about the last 30 s is empty or frozen. Upgrade it, or set `reader.offset: -35s` "
+                "(queries: %s)",
+                redact_url(self._client.server_url("")),
+                ".".join(map(str, version)) if any(version) else "of no known version",
+                ", ".join(late),
+            )
+
+    def _page(self, path: str) -> str:
+        """Return a page of the server's own, empty if there is none."""
+        url = self._client.server_url(path)
+        timeout_s = min(_FLAGS_TIMEOUT_S, self._section.fetch_timeout.seconds)
+        try:
+            return self._client.request("GET", url, timeout_s=timeout_s).body.decode(
+                "utf-8", "replace"
+            )
+        except DatasourceError as error:
+            logger.debug("Could not get constraints: %s", error)
+            return ""
 
     def _lower_limit(self, allowed: int) -> None:
         with self._lock:
@@ -343,12 +416,6 @@ def _allowed_points(error: DatasourceError, asked: int) -> int | None:
     found = _ALLOWED_POINTS.search(error.words)
     allowed = int(found[1].replace(",", "")) if found else asked
     return allowed if 0 < allowed < asked else asked // 2
-
-
-def _n_workers(section: VmReaderSection) -> int:
-    if section.workers > 0:
-        return section.workers
-    return max(1, min(len(section.queries), 4 * (os.cpu_count() or 1)))
 
 
 def _seconds(milliseconds: int) -> str:

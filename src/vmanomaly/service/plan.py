@@ -54,6 +54,7 @@ def create_jobs(
                         preset=config.preset,
                     ),
                     metrics=metrics,
+                    min_block_series=config.reader.series_processing_batch_size,
                 )
                 for alias, section in config.models.items()
                 if scheduler_alias in section.schedulers and query.alias in section.queries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import vmanomaly
 from vmanomaly.config import Config
-from vmanomaly.config.reader import VmReaderSection
 from vmanomaly.config.scheduler import OneoffSection
 from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
 from vmanomaly.reader import create_reader
 from vmanomaly.reader import warm_up as warm_up_reader
+from vmanomaly.reader.workers import n_workers
 from vmanomaly.scheduler import Scheduler, create_scheduler
 from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
@@ -57,7 +56,7 @@ class Service:
         self.config = config
         self.metrics = Metrics()
         self.abandoned = False
-        self._reader = create_reader(config.reader, self.metrics, config.preset)
+        self._reader = create_reader(config.reader, self.metrics, config.preset, config.data_folder)
         self._writer = create_writer(config.writer, self.metrics, config.preset)
         self.health = Health(
             {"reader": self._reader.check_health, "writer": self._writer.check_health}
@@ -66,7 +65,7 @@ class Service:
         self._jobs = create_jobs(
             config, self._models, self._reader, self._writer, self.health, self.metrics
         )
-        self._executor = ThreadPoolExecutor(self._n_workers(), thread_name_prefix="worker")
+        self._executor = ThreadPoolExecutor(n_workers(config.reader), thread_name_prefix="worker")
         self._clock = clock or SystemClock()
         self._schedulers: dict[str, Scheduler] = {}
         self._stopped = False
@@ -103,13 +102,6 @@ class Service:
         self._stopped = True
         for scheduler in self._schedulers.values():
             scheduler.stop()
-
-    def _n_workers(self) -> int:
-        n_jobs = sum(len(jobs) for jobs in self._jobs.values())
-        reader = self.config.reader
-        if isinstance(reader, VmReaderSection) and reader.workers > 0:
-            return reader.workers
-        return max(1, min(n_jobs, 4 * math.ceil(available_cpus())))
 
     def _describe(self) -> None:
         metrics, preset = self.metrics, self.config.preset

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import TypeVar
 
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
+from vmanomaly.mapped import release
 from vmanomaly.model import Model
 from vmanomaly.model.scoring import Policy, predict
 from vmanomaly.model.state import NEVER, SeriesState
@@ -17,6 +18,9 @@ from vmanomaly.series import IntArray, Predictions, SeriesBatch
 from vmanomaly.writer.format import Destination
 
 logger = logging.getLogger(__name__)
+
+# Large enough to keep every core busy, small beside the data of a fit that is worth cutting.
+_BLOCK_BYTES = 64 << 20
 
 _Result = TypeVar("_Result")
 
@@ -39,6 +43,8 @@ class Unit:
         Says for the writer where the predictions come from.
     metrics
         Where runs are counted.
+    min_block_series
+        A fit takes at least so many series at a time.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Unit:
         query: Query,
         destination: Destination,
         metrics: Metrics,
+        min_block_series: int = 1,
     ) -> None:
         self.destination = destination
         self.state: SeriesState | None = None
@@ -56,6 +63,7 @@ class Unit:
         self._policy = Policy.of(section, query)
         self._provide_series = section.provide_series or model.default_outputs
         self._metrics = metrics
+        self._min_block_series = min_block_series
         self._labels = {
             "query_key": destination.query_key,
             "model_alias": destination.model_alias,
@@ -89,12 +97,27 @@ class Unit:
             self.destination.query_key,
             len(batch.labels),
         )
-        state = self._run("fit", batch, lambda: self._model.fit(batch))
+        state = self._run("fit", batch, lambda: self._learn(batch))
         if state is None:
             return False
         self.state = state
         self._metrics.models_active.labels(**self._labels).set(len(state))
         return True
+
+    def _learn(self, batch: SeriesBatch) -> SeriesState:
+        """Fit block by block, which bounds what a model needs beside its data."""
+        if self._model.multivariate:
+            return self._model.fit(batch)
+        states = self._fit_blocks(batch)
+        state = next(states)
+        for more in states:
+            state.append(more)
+        return state
+
+    def _fit_blocks(self, batch: SeriesBatch) -> Iterator[SeriesState]:
+        for block in batch.blocks(_BLOCK_BYTES, self._min_block_series):
+            yield self._model.fit(block)
+            release(block.values)
 
     def infer(self, batch: SeriesBatch, micro_batch_starts: IntArray) -> Predictions | None:
         """Score a batch and, if the model is online, learn it.
