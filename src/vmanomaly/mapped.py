@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmanomaly.series import FloatArray
-
 
 class MappedRows:
     """A float64 matrix in a file, to which rows are added.
@@ -51,7 +49,7 @@ class MappedRows:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as this does
         weakref.finalize(self, self._file.close)
         self._n_columns = n_columns
-        self.values: FloatArray = np.empty((0, n_columns))
+        self.values: NDArray[np.float64] = np.empty((0, n_columns))
 
     def reserve(self, n_rows: int) -> None:
         """Make `values` at least so many rows long; take it again afterwards.
@@ -71,7 +69,7 @@ class MappedRows:
             n_rows, self._n_columns
         )
 
-    def trim(self, n_rows: int) -> FloatArray:
+    def trim(self, n_rows: int) -> NDArray[np.float64]:
         """Return the first `n_rows` rows; nothing can be added afterwards."""
         values, self.values = self.values[:n_rows], self.values[:0]
         self._file.close()

@@ -13,6 +13,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vmanomaly.mapped import release
+
+# Small beside what is worth keeping in a file.
+_COUNTED_BYTES = 16 << 20
+
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -123,6 +128,8 @@ class SeriesBatch:
     def blocks(self, n_bytes: int, n_series: int = 1) -> Iterator[SeriesBatch]:
         """Yield the series in blocks of at most `n_bytes` of values, but at least `n_series`.
 
+        Values in a file leave the memory again when the next block is asked for.
+
         Examples
         --------
         >>> labels = tuple(Labels({"cpu": str(i)}) for i in range(5))
@@ -134,15 +141,20 @@ class SeriesBatch:
         n_rows = max(n_bytes // row_bytes, n_series)
         if n_rows >= len(self.labels):
             yield self
+            release(self.values)
             return
         for row in range(0, len(self.labels), n_rows):
             rows = slice(row, row + n_rows)
             yield SeriesBatch(self.labels[rows], self.timestamps, self.values[rows])
+            release(self.values)
 
     @property
     def n_datapoints(self) -> int:
         """The number of samples that are not NaN."""
-        return int(self.values.size - np.count_nonzero(np.isnan(self.values)))
+        return sum(
+            int(block.values.size - np.count_nonzero(np.isnan(block.values)))
+            for block in self.blocks(_COUNTED_BYTES)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels
 _GROWTH = 4
 
 # Bytes of samples after which a matrix in a file lets go of the memory they were written through.
-_RELEASE_BYTES = 64 << 20
+_RELEASE_BYTES = 16 << 20
 
 
 class Rows(Protocol):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
 from typing import TypeVar
 
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
-from vmanomaly.mapped import release
 from vmanomaly.model import Model
 from vmanomaly.model.scoring import Policy, predict
 from vmanomaly.model.state import NEVER, SeriesState
@@ -20,7 +19,7 @@ from vmanomaly.writer.format import Destination
 logger = logging.getLogger(__name__)
 
 # Large enough to keep every core busy, small beside the data of a fit that is worth cutting.
-_BLOCK_BYTES = 64 << 20
+_BLOCK_BYTES = 32 << 20
 
 _Result = TypeVar("_Result")
 
@@ -108,16 +107,12 @@ class Unit:
         """Fit block by block, which bounds what a model needs beside its data."""
         if self._model.multivariate:
             return self._model.fit(batch)
-        states = self._fit_blocks(batch)
+        blocks = batch.blocks(_BLOCK_BYTES, self._min_block_series)
+        states = (self._model.fit(block) for block in blocks)
         state = next(states)
         for more in states:
             state.append(more)
         return state
-
-    def _fit_blocks(self, batch: SeriesBatch) -> Iterator[SeriesState]:
-        for block in batch.blocks(_BLOCK_BYTES, self._min_block_series):
-            yield self._model.fit(block)
-            release(block.values)
 
     def infer(self, batch: SeriesBatch, micro_batch_starts: IntArray) -> Predictions | None:
         """Score a batch and, if the model is online, learn it.
