@@ -8,6 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
+from vmanomaly.config.reader import Query
+from vmanomaly.errors import DatasourceError
+from vmanomaly.series import Predictions, SeriesBatch, TimeRange
+from vmanomaly.writer.format import Destination
+
 
 class FakeClock:
     """A clock that is where it is asked to be as soon as somebody waits for it."""
@@ -37,6 +42,43 @@ class InlineExecutor(Executor):
         except Exception as error:  # noqa: BLE001
             future.set_exception(error)
         return future
+
+
+class FakeReader:
+    """Answers with what a function gives, and remembers what it was asked."""
+
+    def __init__(self, answer: Callable[[Query, TimeRange, str], SeriesBatch]) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, TimeRange, str]] = []
+
+    def read(
+        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+    ) -> SeriesBatch:
+        self.asked.append((query.alias, time_range, stage))
+        return self.answer(query, time_range, stage)
+
+    def check_health(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class FakeWriter:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.last_error: DatasourceError | None = None
+        self.n_dropped = 0
+        self.written: list[tuple[Predictions, Destination]] = []
+
+    def write(self, predictions: Predictions, destination: Destination) -> None:
+        self.written.append((predictions, destination))
+
+    def flush(self, timeout_s: float) -> bool:
+        return True
+
+    def check_health(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:

@@ -18,7 +18,7 @@ _SPELLINGS = {
     "config_check_interval": "configCheckInterval",
 }
 _WITH_VALUE = frozenset(
-    {"loggerLevel", "configCheckInterval", "outputSpec", "license", "licenseFile"}
+    {"loggerLevel", "loggerFormat", "configCheckInterval", "outputSpec", "license", "licenseFile"}
 )
 _BOOLEAN = frozenset({"watch", "dryRun", "license.forceOffline"})
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
@@ -38,8 +38,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     Returns
     -------
     Namespace
-        `configs` (list of Path), `logger_level`, `watch`, `config_check_interval`, `dry_run`,
-        `output_spec` (Path or None), `licensed` (whether an option about a license was given).
+        `configs` (list of Path), `logger_level`, `logger_format`, `watch`,
+        `config_check_interval`, `dry_run`, `output_spec` (Path or None), `licensed` (whether an
+        option about a license was given).
 
     Raises
     ------
@@ -92,6 +93,14 @@ def _parser() -> argparse.ArgumentParser:
         choices=("DEBUG", "INFO", "WARNING", "ERROR", "FATAL"),
         default="INFO",
         help="how much is logged (default: INFO)",
+    )
+    parser.add_argument(
+        "--loggerFormat",
+        dest="logger_format",
+        type=str.lower,
+        choices=("text", "json"),
+        default="text",
+        help="a line of text or of JSON for each event (default: text)",
     )
     parser.add_argument(
         "--dryRun",

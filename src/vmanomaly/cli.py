@@ -7,14 +7,16 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import vmanomaly
 from vmanomaly.arguments import parse_arguments
 from vmanomaly.config import Config, load_config, resolved_yaml
+from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.errors import ConfigError, UsageError, VmanomalyError
-from vmanomaly.logs import configure_logging, set_logger_levels
+from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         n_problems = len(error.problems)
         logger.error(
-            "Config validation failed: %d problem%s", n_problems, "" if n_problems == 1 else "s"
+            "Config validation failed: %d problem%s",
+            n_problems,
+            "" if n_problems == 1 else "s",
+            extra={"problems": error.problems},
         )
-        for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
         return _WRONG
     except UsageError as error:
         print(f"vmanomaly: {error}", file=sys.stderr)
@@ -62,7 +65,7 @@ def _demo(arguments: Sequence[str]) -> int:
 
 
 def _service(options: Namespace) -> int:
-    configure_logging(options.logger_level)
+    configure_logging(options.logger_level, options.logger_format)
     logger.info("vmanomaly %s", vmanomaly.__version__)
     if options.licensed:
         logger.info("No license is needed; the options about it are ignored")
@@ -99,7 +102,8 @@ def _run(config: Config) -> int:
         signal.signal(number, stop)
     server.start()
     try:
-        status = service.run()
+        with _progress(config) as on_progress:
+            status = service.run(on_progress)
     finally:
         server.stop()
     logger.info("Stopped" if status == _DONE else "Ended with failures; see the log above")
@@ -108,6 +112,21 @@ def _run(config: Config) -> int:
         logging.shutdown()
         os._exit(status)
     return status
+
+
+@contextmanager
+def _progress(config: Config) -> Iterator[Callable[[int, int, str], None] | None]:
+    """Show a bar in place of the log while schedulers run that all end, if there is a terminal."""
+    endless = any(isinstance(each, PeriodicSection) for each in config.schedulers.values())
+    if endless or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    from vmanomaly.progress import progress_bar
+
+    with progress_bar(Console(stderr=True), "starting") as show, warnings_only():
+        yield show
 
 
 def _print_plan(config: Config) -> None:

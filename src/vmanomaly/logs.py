@@ -1,24 +1,32 @@
-"""One line an event: time, level, logger, message."""
+"""One line an event: time, level, logger, message; as text, or as JSON for collectors of logs."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, TextIO
 
 _PACKAGE = "vmanomaly."
 
+LogFormat = Literal["text", "json"]
 
-class Formatter(logging.Formatter):
-    """Formats a record as one line; a trace, where there is one, follows on lines of its own.
+logger = logging.getLogger(__name__)
+
+
+class TextFormatter(logging.Formatter):
+    """Formats a record as one line; a trace, or a list of problems, follows on lines of its own.
 
     Examples
     --------
     >>> record = logging.makeLogRecord(
     ...     {"created": 0.25, "levelname": "INFO", "name": "vmanomaly.reader.vm", "msg": "ready"}
     ... )
-    >>> Formatter().format(record)
+    >>> TextFormatter().format(record)
     '1970-01-01T00:00:00.250Z INFO reader.vm ready'
     """
 
@@ -27,24 +35,60 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        record.component = record.name.removeprefix(_PACKAGE)
-        return super().format(record)
+        record.component = _component(record)
+        return "\n  ".join([super().format(record), *_problems(record)])
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         """Return the time of a record in ISO 8601, UTC, with milliseconds."""
-        seconds, fraction = divmod(record.created, 1)
-        day_and_time = time.strftime(datefmt or "%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        return f"{day_and_time}.{int(fraction * 1000):03d}Z"
+        return _iso_time(record)
 
 
-def configure_logging(level: str) -> None:
-    """Send everything from `level` on to standard error."""
+class JsonFormatter(logging.Formatter):
+    r"""Formats a record as one line of JSON, pure ASCII, whatever it holds.
+
+    The keys are `time`, `level`, `logger` and `message`; `trace` is there when there is one, and
+    `problems` when a configuration is wrong.
+
+    Examples
+    --------
+    >>> record = logging.makeLogRecord(
+    ...     {"created": 0.25, "levelname": "INFO", "name": "vmanomaly.cli", "msg": "a\nb"}
+    ... )
+    >>> print(JsonFormatter().format(record))
+    {"time": "1970-01-01T00:00:00.250Z", "level": "INFO", "logger": "cli", "message": "a\nb"}
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        event: dict[str, str | list[str]] = {
+            "time": _iso_time(record),
+            "level": record.levelname,
+            "logger": _component(record),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            event["trace"] = self.formatException(record.exc_info)
+        if problems := _problems(record):
+            event["problems"] = problems
+        return json.dumps(event)
+
+
+_FORMATTERS: dict[LogFormat, type[logging.Formatter]] = {
+    "text": TextFormatter,
+    "json": JsonFormatter,
+}
+
+
+def configure_logging(level: str, log_format: LogFormat = "text") -> None:
+    """Send everything from `level` on to standard error, warnings and uncaught errors included."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Formatter())
+    handler.setFormatter(_FORMATTERS[log_format]())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("vmanomaly").setLevel(level)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_uncaught
 
 
 def set_logger_levels(levels: Mapping[str, str]) -> None:
@@ -60,3 +104,48 @@ def set_logger_levels(levels: Mapping[str, str]) -> None:
         name = component.removeprefix(_PACKAGE)
         full_name = "vmanomaly" if name == "vmanomaly" else _PACKAGE + name
         logging.getLogger(full_name).setLevel(level.upper())
+
+
+@contextmanager
+def warnings_only() -> Iterator[None]:
+    """Log only warnings and worse while the block runs, to what is standard error in it.
+
+    A progress bar takes the place of standard error, so that lines appear above it.
+    """
+    handlers: list[logging.StreamHandler[TextIO]] = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
+    before = [(handler, handler.level, handler.stream) for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.WARNING)
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler, level, stream in before:
+            handler.setLevel(level)
+            handler.setStream(stream)
+
+
+def _component(record: logging.LogRecord) -> str:
+    return record.name.removeprefix(_PACKAGE)
+
+
+def _problems(record: logging.LogRecord) -> list[str]:
+    problems: list[str] = getattr(record, "problems", [])
+    return problems
+
+
+def _iso_time(record: logging.LogRecord) -> str:
+    seconds, fraction = divmod(record.created, 1)
+    day_and_time = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{day_and_time}.{int(fraction * 1000):03d}Z"
+
+
+def _log_uncaught(arguments: threading.ExceptHookArgs) -> None:
+    error = arguments.exc_value
+    if error is not None:
+        name = arguments.thread.name if arguments.thread else "?"
+        logger.critical("The thread '%s' ended with an error", name, exc_info=error)

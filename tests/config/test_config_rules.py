@@ -245,6 +245,16 @@ class TestNotYet:
             )
         ]
 
+    def test_schedulers_that_end_keep_no_state(self, caplog: pytest.LogCaptureFixture) -> None:
+        environ = {"VMANOMALY_MODEL_DUMPS_DIR": "/models"}
+        once = {"class": "backtesting", "fit_window": "1h", "fit_every": "1h"}
+        once |= {"from": "2025-05-08", "to": "2025-05-09"}
+        load(changed({"settings.restore_state": True, "schedulers.once": once}), environ)
+        assert caplog.messages[0] == (
+            "schedulers.once: backtesting runs once and ends: it keeps no state, and "
+            "settings.restore_state changes nothing for it"
+        )
+
     def test_push(self, caplog: pytest.LogCaptureFixture) -> None:
         load(changed({"monitoring.push": {"url": "http://x", "config": "custom.yaml"}}))
         assert caplog.messages == [

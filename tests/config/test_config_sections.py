@@ -232,7 +232,7 @@ def test_class_names(name: str, alias: str) -> None:
 def test_available_classes() -> None:
     assert READERS.available == ["vm", "duckdb"]
     assert WRITERS.available == ["vm", "duckdb", "remote_write"]
-    assert SCHEDULERS.available == ["periodic", "oneoff"]
+    assert SCHEDULERS.available == ["periodic", "oneoff", "backtesting"]
     assert MODELS.available == ["zscore_online", "mad_online"]
 
 
@@ -404,6 +404,19 @@ class TestScheduler:
         assert isinstance(section, BacktestingSection)
         assert section.from_time == parse_iso("2021-01-01")
         assert section.to_time == parse_iso("2021-01-14")
+
+    @pytest.mark.parametrize(
+        ("keys", "has_room"),
+        [({}, False), ({"fit_window": "12d"}, True), ({"inference_only": True}, True)],
+    )
+    def test_backtesting_without_room(self, keys: dict[str, Any], has_room: bool) -> None:
+        stretch = {"from_iso": "2021-01-01", "to_iso": "2021-01-14"}
+        section, found = self.read(
+            **({"name": "backtesting", "fit_window": "P14D", "fit_every": "PT1D"} | stretch | keys)
+        )
+        assert found == []
+        assert isinstance(section, BacktestingSection)
+        assert section.has_room is has_room
 
 
 class TestWriter:

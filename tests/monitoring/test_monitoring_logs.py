@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import io
+import json
 import logging
+import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
-from vmanomaly.logs import configure_logging, set_logger_levels
+from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 
 NAMES = ("vmanomaly", "vmanomaly.reader", "vmanomaly.reader.vm", "vmanomaly.writer.vm")
 
@@ -15,6 +19,8 @@ def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level, [logging.getLogger(name).level for name in NAMES]
     yield
+    logging.captureWarnings(False)
+    threading.excepthook = threading.__excepthook__
     root.handlers[:] = before[0]
     root.setLevel(before[1])
     for name, level in zip(NAMES, before[2], strict=True):
@@ -35,3 +41,57 @@ def test_the_more_specific_level_wins() -> None:
     set_logger_levels({"reader.vm": "debug", "reader": "ERROR", "vmanomaly": "warning"})
     levels = [logging.getLogger(name).getEffectiveLevel() for name in NAMES]
     assert levels == [logging.WARNING, logging.ERROR, logging.DEBUG, logging.WARNING]
+
+
+def test_json_has_a_line_for_each_event(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+    logger = logging.getLogger("vmanomaly.service.unit")
+    try:
+        raise ZeroDivisionError("in the\nmodel")
+    except ZeroDivisionError:
+        logger.exception("Error during stage '%s'", "fit")
+    logger.error("wrong", extra={"problems": ["a: b", "c: ü \ud800"]})
+    error, wrong = map(json.loads, capsys.readouterr().err.splitlines())
+    assert list(error) == ["time", "level", "logger", "message", "trace"]
+    assert error["logger"] == "service.unit"
+    assert error["message"] == "Error during stage 'fit'"
+    assert error["trace"].endswith("ZeroDivisionError: in the\nmodel")
+    assert wrong["problems"] == ["a: b", "c: ü \ud800"]
+
+
+def test_problems_follow_on_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO")
+    logging.getLogger("vmanomaly.cli").error("wrong", extra={"problems": ["a: b", "c: d"]})
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.endswith("ERROR cli wrong")
+    assert others == ["  a: b", "  c: d"]
+
+
+def test_warnings_and_errors_of_threads_are_events_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", "json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    thread = threading.Thread(target=lambda: 1 / 0, name="t")
+    thread.start()
+    thread.join()
+    warning, error = map(json.loads, capsys.readouterr().err.splitlines())
+    assert warning["logger"] == "py.warnings"
+    assert error["message"] == "The thread 't' ended with an error"
+    assert "ZeroDivisionError" in error["trace"]
+
+
+def test_only_warnings_are_logged_above_a_progress_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logging("INFO")
+    logger = logging.getLogger("vmanomaly.reader.vm")
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", bar := io.StringIO())
+        with warnings_only():
+            logger.info("hidden")
+            logger.warning("above")
+    logger.info("after")
+    assert bar.getvalue().endswith("WARNING reader.vm above\n")
+    assert bar.getvalue().count("\n") == 1
+    assert capsys.readouterr().err.endswith("INFO reader.vm after\n")

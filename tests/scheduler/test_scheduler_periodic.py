@@ -9,9 +9,8 @@ import pytest
 
 from tests.fakes import FakeClock, InlineExecutor
 from vmanomaly.scheduler.clock import SystemClock
-from vmanomaly.scheduler.oneoff import OneoffScheduler
 from vmanomaly.scheduler.periodic import PeriodicScheduler
-from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.scheduler.run import Job, Outcome, Run
 from vmanomaly.scheduler.schedule import PeriodicSchedule
 from vmanomaly.series import TimeRange
 
@@ -31,6 +30,12 @@ class RecordingJob:
         self.runs.append((self.clock.now(), run))
         return self.on_run(len(self.runs))
 
+    def unlearned(self) -> RecordingJob:
+        return self
+
+
+def nothing() -> None: ...
+
 
 def schedule(first: int = 1000) -> PeriodicSchedule:
     return PeriodicSchedule(first, 10, 10_000, 100, longest_catch_up=1000)
@@ -44,7 +49,7 @@ def run_until(end: int, clock: FakeClock, *jobs: tuple[RecordingJob, PeriodicSch
             scheduler.stop()
 
     clock.on_tick = stop_at_end
-    assert scheduler.run() is False
+    assert scheduler.run(nothing) is False
 
 
 def infers(job: RecordingJob) -> list[TimeRange]:
@@ -131,11 +136,14 @@ def test_stop_wakes_a_scheduler_that_waits_on_the_system_clock() -> None:
             started.set()
             return DONE
 
+        def unlearned(self) -> Job:
+            return self
+
     first = clock.now()
     plan = PeriodicSchedule(first, 3_600_000, 3_600_000, 3_600_000, 3_600_000)
     with ThreadPoolExecutor(1) as executor:
         scheduler = PeriodicScheduler([(Job(), plan)], clock, executor)
-        thread = threading.Thread(target=scheduler.run)
+        thread = threading.Thread(target=scheduler.run, args=(nothing,))
         thread.start()
         assert started.wait(10)
         scheduler.stop()
@@ -143,13 +151,90 @@ def test_stop_wakes_a_scheduler_that_waits_on_the_system_clock() -> None:
         assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("failed", [False, True])
-def test_oneoff_runs_every_job_once_and_tells_of_failures(failed: bool) -> None:
-    clock = FakeClock(0)
-    jobs = [
-        RecordingJob("a", clock),
-        RecordingJob("b", clock, lambda n: Outcome(True, True, failed)),
+def test_a_scheduler_that_raised_goes_on_where_it_was() -> None:
+    clock = FakeClock(1000)
+    ended: list[int] = []
+
+    def fail_once(n: int) -> Outcome:
+        if n == 2:
+            raise ZeroDivisionError
+        return DONE
+
+    job, other = RecordingJob("a", clock, fail_once), RecordingJob("b", clock)
+    scheduler = PeriodicScheduler([(job, schedule()), (other, schedule())], clock, InlineExecutor())
+    clock.on_tick = lambda now: scheduler.stop() if now > 1030 else None
+    with pytest.raises(ZeroDivisionError):
+        scheduler.run(lambda: ended.append(clock.now()))
+    scheduler.run(lambda: ended.append(clock.now()))
+    assert infers(job) == [
+        TimeRange(990, 1000),
+        TimeRange(1000, 1010),
+        TimeRange(1000, 1010),
+        TimeRange(1010, 1020),
+        TimeRange(1020, 1030),
     ]
-    run = Run(TimeRange(0, 10), TimeRange(10, 20))
-    assert OneoffScheduler(jobs, run, InlineExecutor()).run() is failed
-    assert [job.runs for job in jobs] == [[(0, run)], [(0, run)]]
+    assert infers(other) == [TimeRange(end - 10, end) for end in (1000, 1010, 1020, 1030)]
+    assert len(ended) == 8
+
+
+def test_a_clock_that_is_set_back_is_followed(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock(1000)
+    job = RecordingJob("a", clock)
+    scheduler = PeriodicScheduler([(job, schedule())], clock, InlineExecutor())
+
+    def set_back_once(now: int) -> None:
+        if now == 1100 and "set back" not in caplog.text:
+            clock.time = 1047
+        elif now > 1060 and "set back" in caplog.text:
+            scheduler.stop()
+
+    clock.on_tick = set_back_once
+    scheduler.run(nothing)
+    assert infers(job)[-3:] == [
+        TimeRange(1080, 1090),
+        TimeRange(1040, 1050),
+        TimeRange(1050, 1060),
+    ]
+
+
+def test_a_clock_that_is_set_back_a_little_repeats_nothing() -> None:
+    clock = FakeClock(1000)
+    job = RecordingJob("a", clock)
+    scheduler = PeriodicScheduler([(job, schedule())], clock, InlineExecutor())
+
+    corrections = iter([12])
+
+    def correct(now: int) -> None:
+        if len(job.runs) == 3:
+            clock.time -= next(corrections, 0)
+        elif now > 1050:
+            scheduler.stop()
+
+    clock.on_tick = correct
+    scheduler.run(nothing)
+    assert infers(job) == [TimeRange(end - 10, end) for end in range(1000, 1051, 10)]
+
+
+def test_a_job_under_way_while_the_clock_is_set_back_follows_when_it_ends() -> None:
+    clock = FakeClock(1000)
+
+    def set_back(n: int) -> Outcome:
+        clock.time -= 500 if n == 3 else 0
+        return DONE
+
+    job = RecordingJob("a", clock, set_back)
+    scheduler = PeriodicScheduler([(job, schedule())], clock, InlineExecutor())
+    clock.on_tick = lambda now: scheduler.stop() if len(job.runs) == 4 else None
+    scheduler.run(nothing)
+    assert infers(job)[-1] == TimeRange(520, 530)
+
+
+def test_the_system_clock_returns_from_a_wait_when_it_is_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = iter([5_000, 5_000, 4_000])
+    clock = SystemClock()
+    monkeypatch.setattr(clock, "now", lambda: next(shown))
+    monkeypatch.setattr(clock, "_longest_sleep_s", 0.001)
+    clock.wait(threading.Event(), 10_000)
+    assert next(shown, None) is None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.fakes import FakeReader, FakeWriter
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
@@ -15,7 +16,7 @@ from vmanomaly.model import Model, ModelOutput
 from vmanomaly.model.state import SeriesState
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Outcome, Run
-from vmanomaly.series import IntArray, Labels, Predictions, SeriesBatch, TimeRange
+from vmanomaly.series import IntArray, Labels, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.writer.format import Destination
@@ -37,39 +38,6 @@ writer:
 """
 CPU_0, CPU_1 = Labels({"cpu": "0"}), Labels({"cpu": "1"})
 FIT, INFER = TimeRange(0, 10_000), TimeRange(10_000, 13_000)
-
-
-class FakeReader:
-    def __init__(self, answer: Callable[[Query, TimeRange, str], SeriesBatch]) -> None:
-        self.answer = answer
-        self.asked: list[tuple[str, TimeRange, str]] = []
-
-    def read(
-        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
-    ) -> SeriesBatch:
-        self.asked.append((query.alias, time_range, stage))
-        return self.answer(query, time_range, stage)
-
-    def check_health(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class FakeWriter:
-    def __init__(self) -> None:
-        self.last_error: DatasourceError | None = None
-        self.n_dropped = 0
-        self.written: list[tuple[Predictions, Destination]] = []
-
-    def write(self, predictions: Predictions, destination: Destination) -> None:
-        self.written.append((predictions, destination))
-
-    def flush(self, timeout_s: float) -> bool:
-        return True
-
-    def check_health(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class BrokenModel(Model):
@@ -321,3 +289,32 @@ def test_a_fit_in_blocks_learns_the_same(config: Config, monkeypatch: pytest.Mon
         assert one.state.labels == other.state.labels
         for name, array in one.state.arrays().items():
             np.testing.assert_array_equal(array, other.state[name])
+
+
+def test_a_bug_in_the_reader_goes_no_further(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        if stage == "infer":
+            raise ZeroDivisionError
+        return two_series(query, time_range, stage)
+
+    world = World(config, broken)
+    assert world.cpu.execute(run()) == Outcome(fitted=True, inferred=False, failed=True)
+    assert world.counted("model_run_errors_total", "infer") == 1
+    assert "Error during stage 'infer' for model 'good', query 'cpu'" in caplog.messages
+    world.reader.answer = two_series
+    assert world.cpu.execute(run(fit=None)) == Outcome(fitted=True, inferred=True, failed=False)
+
+
+def test_an_unlearned_job_does_not_touch_what_the_first_one_learned(config: Config) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run())
+    other = world.cpu.unlearned()
+    assert other.execute(run(fit=None)) == Outcome(fitted=True, inferred=False, failed=False)
+    assert other.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
+    again = world.cpu.execute(run(fit=None, infer=TimeRange(13_000, 14_000)))
+    assert again == Outcome(fitted=True, inferred=True, failed=False)
+    predictions, _ = world.writer.written[-2]
+    seen = (np.arange(1, 14) * 1000 % 3000) / 1000.0
+    np.testing.assert_allclose(predictions.outputs["yhat"][0], [seen.mean()], rtol=1e-14)

@@ -102,7 +102,7 @@ def build_config(
         rules.check_metric_names(writer, list(queries), findings)
         rules.warn_of_tenants(writer, valid_queries, findings)
     if settings is not None:
-        rules.check_state(settings, environ, findings)
+        rules.check_state(settings, _valid(schedulers), environ, findings)
     attached = rules.attached_models(valid_models, findings)
     if queries and schedulers and models and not attached and len(valid_models) == len(models):
         findings.error(("models",), "none is attached to a query and a scheduler: nothing to run")

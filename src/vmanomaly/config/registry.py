@@ -205,7 +205,12 @@ SCHEDULERS: Registry[SchedulerSection] = Registry(
         OneoffSection,
         "vmanomaly.scheduler.oneoff:OneoffScheduler",
     ),
-    Entry("backtesting", ("scheduler.backtesting.BacktestingScheduler",), BacktestingSection),
+    Entry(
+        "backtesting",
+        ("scheduler.backtesting.BacktestingScheduler",),
+        BacktestingSection,
+        "vmanomaly.scheduler.backtesting:BacktestingScheduler",
+    ),
 )
 
 MODELS: Registry[ModelSection] = Registry(

@@ -9,6 +9,7 @@ from vmanomaly.config.fields import METRIC_NAME, filled_text
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings, Path, expectation, show_value, suggest
 from vmanomaly.config.reader import Query
+from vmanomaly.config.scheduler import PeriodicSection, SchedulerSection
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.writer import HttpWriterSection, WriterSection
 
@@ -173,11 +174,23 @@ def _full_tenant(tenant: str | None) -> str:
     return f"{tenant}:0"
 
 
-def check_state(settings: SettingsSection, environ: Mapping[str, str], findings: Findings) -> None:
-    """Check that there is a place for the state if it is to be restored."""
+def check_state(
+    settings: SettingsSection,
+    schedulers: Mapping[str, SchedulerSection],
+    environ: Mapping[str, str],
+    findings: Findings,
+) -> None:
+    """Check that there is a place for the state if it is to be restored, and what has none."""
     place = ("settings", "restore_state")
     if not settings.restore_state:
         return
+    for alias, scheduler in schedulers.items():
+        if not isinstance(scheduler, PeriodicSection):
+            findings.warn(
+                ("schedulers", alias),
+                f"{scheduler.class_name} runs once and ends: it keeps no state, and "
+                "settings.restore_state changes nothing for it",
+            )
     if environ.get(MODEL_FOLDER):
         findings.warn(
             place, "state is not kept by this version yet: after a restart every model is fitted"

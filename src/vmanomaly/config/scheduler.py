@@ -116,7 +116,7 @@ class BacktestingSection(TimedSection):
     Attributes
     ----------
     from_time, to_time
-        The stretch.
+        The stretch; what stands at its start does not belong to it, what stands at its end does.
     fit_window, fit_every, infer_every
         As for `periodic`; `infer_every` is None for the step of the query.
     exact
@@ -140,6 +140,12 @@ class BacktestingSection(TimedSection):
     exact: Flag = False
     inference_only: Flag = False
     n_jobs: Annotated[int, whole(1)] = 1
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is something to score."""
+        needed = int(self.fit_window) + int(self.fit_every)
+        return self.inference_only or self.to_time - self.from_time >= needed
 
 
 def read_scheduler(
@@ -174,7 +180,15 @@ def read_scheduler(
     derived = {field: 0 if time is None else time for field, time in times.items()}
     rest = {key: value for key, value in raw.items() if key not in cls.time_keys()}
     section = read_section(cls, rest, path, findings, derived)
-    return None if None in times.values() else section
+    if None in times.values():
+        return None
+    if isinstance(section, BacktestingSection) and not section.has_room:
+        findings.warn(
+            path,
+            "nothing is scored: fit_window and fit_every together are longer than the stretch; "
+            "with inference_only: true the history for the fits lies before it",
+        )
+    return section
 
 
 class _Zone(Section):

@@ -14,7 +14,6 @@ from typing import NoReturn
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from vmanomaly.config import Config, load_config
@@ -28,6 +27,7 @@ from vmanomaly.demo.store import store
 from vmanomaly.demo.telemetry import generate
 from vmanomaly.errors import UsageError
 from vmanomaly.logs import configure_logging
+from vmanomaly.progress import progress_bar
 from vmanomaly.service import Service
 
 DIRECTORY = Path("vmanomaly-demo")
@@ -198,18 +198,7 @@ def _progress(console: Console) -> Iterator[Callable[[int, int, str], None]]:
     """Yield a callback that shows progress: a bar on a terminal, a line each quarter elsewhere."""
     _say(console, "Fitting on the first week, scoring the second")
     if console.is_terminal:
-        columns = (
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("[dim]{task.description}"),
-        )
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("compiling", total=None)
-
-            def show(done: int, total: int, description: str) -> None:
-                progress.update(task, completed=done, total=total, description=description)
-
+        with progress_bar(console, "compiling") as show:
             yield show
     else:
 

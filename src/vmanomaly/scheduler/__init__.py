@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
-from vmanomaly.config.scheduler import OneoffSection, PeriodicSection, SchedulerSection
+from vmanomaly.config.scheduler import (
+    BacktestingSection,
+    OneoffSection,
+    PeriodicSection,
+    SchedulerSection,
+)
+from vmanomaly.scheduler.backtesting import BacktestingScheduler
 from vmanomaly.scheduler.clock import Clock
-from vmanomaly.scheduler.oneoff import OneoffScheduler, oneoff_run
+from vmanomaly.scheduler.oneoff import OneoffScheduler
 from vmanomaly.scheduler.periodic import PeriodicScheduler
 from vmanomaly.scheduler.run import Job
 from vmanomaly.scheduler.schedule import periodic_schedules
@@ -17,8 +23,14 @@ from vmanomaly.scheduler.schedule import periodic_schedules
 class Scheduler(Protocol):
     """Decides when its jobs run."""
 
-    def run(self) -> bool:
-        """Have the jobs run until all is done or `stop` is called. Return whether one failed."""
+    def run(self, on_run_ended: Callable[[], None]) -> bool:
+        """Have the jobs run until all is done or `stop` is called. Return whether one failed.
+
+        Parameters
+        ----------
+        on_run_ended
+            Called after each run of a job, in the thread of the caller.
+        """
         ...
 
     def stop(self) -> None:
@@ -53,6 +65,8 @@ def create_scheduler(
             schedules = periodic_schedules(section, len(jobs), clock.now(), longest_catch_up)
             return PeriodicScheduler(list(zip(jobs, schedules, strict=True)), clock, executor)
         case OneoffSection():
-            return OneoffScheduler(jobs, oneoff_run(section), executor)
+            return OneoffScheduler(jobs, section, executor)
+        case BacktestingSection():
+            return BacktestingScheduler(jobs, section, executor)
         case _:
             raise TypeError(f"no scheduler for {type(section).__name__}")

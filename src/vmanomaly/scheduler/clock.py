@@ -15,14 +15,17 @@ class Clock(Protocol):
         ...
 
     def wait(self, wake_up: threading.Event, until: int | None) -> None:
-        """Return when `wake_up` is set or the time is `until`; None waits for the event only."""
+        """Return when `wake_up` is set, the time is `until`, or the clock was set back.
+
+        None waits for the event only.
+        """
         ...
 
 
 class SystemClock:
     """The clock of the operating system."""
 
-    # A wall clock that is set forward must not be slept through.
+    # A wall clock that is set, forward or back, must not be slept through.
     _longest_sleep_s = 1.0
 
     def now(self) -> int:
@@ -30,10 +33,15 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def wait(self, wake_up: threading.Event, until: int | None) -> None:
-        """Return when `wake_up` is set or the time is `until`; None waits for the event only."""
+        """Return when `wake_up` is set, the time is `until`, or the clock was set back.
+
+        None waits for the event only.
+        """
         if until is None:
             wake_up.wait()
             return
-        while (left := until - self.now()) > 0:
-            if wake_up.wait(min(left / 1000, self._longest_sleep_s)):
+        before = self.now()
+        while before <= (now := self.now()) < until:
+            if wake_up.wait(min((until - now) / 1000, self._longest_sleep_s)):
                 return
+            before = now

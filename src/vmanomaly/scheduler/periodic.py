@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.run import Job
@@ -23,6 +24,21 @@ class _Task:
     progress: Progress = field(default_factory=Progress)
     next_index: int = 0
 
+    @property
+    def due(self) -> int:
+        return self.schedule.due(self.next_index)
+
+    def follow(self, now: int) -> None:
+        """Go back with a clock that was set back, unless by less than an interval."""
+        index = self.schedule.latest_index(now)
+        if self.next_index == 0 or self.next_index - index <= 2:
+            return
+        logger.warning(
+            "%s: the clock was set back; runs go on from the time that it shows now", self.job.name
+        )
+        self.schedule.set_back(self.progress, index)
+        self.next_index = index + 1
+
 
 class PeriodicScheduler:
     """Starts every job whenever one of its runs is due.
@@ -30,6 +46,8 @@ class PeriodicScheduler:
     Jobs run side by side as far as the executor allows; a job never runs beside itself. One that
     is still running when its next run is due is started again as soon as it ends, once, for all
     the intervals that have passed.
+
+    `run` may be called again after it raised: it goes on where it was.
 
     Parameters
     ----------
@@ -47,12 +65,12 @@ class PeriodicScheduler:
         self._tasks = [_Task(job, schedule) for job, schedule in jobs]
         self._clock = clock
         self._executor = executor
-        self._ended: list[tuple[int, Future[None]]] = []
-        self._lock = threading.Lock()
+        self._under_way: set[int] = set()
+        self._ended: SimpleQueue[tuple[int, Future[None]]] = SimpleQueue()
         self._wake_up = threading.Event()
         self._stopped = False
 
-    def run(self) -> bool:
+    def run(self, on_run_ended: Callable[[], None]) -> bool:
         """Start jobs until `stop` is called. Return whether the scheduler failed: it did not.
 
         Raises
@@ -60,14 +78,21 @@ class PeriodicScheduler:
         Exception
             Whatever a job raises. That is a bug: a job contains the failures it can meet.
         """
-        waiting = [(task.schedule.due(0), number) for number, task in enumerate(self._tasks)]
-        heapq.heapify(waiting)
+        waiting: list[tuple[int, int]] = []
+        self._await(waiting, self._idle())
+        last = self._clock.now()
         while not self._stopped:
             self._wake_up.clear()
-            for number in self._collect():
-                task = self._tasks[number]
-                heapq.heappush(waiting, (task.schedule.due(task.next_index), number))
-            while waiting and waiting[0][0] <= self._clock.now() and not self._stopped:
+            for number, future in self._collect():
+                self._await(waiting, [number])
+                future.result()
+                on_run_ended()
+            now = self._clock.now()
+            if now < last:
+                waiting.clear()
+                self._await(waiting, self._idle())
+            last = now
+            while waiting and waiting[0][0] <= now and not self._stopped:
                 self._start(heapq.heappop(waiting)[1])
             if not self._stopped:
                 self._clock.wait(self._wake_up, waiting[0][0] if waiting else None)
@@ -78,24 +103,34 @@ class PeriodicScheduler:
         self._stopped = True
         self._wake_up.set()
 
+    def _idle(self) -> list[int]:
+        return [number for number in range(len(self._tasks)) if number not in self._under_way]
+
+    def _await(self, waiting: list[tuple[int, int]], numbers: list[int]) -> None:
+        """Add tasks to the heap of those that wait for their time."""
+        for number in numbers:
+            task = self._tasks[number]
+            task.follow(self._clock.now())
+            heapq.heappush(waiting, (task.due, number))
+
     def _start(self, number: int) -> None:
+        self._under_way.add(number)
         future = self._executor.submit(self._execute, self._tasks[number])
         future.add_done_callback(lambda done: self._finish(number, done))
 
     def _finish(self, number: int, future: Future[None]) -> None:
-        with self._lock:
-            self._ended.append((number, future))
+        self._ended.put((number, future))
         self._wake_up.set()
 
-    def _collect(self) -> list[int]:
-        with self._lock:
-            ended, self._ended = self._ended, []
-        for _, future in ended:
-            future.result()
-        return [number for number, _ in ended]
+    def _collect(self) -> Iterator[tuple[int, Future[None]]]:
+        """Give the runs that have ended, one at a time: what is not taken stays for later."""
+        while not self._ended.empty():
+            number, future = self._ended.get()
+            self._under_way.remove(number)
+            yield number, future
 
     def _execute(self, task: _Task) -> None:
-        index = task.schedule.latest_index(self._clock.now())
+        index = max(task.schedule.latest_index(self._clock.now()), task.next_index)
         if index > task.next_index:
             logger.info(
                 "%s is late: this run covers the intervals of %d missed runs too",

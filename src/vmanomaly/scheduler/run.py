@@ -64,6 +64,10 @@ class Job(Protocol):
         """Carry out one run. Never raises for a failing datasource or model."""
         ...
 
+    def unlearned(self) -> Job:
+        """Return the same job with models that have learned nothing."""
+        ...
+
 
 def micro_batch_starts(timestamps: IntArray, micro_batch: int, origin: int) -> IntArray:
     """Return the column at which each micro-batch of a grid starts.

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.config.time import parse_time
+from vmanomaly.config.time import format_time, parse_clock, parse_time
 from vmanomaly.scheduler.run import Outcome, Run
 from vmanomaly.series import TimeRange
 
@@ -100,8 +100,8 @@ class PeriodicSchedule:
         if covered < oldest:
             logger.warning(
                 "The interval from %s to %s is not scored: it is further back than is made up",
-                _iso(covered),
-                _iso(oldest),
+                format_time(covered),
+                format_time(oldest),
             )
             covered = oldest
 
@@ -123,6 +123,13 @@ class PeriodicSchedule:
             progress.last_fit = self.latest_fit_index(index)
         if run.infer is not None and outcome.inferred:
             progress.covered = run.infer.end
+
+    def set_back(self, progress: Progress, index: int) -> None:
+        """Forget in `progress` what came after the run `index`, since its time is still to come."""
+        if progress.covered is not None:
+            progress.covered = min(progress.covered, self.due(index))
+        if progress.last_fit is not None:
+            progress.last_fit = min(progress.last_fit, self.latest_fit_index(index))
 
     def _run(self, fit: TimeRange | None, start: int, end: int) -> Run:
         return Run(
@@ -151,20 +158,21 @@ def periodic_schedules(
     """
     first = first_run(section.start_from, section.tz, int(section.fit_every), now)
     infer_every = int(section.infer_every)
-    # Scattered jobs all fit at once; from then on each keeps to its own place in the interval.
-    leads = (
+    places = (
         infer_every * number // n_jobs if section.scatter_infer_jobs else 0
         for number in range(n_jobs)
     )
     return [
         PeriodicSchedule(
-            first_run=first - lead,
+            # Without `start_from` all jobs fit at once, being late, and keep to their places from
+            # then on.
+            first_run=first - place if section.start_from is None else first + place,
             infer_every=infer_every,
             fit_every=int(section.fit_every),
             fit_window=int(section.fit_window),
             longest_catch_up=longest_catch_up,
         )
-        for lead in leads
+        for place in places
     ]
 
 
@@ -192,19 +200,11 @@ def first_run(start_from: str | None, tz: str, fit_every: int, now: int) -> int:
     """
     if start_from is None:
         return now
-    zone = ZoneInfo(tz)
-    hours, colon, minutes = start_from.partition(":")
-    if colon and hours.isdigit() and minutes.isdigit():
-        today = datetime.fromtimestamp(now / 1000, zone)
-        for days in (0, 1, 2):
-            day = (today + timedelta(days=days)).date()
-            start = datetime(day.year, day.month, day.day, int(hours), int(minutes), tzinfo=zone)
-            if (at := round(start.timestamp() * 1000)) >= now:
-                return at
+    if (clock := parse_clock(start_from)) is not None:
+        zone = ZoneInfo(tz)
+        today = datetime.fromtimestamp(now / 1000, zone).date()
+        starts = (datetime.combine(today + timedelta(days=n), clock, zone) for n in (0, 1, 2))
+        return next(at for start in starts if (at := round(start.timestamp() * 1000)) >= now)
     start_at = parse_time(start_from, tz)
     missed = max(0, -(-(now - start_at) // fit_every))
     return start_at + missed * fit_every
-
-
-def _iso(time: int) -> str:
-    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")

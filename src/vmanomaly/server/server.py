@@ -53,7 +53,12 @@ class Server:
         health_reasons: Callable[[], list[str]],
     ) -> None:
         app = create_app(registry, health_reasons, section.path_prefix, section.auth)
-        settings: dict[str, Any] = {"log_level": "warning", **section.uvicorn_config}
+        # Without a log_config of its own uvicorn logs as everything else does.
+        settings: dict[str, Any] = {
+            "log_level": "warning",
+            "log_config": None,
+            **section.uvicorn_config,
+        }
         config = uvicorn.Config(
             app,
             ssl_certfile=section.tls_cert_file,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from copy import copy
 
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
@@ -66,27 +67,48 @@ class QueryJob:
         """The number of models that run on the query."""
         return len(self._units)
 
+    def unlearned(self) -> QueryJob:
+        """Return the same job with units that have learned nothing."""
+        job = copy(self)
+        job._units = [unit.unlearned() for unit in self._units]
+        return job
+
     def execute(self, run: Run) -> Outcome:
         """Carry out one run: fit first, then infer, as far as the run asks for them."""
-        fitted = inferred = True
-        failed = False
+        fitted = inferred = fitted_well = inferred_well = True
         if run.fit is not None:
-            batch = self._read(run.fit, "fit")
-            fitted = batch is not None
-            failed = batch is None
-            for unit in self._units:
-                if batch is not None and not unit.fit(batch):
-                    failed = True
-                self._done(f"fit {unit.destination.model_alias} on {self._query.alias}")
-            del batch
+            fitted, fitted_well = self._contained("fit", self._fit, run.fit)
         if run.infer is not None:
             if all(unit.state is None for unit in self._units):
-                return Outcome(fitted=fitted, inferred=False, failed=True)
-            inferred, well = self._infer(run, run.infer)
-            failed = failed or not well
-        return Outcome(fitted=fitted, inferred=inferred, failed=failed)
+                for unit in self._units:
+                    unit.skip("infer", "the model has not been fitted")
+                return Outcome(fitted=fitted, inferred=False, failed=not fitted_well)
+            inferred, inferred_well = self._contained("infer", self._infer, run.infer, run)
+        return Outcome(fitted=fitted, inferred=inferred, failed=not (fitted_well and inferred_well))
 
-    def _infer(self, run: Run, time_range: TimeRange) -> tuple[bool, bool]:
+    def _contained(
+        self, stage: str, work: Callable[..., tuple[bool, bool]], *arguments: object
+    ) -> tuple[bool, bool]:
+        """Return what `work` does; a bug in it is reported for every unit, and goes no further."""
+        try:
+            return work(*arguments)
+        except Exception:  # noqa: BLE001 - reported with its trace
+            for unit in self._units:
+                unit.report_error(stage)
+            return False, False
+
+    def _fit(self, time_range: TimeRange) -> tuple[bool, bool]:
+        """Return whether the range was read, and whether every unit learned it."""
+        batch = self._read(time_range, "fit")
+        well = batch is not None
+        for unit in self._units:
+            if batch is not None and not unit.fit(batch):
+                well = False
+            self._done(f"fit {unit.destination.model_alias} on {self._query.alias}")
+        return batch is not None, well
+
+    def _infer(self, time_range: TimeRange, run: Run) -> tuple[bool, bool]:
+        """Return whether the range was read, and whether every unit scored it."""
         batch = self._read(self._from_last_seen(time_range), "infer")
         if batch is None:
             return False, False

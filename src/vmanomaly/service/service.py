@@ -5,23 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import vmanomaly
 from vmanomaly.config import Config
-from vmanomaly.config.scheduler import OneoffSection
+from vmanomaly.config.scheduler import (
+    BacktestingSection,
+    OneoffSection,
+    PeriodicSection,
+    SchedulerSection,
+)
 from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
 from vmanomaly.reader import create_reader
 from vmanomaly.reader import warm_up as warm_up_reader
 from vmanomaly.reader.workers import n_workers
-from vmanomaly.scheduler import Scheduler, create_scheduler
+from vmanomaly.scheduler import create_scheduler
+from vmanomaly.scheduler.backtesting import backtesting_runs
 from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
-from vmanomaly.service.job import QueryJob
 from vmanomaly.service.plan import create_jobs, create_models, longest_catch_up
+from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
 from vmanomaly.writer import create_writer
 from vmanomaly.writer import warm_up as warm_up_writer
 
@@ -65,9 +71,9 @@ class Service:
         self._jobs = create_jobs(
             config, self._models, self._reader, self._writer, self.health, self.metrics
         )
-        self._executor = ThreadPoolExecutor(n_workers(config.reader), thread_name_prefix="worker")
+        self._executor = ThreadPoolExecutor(self._n_threads(), thread_name_prefix="worker")
         self._clock = clock or SystemClock()
-        self._schedulers: dict[str, Scheduler] = {}
+        self._supervisors: dict[str, Supervisor] = {}
         self._stopped = False
         self._failed: list[str] = []
 
@@ -90,7 +96,7 @@ class Service:
         self._warm_up()
         self.health.start()
         if on_progress is not None:
-            _report_progress(self._oneoff_jobs(), on_progress)
+            self._report_progress(on_progress)
         try:
             self._run_schedulers()
         finally:
@@ -100,8 +106,17 @@ class Service:
     def stop(self) -> None:
         """Take no new work, and let `run` return within ten seconds. Safe in a signal handler."""
         self._stopped = True
-        for scheduler in self._schedulers.values():
-            scheduler.stop()
+        for supervisor in self._supervisors.values():
+            supervisor.stop()
+
+    def _n_threads(self) -> int:
+        """Return how many runs may be under way at a time."""
+        backtests = (
+            section.n_jobs
+            for section in self.config.schedulers.values()
+            if isinstance(section, BacktestingSection)
+        )
+        return max(n_workers(self.config.reader), *backtests, 1)
 
     def _describe(self) -> None:
         metrics, preset = self.metrics, self.config.preset
@@ -131,54 +146,63 @@ class Service:
 
     def _run_schedulers(self) -> None:
         # Only now, since the first run is due when its scheduler is made.
-        self._schedulers = {
-            alias: create_scheduler(
-                self.config.schedulers[alias],
-                jobs,
-                self._clock,
-                self._executor,
-                longest_catch_up(self.config, alias),
-            )
-            for alias, jobs in self._jobs.items()
-        }
+        self._supervisors = {alias: self._supervisor(alias) for alias in self._jobs}
         if self._stopped:
             return
         threads = [
-            threading.Thread(
-                target=self._supervise, args=(alias, scheduler), name=f"scheduler {alias}"
-            )
-            for alias, scheduler in self._schedulers.items()
+            threading.Thread(target=self._supervise, args=item, name=f"scheduler {item[0]}")
+            for item in self._supervisors.items()
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    def _supervise(self, alias: str, scheduler: Scheduler) -> None:
-        """Run a scheduler; one that dies must not take the others with it."""
-        self._alive(alias, True)
-        try:
-            failed = scheduler.run()
-        except Exception:
-            logger.exception("The scheduler '%s' died", alias)
-            self.health.report(f"scheduler '{alias}'", "died; see the log")
-            failed = True
-        self._alive(alias, False)
-        if failed:
+    def _supervisor(self, alias: str) -> Supervisor:
+        section = self.config.schedulers[alias]
+        scheduler = create_scheduler(
+            section,
+            self._jobs[alias],
+            self._clock,
+            self._executor,
+            longest_catch_up(self.config, alias),
+        )
+        # One that ends by itself would begin from the start again.
+        max_restarts = MAX_RESTARTS if isinstance(section, PeriodicSection) else 0
+        return Supervisor(
+            alias,
+            scheduler,
+            max_restarts,
+            self._clock,
+            self.health,
+            self.metrics,
+            self.config.preset,
+        )
+
+    def _supervise(self, alias: str, supervisor: Supervisor) -> None:
+        if supervisor.run():
             self._failed.append(alias)
 
-    def _oneoff_jobs(self) -> list[QueryJob]:
-        return [
-            job
+    def _report_progress(self, on_progress: Progress) -> None:
+        """Have the jobs of schedulers that end by themselves report each unit that is through."""
+        jobs = [
+            (job, n_runs)
             for alias, jobs in self._jobs.items()
-            if isinstance(self.config.schedulers[alias], OneoffSection)
+            if (n_runs := _n_runs(self.config.schedulers[alias]))
             for job in jobs
         ]
+        total = 2 * sum(n_runs * job.n_units for job, n_runs in jobs)
+        done = 0
+        lock = threading.Lock()
 
-    def _alive(self, alias: str, alive: bool) -> None:
-        self.metrics.scheduler_alive.labels(scheduler_alias=alias, preset=self.config.preset).set(
-            int(alive)
-        )
+        def count(description: str) -> None:
+            nonlocal done
+            with lock:
+                done += 1
+                on_progress(done, total, description)
+
+        for job, _ in jobs:
+            job.on_unit_done = count
 
     def _close(self) -> None:
         deadline = time.monotonic() + _GRACE_S
@@ -202,17 +226,12 @@ class Service:
         self.health.stop()
 
 
-def _report_progress(jobs: Sequence[QueryJob], on_progress: Progress) -> None:
-    """Have the jobs report each unit that is fitted or has inferred."""
-    total = 2 * sum(job.n_units for job in jobs)
-    done = 0
-    lock = threading.Lock()
-
-    def count(description: str) -> None:
-        nonlocal done
-        with lock:
-            done += 1
-            on_progress(done, total, description)
-
-    for job in jobs:
-        job.on_unit_done = count
+def _n_runs(section: SchedulerSection) -> int:
+    """Return how many runs of a job a scheduler starts; 0 for one that does not end."""
+    match section:
+        case OneoffSection():
+            return 1
+        case BacktestingSection():
+            return len(backtesting_runs(section))
+        case _:
+            return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from time import perf_counter
 from typing import TypeVar
 
@@ -77,6 +78,13 @@ class Unit:
             return None
         last_seen = int(self.state["last_seen"].max())
         return None if last_seen == NEVER else last_seen
+
+    def unlearned(self) -> Unit:
+        """Return the same unit without a state."""
+        unit = copy(self)
+        unit.state = None
+        unit._skipped = None
+        return unit
 
     def fit(self, batch: SeriesBatch) -> bool:
         """Learn the batch from scratch. Return whether that went well.
@@ -163,19 +171,23 @@ class Unit:
             reason,
         )
 
+    def report_error(self, stage: str) -> None:
+        """Count and log, with its trace, the exception that is being handled."""
+        self._metrics.model_run_errors.labels(stage=stage, **self._labels).inc()
+        logger.exception(
+            "Error during stage '%s' for model '%s', query '%s'",
+            stage,
+            self.destination.model_alias,
+            self.destination.query_key,
+        )
+
     def _run(self, stage: str, batch: SeriesBatch, work: Callable[[], _Result]) -> _Result | None:
         labels = {"stage": stage, **self._labels}
         started = perf_counter()
         try:
             result = work()
-        except Exception:
-            self._metrics.model_run_errors.labels(**labels).inc()
-            logger.exception(
-                "Error during stage '%s' for model '%s', query '%s'",
-                stage,
-                self.destination.model_alias,
-                self.destination.query_key,
-            )
+        except Exception:  # noqa: BLE001 - reported with its trace
+            self.report_error(stage)
             return None
         self._skipped = None
         self._metrics.model_runs.labels(**labels).inc()

@@ -1,0 +1,78 @@
+"""What the schedulers share that end by themselves: a list of runs, worked off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from itertools import islice
+from queue import SimpleQueue
+
+from vmanomaly.scheduler.run import Job, Outcome, Run
+
+
+class FiniteScheduler:
+    """Carries out given runs of every job, and ends.
+
+    Every run starts from nothing: no model keeps what it learned in another one. So the result
+    does not depend on the order of the runs, nor on how many are under way at a time.
+
+    Parameters
+    ----------
+    jobs
+        The jobs.
+    runs
+        What each of them has to do.
+    executor
+        Where runs are carried out.
+    side_by_side
+        How many runs are under way at a time, those of all jobs together.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], runs: Sequence[Run], executor: Executor, side_by_side: int
+    ) -> None:
+        self._tasks = [(job, run) for run in runs for job in jobs]
+        self._executor = executor
+        self._side_by_side = side_by_side
+        self._ended: SimpleQueue[tuple[Job, Run, Future[Outcome]] | None] = SimpleQueue()
+
+    def run(self, on_run_ended: Callable[[], None]) -> bool:
+        """Return, when all runs are done or `stop` was called, whether one of them failed.
+
+        Raises
+        ------
+        Exception
+            Whatever a job raises. That is a bug: a job contains the failures it can meet.
+        """
+        failed = False
+        waiting = iter(self._tasks)
+        for task in islice(waiting, self._side_by_side):
+            self._start(*task)
+        for n_done in range(1, self.n_runs + 1):
+            ended = self._ended.get()
+            if ended is None:
+                break
+            job, run, future = ended
+            outcome = future.result()
+            failed = failed or outcome.failed
+            self._note(job, run, outcome, n_done)
+            on_run_ended()
+            for task in islice(waiting, 1):
+                self._start(*task)
+        return failed
+
+    def stop(self) -> None:
+        """Start no more runs, and wait no longer for those that are under way; they go on."""
+        self._ended.put(None)
+
+    @property
+    def n_runs(self) -> int:
+        """The number of runs, those of all jobs together."""
+        return len(self._tasks)
+
+    def _start(self, job: Job, run: Run) -> None:
+        future = self._executor.submit(job.unlearned().execute, run)
+        future.add_done_callback(lambda done: self._ended.put((job, run, done)))
+
+    def _note(self, job: Job, run: Run, outcome: Outcome, n_done: int) -> None:
+        """Say something about a run that has ended."""

@@ -1,0 +1,131 @@
+"""What keeps a scheduler alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.scheduler import Scheduler
+from vmanomaly.scheduler.clock import Clock
+from vmanomaly.service.health import Health
+
+logger = logging.getLogger(__name__)
+
+MAX_RESTARTS = 5
+
+_FIRST_BACKOFF_MS = 1_000
+_FORGOTTEN_AFTER_MS = 3_600_000
+
+
+class Supervisor:
+    """Runs a scheduler, and starts it again when it dies.
+
+    The first restart comes after a second, each further one after twice the time. A restart has
+    succeeded once a run of a job has ended after it. Restarts are forgotten when the scheduler
+    has lived for an hour after the last one.
+
+    Parameters
+    ----------
+    alias
+        Alias of the scheduler.
+    scheduler
+        The scheduler.
+    max_restarts
+        How often it is started again before it is given up.
+    clock
+        Tells the time.
+    health
+        Told when the scheduler is dead.
+    metrics
+        Where its life and its restarts are counted.
+    preset
+        A label of the metrics.
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        scheduler: Scheduler,
+        max_restarts: int,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
+        preset: str,
+    ) -> None:
+        self._alias = alias
+        self._scheduler = scheduler
+        self._max_restarts = max_restarts
+        self._clock = clock
+        self._health = health
+        self._alive = metrics.scheduler_alive.labels(scheduler_alias=alias, preset=preset)
+        self._restarts = {
+            status: metrics.scheduler_restarts.labels(
+                scheduler_alias=alias, preset=preset, status=status
+            )
+            for status in ("success", "failure")
+        }
+        self._stopped = threading.Event()
+        self._n_restarts = 0
+        self._is_restarting = False
+        self._started_at = 0
+
+    def run(self) -> bool:
+        """Run the scheduler to its end. Return whether it failed."""
+        while not self._stopped.is_set():
+            self._started_at = self._clock.now()
+            self._alive.set(1)
+            try:
+                failed = self._scheduler.run(self._note_progress)
+            except Exception as error:  # noqa: BLE001 - reported with its trace
+                self._alive.set(0)
+                if not self._note_death(error):
+                    return True
+            else:
+                self._alive.set(0)
+                return failed
+        return False
+
+    def stop(self) -> None:
+        """End the scheduler, and start it no more. Safe in a signal handler."""
+        self._stopped.set()
+        self._scheduler.stop()
+
+    def _note_death(self, error: Exception) -> bool:
+        """Wait for the next restart. Return False if there is none."""
+        component = f"scheduler '{self._alias}'"
+        reason = f"died ({type(error).__name__}: {error})"
+        if self._is_restarting:
+            self._restarts["failure"].inc()
+            logger.error("Scheduler '%s': restart attempt %d failed", self._alias, self._n_restarts)
+        if self._clock.now() - self._started_at > _FORGOTTEN_AFTER_MS:
+            self._n_restarts = 0
+        if self._n_restarts == self._max_restarts:
+            logger.exception(
+                "Scheduler '%s' is not alive, and is not started again: "
+                "it reached max restart attempts (%d)",
+                self._alias,
+                self._max_restarts,
+            )
+            self._health.report(component, f"{reason} and was given up")
+            return False
+        backoff = _FIRST_BACKOFF_MS << self._n_restarts
+        self._n_restarts += 1
+        self._is_restarting = True
+        logger.exception(
+            "Scheduler '%s' is not alive; restart attempt %d of %d follows in %d s",
+            self._alias,
+            self._n_restarts,
+            self._max_restarts,
+            backoff // 1000,
+        )
+        self._health.report(component, reason)
+        self._clock.wait(self._stopped, self._clock.now() + backoff)
+        return True
+
+    def _note_progress(self) -> None:
+        if self._is_restarting:
+            self._is_restarting = False
+            self._restarts["success"].inc()
+            logger.info("Scheduler '%s' restarted successfully", self._alias)
+            self._health.report(f"scheduler '{self._alias}'", None)
