@@ -190,6 +190,30 @@ class TestMultivariate:
             )
         ]
 
+    def test_offsets(self) -> None:
+        assert self.found(offset="-15s") == [
+            (
+                "models.m.queries: the queries of a multivariate model must have the same offset: "
+                "cpu has 0s, ram has -15s"
+            )
+        ]
+
+    def test_queries_together_are_no_part_of_a_metric_name(self) -> None:
+        changes = {
+            "reader.queries.ram": {"expr": "x"},
+            "models.m": {
+                "class": "temporal_envelope_multivariate",
+                "queries": ["ram", "cpu"],
+                "schedulers": "all",
+            },
+            "writer.metric_format": {"__name__": "$QUERY_KEY_$VAR", "for": "$QUERY_KEY"},
+        }
+        assert (
+            "writer.metric_format.__name__: gives 'cpu,ram_anomaly_score' for the query cpu,ram, "
+            "which is not a valid metric name; letters, digits, _ and : are allowed, a digit not "
+            "in front"
+        ) in problems(changed(changes))
+
     def test_tenants(self) -> None:
         assert self.found(tenant_id="1:0") == [
             (

@@ -425,7 +425,7 @@ def test_a_stored_state_goes_on_where_it_was(make_model: MakeModel, alias: str) 
     assert isinstance(model, OnlineModel)
     state = model.fit(grid(telemetry(10, 3, 130)))
     stored = {name: array.copy() for name, array in state.arrays().items()}
-    restored = SeriesState.from_arrays(model.columns, state.labels, stored)
+    restored = model.restore(state.labels, stored)
     present = grid(telemetry(11, 3, 30), 130)
     same(model.infer(state, present, every(1, 30)), model.infer(restored, present, every(1, 30)))
     same_state(state, restored)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from tests.fakes import FakeReader, FakeWriter
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
-from vmanomaly.model import Model, ModelOutput
-from vmanomaly.model.state import SeriesState
+from vmanomaly.model import AnyModel, Model, ModelOutput
+from vmanomaly.model.state import Array, SeriesState
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Outcome, Run
 from vmanomaly.series import IntArray, Labels, SeriesBatch, TimeRange
@@ -43,7 +43,6 @@ FIT, INFER = TimeRange(0, 10_000), TimeRange(10_000, 13_000)
 class BrokenModel(Model):
     outputs = default_outputs = ("anomaly_score",)
     online = False
-    multivariate = False
 
     def fit(self, batch: SeriesBatch) -> SeriesState:
         raise ZeroDivisionError("division by zero in the model")
@@ -52,6 +51,9 @@ class BrokenModel(Model):
         self, state: SeriesState, batch: SeriesBatch, micro_batch_starts: IntArray
     ) -> ModelOutput:
         raise AssertionError("never fitted")
+
+    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
+        raise AssertionError("never stored")
 
 
 class World:
@@ -66,14 +68,14 @@ class World:
         self.metrics = Metrics()
         self.health = Health({})
         self.reader, self.writer = FakeReader(answer), FakeWriter()
-        replaced = {
-            (alias, query): model
+        replaced: dict[tuple[str, tuple[str, ...]], AnyModel] = {
+            (alias, (query,)): model
             for alias, model in (models or {}).items()
             for query in config.models[alias].queries
         }
         jobs = create_jobs(
             config,
-            create_models(config) | replaced,
+            {**create_models(config), **replaced},
             self.reader,
             self.writer,
             self.health,
@@ -281,7 +283,7 @@ def test_a_fit_in_blocks_learns_the_same(config: Config, monkeypatch: pytest.Mon
 
     whole, blocks = World(config, many), World(config, many)
     whole.cpu.execute(run(infer=None))
-    monkeypatch.setattr("vmanomaly.service.unit._BLOCK_BYTES", 1)
+    monkeypatch.setattr("vmanomaly.service.univariate._BLOCK_BYTES", 1)
     blocks.cpu.execute(run(infer=None))
     for one, other in zip(whole.cpu._units, blocks.cpu._units, strict=True):
         assert one.state is not None

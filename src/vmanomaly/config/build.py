@@ -97,9 +97,11 @@ def build_config(
 
     valid_queries = _valid(queries)
     valid_models = _valid(models)
-    rules.check_multivariate(valid_models, valid_queries, findings)
+    multivariate = {alias: model for alias, model in valid_models.items() if model.multivariate}
+    rules.check_multivariate(multivariate, valid_queries, findings)
     if writer is not None:
-        rules.check_metric_names(writer, list(queries), findings)
+        together = [rules.query_key(model.queries) for model in multivariate.values()]
+        rules.check_metric_names(writer, dict.fromkeys([*queries, *together]), findings)
         rules.warn_of_tenants(writer, valid_queries, findings)
     if settings is not None:
         rules.check_state(settings, _valid(schedulers), environ, findings)

@@ -120,11 +120,9 @@ def warn_of_unused(
 def check_multivariate(
     models: Mapping[str, ModelSection], queries: Mapping[str, Query], findings: Findings
 ) -> None:
-    """Check that the queries of a multivariate model have one step and one tenant."""
+    """Check that the queries of each multivariate model share their timestamps and tenant."""
     for alias, model in models.items():
-        if not model.multivariate:
-            continue
-        for key in ("step", "tenant_id"):
+        for key in ("step", "offset", "tenant_id"):
             values = {
                 name: str(getattr(queries[name], key)) for name in model.queries if name in queries
             }
@@ -136,8 +134,19 @@ def check_multivariate(
                 )
 
 
+def query_key(queries: Iterable[str]) -> str:
+    """Return what queries are called that a multivariate model looks at together.
+
+    Examples
+    --------
+    >>> query_key(["temperature", "power"])
+    'power,temperature'
+    """
+    return ",".join(sorted(queries))
+
+
 def check_metric_names(writer: WriterSection, queries: Iterable[str], findings: Findings) -> None:
-    """Check that `metric_format` gives valid metric names for every query."""
+    """Check that `metric_format` gives valid metric names for every query or set of queries."""
     place = ("writer", "metric_format", "__name__")
     template = writer.metric_format["__name__"]
     for query in queries if "$QUERY_KEY" in template else ("",):

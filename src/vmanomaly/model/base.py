@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
-from vmanomaly.model.state import SeriesState
+from vmanomaly.model.grouping import Channel, GroupedBatch
+from vmanomaly.model.state import Array, SeriesState
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
+
+BatchT = TypeVar("BatchT", SeriesBatch, GroupedBatch)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
     """What a model says about a batch, before scoring.
 
+    R is the number of series, or of groups where the model is multivariate.
+
     Attributes
     ----------
-    outputs : dict of str to ndarray of float64, shape (S, T)
+    outputs : dict of str to ndarray of float64, shape (R, T)
         `yhat`, `yhat_lower` and `yhat_upper`, or an `anomaly_score` of the model's own, and
         whatever else it gives, in the order in which it is written. NaN where the model cannot
         say.
-    eligible : ndarray of bool, shape (S, T)
+    eligible : ndarray of bool, shape (R, T)
         Where a point may be scored: its timestamp comes after the last one seen of its series.
         Nothing is written elsewhere.
-    trusted : ndarray of bool, shape (S, T)
+    trusted : ndarray of bool, shape (R, T)
         Where enough samples were seen for the score to count; elsewhere it is 0.
+    channels : dict of str to ndarray of float64, shape (C, T)
+        What a multivariate model says about each of its C channels.
+    errors : mapping of Labels to Exception
+        The series or groups that the model failed on, with the reason; the others are well.
     """
 
     outputs: dict[str, FloatArray]
     eligible: BoolArray
     trusted: BoolArray
+    channels: dict[str, FloatArray] = field(default_factory=dict)
+    errors: Mapping[Labels, Exception] = field(default_factory=dict)
 
 
-class Model(ABC):
-    """A model of what is normal for a set of series.
+class BaseModel(ABC, Generic[BatchT]):
+    """A model of what is normal.
 
     A model holds its parameters only; what it learns is in the `SeriesState` that `fit` returns.
 
@@ -44,26 +56,30 @@ class Model(ABC):
     outputs : tuple of str
         Everything that `provide_series` may ask for.
     default_outputs : tuple of str
-        What is written when `provide_series` is not given.
+        What is written when `provide_series` is not given; empty for all that `infer` gives.
     online : bool
-        Whether `infer` goes on learning.
+        Whether `infer` goes on learning. The others are given only series they were fitted on.
     multivariate : bool
         Whether one state describes many series at once.
+    applies_policies : bool
+        Whether `infer` applies the policies of the queries itself.
+    has_kernels : bool
+        Whether a run before the first one saves that one from waiting for a compiler.
     """
 
     outputs: ClassVar[tuple[str, ...]]
     default_outputs: ClassVar[tuple[str, ...]]
     online: ClassVar[bool]
     multivariate: ClassVar[bool]
+    applies_policies: ClassVar[bool] = False
+    has_kernels: ClassVar[bool] = True
 
     @abstractmethod
-    def fit(self, batch: SeriesBatch) -> SeriesState:
+    def fit(self, batch: BatchT) -> SeriesState:
         """Learn the batch from scratch and return the state."""
 
     @abstractmethod
-    def infer(
-        self, state: SeriesState, batch: SeriesBatch, micro_batch_starts: IntArray
-    ) -> ModelOutput:
+    def infer(self, state: SeriesState, batch: BatchT, micro_batch_starts: IntArray) -> ModelOutput:
         """Say what was to be expected for every point of the batch.
 
         Parameters
@@ -71,16 +87,55 @@ class Model(ABC):
         state
             From `fit`; online models go on learning in it, in place.
         batch
-            S series on T timestamps.
+            Series, or groups of series, on T timestamps.
         micro_batch_starts
             int64, ascending, the first one 0: the columns at which a micro-batch begins. Every
             point of a micro-batch is predicted with what was known before the micro-batch.
         """
 
+    @abstractmethod
+    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
+        """Rebuild a state from what `labels` and `arrays()` of another gave.
 
-def warm_up(model: Model) -> None:
+        Raises
+        ------
+        ValueError
+            The arrays are not those of a state of this model.
+        """
+
+
+class Model(BaseModel[SeriesBatch]):
+    """A model of single series: what it says of one does not depend on the others."""
+
+    multivariate: ClassVar[bool] = False
+
+
+class MultivariateModel(BaseModel[GroupedBatch]):
+    """A model of groups of series that are looked at together.
+
+    A row of its state is a group, and its outputs have a row a group. A group always comes with
+    the channels it was fitted on, in the order of the fit. A point of a group counts where every
+    channel has a finite sample.
+    """
+
+    multivariate: ClassVar[bool] = True
+
+
+AnyModel: TypeAlias = Model | MultivariateModel
+
+
+def warm_up(model: AnyModel) -> None:
     """Compile or load every kernel of the model, so that its first run is as fast as any."""
+    if not model.has_kernels:
+        return
     labels = (Labels({"__name__": "warm_up"}),)
-    past = SeriesBatch(labels, np.array([1, 2], np.int64), np.array([[1.0, 2.0]]))
-    present = SeriesBatch(labels, np.array([3, 4], np.int64), np.array([[1.0, 2.0]]))
-    model.infer(model.fit(past), present, np.array([0, 1], np.int64))
+    values = np.array([[1.0, 2.0]])
+    past, present = np.array([1, 2], np.int64), np.array([3, 4], np.int64)
+    starts = np.array([0, 1], np.int64)
+    if isinstance(model, Model):
+        state = model.fit(SeriesBatch(labels, past, values))
+        model.infer(state, SeriesBatch(labels, present, values), starts)
+    else:
+        channels, offsets = (Channel("warm_up", labels[0]),), np.array([0, 1], np.int64)
+        state = model.fit(GroupedBatch(labels, channels, offsets, past, values))
+        model.infer(state, GroupedBatch(labels, channels, offsets, present, values), starts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import numpy as np
 from vmanomaly.kernel import kernel
 from vmanomaly.model.base import Model, ModelOutput
 from vmanomaly.model.state import Array, Column, SeriesState
-from vmanomaly.series import BoolArray, FloatArray, IntArray, SeriesBatch
+from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
 LARGEST = float(np.finfo(np.float64).max)
 
@@ -93,7 +93,6 @@ class OnlineModel(Model):
         "yhat_upper",
     )
     online: ClassVar[bool] = True
-    multivariate: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -139,6 +138,10 @@ class OnlineModel(Model):
         )
         return ModelOutput(self._walk(state, points), eligible, trusted)
 
+    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
+        """Rebuild a state from what `labels` and `arrays()` of another gave."""
+        return SeriesState.from_arrays(self.columns, labels, arrays)
+
     def _observe(
         self,
         state: SeriesState,
@@ -149,30 +152,70 @@ class OnlineModel(Model):
         *,
         predicted: bool,
     ) -> tuple[Points, BoolArray, BoolArray]:
-        """Note what is seen, and return what to walk, what is eligible and what is trusted."""
-        points = Points(
+        return observe(
+            state,
             rows,
-            np.empty(len(rows), np.int64),
-            _read_only(timestamps, np.int64),
-            _read_only(values, np.float64),
-            _read_only(starts, np.int64),
-            predicted,
+            timestamps,
+            values,
+            starts,
+            min_n_samples_seen=self.min_n_samples_seen,
+            predicted=predicted,
         )
-        eligible = np.zeros(values.shape, np.bool_)
-        trusted = np.zeros(values.shape, np.bool_)
-        _observe_rows(
-            points.rows,
-            points.timestamps,
-            points.values,
-            points.starts,
-            self.min_n_samples_seen,
-            state.last_seen,
-            state.n_samples_seen,
-            points.first,
-            eligible,
-            trusted,
-        )
-        return points, eligible, trusted
+
+
+def observe(
+    state: SeriesState,
+    rows: IntArray,
+    timestamps: IntArray,
+    values: FloatArray,
+    starts: IntArray,
+    *,
+    min_n_samples_seen: int = 0,
+    predicted: bool = True,
+) -> tuple[Points, BoolArray, BoolArray]:
+    """Note in the state what is seen, and return what to walk, what is eligible and trusted.
+
+    Parameters
+    ----------
+    state
+        Its `last_seen` and `n_samples_seen` are brought forward.
+    rows, timestamps, values, starts
+        As in `Points`.
+    min_n_samples_seen
+        The samples that must have been seen before a micro-batch for its scores to count.
+    predicted
+        As in `Points`.
+
+    Returns
+    -------
+    points : Points
+        What to walk.
+    eligible, trusted : ndarray of bool, shape (S, T)
+        As in `ModelOutput`.
+    """
+    points = Points(
+        rows,
+        np.empty(len(rows), np.int64),
+        _read_only(timestamps, np.int64),
+        _read_only(values, np.float64),
+        _read_only(starts, np.int64),
+        predicted,
+    )
+    eligible = np.zeros(values.shape, np.bool_)
+    trusted = np.zeros(values.shape, np.bool_)
+    _observe_rows(
+        points.rows,
+        points.timestamps,
+        points.values,
+        points.starts,
+        min_n_samples_seen,
+        state.last_seen,
+        state.n_samples_seen,
+        points.first,
+        eligible,
+        trusted,
+    )
+    return points, eligible, trusted
 
 
 def _row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:

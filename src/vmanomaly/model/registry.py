@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vmanomaly.config.registry import MODELS
 from vmanomaly.errors import ConfigError
-from vmanomaly.model.base import Model
+from vmanomaly.model.base import Model, MultivariateModel
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
@@ -26,6 +27,25 @@ def create_model(section: ModelSection, query: Query) -> Model:
     ConfigError
         There is no model of that class.
     """
+    model: Model = _create(section, [query])
+    return model
+
+
+def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -> MultivariateModel:
+    """Build the model that looks at the series of some queries together.
+
+    Its parameters are those that `create_model` gives, with the first query.
+
+    Raises
+    ------
+    ConfigError
+        There is no model of that class.
+    """
+    model: MultivariateModel = _create(section, queries)
+    return model
+
+
+def _create(section: ModelSection, queries: Sequence[Query]) -> Any:
     implementation = MODELS[section.class_name].implementation
     if implementation is None:
         available = ", ".join(MODELS.available)
@@ -34,8 +54,7 @@ def create_model(section: ModelSection, query: Query) -> Model:
         )
     model_class = resolve_name(implementation)
     parameters = {
-        field.name: getattr(section if hasattr(section, field.name) else query, field.name)
+        field.name: getattr(section if hasattr(section, field.name) else queries[0], field.name)
         for field in fields(model_class)
     }
-    model: Model = model_class(**parameters)
-    return model
+    return model_class(**parameters)

@@ -6,14 +6,14 @@ Pure functions on arrays: nothing here knows which model made a prediction.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from vmanomaly.model.base import ModelOutput
-from vmanomaly.series import BoolArray, FloatArray, Predictions, SeriesBatch
+from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, Predictions, SeriesBatch
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
@@ -188,15 +188,70 @@ def predict(
         outputs["anomaly_score"] = np.where(model_output.trusted, counted, 0.0)
     outputs["y"] = y
     written = model_output.eligible & np.isfinite(y)
+    return chosen(batch.labels, batch.timestamps, outputs, written, provide_series)
+
+
+def chosen(
+    labels: tuple[Labels, ...],
+    timestamps: IntArray,
+    outputs: Mapping[str, FloatArray],
+    written: BoolArray,
+    provide_series: Sequence[str],
+) -> Predictions:
+    """Return the outputs that are wanted, NaN where nothing is written.
+
+    Parameters
+    ----------
+    labels, timestamps
+        One label set a row, and Unix milliseconds.
+    outputs
+        By name, float64, shape (R, T).
+    written
+        Where a point is written, bool, shape (R, T).
+    provide_series
+        The outputs wanted, in order; `timestamp` means nothing.
+
+    Raises
+    ------
+    ValueError
+        One of them is not there.
+    """
+    wanted = [name for name in provide_series if name != "timestamp"]
+    missing = [name for name in wanted if name not in outputs]
+    if missing:
+        raise ValueError(
+            f"provide_series asks for {', '.join(missing)}; the model gives {', '.join(outputs)}"
+        )
     return Predictions(
-        batch.labels,
-        batch.timestamps,
-        {
-            name: np.where(written, outputs[name], np.nan)
-            for name in provide_series
-            if name != "timestamp"
-        },
+        labels,
+        timestamps,
+        {name: np.where(written, outputs[name], np.nan) for name in wanted},
     )
+
+
+def scored(
+    batch: SeriesBatch, model_output: ModelOutput, provide_series: Sequence[str] | None
+) -> Predictions:
+    """Return what is written of a model that applies the policies itself.
+
+    Only a point that is not yet trusted is changed: its score is 0. Parameters as for `predict`.
+    """
+    outputs = trusted_outputs(model_output)
+    if provide_series is None:
+        provide_series = tuple(outputs)
+    written = model_output.eligible & np.isfinite(batch.values)
+    return chosen(
+        batch.labels, batch.timestamps, outputs | {"y": batch.values}, written, provide_series
+    )
+
+
+def trusted_outputs(model_output: ModelOutput) -> dict[str, FloatArray]:
+    """Return the outputs of a model, its own score 0 where it is not yet trusted."""
+    outputs = dict(model_output.outputs)
+    raw = outputs.get("anomaly_score")
+    if raw is not None:
+        outputs["anomaly_score"] = np.where(model_output.trusted, raw, 0.0)
+    return outputs
 
 
 def _scaled(outputs: dict[str, FloatArray], scale: tuple[float, float]) -> dict[str, FloatArray]:

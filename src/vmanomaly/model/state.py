@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -65,7 +66,14 @@ class SeriesState:
     array([1, 2])
     >>> state["mean"]
     array([0.5, 2.5, 0. ])
+
+    Attributes
+    ----------
+    errors : mapping of Labels to Exception
+        The series that could not be fitted, with the reason. They have no row. Not stored.
     """
+
+    errors: Mapping[Labels, Exception] = MappingProxyType({})
 
     def __init__(self, columns: Iterable[Column]) -> None:
         self._columns = (*GENERIC_COLUMNS, *columns)
@@ -102,6 +110,10 @@ class SeriesState:
 
     def __len__(self) -> int:
         return len(self._row_of)
+
+    def __contains__(self, labels: object) -> bool:
+        """Tell whether there is a row for a label set."""
+        return labels in self._row_of
 
     def __getitem__(self, name: str) -> Array:
         """Return a column, shape (rows, *column.shape), to be read and changed in place.

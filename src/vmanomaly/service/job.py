@@ -1,4 +1,4 @@
-"""The work on the data of one query under one scheduler: fetched once, used by every unit."""
+"""The work on the data of some queries under one scheduler: fetched once, used by every unit."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ from copy import copy
 
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
-from vmanomaly.reader import Reader
 from vmanomaly.scheduler.run import Outcome, Run, micro_batch_starts
 from vmanomaly.series import SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
-from vmanomaly.service.unit import Unit
+from vmanomaly.service.reads import SharedReads
+from vmanomaly.service.unit import AnyUnit
 from vmanomaly.writer import Writer
 
 logger = logging.getLogger(__name__)
 
 
 class QueryJob:
-    """Reads the data of a query, runs its units on it, and writes what they predict.
+    """Reads the data of one query, or of those that a multivariate model looks at together.
+
+    It runs its units on the data and writes what they predict.
 
     Parameters
     ----------
-    query
-        What is read.
+    queries
+        What is read: one query, or several of the same step and offset.
+    query_key
+        What they are called together.
     scheduler_alias
         On whose behalf.
     units
-        The models that run on the query.
-    reader, writer
+        The models that run on exactly these queries.
+    reads, writer
         Where data comes from and goes to.
     health
         Told whether the two can reach their datasources.
@@ -40,27 +44,31 @@ class QueryJob:
 
     def __init__(
         self,
-        query: Query,
+        queries: Sequence[Query],
+        query_key: str,
         scheduler_alias: str,
-        units: Sequence[Unit],
-        reader: Reader,
+        units: Sequence[AnyUnit],
+        reads: SharedReads,
         writer: Writer,
         health: Health,
         catch_up: int | None = None,
     ) -> None:
-        self._query = query
+        self._queries = queries
+        self._query_key = query_key
+        self._step, self._offset = int(queries[0].step), int(queries[0].offset)
         self._scheduler_alias = scheduler_alias
         self._units = units
-        self._reader = reader
+        self._reads = reads
         self._writer = writer
         self._health = health
         self._catch_up = catch_up
         self.on_unit_done: Callable[[str], None] | None = None
+        reads.expect(self.name, scheduler_alias, queries)
 
     @property
     def name(self) -> str:
         """Scheduler and query, as in logs."""
-        return f"scheduler '{self._scheduler_alias}', query '{self._query.alias}'"
+        return f"scheduler '{self._scheduler_alias}', query '{self._query_key}'"
 
     @property
     def n_units(self) -> int:
@@ -75,6 +83,12 @@ class QueryJob:
 
     def execute(self, run: Run) -> Outcome:
         """Carry out one run: fit first, then infer, as far as the run asks for them."""
+        try:
+            return self._execute(run)
+        finally:
+            self._reads.end_run(self.name)
+
+    def _execute(self, run: Run) -> Outcome:
         fitted = inferred = fitted_well = inferred_well = True
         if run.fit is not None:
             fitted, fitted_well = self._contained("fit", self._fit, run.fit)
@@ -92,60 +106,64 @@ class QueryJob:
         """Return what `work` does; a bug in it is reported for every unit, and goes no further."""
         try:
             return work(*arguments)
-        except Exception:  # noqa: BLE001 - reported with its trace
+        except Exception:  # noqa: BLE001 - counted and logged by the units
             for unit in self._units:
                 unit.report_error(stage)
             return False, False
 
     def _fit(self, time_range: TimeRange) -> tuple[bool, bool]:
         """Return whether the range was read, and whether every unit learned it."""
-        batch = self._read(time_range, "fit")
-        well = batch is not None
+        batches = self._read(time_range, "fit")
+        well = batches is not None
         for unit in self._units:
-            if batch is not None and not unit.fit(batch):
+            if batches is not None and not unit.fit(batches):
                 well = False
-            self._done(f"fit {unit.destination.model_alias} on {self._query.alias}")
-        return batch is not None, well
+            self._done(f"fit {unit.destination.model_alias} on {self._query_key}")
+        return batches is not None, well
 
     def _infer(self, time_range: TimeRange, run: Run) -> tuple[bool, bool]:
         """Return whether the range was read, and whether every unit scored it."""
-        batch = self._read(self._from_last_seen(time_range), "infer")
-        if batch is None:
+        batches = self._read(self._from_last_seen(time_range), "infer")
+        if batches is None:
             return False, False
-        if batch.timestamps.size == 0:
+        timestamps = batches[0].timestamps
+        if timestamps.size == 0:
             return True, True  # The step is longer than the interval, and none of it ends here.
         well = True
         starts = micro_batch_starts(
-            batch.timestamps,
-            run.micro_batch or int(self._query.step),
-            run.origin + int(self._query.offset),
+            timestamps, run.micro_batch or self._step, run.origin + self._offset
         )
         for unit in self._units:
-            predictions = unit.infer(batch, starts)
-            if predictions is not None:
-                self._writer.write(predictions, unit.destination)
+            scored = unit.infer(batches, starts)
+            for predictions, destination in scored.written:
+                self._writer.write(predictions, destination)
                 self._health.report_datasource("writer", self._writer.last_error)
-            elif batch.labels:
-                well = False
-            self._done(f"infer {unit.destination.model_alias} on {self._query.alias}")
+            well = well and scored.well
+            self._done(f"infer {unit.destination.model_alias} on {self._query_key}")
         return True, well
 
-    def _read(self, time_range: TimeRange, stage: str) -> SeriesBatch | None:
-        try:
-            batch = self._reader.read(self._query, time_range, self._scheduler_alias, stage=stage)
-        except DatasourceError as error:
-            self._health.report_datasource("reader", error)
-            for unit in self._units:
-                unit.skip(stage, "the query failed")
-            return None
-        self._health.report_datasource("reader", None)
-        return batch
+    def _read(self, time_range: TimeRange, stage: str) -> list[SeriesBatch] | None:
+        """Return what each query gives; None if any of them fails."""
+        batches = []
+        for answer in self._reads.read(
+            self.name, self._scheduler_alias, self._queries, time_range, stage
+        ):
+            if isinstance(answer, DatasourceError):
+                self._health.report_datasource("reader", answer)
+            else:
+                self._health.report_datasource("reader", None)
+                batches.append(answer)
+        if len(batches) == len(self._queries):
+            return batches
+        for unit in self._units:
+            unit.skip(stage, "the query failed")
+        return None
 
     def _from_last_seen(self, time_range: TimeRange) -> TimeRange:
         if self._catch_up is None:
             return time_range
         seen = [unit.last_seen for unit in self._units if unit.last_seen is not None]
-        oldest = time_range.end - max(self._catch_up, int(self._query.step))
+        oldest = time_range.end - max(self._catch_up, self._step)
         start = max(min(seen, default=time_range.start), oldest)
         return TimeRange(min(start, time_range.start), time_range.end)
 

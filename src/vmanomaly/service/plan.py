@@ -6,29 +6,41 @@ from collections.abc import Mapping
 
 from vmanomaly.config import Config
 from vmanomaly.config.reader import VmReaderSection
+from vmanomaly.config.rules import query_key
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.model import Model, create_model
+from vmanomaly.model import AnyModel, MultivariateModel, create_model, create_multivariate_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
+from vmanomaly.reader.workers import n_workers
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
-from vmanomaly.service.unit import Unit
+from vmanomaly.service.multivariate import MultivariateUnit
+from vmanomaly.service.reads import SharedReads
+from vmanomaly.service.unit import AnyUnit
+from vmanomaly.service.univariate import UnivariateUnit
 from vmanomaly.writer import Writer
 from vmanomaly.writer.format import Destination
 
 
-def create_models(config: Config) -> dict[tuple[str, str], Model]:
-    """Return the models of a configuration by their alias and the alias of a query of theirs."""
-    return {
-        (alias, query): create_model(section, config.reader.queries[query])
-        for alias, section in config.models.items()
-        for query in section.queries
-    }
+def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]:
+    """Return the models of a configuration by their alias and the aliases of queries of theirs.
+
+    A multivariate model is one for all its queries, any other is one for each of them.
+    """
+    models: dict[tuple[str, tuple[str, ...]], AnyModel] = {}
+    for alias, section in config.models.items():
+        queries = [config.reader.queries[query] for query in sorted(section.queries)]
+        if section.multivariate:
+            key = (alias, tuple(query.alias for query in queries))
+            models[key] = create_multivariate_model(section, queries)
+        else:
+            models |= {(alias, (query.alias,)): create_model(section, query) for query in queries}
+    return models
 
 
 def create_jobs(
     config: Config,
-    models: Mapping[tuple[str, str], Model],
+    models: Mapping[tuple[str, tuple[str, ...]], AnyModel],
     reader: Reader,
     writer: Writer,
     health: Health,
@@ -37,41 +49,63 @@ def create_jobs(
     """Return the jobs of each scheduler, by its alias.
 
     Every pair of scheduler and query that some model uses is one job: its data is read once and
-    shared by all the models on it.
+    shared by all the models on it. The queries that a multivariate model looks at together are a
+    job of their own.
     """
+    reads = SharedReads(reader, n_workers(config.reader))
     jobs: dict[str, list[QueryJob]] = {}
     for scheduler_alias in config.schedulers:
-        for query in config.reader.queries.values():
-            units = [
-                Unit(
-                    model=models[alias, query.alias],
-                    section=section,
-                    query=query,
-                    destination=Destination(
-                        query_key=query.alias,
-                        model_alias=alias,
-                        scheduler_alias=scheduler_alias,
-                        preset=config.preset,
-                    ),
-                    metrics=metrics,
-                    min_block_series=config.reader.series_processing_batch_size,
+        units: dict[tuple[str, ...], list[AnyUnit]] = {
+            (query,): [] for query in config.reader.queries
+        }
+        for (alias, queries), model in models.items():
+            if scheduler_alias in config.models[alias].schedulers:
+                destination = Destination(
+                    query_key=query_key(queries),
+                    model_alias=alias,
+                    scheduler_alias=scheduler_alias,
+                    preset=config.preset,
                 )
-                for alias, section in config.models.items()
-                if scheduler_alias in section.schedulers and query.alias in section.queries
+                unit = _create_unit(config, model, queries, destination, metrics)
+                units.setdefault(queries, []).append(unit)
+        jobs |= {
+            scheduler_alias: [
+                QueryJob(
+                    [config.reader.queries[query] for query in queries],
+                    query_key(queries),
+                    scheduler_alias,
+                    on_queries,
+                    reads,
+                    writer,
+                    health,
+                    catch_up=_catch_up(config, scheduler_alias),
+                )
+                for queries, on_queries in units.items()
+                if on_queries
             ]
-            if units:
-                jobs.setdefault(scheduler_alias, []).append(
-                    QueryJob(
-                        query,
-                        scheduler_alias,
-                        units,
-                        reader,
-                        writer,
-                        health,
-                        catch_up=_catch_up(config, scheduler_alias),
-                    )
-                )
+        }
     return jobs
+
+
+def _create_unit(
+    config: Config,
+    model: AnyModel,
+    queries: tuple[str, ...],
+    destination: Destination,
+    metrics: Metrics,
+) -> AnyUnit:
+    section = config.models[destination.model_alias]
+    of_unit = [config.reader.queries[query] for query in queries]
+    if isinstance(model, MultivariateModel):
+        return MultivariateUnit(model, section, of_unit, destination, metrics)
+    return UnivariateUnit(
+        model,
+        section,
+        of_unit[0],
+        destination,
+        metrics,
+        min_block_series=config.reader.series_processing_batch_size,
+    )
 
 
 def longest_catch_up(config: Config, scheduler_alias: str) -> int:

@@ -1,35 +1,54 @@
-"""The smallest piece of work: one model on the series of one query, under one scheduler."""
+"""The smallest piece of work: one model on the series of its queries, under one scheduler."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from time import perf_counter
-from typing import TypeVar
+from types import TracebackType
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
-from vmanomaly.model import Model
-from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.model.base import BaseModel, BatchT, ModelOutput
+from vmanomaly.model.grouping import GroupedBatch
+from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import NEVER, SeriesState
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import IntArray, Predictions, SeriesBatch
+from vmanomaly.series import IntArray, Labels, Predictions, SeriesBatch
 from vmanomaly.writer.format import Destination
 
 logger = logging.getLogger(__name__)
 
-# Large enough to keep every core busy, small beside the data of a fit that is worth cutting.
-_BLOCK_BYTES = 32 << 20
-
 _Result = TypeVar("_Result")
 
+Written = tuple[Predictions, Destination]
 
-class Unit:
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What came of an infer.
+
+    Attributes
+    ----------
+    written : list of (Predictions, Destination)
+        What is to be written.
+    well : bool
+        Whether nothing failed.
+    """
+
+    written: list[Written]
+    well: bool
+
+
+class Unit(ABC, Generic[BatchT]):
     """Fits one model, keeps its state, and predicts with it.
 
     A model that raises fails alone: the error is logged with its trace and counted, and the
-    other units of the service go on.
+    other units of the service go on. So does a model that fails on some of its series only.
 
     Parameters
     ----------
@@ -37,39 +56,35 @@ class Unit:
         The model.
     section
         Its section of the configuration.
-    query
-        The query whose series it is run on.
+    queries
+        The queries whose series it is run on.
     destination
         Says for the writer where the predictions come from.
     metrics
         Where runs are counted.
-    min_block_series
-        A fit takes at least so many series at a time.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: BaseModel[BatchT],
         section: ModelSection,
-        query: Query,
+        queries: Sequence[Query],
         destination: Destination,
         metrics: Metrics,
-        min_block_series: int = 1,
     ) -> None:
         self.destination = destination
         self.state: SeriesState | None = None
-        self._skipped: tuple[str, str] | None = None
-        self._model = model
-        self._policy = Policy.of(section, query)
-        self._provide_series = section.provide_series or model.default_outputs
+        self._model: BaseModel[BatchT] = model
+        self._policies = {query.alias: Policy.of(section, query) for query in queries}
+        self._provide_series = section.provide_series or model.default_outputs or None
         self._metrics = metrics
-        self._min_block_series = min_block_series
         self._labels = {
             "query_key": destination.query_key,
             "model_alias": destination.model_alias,
             "scheduler_alias": destination.scheduler_alias,
             "preset": destination.preset,
         }
+        self._last_told: dict[str, tuple[str, str]] = {}
 
     @property
     def last_seen(self) -> int | None:
@@ -79,97 +94,79 @@ class Unit:
         last_seen = int(self.state["last_seen"].max())
         return None if last_seen == NEVER else last_seen
 
-    def unlearned(self) -> Unit:
+    def unlearned(self) -> Self:
         """Return the same unit without a state."""
         unit = copy(self)
         unit.state = None
-        unit._skipped = None
+        unit._last_told = {}
         return unit
 
-    def fit(self, batch: SeriesBatch) -> bool:
-        """Learn the batch from scratch. Return whether that went well.
+    def fit(self, batches: Sequence[SeriesBatch]) -> bool:
+        """Learn what the queries returned from scratch. Return whether that went well.
 
-        An empty batch is skipped; an online model then starts cold at the next infer.
+        An empty batch is skipped; a univariate online model then starts cold at the next infer.
         """
+        batch = self._to_fit(batches)
         if not batch.labels:
             self.skip("fit", "there is no data in the fit window")
-            if self._model.online:
+            if self._model.online and not self._model.multivariate:
                 self.state = self._model.fit(batch)
             return True
         logger.debug(
-            "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d series",
+            "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d %s",
             batch.n_datapoints,
             batch.values.size,
             self.destination.model_alias,
             self.destination.query_key,
             len(batch.labels),
+            "groups" if self._model.multivariate else "series",
         )
         state = self._run("fit", batch, lambda: self._learn(batch))
         if state is None:
             return False
-        self.state = state
-        self._metrics.models_active.labels(**self._labels).set(len(state))
-        return True
+        self._take(state, batch)
+        self._report_errors("fit", state.errors)
+        return not state.errors
 
-    def _learn(self, batch: SeriesBatch) -> SeriesState:
-        """Fit block by block, which bounds what a model needs beside its data."""
-        if self._model.multivariate:
-            return self._model.fit(batch)
-        blocks = batch.blocks(_BLOCK_BYTES, self._min_block_series)
-        states = (self._model.fit(block) for block in blocks)
-        state = next(states)
-        for more in states:
-            state.append(more)
-        return state
-
-    def infer(self, batch: SeriesBatch, micro_batch_starts: IntArray) -> Predictions | None:
-        """Score a batch and, if the model is online, learn it.
+    def infer(self, batches: Sequence[SeriesBatch], micro_batch_starts: IntArray) -> Scored:
+        """Score what the queries returned and, if the model is online, learn it.
 
         Parameters
         ----------
-        batch
-            The series.
+        batches
+            One a query, on the same timestamps.
         micro_batch_starts : ndarray of int64
             The columns at which micro-batches start.
-
-        Returns
-        -------
-        Predictions or None
-            None when there was nothing to score or the model failed.
         """
-        if not batch.labels:
+        if not any(batch.labels for batch in batches):
             self.skip("infer", "there is no new data")
-            return None
+            return Scored([], well=True)
         state = self.state
         if state is None:
             self.skip("infer", "the model has not been fitted")
-            return None
+            return Scored([], well=False)
+        batch = self._to_infer(state, batches)
+        if not batch.labels:
+            return Scored([], well=False)
 
-        def score() -> Predictions:
+        def score() -> tuple[list[Written], Mapping[Labels, Exception]]:
             output = self._model.infer(state, batch, micro_batch_starts)
-            return predict(batch, output, self._policy, self._provide_series)
+            return self._score(batch, output), output.errors
 
-        predictions = self._run("infer", batch, score)
-        if predictions is not None:
-            self._metrics.model_datapoints_produced.labels(stage="infer", **self._labels).inc(
-                predictions.n_datapoints
-            )
-            self._metrics.models_active.labels(**self._labels).set(len(state))
-        return predictions
+        result = self._run("infer", batch, score)
+        if result is None:
+            return Scored([], well=False)
+        written, errors = result
+        self._report_errors("infer", errors)
+        self._metrics.model_datapoints_produced.labels(stage="infer", **self._labels).inc(
+            sum(predictions.n_datapoints for predictions, _ in written)
+        )
+        self._metrics.models_active.labels(**self._labels).set(len(state))
+        return Scored(written, well=not errors)
 
     def skip(self, stage: str, reason: str) -> None:
         """Count a run that cannot be done, and log it unless the last one was skipped alike."""
-        self._metrics.model_runs_skipped.labels(stage=stage, **self._labels).inc()
-        level = logging.DEBUG if self._skipped == (stage, reason) else logging.WARNING
-        self._skipped = (stage, reason)
-        logger.log(
-            level,
-            "Skipping run for stage '%s' for model '%s', query '%s': %s",
-            stage,
-            self.destination.model_alias,
-            self.destination.query_key,
-            reason,
-        )
+        self._skip(stage, reason, "run", 1)
 
     def report_error(self, stage: str) -> None:
         """Count and log, with its trace, the exception that is being handled."""
@@ -181,16 +178,89 @@ class Unit:
             self.destination.query_key,
         )
 
-    def _run(self, stage: str, batch: SeriesBatch, work: Callable[[], _Result]) -> _Result | None:
+    @abstractmethod
+    def _to_fit(self, batches: Sequence[SeriesBatch]) -> BatchT:
+        """Return what the model is to learn."""
+
+    @abstractmethod
+    def _to_infer(self, state: SeriesState, batches: Sequence[SeriesBatch]) -> BatchT:
+        """Return what the model is to score; what it cannot is skipped, counted and logged."""
+
+    @abstractmethod
+    def _learn(self, batch: BatchT) -> SeriesState:
+        """Fit the model."""
+
+    @abstractmethod
+    def _score(self, batch: BatchT, output: ModelOutput) -> list[Written]:
+        """Turn what the model says into what is written."""
+
+    def _take(self, state: SeriesState, batch: BatchT) -> None:
+        """Keep what was learned from a batch."""
+        self.state = state
+        self._metrics.models_active.labels(**self._labels).set(len(state))
+
+    def _skip_some(self, stage: str, reason: str, n: int) -> None:
+        """Count the parts of a run that cannot be done, and log them when they change."""
+        if n:
+            self._skip(stage, reason, "part", n)
+        else:
+            self._last_told.pop("part", None)
+
+    def _skip(self, stage: str, reason: str, topic: str, n: int) -> None:
+        self._metrics.model_runs_skipped.labels(stage=stage, **self._labels).inc(n)
+        level = logging.DEBUG if self._last_told.get(topic) == (stage, reason) else logging.WARNING
+        self._last_told[topic] = (stage, reason)
+        logger.log(
+            level,
+            "Skipping run for stage '%s' for model '%s', query '%s': %s",
+            stage,
+            self.destination.model_alias,
+            self.destination.query_key,
+            reason,
+        )
+
+    def _run(self, stage: str, batch: BatchT, work: Callable[[], _Result]) -> _Result | None:
         labels = {"stage": stage, **self._labels}
         started = perf_counter()
         try:
             result = work()
-        except Exception:  # noqa: BLE001 - reported with its trace
+        except Exception:  # noqa: BLE001 - counted and logged
             self.report_error(stage)
             return None
-        self._skipped = None
+        self._last_told.pop("run", None)
         self._metrics.model_runs.labels(**labels).inc()
         self._metrics.model_run_duration_seconds.labels(**labels).observe(perf_counter() - started)
         self._metrics.model_datapoints_accepted.labels(**labels).inc(batch.n_datapoints)
         return result
+
+    def _report_errors(self, stage: str, errors: Mapping[Labels, Exception]) -> None:
+        """Count the series or groups that failed, and log each kind of error once."""
+        if not errors:
+            return
+        self._metrics.model_run_errors.labels(stage=stage, **self._labels).inc(len(errors))
+        kinds: dict[object, list[Labels]] = {}
+        for labels, error in errors.items():
+            kinds.setdefault((type(error), _origin(error.__traceback__)), []).append(labels)
+        for failed in kinds.values():
+            more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+            logger.error(
+                "Error during stage '%s' for model '%s', query '%s', %s%s",
+                stage,
+                self.destination.model_alias,
+                self.destination.query_key,
+                failed[0],
+                more,
+                exc_info=errors[failed[0]],
+            )
+
+
+AnyUnit: TypeAlias = Unit[SeriesBatch] | Unit[GroupedBatch]
+
+
+def _origin(trace: TracebackType | None) -> tuple[str, int] | None:
+    """Return the file and the line that raised."""
+    if trace is None:
+        return None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename, trace.tb_lineno

@@ -1,0 +1,312 @@
+"""Series of one or more queries, put together into the groups that multivariate models look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
+
+GroupKey = tuple[str, ...]
+
+
+class Channel(NamedTuple):
+    """One of the series that a multivariate model looks at together.
+
+    The same labels may come from several queries: these are different channels.
+
+    Examples
+    --------
+    >>> print(Channel("cpu", Labels({"host": "a"})))
+    cpu{host="a"}
+    """
+
+    query_key: str
+    labels: Labels
+
+    def __str__(self) -> str:
+        return f"{self.query_key}{self.labels}"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedBatch:
+    """G groups of series on one grid of T timestamps, C channels in all.
+
+    Attributes
+    ----------
+    labels : tuple of Labels
+        One label set a group: the labels that all its channels share.
+    channels : tuple of Channel
+        Those of a group stand together, in the order of the fit.
+    offsets : ndarray of int64, shape (G + 1,)
+        The group `g` has the channels from `offsets[g]` up to `offsets[g + 1]`.
+    timestamps : ndarray of int64, shape (T,)
+        Unix milliseconds, UTC, strictly ascending.
+    values : ndarray of float64, shape (C, T)
+        C-contiguous; NaN where a channel has no sample.
+    """
+
+    labels: tuple[Labels, ...]
+    channels: tuple[Channel, ...]
+    offsets: IntArray
+    timestamps: IntArray
+    values: FloatArray
+
+    @property
+    def n_datapoints(self) -> int:
+        """The number of samples that are not NaN."""
+        return int(self.values.size - np.count_nonzero(np.isnan(self.values)))
+
+    @property
+    def complete(self) -> BoolArray:
+        """Where every channel of a group has a finite sample, bool, shape (G, T)."""
+        return self.per_group(np.logical_and, np.isfinite(self.values))
+
+    def per_group(self, reduction: np.ufunc, values: FloatArray | BoolArray) -> BoolArray:
+        """Reduce an array of shape (C, T) over the channels of each group, to (G, T).
+
+        Examples
+        --------
+        >>> channels = tuple(Channel("cpu", Labels({"host": host})) for host in "abc")
+        >>> batch = GroupedBatch(
+        ...     (Labels(), Labels({"rack": "1"})), channels, np.array([0, 2, 3]),
+        ...     np.array([1]), np.zeros((3, 1)),
+        ... )
+        >>> batch.per_group(np.add, np.array([[1.0], [2.0], [4.0]]))
+        array([[3.],
+               [4.]])
+        """
+        if not self.labels:
+            return np.empty((0, values.shape[1]), values.dtype)
+        reduced: BoolArray = reduction.reduceat(values, self.offsets[:-1], axis=0)
+        return reduced
+
+    def slices(self) -> list[slice]:
+        """Return where the channels of each group stand."""
+        ends = self.offsets.tolist()
+        return [slice(start, end) for start, end in pairwise(ends)]
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Which channels belong together.
+
+    Attributes
+    ----------
+    groupby : tuple of str
+        The label names whose values tell the groups apart; empty for one group of all.
+    labels, channels, offsets
+        As in `GroupedBatch`.
+    """
+
+    groupby: tuple[str, ...]
+    labels: tuple[Labels, ...]
+    channels: tuple[Channel, ...]
+    offsets: IntArray
+
+    def keys(self) -> list[GroupKey]:
+        """Return the values of `groupby` of each group."""
+        firsts = (self.channels[place].labels for place in self.offsets[:-1].tolist())
+        return [tuple(labels[name] for name in self.groupby) for labels in firsts]
+
+    def keep(self, groups: Sequence[int]) -> Grouping:
+        """Return only the groups of these numbers."""
+        ends = self.offsets.tolist()
+        members = [self.channels[ends[g] : ends[g + 1]] for g in groups]
+        return Grouping(
+            self.groupby,
+            tuple(self.labels[g] for g in groups),
+            tuple(chain.from_iterable(members)),
+            _offsets([len(group) for group in members]),
+        )
+
+
+class Mismatch(NamedTuple):
+    """Why the channels of a group are not those it was fitted on.
+
+    Attributes
+    ----------
+    group : Labels
+        The `groupby` labels of the group.
+    missing, extra : tuple of Channel
+        Channels that are not there, and channels that the model was not fitted on.
+    """
+
+    group: Labels
+    missing: tuple[Channel, ...]
+    extra: tuple[Channel, ...]
+
+    def __str__(self) -> str:
+        parts = []
+        if self.missing:
+            parts.append(f"{len(self.missing)} missing, such as {self.missing[0]}")
+        if self.extra:
+            parts.append(f"{len(self.extra)} it was not fitted on, such as {self.extra[0]}")
+        return f"channels of the group {self.group}: {'; '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Where the channels of some groups are found in the batches of the queries.
+
+    Attributes
+    ----------
+    grouping : Grouping
+        The groups whose channels are there.
+    sources : tuple of (ndarray of int64, ndarray of int64)
+        One pair a query: rows of its batch, and the places of these channels.
+    mismatches : tuple of Mismatch
+        The other groups.
+    """
+
+    grouping: Grouping
+    sources: tuple[tuple[IntArray, IntArray], ...]
+    mismatches: tuple[Mismatch, ...]
+
+    def take(self, batches: Sequence[SeriesBatch]) -> GroupedBatch:
+        """Put the values of the queries together.
+
+        Raises
+        ------
+        ValueError
+            The queries were not read on the same timestamps.
+        """
+        grouping, timestamps = self.grouping, batches[0].timestamps
+        for batch in batches[1:]:
+            if not np.array_equal(batch.timestamps, timestamps):
+                raise ValueError("the queries of a multivariate model differ in their timestamps")
+        values = np.empty((len(grouping.channels), len(timestamps)))
+        for batch, (rows, places) in zip(batches, self.sources, strict=True):
+            values[places] = batch.values[rows]
+        return GroupedBatch(
+            grouping.labels, grouping.channels, grouping.offsets, timestamps, values
+        )
+
+
+def group_key(groupby: Sequence[str], labels: Labels) -> GroupKey | None:
+    """Return the values of `groupby` in a label set; None where one is missing or empty.
+
+    Examples
+    --------
+    >>> group_key(["host"], Labels({"host": "a", "mode": "idle"}))
+    ('a',)
+    >>> group_key(["host"], Labels({"mode": "idle"})) is None
+    True
+    >>> group_key([], Labels({"mode": "idle"}))
+    ()
+    """
+    key = tuple(labels.get(name, "") for name in groupby)
+    return key if all(key) else None
+
+
+def shared_labels(label_sets: Sequence[Labels]) -> Labels:
+    """Return the labels that all of some label sets have, with the same values.
+
+    Examples
+    --------
+    >>> shared_labels([Labels({"host": "a", "cpu": "0"}), Labels({"host": "a", "cpu": "1"})])
+    {host="a"}
+    """
+    shared = set(label_sets[0].items()).intersection(*(labels.items() for labels in label_sets))
+    return Labels(shared)
+
+
+def group_channels(
+    query_keys: Sequence[str], batches: Sequence[SeriesBatch], groupby: Sequence[str]
+) -> tuple[Grouping, list[Channel]]:
+    """Decide which series belong together.
+
+    Groups are in the order of their `groupby` values, and their channels in the order of queries
+    and labels, so that nothing depends on the order in which a datasource returns series.
+
+    Parameters
+    ----------
+    query_keys, batches
+        The aliases of the queries, and what they returned.
+    groupby
+        Label names; one group for each combination of their values.
+
+    Returns
+    -------
+    grouping : Grouping
+        The groups.
+    left_out : list of Channel
+        The series that lack one of the labels.
+    """
+    groups: dict[GroupKey, list[Channel]] = {}
+    left_out: list[Channel] = []
+    for query_key, batch in zip(query_keys, batches, strict=True):
+        for labels in batch.labels:
+            channel = Channel(query_key, labels)
+            key = group_key(groupby, labels)
+            if key is None:
+                left_out.append(channel)
+            else:
+                groups.setdefault(key, []).append(channel)
+    members = [
+        sorted(groups[key], key=lambda channel: (channel.query_key, [*channel.labels.items()]))
+        for key in sorted(groups)
+    ]
+    grouping = Grouping(
+        groupby=tuple(groupby),
+        labels=tuple(shared_labels([channel.labels for channel in group]) for group in members),
+        channels=tuple(chain.from_iterable(members)),
+        offsets=_offsets([len(group) for group in members]),
+    )
+    return grouping, left_out
+
+
+def select(
+    grouping: Grouping, query_keys: Sequence[str], batches: Sequence[SeriesBatch]
+) -> Selection:
+    """Find the channels of every group, in whatever order they come.
+
+    A group is selected if exactly its channels are there. Series that would belong to no group
+    of `grouping` are a mismatch too.
+    """
+    place_of = {channel: place for place, channel in enumerate(grouping.channels)}
+    found: dict[int, tuple[int, int]] = {}
+    extra: dict[GroupKey, list[Channel]] = {}
+    for source, (query_key, batch) in enumerate(zip(query_keys, batches, strict=True)):
+        for row, labels in enumerate(batch.labels):
+            channel = Channel(query_key, labels)
+            place = place_of.get(channel)
+            if place is not None:
+                found[place] = source, row
+            elif (key := group_key(grouping.groupby, labels)) is not None:
+                extra.setdefault(key, []).append(channel)
+
+    mismatches: list[Mismatch] = []
+    kept: list[int] = []
+    places: list[int] = []
+    ends = grouping.offsets.tolist()
+    for g, key in enumerate(grouping.keys()):
+        of_group = range(ends[g], ends[g + 1])
+        missing = tuple(grouping.channels[place] for place in of_group if place not in found)
+        more = tuple(extra.pop(key, ()))
+        if missing or more:
+            mismatches.append(Mismatch(_group(grouping, key), missing, more))
+        else:
+            kept.append(g)
+            places += of_group
+    mismatches += [Mismatch(_group(grouping, key), (), tuple(more)) for key, more in extra.items()]
+
+    where = np.array([found[place] for place in places], np.int64).reshape(-1, 2)
+    of_sources = [np.flatnonzero(where[:, 0] == source) for source in range(len(batches))]
+    return Selection(
+        grouping=grouping if len(kept) == len(grouping.labels) else grouping.keep(kept),
+        sources=tuple((where[of_source, 1], of_source) for of_source in of_sources),
+        mismatches=tuple(mismatches),
+    )
+
+
+def _group(grouping: Grouping, key: GroupKey) -> Labels:
+    return Labels(zip(grouping.groupby, key, strict=True))
+
+
+def _offsets(sizes: Sequence[int]) -> IntArray:
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)))

@@ -1,0 +1,96 @@
+"""From what a multivariate model says about groups of series to what is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vmanomaly.model.base import ModelOutput
+from vmanomaly.model.grouping import GroupedBatch
+from vmanomaly.model.scoring import Policy, chosen, predict, trusted_outputs
+from vmanomaly.series import FloatArray, Predictions, SeriesBatch
+
+
+def predict_groups(
+    batch: GroupedBatch,
+    model_output: ModelOutput,
+    policies: Mapping[str, Policy],
+    provide_series: Sequence[str],
+) -> Predictions:
+    """Return the joint outputs, a row a group.
+
+    Where any channel is outside the `data_range` of its query, the score is at least its
+    `anomaly_score_outside_data_range`. The other policies compare a `y` with its `yhat`, of which
+    a group has none. Where a channel has no finite sample, nothing is written.
+
+    Parameters
+    ----------
+    batch
+        G groups on T timestamps.
+    model_output
+        The model's answer for the batch; not changed.
+    policies
+        Of the model and each query, by the query's alias; empty for a model that applies them
+        itself.
+    provide_series
+        The joint outputs wanted, in order.
+    """
+    outputs = dict(model_output.outputs)
+    if "anomaly_score" in outputs:
+        at_least = batch.per_group(np.fmax, _outside_data_range(batch, policies))
+        outputs["anomaly_score"] = np.fmax(outputs["anomaly_score"], at_least)
+    outputs = trusted_outputs(ModelOutput(outputs, model_output.eligible, model_output.trusted))
+    written = model_output.eligible & batch.complete
+    return chosen(batch.labels, batch.timestamps, outputs, written, provide_series)
+
+
+def predict_channels(
+    batch: GroupedBatch,
+    model_output: ModelOutput,
+    policies: Mapping[str, Policy],
+    provide_series: Sequence[str],
+) -> dict[str, Predictions]:
+    """Return the outputs of single channels, by the alias of their query.
+
+    `scale` and `clip_predictions` apply as to a univariate model. Parameters as for
+    `predict_groups`; `provide_series` names outputs of channels only.
+    """
+    group_of_channel = np.repeat(np.arange(len(batch.labels)), np.diff(batch.offsets))
+    predictions = {}
+    for query_key in dict.fromkeys(channel.query_key for channel in batch.channels):
+        rows = _rows_of(batch, query_key)
+        groups = group_of_channel[rows]
+        predictions[query_key] = predict(
+            SeriesBatch(
+                tuple(batch.channels[row].labels for row in rows),
+                batch.timestamps,
+                batch.values[rows],
+            ),
+            ModelOutput(
+                {name: values[rows] for name, values in model_output.channels.items()},
+                model_output.eligible[groups],
+                model_output.trusted[groups],
+            ),
+            policies.get(query_key, Policy()),
+            provide_series,
+        )
+    return predictions
+
+
+def _outside_data_range(batch: GroupedBatch, policies: Mapping[str, Policy]) -> FloatArray:
+    """Return the least score of each sample, NaN where it may have any; shape (C, T)."""
+    least = np.full(batch.values.shape, np.nan)
+    for query_key, policy in policies.items():
+        if policy.data_range == (-math.inf, math.inf):
+            continue
+        rows = _rows_of(batch, query_key)
+        low, high = policy.data_range
+        outside = (batch.values[rows] < low) | (batch.values[rows] > high)
+        least[rows] = np.where(outside, policy.anomaly_score_outside_data_range, np.nan)
+    return least
+
+
+def _rows_of(batch: GroupedBatch, query_key: str) -> list[int]:
+    return [row for row, channel in enumerate(batch.channels) if channel.query_key == query_key]

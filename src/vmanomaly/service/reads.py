@@ -1,0 +1,116 @@
+"""The reads of the jobs: side by side, and once where several jobs want the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from vmanomaly.config.reader import Query
+from vmanomaly.errors import DatasourceError
+from vmanomaly.reader import Reader
+from vmanomaly.series import SeriesBatch, TimeRange
+
+_Source = tuple[str, str]
+"""The aliases of a scheduler and of a query."""
+
+
+@dataclass(slots=True)
+class _Read:
+    time_range: TimeRange
+    answer: Future[SeriesBatch]
+    wanted_by: set[str]
+
+
+class SharedReads:
+    """Reads for jobs, of which some want the data of the same query.
+
+    A query under one scheduler may have a job of its own and be an input of multivariate models.
+    What one of these jobs reads is kept until the others have taken it too, or have ended a run
+    without it, or the next range is read: at most one range a stage is kept.
+
+    Parameters
+    ----------
+    reader
+        Where data comes from.
+    most_at_once
+        A job reads at most so many queries side by side.
+    """
+
+    def __init__(self, reader: Reader, most_at_once: int) -> None:
+        self._reader = reader
+        self._most_at_once = most_at_once
+        self._jobs: dict[_Source, set[str]] = {}
+        self._kept: dict[tuple[_Source, str], _Read] = {}
+        self._lock = threading.Lock()
+
+    def expect(self, job: str, scheduler_alias: str, queries: Sequence[Query]) -> None:
+        """Note that a job is going to read these queries."""
+        for query in queries:
+            self._jobs.setdefault((scheduler_alias, query.alias), set()).add(job)
+
+    def read(
+        self,
+        job: str,
+        scheduler_alias: str,
+        queries: Sequence[Query],
+        time_range: TimeRange,
+        stage: str,
+    ) -> list[SeriesBatch | DatasourceError]:
+        """Return what each query gives, or why it fails.
+
+        Parameters
+        ----------
+        job, scheduler_alias, queries
+            As announced by `expect`.
+        time_range, stage
+            As for `Reader.read`.
+        """
+
+        def read(query: Query) -> SeriesBatch | DatasourceError:
+            try:
+                return self._read(job, scheduler_alias, query, time_range, stage)
+            except DatasourceError as error:
+                return error
+
+        if len(queries) == 1:
+            return [read(queries[0])]
+        n_threads = min(len(queries), self._most_at_once)
+        with ThreadPoolExecutor(n_threads, thread_name_prefix="read") as threads:
+            return list(threads.map(read, queries))
+
+    def end_run(self, job: str) -> None:
+        """Note that a job has ended a run: it will not take what was kept for that."""
+        with self._lock:
+            for key, kept in list(self._kept.items()):
+                kept.wanted_by.discard(job)
+                if not kept.wanted_by:
+                    del self._kept[key]
+
+    def _read(
+        self, job: str, scheduler_alias: str, query: Query, time_range: TimeRange, stage: str
+    ) -> SeriesBatch:
+        source = (scheduler_alias, query.alias)
+        others = self._jobs[source] - {job}
+        if not others:
+            return self._reader.read(query, time_range, scheduler_alias, stage=stage)
+        key = (source, stage)
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None and kept.time_range == time_range and job in kept.wanted_by:
+                kept.wanted_by.discard(job)
+                if not kept.wanted_by:
+                    del self._kept[key]
+                answer, reads = kept.answer, False
+            else:
+                answer, reads = Future(), True
+                self._kept[key] = _Read(time_range, answer, others)
+        if reads:
+            try:
+                batch = self._reader.read(query, time_range, scheduler_alias, stage=stage)
+            except BaseException as error:
+                answer.set_exception(error)
+                raise
+            answer.set_result(batch)
+        return answer.result()

@@ -1,0 +1,77 @@
+"""A unit whose model takes every series of one query for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmanomaly.config.model import ModelSection
+from vmanomaly.config.reader import Query
+from vmanomaly.model import Model, ModelOutput, SeriesState
+from vmanomaly.model.scoring import predict, scored
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.series import SeriesBatch
+from vmanomaly.service.unit import Unit, Written
+from vmanomaly.writer.format import Destination
+
+# Large enough to keep every core busy, small beside the data of a fit that is worth cutting.
+_BLOCK_BYTES = 32 << 20
+
+
+class UnivariateUnit(Unit[SeriesBatch]):
+    """One model on the series of one query.
+
+    Parameters
+    ----------
+    model, section, destination, metrics
+        As for `Unit`.
+    query
+        The query whose series it is run on.
+    min_block_series
+        A fit takes at least so many series at a time.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        section: ModelSection,
+        query: Query,
+        destination: Destination,
+        metrics: Metrics,
+        min_block_series: int = 1,
+    ) -> None:
+        super().__init__(model, section, [query], destination, metrics)
+        self._policy = self._policies[query.alias]
+        self._min_block_series = min_block_series
+
+    def _to_fit(self, batches: Sequence[SeriesBatch]) -> SeriesBatch:
+        return batches[0]
+
+    def _to_infer(self, state: SeriesState, batches: Sequence[SeriesBatch]) -> SeriesBatch:
+        """Leave out, for a model that is not online, the series that it was not fitted on."""
+        (batch,) = batches
+        if self._model.online:
+            return batch
+        known = [row for row, labels in enumerate(batch.labels) if labels in state]
+        n_unknown = len(batch.labels) - len(known)
+        self._skip_some("infer", f"{n_unknown} series were not there at the fit", n_unknown)
+        if not n_unknown:
+            return batch
+        return SeriesBatch(
+            tuple(batch.labels[row] for row in known), batch.timestamps, batch.values[known]
+        )
+
+    def _learn(self, batch: SeriesBatch) -> SeriesState:
+        """Fit block by block, which bounds what a model needs beside its data."""
+        blocks = batch.blocks(_BLOCK_BYTES, self._min_block_series)
+        states = (self._model.fit(block) for block in blocks)
+        state = next(states)
+        for more in states:
+            state.append(more)
+        return state
+
+    def _score(self, batch: SeriesBatch, output: ModelOutput) -> list[Written]:
+        if self._model.applies_policies:
+            predictions = scored(batch, output, self._provide_series)
+        else:
+            predictions = predict(batch, output, self._policy, self._provide_series)
+        return [(predictions, self.destination)]

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.fakes import FakeReader, FakeWriter
+from tests.mahalanobis import Mahalanobis
+from tests.service.test_service_job import CONFIG
+from vmanomaly.config import Config, load_config
+from vmanomaly.config.model import TemporalEnvelopeMultivariateSection
+from vmanomaly.config.reader import Query
+from vmanomaly.errors import DatasourceError
+from vmanomaly.model.scoring import Policy
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.series import FloatArray, Labels, SeriesBatch, TimeRange
+from vmanomaly.service.health import Health
+from vmanomaly.service.job import QueryJob
+from vmanomaly.service.plan import create_jobs, create_models
+from vmanomaly.writer.format import Destination
+
+FIT, INFER = TimeRange(0, 60_000), TimeRange(60_000, 70_000)
+JOINT = Destination("cpu,mem", "joint", "s", "default")
+Answer = Callable[[Query, TimeRange, str], SeriesBatch]
+
+
+def observed(alias: str, host: str, grid: Any) -> FloatArray:
+    """Noise in which the channels of a host have a part in common; known at every time."""
+    names = ("cpu", "mem", "a", "b")
+    rows = [np.random.default_rng(names.index(name)).normal(size=100_000) for name in (host, alias)]
+    seconds = grid // 1000
+    values: FloatArray = rows[0][seconds] + 0.3 * rows[1][seconds]
+    return values
+
+
+def two_hosts(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+    grid = time_range.grid(int(query.step))
+    labels = tuple(Labels({"host": host, "job": "node"}) for host in "ab")
+    values = np.array([observed(query.alias, host, grid) for host in "ab"])
+    return SeriesBatch(labels, grid, values)
+
+
+class World:
+    """The jobs of a service with the model `joint` on both queries, with fakes at both ends."""
+
+    def __init__(self, folder: Path, answer: Answer = two_hosts, **keys: Any) -> None:
+        (folder / "config.yaml").write_text(CONFIG)
+        config = load_config([folder / "config.yaml"], {})
+        section = TemporalEnvelopeMultivariateSection.model_validate(
+            {
+                "class": "temporal_envelope_multivariate",
+                "queries": ("mem", "cpu"),
+                "schedulers": ("s",),
+                "groupby": ["host"],
+                **keys,
+            }
+        )
+        self.config: Config = dataclasses.replace(
+            config, models={**config.models, "joint": section}
+        )
+        self.metrics = Metrics()
+        self.health = Health({})
+        self.reader, self.writer = FakeReader(answer), FakeWriter()
+        self.jobs: list[QueryJob] = create_jobs(
+            self.config,
+            {**create_models(config), ("joint", ("cpu", "mem")): Mahalanobis()},
+            self.reader,
+            self.writer,
+            self.health,
+            self.metrics,
+        )["s"]
+        self.joint = self.jobs[-1]
+
+    def run(self, fit: TimeRange | None = FIT, infer: TimeRange | None = INFER) -> Outcome:
+        return self.joint.execute(Run(fit, infer, micro_batch=1000))
+
+    def counted(self, name: str, stage: str) -> float | None:
+        return self.metrics.registry.get_sample_value(
+            f"vmanomaly_{name}",
+            {
+                "stage": stage,
+                "query_key": "cpu,mem",
+                "model_alias": "joint",
+                "scheduler_alias": "s",
+                "preset": "default",
+            },
+        )
+
+    def scores(self) -> dict[Labels, FloatArray]:
+        """Return the joint scores of the last write."""
+        predictions, destination = self.writer.written[-1]
+        assert destination == JOINT
+        return dict(zip(predictions.labels, predictions.outputs["anomaly_score"], strict=True))
+
+
+def distance(host: str) -> FloatArray:
+    """Compute the scores of a host from the definition of the Mahalanobis distance."""
+    past, present = (
+        np.array([observed(alias, host, time_range.grid(1000)) for alias in ("cpu", "mem")])
+        for time_range in (FIT, INFER)
+    )
+    inverse = np.linalg.inv(np.cov(past))
+    deviations = (present - past.mean(axis=1, keepdims=True)).T
+    return np.array([np.sqrt(d @ inverse @ d) for d in deviations]) / 3.0
+
+
+def group(host: str) -> Labels:
+    return Labels({"host": host, "job": "node"})
+
+
+def test_groups_across_queries_are_scored_together(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert world.joint.name == "scheduler 's', query 'cpu,mem'"
+    assert world.run() == Outcome(fitted=True, inferred=True, failed=False)
+    ((predictions, destination),) = world.writer.written
+    assert destination == JOINT
+    assert list(predictions.outputs) == ["anomaly_score"]
+    scores = world.scores()
+    assert set(scores) == {group("a"), group("b")}
+    for host in "ab":
+        np.testing.assert_allclose(scores[group(host)], distance(host), rtol=1e-9)
+    assert world.counted("model_datapoints_accepted_total", "fit") == 240
+    assert world.counted("model_datapoints_produced_total", "infer") == 20
+
+
+def test_all_jobs_of_a_scheduler_read_a_query_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert len(world.jobs) == 3
+    for job in world.jobs:
+        job.execute(Run(FIT, INFER, micro_batch=1000))
+    assert sorted((alias, stage) for alias, _, stage in world.reader.asked) == [
+        ("cpu", "fit"),
+        ("cpu", "infer"),
+        ("mem", "fit"),
+        ("mem", "infer"),
+    ]
+
+
+def test_the_order_of_channels_does_not_matter(tmp_path: Path) -> None:
+    def turned(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        if stage == "fit":
+            return batch
+        return SeriesBatch(batch.labels[::-1], batch.timestamps, batch.values[::-1])
+
+    world = World(tmp_path, turned)
+    world.run()
+    for host in "ab":
+        np.testing.assert_allclose(world.scores()[group(host)], distance(host), rtol=1e-9)
+
+
+def test_a_group_with_a_missing_channel_is_skipped_logged_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def one_less(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        if stage == "fit" or query.alias == "cpu":
+            return batch
+        return SeriesBatch(batch.labels[1:], batch.timestamps, batch.values[1:])
+
+    world = World(tmp_path, one_less)
+    assert world.run() == Outcome(fitted=True, inferred=True, failed=False)
+    assert set(world.scores()) == {group("b")}
+    np.testing.assert_allclose(world.scores()[group("b")], distance("b"), rtol=1e-9)
+    for _ in range(2):
+        world.run(fit=None, infer=TimeRange(70_000, 71_000))
+    assert world.counted("model_runs_skipped_total", "infer") == 3
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.getMessage() for record in warnings] == [
+        (
+            "Skipping run for stage 'infer' for model 'joint', query 'cpu,mem': channels of the "
+            'group {host="a"}: 1 missing, such as mem{host="a", job="node"}'
+        )
+    ]
+    world.reader.answer = two_hosts
+    world.run(fit=None, infer=TimeRange(71_000, 72_000))
+    assert set(world.scores()) == {group("a"), group("b")}
+
+
+def test_new_groups_and_groups_with_more_channels_wait_for_the_next_fit(tmp_path: Path) -> None:
+    def one_more(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        if query.alias == "mem" or time_range.end < 70_000:
+            return batch
+        new = (Labels({"host": "a", "job": "node", "swap": "1"}), Labels({"host": "c"}))
+        return SeriesBatch(
+            batch.labels + new, batch.timestamps, np.vstack([batch.values, batch.values**2])
+        )
+
+    world = World(tmp_path, one_more)
+    world.run()
+    assert set(world.scores()) == {group("b")}
+    assert world.counted("model_runs_skipped_total", "infer") == 2
+    world.run(fit=TimeRange(10_000, 70_000), infer=TimeRange(70_000, 71_000))
+    assert set(world.scores()) == {Labels({"host": host, "job": "node"}) for host in "ab"} | {
+        Labels({"host": "c"})
+    }
+
+
+def test_a_run_without_any_whole_group_is_not_well(tmp_path: Path) -> None:
+    world = World(tmp_path, groupby=[])
+    world.run()
+    assert set(world.scores()) == {Labels({"job": "node"})}
+
+    def one_host(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        return SeriesBatch(batch.labels[:1], batch.timestamps, batch.values[:1])
+
+    world.reader.answer = one_host
+    outcome = world.run(fit=None, infer=TimeRange(70_000, 71_000))
+    assert outcome == Outcome(fitted=True, inferred=True, failed=True)
+    assert len(world.writer.written) == 1
+
+
+def test_series_without_the_label_are_left_out_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stray(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        labels = (*batch.labels, Labels({"job": "stray"}))
+        return SeriesBatch(labels, batch.timestamps, np.vstack([batch.values, batch.values[0]]))
+
+    world = World(tmp_path, stray)
+    world.run()
+    np.testing.assert_allclose(world.scores()[group("a")], distance("a"), rtol=1e-9)
+    assert (
+        "Model 'joint', query 'cpu,mem': 2 series lack a label of groupby [host] and are left out, "
+        'such as cpu{job="stray"}'
+    ) in caplog.messages
+
+
+def test_a_group_that_cannot_be_fitted_fails_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gaps(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        if stage == "fit":
+            batch.values[0] = np.nan
+        return batch
+
+    world = World(tmp_path, gaps)
+    assert world.run() == Outcome(fitted=True, inferred=True, failed=True)
+    assert set(world.scores()) == {group("b")}
+    assert world.counted("model_run_errors_total", "fit") == 1
+    assert world.counted("model_runs_skipped_total", "infer") == 1
+    (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert error.getMessage() == (
+        "Error during stage 'fit' for model 'joint', query 'cpu,mem', {host=\"a\", job=\"node\"}"
+    )
+    assert "0 complete points are too few" in caplog.text
+
+
+def test_a_point_that_lacks_a_sample_is_not_scored(tmp_path: Path) -> None:
+    def gap(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        if stage == "infer" and query.alias == "mem":
+            batch.values[0, 3] = np.nan
+        return batch
+
+    world = World(tmp_path, gap)
+    world.run()
+    assert np.flatnonzero(np.isnan(world.scores()[group("a")])).tolist() == [3]
+    assert np.isfinite(world.scores()[group("b")]).all()
+
+
+def test_points_are_never_scored_twice(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    world.run(fit=None, infer=TimeRange(65_000, 75_000))
+    scores = world.scores()[group("a")]
+    assert np.isnan(scores).tolist() == [True] * 5 + [False] * 5
+
+
+def test_channels_have_outputs_of_their_own_when_asked(tmp_path: Path) -> None:
+    asked = ["anomaly_score", "y", "yhat", "yhat_upper"]
+    world = World(tmp_path, provide_series=asked, scale=[1.0, 2.0])
+    world.run()
+    (joint, to_joint), *channels = world.writer.written
+    assert to_joint == JOINT
+    assert list(joint.outputs) == ["anomaly_score"]
+    assert [destination.query_key for _, destination in channels] == ["cpu", "mem"]
+    for predictions, destination in channels:
+        assert list(predictions.outputs) == ["y", "yhat", "yhat_upper"]
+        assert set(predictions.labels) == {group("a"), group("b")}
+        for row, labels in enumerate(predictions.labels):
+            past = observed(destination.query_key, labels["host"], FIT.grid(1000))
+            present = observed(destination.query_key, labels["host"], INFER.grid(1000))
+            np.testing.assert_array_equal(predictions.outputs["y"][row], present)
+            np.testing.assert_allclose(predictions.outputs["yhat"][row], past.mean(), rtol=1e-9)
+            np.testing.assert_allclose(
+                predictions.outputs["yhat_upper"][row],
+                past.mean() + 2 * 3 * past.std(ddof=1),
+                rtol=1e-9,
+            )
+
+
+def test_a_channel_outside_its_data_range_scores_its_group(tmp_path: Path) -> None:
+    world = World(tmp_path, anomaly_score_outside_data_range=7.0)
+    (unit,) = world.joint._units
+    unit._policies["mem"] = Policy(data_range=(-0.5, 0.5), anomaly_score_outside_data_range=7.0)
+    world.run()
+    for host in "ab":
+        mem = observed("mem", host, INFER.grid(1000))
+        plain = distance(host)
+        expected = np.where(np.abs(mem) > 0.5, np.maximum(plain, 7.0), plain)
+        np.testing.assert_allclose(world.scores()[group(host)], expected, rtol=1e-9)
+
+
+def test_one_query_that_fails_stops_the_joint_job_only(tmp_path: Path) -> None:
+    def no_mem(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        if query.alias == "mem":
+            raise DatasourceError("refused", "connection_error")
+        return two_hosts(query, time_range, stage)
+
+    world = World(tmp_path, no_mem)
+    cpu, mem, joint = (job.execute(Run(FIT, INFER, micro_batch=1000)) for job in world.jobs)
+    assert cpu == Outcome(fitted=True, inferred=True, failed=False)
+    assert mem == joint == Outcome(fitted=False, inferred=False, failed=True)
+    assert world.counted("model_runs_skipped_total", "fit") == 1
+    world.reader.answer = two_hosts
+    assert not world.run(infer=TimeRange(60_000, 80_000)).failed
+    assert world.scores()[group("a")].shape == (20,)
+
+
+def test_queries_on_different_timestamps_are_an_error_of_the_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def shifted(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        shift = 1 if query.alias == "mem" else 0
+        return SeriesBatch(batch.labels, batch.timestamps + shift, batch.values)
+
+    world = World(tmp_path, shifted)
+    assert world.run(infer=None) == Outcome(fitted=False, inferred=True, failed=True)
+    assert world.counted("model_run_errors_total", "fit") == 1
+    assert "differ in their timestamps" in caplog.text
+
+
+def test_a_job_that_has_learned_nothing_leaves_the_other_as_it_is(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run(infer=None)
+    fresh = world.joint.unlearned()
+    outcome = fresh.execute(Run(None, INFER, micro_batch=1000))
+    assert outcome == Outcome(fitted=True, inferred=False, failed=False)
+    assert not world.run(fit=None).failed
+    fresh.execute(Run(TimeRange(0, 30_000), TimeRange(30_000, 31_000), micro_batch=1000))
+    assert set(world.scores()) == {group("a"), group("b")}

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.fakes import eventually
+from vmanomaly.config.reader import Query
+from vmanomaly.errors import DatasourceError
+from vmanomaly.series import SeriesBatch, TimeRange
+from vmanomaly.service.reads import SharedReads
+
+CPU, RAM = (Query.model_validate({"alias": a, "expr": a, "step": "1s"}) for a in ("cpu", "ram"))
+MINUTE, NEXT = TimeRange(0, 60_000), TimeRange(60_000, 120_000)
+
+
+class CountingReader:
+    def __init__(self, on_read: Callable[[], object] = lambda: None) -> None:
+        self.asked: list[tuple[str, TimeRange, str]] = []
+        self.on_read = on_read
+
+    def read(
+        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+    ) -> SeriesBatch:
+        self.asked.append((query.alias, time_range, stage))
+        self.on_read()
+        return SeriesBatch((), np.empty(0, np.int64), np.empty((0, 0)))
+
+    def check_health(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def reader() -> CountingReader:
+    return CountingReader()
+
+
+@pytest.fixture
+def reads(reader: CountingReader) -> SharedReads:
+    """One job reads `cpu`, another `cpu` and `ram`."""
+    reads = SharedReads(reader, 4)
+    reads.expect("one", "s", [CPU])
+    reads.expect("both", "s", [CPU, RAM])
+    return reads
+
+
+def test_what_two_jobs_want_is_read_once(reads: SharedReads, reader: CountingReader) -> None:
+    (alone,) = reads.read("one", "s", [CPU], MINUTE, "infer")
+    together = reads.read("both", "s", [CPU, RAM], MINUTE, "infer")
+    assert sorted(alias for alias, *_ in reader.asked) == ["cpu", "ram"]
+    assert together[0] is alone
+    assert reads._kept == {}
+
+
+def test_other_ranges_stages_and_runs_are_read_anew(
+    reads: SharedReads, reader: CountingReader
+) -> None:
+    reads.read("one", "s", [CPU], MINUTE, "infer")
+    reads.read("both", "s", [CPU, RAM], MINUTE, "fit")
+    reads.read("both", "s", [CPU, RAM], NEXT, "infer")
+    reads.read("both", "s", [CPU, RAM], NEXT, "infer")
+    assert [alias for alias, *_ in reader.asked].count("cpu") == 4
+
+
+def test_at_most_one_range_a_stage_is_kept(reads: SharedReads) -> None:
+    for minute in range(5):
+        reads.read("one", "s", [CPU], TimeRange(minute, minute + 1), "fit")
+    assert len(reads._kept) == 1
+
+
+def test_nothing_is_kept_for_a_job_that_went_on(reads: SharedReads) -> None:
+    reads.read("one", "s", [CPU], MINUTE, "fit")
+    reads.end_run("one")
+    assert len(reads._kept) == 1
+    reads.end_run("both")
+    assert reads._kept == {}
+
+
+def test_a_query_of_one_job_is_never_kept(reader: CountingReader) -> None:
+    reads = SharedReads(reader, 4)
+    reads.expect("one", "s", [CPU])
+    reads.expect("one of another scheduler", "t", [CPU])
+    reads.read("one", "s", [CPU], MINUTE, "fit")
+    assert reads._kept == {}
+
+
+def test_a_failure_is_everybodys() -> None:
+    def refuse() -> None:
+        raise DatasourceError("refused", "503")
+
+    reader = CountingReader(refuse)
+    reads = SharedReads(reader, 4)
+    for job in ("one", "two"):
+        reads.expect(job, "s", [CPU])
+    (first,) = reads.read("one", "s", [CPU], MINUTE, "infer")
+    (second,) = reads.read("two", "s", [CPU], MINUTE, "infer")
+    assert isinstance(first, DatasourceError)
+    assert second is first
+    assert len(reader.asked) == 1
+
+
+def test_queries_are_read_side_by_side(reads: SharedReads, reader: CountingReader) -> None:
+    meet = threading.Barrier(2, timeout=10)
+    reader.on_read = meet.wait
+    assert len(reads.read("both", "s", [CPU, RAM], MINUTE, "infer")) == 2
+
+
+def test_who_comes_while_it_is_read_waits_for_it(reader: CountingReader) -> None:
+    reads = SharedReads(reader, 4)
+    for job in ("one", "two"):
+        reads.expect(job, "s", [CPU])
+    go_on = threading.Event()
+    reader.on_read = go_on.wait
+    answers = []
+    threads = [
+        threading.Thread(
+            target=lambda job=job: answers.extend(reads.read(job, "s", [CPU], MINUTE, "fit"))
+        )
+        for job in ("one", "two")
+    ]
+    for thread in threads:
+        thread.start()
+    assert eventually(lambda: bool(reader.asked) and not reads._kept)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert answers[0] is answers[1]
+    assert len(reader.asked) == 1
