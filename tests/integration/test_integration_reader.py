@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.integration.cluster import Cluster, start_cluster
 from tests.integration.servers import Nginx, Prometheus, Samples, VictoriaMetrics
 from vmanomaly.config.duration import Duration
 from vmanomaly.config.reader import Query, VmReaderSection
@@ -181,3 +183,63 @@ def test_compressed_and_plain_answers_are_the_same(vm: VictoriaMetrics, tmp_path
     assert set(batches[0].labels) == {
         Labels({"__name__": "load", "host": str(host)}) for host in range(50)
     }
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with start_cluster(tmp_path_factory.mktemp("cluster"), "1:2", "5") as cluster:
+        for number, tenant in enumerate(("1:2", "5"), start=1):
+            values = np.full(10, float(number))
+            labels = {"__name__": "load", "host": "a"}
+            cluster.import_series(tenant, [(labels, samples(values))])
+        yield cluster
+
+
+class TestCluster:
+    """Tenants through the stand-in of a cluster."""
+
+    def read(self, cluster: Cluster, reader_tenant: str, query_tenant: str | None) -> SeriesBatch:
+        query = Query(alias="load", expr="load", step=Duration(STEP), tenant_id=query_tenant)
+        section = VmReaderSection(
+            datasource_url=cluster.url, tenant_id=reader_tenant, queries={"load": query}
+        )
+        reader = VmReader(section, Metrics(), "default")
+        batch = reader.read(query, TimeRange(START - STEP, START + 9 * STEP), "s", stage="fit")
+        reader.close()
+        return batch
+
+    @pytest.mark.parametrize(
+        ("reader_tenant", "query_tenant", "value"),
+        [("1:2", None, 1.0), ("5", None, 2.0), ("5:0", "1:2", 1.0)],
+    )
+    def test_one_tenant(
+        self, cluster: Cluster, reader_tenant: str, query_tenant: str | None, value: float
+    ) -> None:
+        batch = self.read(cluster, reader_tenant, query_tenant)
+        assert batch.labels == (Labels({"__name__": "load", "host": "a"}),)
+        assert batch.values.tolist() == [[value] * 10]
+
+    def test_all_tenants(self, cluster: Cluster) -> None:
+        batch = self.read(cluster, "multitenant", None)
+        found = {
+            (labels["vm_account_id"], labels["vm_project_id"]): row[0]
+            for labels, row in zip(batch.labels, batch.values, strict=True)
+        }
+        assert found == {("1", "2"): 1.0, ("5", "0"): 2.0}
+
+    def test_the_tenant_of_a_query_becomes_its_labels(self, cluster: Cluster) -> None:
+        batch = self.read(cluster, "multitenant", "1:2")
+        (labels,) = batch.labels
+        assert (labels["vm_account_id"], labels["vm_project_id"]) == ("1", "2")
+
+    def test_a_label_that_comes_twice_is_the_tenant(self, cluster: Cluster) -> None:
+        own = {"__name__": "labelled", "vm_account_id": "99", "host": "b"}
+        cluster.import_series("1:2", [(own, samples(np.ones(3)))])
+        query = Query(alias="load", expr="labelled", step=Duration(STEP))
+        section = VmReaderSection(
+            datasource_url=cluster.url, tenant_id="multitenant", queries={"load": query}
+        )
+        reader = VmReader(section, Metrics(), "default")
+        batch = reader.read(query, TimeRange(START - STEP, START + 2 * STEP), "s", stage="fit")
+        reader.close()
+        assert [labels["vm_account_id"] for labels in batch.labels] == ["1"]
