@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,10 +120,13 @@ RANGE = TimeRange(START - STEP, START + 599 * STEP)
 
 def test_an_old_server_is_warned_of(vm: VictoriaMetrics, caplog: pytest.LogCaptureFixture) -> None:
     reader, query = reader_of(vm.url)
+    now = int(time.time()) * 1000
     reader.read(query, RANGE, "s", stage="fit")
+    assert "latency_offset" not in caplog.text
+    reader.read(query, TimeRange(now - STEP, now + STEP), "s", stage="infer")
     reader.close()
     (warning,) = [message for message in caplog.messages if "latency_offset" in message]
-    assert "VictoriaMetrics before 1.85.2 ignores latency_offset" in warning
+    assert "hides the last 30s of its data" in warning
 
 
 def test_a_query_that_the_server_gives_up(vm: VictoriaMetrics) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vmanomaly.config.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
 from vmanomaly.mapped import MappedRows
@@ -51,7 +52,8 @@ _FLAGS_TIMEOUT_S = 5.0
 _FLAG = re.compile(r'^-search\.maxPointsPerTimeseries="?(\d+)', re.MULTILINE)
 _VERSION = re.compile(r'^vm_app_version\{.*short_version="(?:v(\d+)\.(\d+)\.(\d+)|")', re.MULTILINE)
 _HEEDS_LATENCY_OFFSET = (1, 85, 2)
-_HIDDEN_MS = 30_000
+_LATENCY_OFFSET = re.compile(r'^flag\{name="search\.latencyOffset", value="([^"]+)"', re.MULTILINE)
+_LONGEST_HIDDEN_MS = 600_000
 _TOO_MANY_POINTS = re.compile(
     r"search\.maxPointsPerTimeseries|exceeded maximum resolution of [\d,]+ points"
 )
@@ -92,6 +94,7 @@ class VmReader:
         self._caches: dict[tuple[str, str | None], LabelCache] = {}
         self._lock = threading.Lock()
         self._server_limit: int | None = None
+        self._knows_latency = False
         self._states = StateLog(logger)
 
     def read(
@@ -129,10 +132,12 @@ class VmReader:
         task = self._task(query, scheduler_alias, stage)
         who = (scheduler_alias, query.alias, stage)
         with self._a_worker(task):
+            self._warn_of_hidden_seconds(task, grid)
             try:
                 batch, is_partial = self._read_grid(task, grid)
             except DatasourceError as error:
-                self._states.enter(*who, error.code, logging.ERROR, str(error))
+                level = logging.DEBUG if self._closed.is_set() else logging.ERROR
+                self._states.enter(*who, error.code, level, str(error))
                 raise
         if batch.n_datapoints == 0:
             message = no_data(query, window, scheduler_alias, stage)
@@ -150,7 +155,7 @@ class VmReader:
         self._client.check_health()
 
     def close(self) -> None:
-        """Close the connections and stop waiting between attempts."""
+        """Close the connections; reads that are under way fail soon."""
         self._closed.set()
         self._client.close()
 
@@ -272,6 +277,8 @@ class VmReader:
                     scanner.feed(chunk)
                     scanning += time.perf_counter() - before
                     self._check_processing(scanning)
+                    if self._closed.is_set():
+                        raise DatasourceError("given up, since the service stops", "closed")
             before = time.perf_counter()
             answer = scanner.finish()
             scanning += time.perf_counter() - before
@@ -333,10 +340,7 @@ class VmReader:
         limit = self._server_limit
         if limit is None:
             with self._lock:
-                if self._server_limit is None:
-                    self._server_limit = self._ask_limit()
-                    self._warn_of_frozen_seconds()
-                limit = self._server_limit
+                limit = self._server_limit = self._server_limit or self._ask_limit()
         return max(1, min(limit, query.max_points_per_query or limit))
 
     def _ask_limit(self) -> int:
@@ -346,26 +350,30 @@ class VmReader:
         logger.debug("Max points per timeseries set as %d", limit)
         return limit
 
-    def _warn_of_frozen_seconds(self) -> None:
-        """Warn of a server that hides the last seconds of the data, whatever it is asked."""
-        late = [
-            query.alias
-            for query in self._section.queries.values()
-            if int(query.offset) > -_HIDDEN_MS
-        ]
-        found = _VERSION.search(self._page("metrics")) if late else None
-        if found is None:
+    def _warn_of_hidden_seconds(self, task: _Task, grid: IntArray) -> None:
+        """Warn once of a server that hides the last seconds of the data, if they are asked for."""
+        age = time.time() * 1000 - int(grid[-1])
+        if age > _LONGEST_HIDDEN_MS:
             return
+        with self._lock:
+            if self._knows_latency:
+                return
+            self._knows_latency = True
+        page = self._page("metrics")
+        found, flag = _VERSION.search(page), _LATENCY_OFFSET.search(page)
         # Debian's package does not say its version, and is older.
-        version = tuple(int(part) for part in found.groups(default="0"))
-        if version < _HEEDS_LATENCY_OFFSET:
+        if found is None or tuple(map(int, found.groups(default="0"))) >= _HEEDS_LATENCY_OFFSET:
+            return
+        hidden = Duration.parse(flag[1] if flag else "30s")
+        if age < int(hidden):
             logger.warning(
-                "VictoriaMetrics before 1.85.2 ignores latency_offset, and %s is %s: what it says "
-                "about the last 30 s is empty or frozen. Upgrade it, or set `reader.offset: -35s` "
-                "(queries: %s)",
+                "%s hides the last %s of its data, and ignores latency_offset, as VictoriaMetrics "
+                "before 1.85.2 does: for %s there would be nothing or a frozen value. Upgrade it, "
+                "or set `reader.offset` to at least -%s",
                 redact_url(self._client.server_url("")),
-                ".".join(map(str, version)) if any(version) else "of no known version",
-                ", ".join(late),
+                hidden,
+                task.query.alias,
+                hidden,
             )
 
     def _page(self, path: str) -> str:

@@ -207,6 +207,8 @@ class Service:
     def _close(self) -> None:
         deadline = time.monotonic() + _GRACE_S
         self._executor.shutdown(wait=False, cancel_futures=True)
+        # Reads that are under way come to an end; what is read already is scored and written.
+        self._reader.close()
         workers = [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
         for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
@@ -222,7 +224,6 @@ class Service:
             )
             self._failed.append("writer")
         self._writer.close()
-        self._reader.close()
         self.health.stop()
 
 
