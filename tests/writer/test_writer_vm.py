@@ -325,6 +325,22 @@ def test_health(recorder: Recorder, metrics: Metrics) -> None:
             lost.check_health()
 
 
+def test_a_server_that_answers_and_takes_nothing_is_not_healthy(
+    recorder: Recorder, metrics: Metrics
+) -> None:
+    recorder.answers = [(503, "text/plain", b"not now")] * 50
+    writer = create_writer(section(recorder.url), metrics, "default")
+    writer.check_health()
+    writer.write(predict(), DESTINATION)
+    with pytest.raises(DatasourceError, match="not now") as caught:
+        writer.check_health()
+    assert caught.value.code == "503"
+    recorder.answers.clear()
+    assert writer.flush(30)
+    writer.check_health()
+    writer.close()
+
+
 def test_credentials_stay_out_of_metrics_and_logs(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -205,6 +205,12 @@ class Delivery:
         return self._error
 
     @property
+    def outage(self) -> DatasourceError | None:
+        """Why records wait; None while the database answers."""
+        with self._changed:
+            return self._error if self._down_since is not None else None
+
+    @property
     def n_points_queued(self) -> int:
         """Values that wait in the queue."""
         return self._queue.n_points

@@ -123,8 +123,11 @@ class HttpWriter:
         return self._delivery.flush(timeout_s)
 
     def check_health(self) -> None:
-        """Raise `DatasourceError` if the server does not answer."""
+        """Raise `DatasourceError` if the server does not answer, or does not take what waits."""
         self._client.check_health()
+        outage = self._delivery.outage
+        if outage is not None:
+            raise DatasourceError(str(outage), outage.code) from outage
 
     def close(self) -> None:
         """Close the queue and the connections. What waits in memory is lost, and counted."""
