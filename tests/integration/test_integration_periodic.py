@@ -324,3 +324,75 @@ def test_the_database_goes_away_and_comes_back(vm: VictoriaMetrics, tmp_path: Pa
         seconds = seconds_of(points, back + 5)
         # What was read before the outage and could not be written was sent after it.
         assert set(range(seconds[0], back + 6)) <= set(seconds)
+
+
+def metric(url: str, name: str) -> float:
+    """Return the sum of a metric's samples."""
+    _, body = request("GET", f"{url}/metrics")
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+        if sample.name == name
+    )
+
+
+def test_only_the_database_of_the_scores_goes_away(tmp_path: Path) -> None:
+    """The service goes on to read and to score, says what is wrong, and delivers it all later."""
+    folders = [tmp_path / "source", tmp_path / "target"]
+    for folder in folders:
+        folder.mkdir()
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    now = int(time.time())
+    with (
+        VictoriaMetrics(folders[0], LATENCY_OFFSET_FLAG) as source,
+        VictoriaMetrics(folders[1]) as target,
+    ):
+        source.import_series(samples(range(now - HISTORY_S, now + 300)))
+        source.force_flush()
+        config = periodic(source.url, port)
+        config["writer"] |= {"datasource_url": target.url, "queue_path": str(tmp_path / "queue")}
+        with Vmanomaly(tmp_path, config) as service:
+
+            def seen(name: str) -> float:
+                return metric(base, f"vmanomaly_{name}")
+
+            service.wait_until(lambda: answers(f"{base}/health"), "health of the service")
+            service.wait_until(lambda: written_until(target, now - DELAY_S), "scores")
+            assert seen("writer_queue_bytes") == 0
+            assert seen("writer_queue_oldest_timestamp_seconds") == 0
+
+            target.stop()
+            service.wait_until(lambda: answers(f"{base}/health", 503), "bad health")
+            (reason,) = json.loads(request("GET", f"{base}/health")[1])["reasons"]
+            assert reason.startswith(f"writer: {target.url}/api/v1/import: ")
+            produced = seen("model_datapoints_produced_total")
+            waiting = seen("writer_queue_bytes")
+            oldest = seen("writer_queue_oldest_timestamp_seconds")
+            assert now - DELAY_S < oldest < time.time()
+            service.wait_until(
+                lambda: (
+                    seen("writer_queue_bytes") > waiting
+                    and seen("model_datapoints_produced_total") >= produced + 3 * len(HOSTS)
+                ),
+                "scores in the queue",
+            )
+            assert seen("writer_queue_oldest_timestamp_seconds") == oldest
+
+            target.start()
+            back = int(time.time()) - DELAY_S
+            service.wait_until(lambda: answers(f"{base}/health"), "good health again")
+            service.wait_until(lambda: written_until(target, back), "scores after the outage")
+            service.wait_until(lambda: seen("writer_queue_bytes") == 0, "an empty queue")
+            assert seen("writer_queue_oldest_timestamp_seconds") == 0
+            assert seen("writer_dropped_datapoints_total") == 0
+            scores = target.export('{scheduler_alias="live"}')
+            service.signal(signal.SIGTERM)
+            assert service.wait(20) == 0
+    assert "Traceback" not in service.output
+    assert "Error querying" not in service.output
+    assert service.output.count("Cannot write") == 1, service.output
+    for points in scores.values():
+        seconds = seconds_of(points, back)
+        assert set(seconds) == set(range(seconds[0], back + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import urllib3
 
 from tests.integration.servers import Samples, VictoriaMetrics, Vmanomaly, free_port, request
+from vmanomaly.writer.disk_queue import DiskQueue
 
 STEP_S = 60
 START = 1_750_000_020
@@ -98,3 +100,47 @@ def test_scores_that_wait_survive_the_service(tmp_path: Path, how: signal.Signal
         assert status == 0, output
         assert "points wait in the queue since the last run" in output
         assert json.dumps(written(target), sort_keys=True) == json.dumps(expected, sort_keys=True)
+
+
+class TestAFolderThatCannotBeUsed:
+    """The service says so, and does not start."""
+
+    @staticmethod
+    def complaint(folder: Path, queue: Path, *prefix: str) -> str:
+        nowhere = "http://127.0.0.1:1"
+        settings = config(nowhere, nowhere, folder)
+        settings["writer"]["queue_path"] = str(queue)
+        service = Vmanomaly(folder, settings)
+        service.command[:0] = prefix
+        status, output = service.run()
+        assert status == 1, output
+        assert "Traceback" not in output
+        (line,) = (line for line in output.splitlines() if "ERROR" in line)
+        return line
+
+    def test_not_a_folder(self, tmp_path: Path) -> None:
+        queue = tmp_path / "queue"
+        queue.write_text("something else")
+        line = self.complaint(tmp_path, queue)
+        assert f"cannot use the queue in {queue}: " in line
+        assert "make it a folder that this user may write to, or change writer.queue_path" in line
+        assert queue.read_text() == "something else"
+
+    def test_not_writable(self, tmp_path: Path) -> None:
+        queue = tmp_path / "queue"
+        queue.mkdir(mode=0o500)
+        # Permissions do not stop root, unless it gives up the capability for that.
+        prefix = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+        line = self.complaint(tmp_path, queue, *prefix)
+        assert f"cannot use the queue in {queue}: Permission denied; " in line
+        assert "make it a folder that this user may write to, or change writer.queue_path" in line
+
+    def test_used_by_another_service(self, tmp_path: Path) -> None:
+        queue = tmp_path / "queue"
+        other = DiskQueue(queue, 1 << 20, lambda reason, n_points: None)
+        try:
+            line = self.complaint(tmp_path, queue)
+        finally:
+            other.close()
+        assert f"another process uses the queue in {queue}: stop it, or give each its own" in line
+        assert "writer.queue_path" in line
