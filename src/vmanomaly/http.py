@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http.client import IncompleteRead
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -60,7 +61,7 @@ class StatusError(DatasourceError):
     words : str
         The server's own words, at most 500 characters, without the client's credentials.
     retry_after : float or None
-        Seconds of the header `Retry-After`, where the server gave a number.
+        Seconds that the server asks to wait, by its header `Retry-After`.
     denied : bool
         Whether the server minds who asks, and not what is asked: credentials or certificate of
         the client are missing, wrong or out of date.
@@ -503,12 +504,12 @@ class HttpClient:
                 ". A server in between refuses large bodies: it has to let 8 MiB through "
                 "(nginx: client_max_body_size)"
             )
-        retry_after = response.headers.get("Retry-After", "")
+        retry_after = _seconds_to_wait(response.headers.get("Retry-After", ""))
         return StatusError(
             message,
             status,
             words,
-            float(retry_after) if retry_after.isdigit() else None,
+            retry_after,
             denied=bad_certificate or bad_login,
         )
 
@@ -568,6 +569,17 @@ def _signature(path: Path) -> Signature | None:
 
 def _basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _seconds_to_wait(retry_after: str) -> float | None:
+    """Return what the value of a header `Retry-After`, a number or a date, asks for."""
+    if retry_after.isdigit():
+        return float(retry_after)
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
 
 
 def _secrets(credentials: Mapping[str, str], url: str) -> list[str]:

@@ -7,6 +7,9 @@ import os
 import socket
 import ssl
 import struct
+import time
+from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +215,32 @@ def test_error_statuses(status: int, body: bytes, mime: str, words: str) -> None
     assert words in str(caught.value)
     assert caught.value.code == str(status)
     assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        (lambda: "7", 7, 7),
+        (lambda: formatdate(time.time() + 10_000, usegmt=True), 9_000, 10_000),
+        (lambda: "Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        (lambda: "later", None, None),
+        (lambda: "-1", None, None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(
+    header: Callable[[], str], least: float | None, most: float | None
+) -> None:
+    with serve(lambda handler, _: handler.reply(503, Retry_After=header())) as server:
+        client = client_of(server.url)
+        with pytest.raises(StatusError) as caught:
+            client.request("GET", client.url("x"))
+        client.close()
+    found = caught.value.retry_after
+    if least is None or most is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert least <= found <= most
 
 
 @pytest.mark.parametrize(

@@ -354,11 +354,11 @@ class Delivery:
             logger.warning("Cannot write: %s", failure.error)
             return
         logger.warning(
-            "Cannot write %d points for %s: %s. Points wait in the queue until the database "
+            "Cannot write %d points for %s: %s Points wait in the queue until the database "
             "takes them",
             record.n_points,
             record.query_key,
-            failure.error,
+            _sentence(str(failure.error)),
         )
 
     def _publish(self) -> None:
@@ -370,3 +370,7 @@ class Delivery:
             return
         self._set_queue_bytes(self._queue.n_bytes)
         self._set_oldest_timestamp(0.0 if oldest is None else oldest / 1000)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", ".")) else f"{text}."
