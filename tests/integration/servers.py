@@ -461,10 +461,17 @@ class Front(Nginx):
             f"location /fault {{ internal; {fault} }}\n",
         )
 
-    @property
     def writes(self) -> list[Nginx.Request]:
-        """The POST requests so far."""
-        return [request for request in self.requests if request.method == "POST"]
+        """Return the POST requests, once the last of them has reached the database."""
+        writes: list[Nginx.Request] = []
+
+        def complete() -> bool:
+            # nginx notes a request after it has answered it.
+            writes[:] = [request for request in self.requests if request.method == "POST"]
+            return bool(writes) and writes[-1].status == 204
+
+        self.wait_until(complete, "a note of the last write")
+        return writes
 
     def fail(self) -> None:
         """Answer with the fault from now on."""

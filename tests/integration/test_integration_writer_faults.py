@@ -67,7 +67,7 @@ def test_the_database_is_killed_and_started_again(
 def test_connections_are_reset(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
     with Front(trial.folder, trial.target.url, "return 444;") as front:
         run = trial.run({"m02": front.fail, "m08": front.recover}, datasource_url=front.url)
-        assert {write.status for write in front.writes} == {204, 444}
+        assert {write.status for write in front.writes()} == {204, 444}
 
     assert run == UNHARMED
     assert trial.arrived(run).n_duplicates == 0
@@ -94,7 +94,7 @@ def test_a_connection_is_reset_in_the_middle_of_a_body(
         front.recover()
         assert writer.flush(20)
         writer.close()
-        *cut, whole = front.writes
+        *cut, whole = front.writes()
     assert cut
     assert {request.status for request in cut} == {444}
     assert max(request.n_bytes for request in cut) < 10_000
@@ -119,7 +119,7 @@ def test_the_database_is_busy(
     header = f"add_header Retry-After {retry_after} always; " if retry_after else ""
     with Front(trial.folder, trial.target.url, f"{header}return {status} 'gone fishing';") as front:
         run = trial.run({"m02": front.fail, "m08": front.recover}, datasource_url=front.url)
-        writes = front.writes
+        writes = front.writes()
 
     assert run == UNHARMED
     assert trial.arrived(run).n_duplicates == 0
