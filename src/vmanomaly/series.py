@@ -19,6 +19,7 @@ from vmanomaly.mapped import release
 _COUNTED_BYTES = 16 << 20
 
 FloatArray: TypeAlias = NDArray[np.float64]
+SingleArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 

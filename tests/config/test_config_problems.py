@@ -144,7 +144,10 @@ def test_unknown_key(path: str, value: Any, problem: str) -> None:
         ("schedulers.live.infer_every", "schedulers.live.infer_every: required, but not set"),
         (
             "models.z.class",
-            "models.z.class: required, but not set; available: zscore_online, mad_online",
+            (
+                "models.z.class: required, but not set; available: zscore_online, mad_online, "
+                "quantile_online, rolling_quantile, std"
+            ),
         ),
     ],
 )
@@ -168,14 +171,18 @@ def test_null_is_the_same_as_left_out() -> None:
         (
             "models.z.class",
             "neural",
-            "unknown model class, got 'neural'; available: zscore_online, mad_online",
+            (
+                "unknown model class, got 'neural'; available: zscore_online, mad_online, "
+                "quantile_online, rolling_quantile, std"
+            ),
         ),
         (
             "models.z.class",
             "my_package.detectors.Mine",
             (
                 "got 'my_package.detectors.Mine', which would be a custom model; "
-                "these are not part of this version; available: zscore_online, mad_online"
+                "these are not part of this version; available: zscore_online, mad_online, "
+                "quantile_online, rolling_quantile, std"
             ),
         ),
         (

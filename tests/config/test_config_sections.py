@@ -135,12 +135,21 @@ def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
             {"seasonal_interval": "2h", "min_subseason": "37m"},
             "m.min_subseason: expected a duration that divides seasonal_interval (2h), got '37m'",
         ),
+        (
+            "quantile_online",
+            {"seasonal_interval": "8d", "min_subseason": "1m"},
+            "expected at most 10,080 parts of a season, which are the minutes of a week",
+        ),
         ("quantile_online", {"min_subseason": "1h"}, "nothing to divide; set seasonal_interval"),
         ("quantile_online", {"global_smoothing": 2}, "expected a number from 0 to 1, got 2"),
         ("quantile_online", {"season_starts_from": "x"}, "expected a time such as"),
         ("rolling_quantile", {"quantile": 0.4}, "expected a number from 0.5 to 1, got 0.4"),
-        ("rolling_quantile", {"window_steps": 0}, "expected a whole number of 1 or more, got 0"),
-        ("std", {"period": 1}, "expected a whole number of 2 or more, got 1"),
+        (
+            "rolling_quantile",
+            {"window_steps": 0},
+            "expected a whole number from 1 to 100000, got 0",
+        ),
+        ("std", {"period": 1}, "expected a whole number from 2 to 100000, got 1"),
         ("temporal_envelope", {"quantiles": [0.9, 0.1]}, "expected a list of 2 numbers"),
         ("temporal_envelope", {"seasonalities": ["hod"]}, "m.seasonalities[0]: expected one of"),
         (
@@ -233,7 +242,13 @@ def test_available_classes() -> None:
     assert READERS.available == ["vm", "duckdb"]
     assert WRITERS.available == ["vm", "duckdb", "remote_write"]
     assert SCHEDULERS.available == ["periodic", "oneoff", "backtesting"]
-    assert MODELS.available == ["zscore_online", "mad_online"]
+    assert MODELS.available == [
+        "zscore_online",
+        "mad_online",
+        "quantile_online",
+        "rolling_quantile",
+        "std",
+    ]
 
 
 class TestReader:

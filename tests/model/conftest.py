@@ -1,38 +1,32 @@
-"""Models by alias, with the defaults of the config."""
+"""Models by the name of a case, with the defaults of the config."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from vmanomaly.config.model import ModelSection
+from tests.model.cases import CASES, name_of, section_of
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Model, create_model
 
 MakeModel = Callable[..., Model]
 
 
-def _section_classes(base: type[ModelSection] = ModelSection) -> Iterator[type[ModelSection]]:
-    for section_class in base.__subclasses__():
-        yield section_class
-        yield from _section_classes(section_class)
-
-
 @pytest.fixture(scope="session")
 def make_model() -> MakeModel:
-    """Build the model of an alias; parameters that its class does not have are left out.
+    """Build the model of a case; parameters that its class does not have are left out.
 
     Those of the query, `step` (a minute) and `tz` (UTC), may be given too.
     """
-    by_alias = {cls.model_fields["class_name"].default: cls for cls in _section_classes()}
 
-    def make(alias: str, **parameters: Any) -> Model:
-        section_class = by_alias[alias]
+    def make(case: str, **parameters: Any) -> Model:
+        section_class = section_of(case)
         known = {k: v for k, v in parameters.items() if k in section_class.model_fields}
         of_query = {k: v for k, v in parameters.items() if k in {"step", "tz"}}
+        section = section_class.model_validate({"class": name_of(case), **CASES[case], **known})
         query = Query.model_validate({"alias": "q", "expr": "q", "step": "1m", **of_query})
-        return create_model(section_class.model_validate({"class": alias, **known}), query)
+        return create_model(section, query)
 
     return make

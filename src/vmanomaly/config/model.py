@@ -37,6 +37,7 @@ STANDARD_OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
 
 _FORECAST = re.compile(r"yhat_(?:(?:lower|upper)_)?(?!lower$|upper$)([0-9A-Za-z]+)")
 _OFFSET = re.compile(r"[0-9A-Za-z]+")
+_MAX_SUBSEASONS = 7 * 24 * 60
 _DAY = re.compile(r"(\d{4}-)?\d{2}-\d{2}")
 
 
@@ -215,6 +216,11 @@ class QuantileOnlineSection(OnlineModelSection):
             raise ValueError("nothing to divide; set seasonal_interval too")
         if season % value:
             raise ValueError(f"expected a duration that divides seasonal_interval ({season})")
+        if season // value > _MAX_SUBSEASONS:
+            raise ValueError(
+                f"expected at most {_MAX_SUBSEASONS:,} parts of a season, which are the minutes of "
+                f"a week; {season} has {season // value:,}"
+            )
         return value
 
 
@@ -223,7 +229,7 @@ class RollingQuantileSection(OnlineModelSection):
 
     class_name: str = Field("rolling_quantile", alias="class")
     quantile: Annotated[float, number("a number from 0.5 to 1", lambda x: 0.5 <= x <= 1)]
-    window_steps: Annotated[int, whole(1)]
+    window_steps: Annotated[int, whole(1, 100_000)]
     iqr_threshold: NotNegative = 0.0
 
 
@@ -233,7 +239,7 @@ class StdSection(OnlineModelSection):
     outputs = (*STANDARD_OUTPUTS, "trend", "seasonal", "resid")
 
     class_name: str = Field("std", alias="class")
-    period: Annotated[int, whole(2)]
+    period: Annotated[int, whole(2, 100_000)]
     z_threshold: Positive = 2.5
 
 

@@ -230,7 +230,12 @@ MODELS: Registry[ModelSection] = Registry(
         "vmanomaly.model.mad_online:OnlineMADModel",
         ("mad", "model.mad.MADModel"),
     ),
-    Entry("quantile_online", ("model.online.OnlineQuantileModel",), QuantileOnlineSection),
+    Entry(
+        "quantile_online",
+        ("model.online.OnlineQuantileModel",),
+        QuantileOnlineSection,
+        "vmanomaly.model.quantile_online:OnlineQuantileModel",
+    ),
     Entry("temporal_envelope", ("model.online.TemporalEnvelopeModel",), TemporalEnvelopeSection),
     Entry(
         "temporal_envelope_multivariate",
@@ -238,9 +243,12 @@ MODELS: Registry[ModelSection] = Registry(
         TemporalEnvelopeMultivariateSection,
     ),
     Entry(
-        "rolling_quantile", ("model.rolling_quantile.RollingQuantileModel",), RollingQuantileSection
+        "rolling_quantile",
+        ("model.rolling_quantile.RollingQuantileModel",),
+        RollingQuantileSection,
+        "vmanomaly.model.rolling_quantile:RollingQuantileModel",
     ),
-    Entry("std", ("model.std.StdModel",), StdSection),
+    Entry("std", ("model.std.StdModel",), StdSection, "vmanomaly.model.std:StdModel"),
     Entry("holtwinters", ("model.holtwinters.HoltWinters",), HoltWintersSection),
     Entry("prophet", ("model.prophet.ProphetModel",), ProphetSection),
     Entry(

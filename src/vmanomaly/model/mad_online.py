@@ -10,13 +10,17 @@ import numpy as np
 from vmanomaly.kernel import kernel
 from vmanomaly.model.online import OnlineModel, Points, interval
 from vmanomaly.model.state import Column, SeriesState
-from vmanomaly.model.tdigest import add, capacity, median_and_deviation
-from vmanomaly.series import FloatArray, IntArray, SeriesBatch
+from vmanomaly.model.tdigest import (
+    RENORMALISE_ABOVE,
+    add,
+    capacity,
+    median_and_deviation,
+    renormalise,
+)
+from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
 
 SIGMA_PER_MAD = 1.4826
 """Makes the median absolute deviation of a normal distribution its standard deviation."""
-
-_RENORMALISE_ABOVE = 1e100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +75,12 @@ class OnlineMADModel(OnlineModel):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The digest: 16 bytes for each of `compression` + 16 centroids, and 24 more."""
+        """The digest: 12 bytes for each of `compression` + 16 centroids, and 16 more."""
         shape = (capacity(self.compression),)
         return (
             Column("centroid_mean", np.float64, shape),
-            Column("centroid_weight", np.float64, shape),
+            Column("centroid_weight", np.float32, shape),
             Column("n_centroids", np.int64),
-            Column("total_weight", np.float64),
             Column("sample_weight", np.float64, initial=1.0),
         )
 
@@ -96,11 +99,11 @@ class OnlineMADModel(OnlineModel):
             points.values,
             points.starts,
             self.decay,
+            self.compression,
             self.threshold * SIGMA_PER_MAD,
             state["centroid_mean"],
             state["centroid_weight"],
             state["n_centroids"],
-            state["total_weight"],
             state["sample_weight"],
             *outputs.values(),
         )
@@ -110,25 +113,23 @@ class OnlineMADModel(OnlineModel):
 @kernel
 def _learn_one(
     means: FloatArray,
-    weights: FloatArray,
+    weights: SingleArray,
     size: int,
-    total: float,
     sample_weight: float,
     y: float,
     decay: float,
-) -> tuple[int, float, float]:
-    """Add the sample `y`, and return the digest's size and total and the next sample's weight.
+    compression: int,
+) -> tuple[int, float]:
+    """Add the sample `y`, and return the digest's size and the next sample's weight.
 
     Growing the weight of what comes is the same as decaying everything before.
     """
-    size, total = add(means, weights, size, total, y, sample_weight)
+    size = add(means, weights, size, y, sample_weight, compression)
     sample_weight /= decay
-    if sample_weight > _RENORMALISE_ABOVE:
-        for i in range(size):
-            weights[i] /= sample_weight
-        total /= sample_weight
+    if sample_weight > RENORMALISE_ABOVE:
+        renormalise(weights, size, sample_weight)
         sample_weight = 1.0
-    return size, total, sample_weight
+    return size, sample_weight
 
 
 @kernel
@@ -138,12 +139,12 @@ def _walk_rows(
     values: FloatArray,
     starts: IntArray,
     decay: float,
+    compression: int,
     mads: float,
     means: FloatArray,
-    weights: FloatArray,
+    weights: SingleArray,
     sizes: IntArray,
-    totals: FloatArray,
-    sample_weights: FloatArray,
+    sample_weights: SingleArray,
     yhat: FloatArray,
     yhat_lower: FloatArray,
     yhat_upper: FloatArray,
@@ -151,12 +152,12 @@ def _walk_rows(
     n_series, n_timestamps = values.shape
     for s in range(n_series):
         row = rows[s]
-        size, total, sample_weight = sizes[row], totals[row], sample_weights[row]
+        size, sample_weight = sizes[row], sample_weights[row]
         for b in range(len(starts)):
             begin = max(starts[b], first[s])
             end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
             if begin < end and size > 0:
-                median, deviation = median_and_deviation(means[row], weights[row], size, total)
+                median, deviation = median_and_deviation(means[row], weights[row], size)
                 lower, upper = interval(median, mads * deviation)
                 yhat[s, begin:end] = median
                 yhat_lower[s, begin:end] = lower
@@ -164,7 +165,7 @@ def _walk_rows(
             for t in range(begin, end):
                 y = values[s, t]
                 if math.isfinite(y):
-                    size, total, sample_weight = _learn_one(
-                        means[row], weights[row], size, total, sample_weight, y, decay
+                    size, sample_weight = _learn_one(
+                        means[row], weights[row], size, sample_weight, y, decay, compression
                     )
-        sizes[row], totals[row], sample_weights[row] = size, total, sample_weight
+        sizes[row], sample_weights[row] = size, sample_weight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,9 +17,6 @@ from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatc
 
 LARGEST = float(np.finfo(np.float64).max)
 
-_FIT_BLOCK = 1 << 22
-"""Points of the fit window that are looked at together: bounds the memory beside the window."""
-
 
 @dataclass(frozen=True, slots=True)
 class Points:
@@ -31,6 +28,8 @@ class Points:
         The row of every series in the state.
     first : ndarray of int64, shape (S,)
         The first column to take of every series.
+    n_seen : ndarray of int64, shape (S,)
+        The finite samples that were seen of every series before these.
     timestamps : ndarray of int64, shape (T,)
         Unix milliseconds, UTC.
     values : ndarray of float64, shape (S, T)
@@ -44,6 +43,7 @@ class Points:
 
     rows: IntArray
     first: IntArray
+    n_seen: IntArray
     timestamps: IntArray
     values: FloatArray
     starts: IntArray
@@ -99,6 +99,20 @@ class OnlineModel(Model):
     def columns(self) -> tuple[Column, ...]:
         """The model's own columns of the state."""
 
+    def blank_state(self) -> SeriesState:
+        """Return a state without series."""
+        return SeriesState(self.columns)
+
+    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
+        """Rebuild a state from what `labels` and `arrays()` of another gave.
+
+        Raises
+        ------
+        ValueError
+            The arrays are not those of a state of this model.
+        """
+        return type(self.blank_state()).from_arrays(self.columns, labels, arrays)
+
     @abstractmethod
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         """Predict and learn micro-batch after micro-batch.
@@ -114,49 +128,26 @@ class OnlineModel(Model):
 
     def fit(self, batch: SeriesBatch) -> SeriesState:
         """Learn the batch from scratch and return the state."""
-        state = SeriesState(self.columns)
-        rows = state.rows(batch.labels)
-        start = np.zeros(1, np.int64)
-        for block in _row_blocks(batch.values.shape):
-            part = self._observe(
-                state, rows[block], batch.timestamps, batch.values[block], start, predicted=False
-            )
-            self._walk(state, part[0])
+        state = self.blank_state()
+        points, _, _ = self._observe(state, batch, np.zeros(1, np.int64), predicted=False)
+        self._walk(state, points)
         return state
 
     def infer(
         self, state: SeriesState, batch: SeriesBatch, micro_batch_starts: IntArray
     ) -> ModelOutput:
         """Predict and learn the batch, micro-batch after micro-batch; updates `state`."""
-        points, eligible, trusted = self._observe(
+        points, eligible, trusted = self._observe(state, batch, micro_batch_starts, predicted=True)
+        return ModelOutput(self._walk(state, points), eligible, trusted)
+
+    def _observe(
+        self, state: SeriesState, batch: SeriesBatch, starts: IntArray, *, predicted: bool
+    ) -> tuple[Points, BoolArray, BoolArray]:
+        return observe(
             state,
             state.rows(batch.labels),
             batch.timestamps,
             batch.values,
-            micro_batch_starts,
-            predicted=True,
-        )
-        return ModelOutput(self._walk(state, points), eligible, trusted)
-
-    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
-        """Rebuild a state from what `labels` and `arrays()` of another gave."""
-        return SeriesState.from_arrays(self.columns, labels, arrays)
-
-    def _observe(
-        self,
-        state: SeriesState,
-        rows: IntArray,
-        timestamps: IntArray,
-        values: FloatArray,
-        starts: IntArray,
-        *,
-        predicted: bool,
-    ) -> tuple[Points, BoolArray, BoolArray]:
-        return observe(
-            state,
-            rows,
-            timestamps,
-            values,
             starts,
             min_n_samples_seen=self.min_n_samples_seen,
             predicted=predicted,
@@ -179,12 +170,10 @@ def observe(
     ----------
     state
         Its `last_seen` and `n_samples_seen` are brought forward.
-    rows, timestamps, values, starts
+    rows, timestamps, values, starts, predicted
         As in `Points`.
     min_n_samples_seen
         The samples that must have been seen before a micro-batch for its scores to count.
-    predicted
-        As in `Points`.
 
     Returns
     -------
@@ -196,6 +185,7 @@ def observe(
     points = Points(
         rows,
         np.empty(len(rows), np.int64),
+        state.n_samples_seen[rows],
         _read_only(timestamps, np.int64),
         _read_only(values, np.float64),
         _read_only(starts, np.int64),
@@ -216,12 +206,6 @@ def observe(
         trusted,
     )
     return points, eligible, trusted
-
-
-def _row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    n_series, n_timestamps = shape
-    n_rows = max(_FIT_BLOCK // max(n_timestamps, 1), 1)
-    return (slice(begin, begin + n_rows) for begin in range(0, n_series, n_rows))
 
 
 def _read_only(array: Array, dtype: type[np.generic]) -> Array:
@@ -267,9 +251,6 @@ def _observe_rows(
 def interval(yhat: float, half_width: float) -> tuple[float, float]:
     """Return the bounds around `yhat`, finite and never of zero width.
 
-    The half width is at least 1e-9 of `yhat` and at least 1e-12, so that rounding in a constant
-    series is no anomaly.
-
     Examples
     --------
     >>> interval(10.0, 2.0)
@@ -277,8 +258,23 @@ def interval(yhat: float, half_width: float) -> tuple[float, float]:
     >>> interval(0.0, 0.0)
     (-1e-12, 1e-12)
     """
-    half_width = max(half_width, 1e-9 * abs(yhat), 1e-12)
-    return max(yhat - half_width, -LARGEST), min(yhat + half_width, LARGEST)
+    return widened(yhat, yhat - half_width, yhat + half_width)
+
+
+@kernel
+def widened(yhat: float, lower: float, upper: float) -> tuple[float, float]:
+    """Return the bounds, made finite and moved away from `yhat` if they are too near.
+
+    They are at least 1e-9 of `yhat` and at least 1e-12 away, so that rounding in a constant series
+    is no anomaly.
+
+    Examples
+    --------
+    >>> widened(0.0, 0.0, 3.0)
+    (-1e-12, 3.0)
+    """
+    least = max(1e-9 * abs(yhat), 1e-12)
+    return max(min(lower, yhat - least), -LARGEST), min(max(upper, yhat + least), LARGEST)
 
 
 @kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ class SeriesState:
     @classmethod
     def from_arrays(
         cls, columns: Iterable[Column], labels: Iterable[Labels], arrays: Mapping[str, Array]
-    ) -> SeriesState:
+    ) -> Self:
         """Rebuild a state from what `labels` and `arrays()` of another gave.
 
         Raises
@@ -190,7 +190,7 @@ class SeriesState:
         keep = np.ones(len(self), np.bool_)
         keep[rows] = False
         kept = [label_set for label_set, row in self._row_of.items() if keep[row]]
-        self._arrays = {name: array[keep] for name, array in self.arrays().items()}
+        self._arrays = {column.name: self[column.name][keep] for column in self._columns}
         self._capacity = len(kept)
         self._row_of = {label_set: row for row, label_set in enumerate(kept)}
         self._last_labels, self._last_rows = (), np.empty(0, np.int64)

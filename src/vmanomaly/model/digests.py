@@ -1,0 +1,271 @@
+"""A state with several t-digests a series, each only as large as what it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+import numpy as np
+
+from vmanomaly.kernel import inlined, kernel
+from vmanomaly.model.state import Array, Column, SeriesState
+from vmanomaly.model.tdigest import add, capacity, compress
+from vmanomaly.series import FloatArray, IntArray, Labels, SingleArray
+
+_SMALLEST = 2
+
+
+def digest_columns(n_digests: int) -> tuple[Column, ...]:
+    """Return the columns that say where the digests of a series are: 12 bytes a digest."""
+    return (
+        Column("digest_start", np.int64, (n_digests,)),
+        Column("digest_room", np.int16, (n_digests,)),
+        Column("n_centroids", np.int16, (n_digests,)),
+    )
+
+
+class DigestState(SeriesState):
+    """A state whose columns include `digest_columns`, and the centroids of these digests.
+
+    The centroids of all digests lie in two long arrays, `centroid_mean` (float64) and
+    `centroid_weight` (float32). A digest without samples has no place there. One that outgrows
+    its place moves to a larger one at the end, and leaves a gap; gaps are closed when a quarter
+    of the arrays is lost to them.
+
+    Parameters
+    ----------
+    columns
+        The model's own columns.
+
+    Examples
+    --------
+    >>> state = DigestState(digest_columns(24))
+    >>> (row,) = state.rows((Labels({"job": "api"}),))
+    >>> state.reserve(8)
+    >>> grow(row, 5, 100, *state.digests())
+    >>> int(state["digest_room"][row, 5])
+    2
+    """
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        super().__init__(columns)
+        self._means = np.empty(0, np.float64)
+        self._weights = np.empty(0, np.float32)
+        self._used = np.zeros(1, np.int64)
+
+    @classmethod
+    def from_arrays(
+        cls, columns: Iterable[Column], labels: Iterable[Labels], arrays: Mapping[str, Array]
+    ) -> Self:
+        """Rebuild a state from what `labels` and `arrays()` of another gave.
+
+        Raises
+        ------
+        ValueError
+            A column or the centroids are missing, of another type or shape than declared, or the
+            columns say that a digest is where there are no centroids.
+        """
+        state = super().from_arrays(columns, labels, arrays)
+        means, weights = arrays.get("centroid_mean"), arrays.get("centroid_weight")
+        if means is None or means.dtype != np.float64 or means.ndim != 1:
+            raise ValueError("centroid_mean: expected float64 in one dimension")
+        if weights is None or weights.dtype != np.float32 or weights.shape != means.shape:
+            raise ValueError("centroid_weight: expected float32, as many as centroid_mean")
+        start, room, size = (state[column.name] for column in digest_columns(0))
+        if not ((size >= 0) & (size <= room) & (start >= 0) & (start + room <= len(means))).all():
+            raise ValueError("digest_start: a digest lies outside of the centroids")
+        state._means, state._weights = means.copy(), weights.copy()
+        state._used[0] = len(means)
+        return state
+
+    @property
+    def bytes_per_series(self) -> int:
+        """The bytes that a row takes on average, centroids included."""
+        of_centroids = 12 * int(self["digest_room"].sum(dtype=np.int64))
+        return super().bytes_per_series + of_centroids // max(len(self), 1)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all columns and centroids, gaps and room to come included."""
+        return super().nbytes + self._means.nbytes + self._weights.nbytes
+
+    def arrays(self) -> dict[str, Array]:
+        """Return every column and the centroids by name, as views; gaps are closed first."""
+        self.close_gaps()
+        used = int(self._used[0])
+        return super().arrays() | {
+            "centroid_mean": self._means[:used],
+            "centroid_weight": self._weights[:used],
+        }
+
+    def digests(self) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray, SingleArray]:
+        """Return what kernels need to find and to grow digests; valid until `reserve`."""
+        return (
+            self["digest_start"],
+            self["digest_room"],
+            self["n_centroids"],
+            self._used,
+            self._means,
+            self._weights,
+        )
+
+    def append(self, other: SeriesState) -> None:
+        """Add the rows of another state of the same model, whose series are all new here."""
+        theirs = other.arrays()
+        # Before the rows of the other are here, since gaps may be closed.
+        self.reserve(len(theirs["centroid_mean"]))
+        row = len(self)
+        start = int(self._used[0])
+        end = start + len(theirs["centroid_mean"])
+        super().append(other)
+        self._means[start:end] = theirs["centroid_mean"]
+        self._weights[start:end] = theirs["centroid_weight"]
+        self["digest_start"][row:] += start
+        self._used[0] = end
+
+    def reserve(self, n_centroids: int) -> None:
+        """See to it that that many centroids more have room at the end."""
+        used = int(self._used[0])
+        if used + n_centroids <= len(self._means):
+            return
+        occupied = int(self["digest_room"].sum(dtype=np.int64))
+        if 4 * (used - occupied) > used:
+            self.close_gaps()
+            used = int(self._used[0])
+        if used + n_centroids > len(self._means):
+            self._resize(used + max(n_centroids, used // 4))
+
+    def close_gaps(self) -> None:
+        """Move the digests together."""
+        starts, rooms = self["digest_start"], self["digest_room"]
+        placed = np.flatnonzero(rooms)
+        order = placed[np.argsort(starts.ravel()[placed])]
+        _move_together(order, starts, rooms, self._used, self._means, self._weights)
+
+    def trim(self) -> None:
+        """Close the gaps, and give back what is kept for digests to come."""
+        self.close_gaps()
+        self._resize(int(self._used[0]))
+
+    def _resize(self, n_centroids: int) -> None:
+        used = int(self._used[0])
+        for name in ("_means", "_weights"):
+            old = getattr(self, name)
+            array = np.empty(n_centroids, old.dtype)
+            array[:used] = old[:used]
+            setattr(self, name, array)
+
+
+@kernel
+def _move_together(
+    order: IntArray,
+    starts: IntArray,
+    rooms: IntArray,
+    used: IntArray,
+    means: FloatArray,
+    weights: SingleArray,
+) -> None:
+    """Move the digests of the flat indices `order`, ascending by start, to the front."""
+    n_digests = starts.shape[1]
+    end = 0
+    for index in order:
+        row, digest = index // n_digests, index % n_digests
+        start, room = starts[row, digest], rooms[row, digest]
+        if start > end:
+            for i in range(room):
+                means[end + i] = means[start + i]
+                weights[end + i] = weights[start + i]
+            starts[row, digest] = end
+        end += room
+    used[0] = end
+
+
+@kernel
+def needed(n_digests: int, compression: int) -> int:
+    """Return the centroids that a series needs room for at most, while that many digests grow.
+
+    Every place that a digest moves through counts, since none is used again before gaps are
+    closed.
+
+    Examples
+    --------
+    >>> needed(1, 10)
+    101
+    """
+    total = room = 0
+    while room < capacity(compression):
+        room = _next_room(room, compression)
+        total += room
+    return n_digests * total
+
+
+@kernel
+def _next_room(room: int, compression: int) -> int:
+    """Return the room of a digest that has outgrown `room`: half as much again.
+
+    Compressed digests of many samples have about two thirds of `compression` centroids; a place
+    somewhat larger than that comes before the largest.
+    """
+    usual = 2 * compression // 3 + 16
+    if room >= usual:
+        return capacity(compression)
+    return min(room + max(room // 2, _SMALLEST), usual)
+
+
+@kernel
+def grow(
+    row: int,
+    digest: int,
+    compression: int,
+    starts: IntArray,
+    rooms: IntArray,
+    sizes: IntArray,
+    used: IntArray,
+    means: FloatArray,
+    weights: SingleArray,
+) -> None:
+    """Move a digest to a larger place at the end."""
+    old, room, size = starts[row, digest], rooms[row, digest], sizes[row, digest]
+    new = used[0]
+    for i in range(size):
+        means[new + i] = means[old + i]
+        weights[new + i] = weights[old + i]
+    larger = _next_room(room, compression)
+    starts[row, digest] = new
+    rooms[row, digest] = larger
+    used[0] = new + larger
+
+
+@inlined
+def learn(
+    row: int,
+    digest: int,
+    value: float,
+    weight: float,
+    compression: int,
+    starts: IntArray,
+    rooms: IntArray,
+    sizes: IntArray,
+    used: IntArray,
+    means: FloatArray,
+    weights: SingleArray,
+) -> None:
+    """Add a sample to a digest, which is compressed or grows when its place is full.
+
+    `DigestState.reserve` must have seen to the room.
+    """
+    start, room, size = starts[row, digest], rooms[row, digest], sizes[row, digest]
+    if size == room:
+        # Below two thirds of the compression no two samples of equal weight may be merged.
+        if 3 * size >= 2 * compression:
+            size = compress(
+                means[start : start + room], weights[start : start + room], size, compression
+            )
+            sizes[row, digest] = size
+        if 8 * size >= 7 * room and room < capacity(compression):
+            grow(row, digest, compression, starts, rooms, sizes, used, means, weights)
+            start, room = starts[row, digest], rooms[row, digest]
+    size = add(
+        means[start : start + room], weights[start : start + room], size, value, weight, compression
+    )
+    sizes[row, digest] = size

@@ -1,0 +1,410 @@
+"""Online quantiles, for every part of a season."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from vmanomaly.config.time import parse_iso
+from vmanomaly.kernel import inlined, kernel
+from vmanomaly.model.civil_time import civil_time
+from vmanomaly.model.digests import DigestState, digest_columns, learn, needed
+from vmanomaly.model.online import LARGEST, OnlineModel, Points, blend, widened
+from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.tdigest import RENORMALISE_ABOVE, quantiles, renormalise
+from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
+
+_QUARTILES = np.array([0.25, 0.75])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineQuantileModel(OnlineModel):
+    r"""Quantiles of the samples seen in the same part of earlier seasons.
+
+    A season of the length `seasonal_interval` is divided into parts of the length
+    `min_subseason`, counted in the civil time of the query from `season_starts_from` on: the hours
+    of a week, for example. With the quantiles :math:`Q(p)` of the part that a timestamp belongs
+    to, and :math:`IQR = Q(0.75) - Q(0.25)`, expected is the second of `quantiles`, between
+
+    .. math:: Q(lower) - iqr\_threshold \cdot IQR, \quad Q(upper) + iqr\_threshold \cdot IQR
+
+    With `global_smoothing` g, :math:`Q(p)` is :math:`(1 - g)` times the quantile of the part and
+    g times that of all samples, or the latter alone while the part has seen none. With
+    `use_transform`, the quantiles are those of :math:`sign(y) \ln(1 + |y|)`, transformed back.
+    The n-th last sample of a series has the weight :math:`decay^n`.
+
+    Each part has a t-digest, which takes room only for what it has seen. It is exact as long as it
+    has room for every sample, which is until more than 2/3 `compression` were seen.
+
+    Parameters
+    ----------
+    quantiles
+        Three probabilities, ascending: of `yhat_lower`, `yhat` and `yhat_upper`.
+    iqr_threshold
+        Interquartile ranges that are added on both sides, >= 0.
+    seasonal_interval, min_subseason
+        Length of the season and of its parts, milliseconds; one part if either is None.
+    season_starts_from
+        ISO 8601 time at which a season starts, in `tz` unless it says otherwise.
+    use_transform
+        Whether quantiles are estimated on a logarithmic scale.
+    global_smoothing
+        Weight of the quantiles of all samples, from 0 to 1.
+    compression
+        Size of the digests: more centroids, smaller error.
+    decay
+        Weight of the past, per sample learned, in (0, 1].
+    min_n_samples_seen
+        Samples needed before scores count.
+    history_strength
+        How much more a sample of the fit window weighs than a later one, >= 1. The quantiles after
+        the fit do not depend on it.
+    tz
+        IANA name of the time zone of the query.
+
+    References
+    ----------
+    .. [1] T. Dunning and O. Ertl, "Computing extremely accurate quantiles using t-digests",
+       arXiv:1902.04023, 2019.
+
+    Examples
+    --------
+    Odd and even minutes:
+
+    >>> from vmanomaly.series import Labels, SeriesBatch
+    >>> model = OnlineQuantileModel(
+    ...     quantiles=(0.0, 0.5, 1.0), iqr_threshold=0.0, seasonal_interval=120_000,
+    ...     min_subseason=60_000, season_starts_from="1970-01-01", use_transform=False,
+    ...     global_smoothing=0.0, compression=100, decay=1.0, min_n_samples_seen=3,
+    ...     history_strength=1.0, tz="UTC",
+    ... )
+    >>> labels, minutes = (Labels({"job": "api"}),), 60_000 * np.arange(8)
+    >>> past = SeriesBatch(labels, minutes[:6], np.array([[1.0, 70.0, 2.0, 80.0, 3.0, 90.0]]))
+    >>> state = model.fit(past)
+    >>> present = SeriesBatch(labels, minutes[6:], np.array([[9.0, 9.0]]))
+    >>> answer = model.infer(state, present, np.array([0])).outputs
+    >>> {name: values[0].tolist() for name, values in answer.items()}
+    {'yhat': [2.0, 80.0], 'yhat_lower': [1.0, 70.0], 'yhat_upper': [3.0, 90.0]}
+    """
+
+    quantiles: tuple[float, ...]
+    iqr_threshold: float
+    seasonal_interval: int | None
+    min_subseason: int | None
+    season_starts_from: str
+    use_transform: bool
+    global_smoothing: float
+    compression: int
+    history_strength: float
+    tz: str
+
+    @property
+    def n_subseasons(self) -> int:
+        """The parts that a season is divided into; 1 without a season."""
+        if self.seasonal_interval is None or self.min_subseason is None:
+            return 1
+        return self.seasonal_interval // self.min_subseason
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Where the digests are: 12 bytes a part, and 8 more."""
+        # The quantiles of all samples have a digest of their own, the last one.
+        with_global = self.n_subseasons > 1 and self.global_smoothing > 0.0
+        return (
+            Column("sample_weight", np.float64, initial=1.0),
+            *digest_columns(self.n_subseasons + with_global),
+        )
+
+    def subseasons(self, timestamps: IntArray) -> IntArray:
+        """Return which part of the season each timestamp belongs to, int64, from 0 on.
+
+        Parameters
+        ----------
+        timestamps
+            int64, Unix milliseconds, UTC.
+        """
+        if self.seasonal_interval is None or self.min_subseason is None:
+            return np.zeros(len(timestamps), np.int64)
+        start = np.array([parse_iso(self.season_starts_from, self.tz)], np.int64)
+        since_start = civil_time(timestamps, self.tz) - civil_time(start, self.tz)
+        return since_start % self.seasonal_interval // self.min_subseason
+
+    def blank_state(self) -> DigestState:
+        """Return a state without series."""
+        return DigestState(self.columns)
+
+    def fit(self, batch: SeriesBatch) -> SeriesState:
+        """Learn the batch from scratch and return the state."""
+        state = super().fit(batch)
+        # Samples to come weigh less: the same as if those learned weighed more.
+        state["sample_weight"][:] /= self.history_strength
+        cast("DigestState", state).trim()
+        return state
+
+    def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
+        digests = cast("DigestState", state)
+        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
+        subseasons = self.subseasons(points.timestamps)
+        n_digests = digests["digest_start"].shape[1]
+        at_once = needed(min(2 * len(subseasons), n_digests), self.compression)
+        done = 0
+        while done < len(points.rows):
+            digests.reserve(at_once)
+            done = _walk_rows(
+                done,
+                at_once,
+                points.rows,
+                points.first,
+                points.values,
+                points.starts,
+                subseasons,
+                np.array(self.quantiles, np.float64),
+                self.iqr_threshold,
+                self.global_smoothing if n_digests > self.n_subseasons else 0.0,
+                self.use_transform,
+                self.compression,
+                self.decay,
+                digests["sample_weight"],
+                *digests.digests(),
+                *outputs.values(),
+            )
+        return outputs
+
+
+@kernel
+def _transform(y: float) -> float:
+    return math.copysign(math.log1p(abs(y)), y)
+
+
+@kernel
+def _transform_back(x: float) -> float:
+    return math.copysign(min(math.expm1(abs(x)), LARGEST), x)
+
+
+@kernel
+def _smoothed_quantiles(
+    row: int,
+    digest: int,
+    probabilities: FloatArray,
+    global_share: float,
+    use_transform: bool,
+    starts: IntArray,
+    sizes: IntArray,
+    means: FloatArray,
+    weights: SingleArray,
+    answers: FloatArray,
+    global_answers: FloatArray,
+) -> bool:
+    """Fill `answers` with quantiles, and return whether anything is known of them.
+
+    `global_share` is the weight of those of the last digest, which holds all samples.
+    """
+    start, size = starts[row, digest], sizes[row, digest]
+    known = bool(size > 0)
+    if known:
+        quantiles(
+            means[start : start + size], weights[start : start + size], size, probabilities, answers
+        )
+    if global_share > 0.0:
+        start, size = starts[row, -1], sizes[row, -1]
+        if size > 0:
+            quantiles(
+                means[start : start + size],
+                weights[start : start + size],
+                size,
+                probabilities,
+                global_answers,
+            )
+            for i in range(len(answers)):
+                own, of_all = answers[i], global_answers[i]
+                if not known:
+                    answers[i] = of_all
+                elif own <= of_all:
+                    answers[i] = blend(own, of_all, global_share)
+                else:
+                    answers[i] = blend(of_all, own, 1.0 - global_share)
+            known = True
+    if use_transform:
+        for i in range(len(answers)):
+            answers[i] = _transform_back(answers[i])
+    return known
+
+
+@inlined
+def _expected(
+    row: int,
+    digest: int,
+    probabilities: FloatArray,
+    iqr_threshold: float,
+    global_share: float,
+    use_transform: bool,
+    starts: IntArray,
+    sizes: IntArray,
+    means: FloatArray,
+    weights: SingleArray,
+    buffer: FloatArray,
+) -> tuple[float, float, float]:
+    """Return the lower bound, the expected value and the upper bound; NaN if nothing is known.
+
+    `buffer` has the shape (2, 5), for the quantiles of one digest and of all samples.
+    """
+    if not _smoothed_quantiles(
+        row,
+        digest,
+        probabilities,
+        global_share,
+        use_transform,
+        starts,
+        sizes,
+        means,
+        weights,
+        buffer[0, :3],
+        buffer[1, :3],
+    ):
+        return math.nan, math.nan, math.nan
+    lower, yhat, upper = buffer[0, 0], buffer[0, 1], buffer[0, 2]
+    if iqr_threshold > 0.0:
+        _smoothed_quantiles(
+            row,
+            digest,
+            _QUARTILES,
+            global_share,
+            use_transform,
+            starts,
+            sizes,
+            means,
+            weights,
+            buffer[0, 3:],
+            buffer[1, 3:],
+        )
+        margin = min(iqr_threshold * (buffer[0, 4] - buffer[0, 3]), LARGEST)
+        lower, upper = lower - margin, upper + margin
+    lower, upper = widened(yhat, lower, upper)
+    return lower, yhat, upper
+
+
+@kernel
+def _walk_rows(
+    done: int,
+    at_once: int,
+    rows: IntArray,
+    first: IntArray,
+    values: FloatArray,
+    micro_batches: IntArray,
+    subseasons: IntArray,
+    probabilities: FloatArray,
+    iqr_threshold: float,
+    global_share: float,
+    use_transform: bool,
+    compression: int,
+    decay: float,
+    sample_weights: FloatArray,
+    starts: IntArray,
+    rooms: IntArray,
+    sizes: IntArray,
+    used: IntArray,
+    means: FloatArray,
+    weights: SingleArray,
+    yhat: FloatArray,
+    yhat_lower: FloatArray,
+    yhat_upper: FloatArray,
+) -> int:
+    """Walk the series from `done` on until there is no room, and return the first one left."""
+    n_series, n_timestamps = values.shape
+    buffer = np.empty((2, 5))
+    for s in range(done, n_series):
+        if used[0] + at_once > len(means):
+            return int(s)
+        row = rows[s]
+        for b in range(len(micro_batches)):
+            begin = max(micro_batches[b], first[s])
+            end = micro_batches[b + 1] if b + 1 < len(micro_batches) else n_timestamps
+            if yhat.size > 0:
+                last = -1
+                expected = math.nan, math.nan, math.nan
+                for t in range(begin, end):
+                    if subseasons[t] != last:
+                        last = subseasons[t]
+                        expected = _expected(
+                            row,
+                            last,
+                            probabilities,
+                            iqr_threshold,
+                            global_share,
+                            use_transform,
+                            starts,
+                            sizes,
+                            means,
+                            weights,
+                            buffer,
+                        )
+                    yhat_lower[s, t], yhat[s, t], yhat_upper[s, t] = expected
+            for t in range(begin, end):
+                y = values[s, t]
+                if math.isfinite(y):
+                    _learn_one(
+                        row,
+                        subseasons[t],
+                        _transform(y) if use_transform else y,
+                        global_share > 0.0,
+                        compression,
+                        decay,
+                        sample_weights,
+                        starts,
+                        rooms,
+                        sizes,
+                        used,
+                        means,
+                        weights,
+                    )
+    return int(n_series)
+
+
+@inlined
+def _learn_one(
+    row: int,
+    digest: int,
+    value: float,
+    with_global: bool,
+    compression: int,
+    decay: float,
+    sample_weights: FloatArray,
+    starts: IntArray,
+    rooms: IntArray,
+    sizes: IntArray,
+    used: IntArray,
+    means: FloatArray,
+    weights: SingleArray,
+) -> None:
+    """Add a sample to its digest and to that of all samples.
+
+    Growing the weight of what comes is the same as decaying everything before.
+    """
+    weight = sample_weights[row]
+    learn(row, digest, value, weight, compression, starts, rooms, sizes, used, means, weights)
+    n_digests = starts.shape[1]
+    if with_global:
+        learn(
+            row,
+            n_digests - 1,
+            value,
+            weight,
+            compression,
+            starts,
+            rooms,
+            sizes,
+            used,
+            means,
+            weights,
+        )
+    weight /= decay
+    if weight > RENORMALISE_ABOVE:
+        for other in range(n_digests):
+            start, size = starts[row, other], sizes[row, other]
+            if size > 0:
+                renormalise(weights[start : start + size], size, weight)
+        weight = 1.0
+    sample_weights[row] = weight

@@ -1,0 +1,213 @@
+"""Quantiles of the last samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vmanomaly.kernel import kernel
+from vmanomaly.model.online import LARGEST, OnlineModel, Points, blend, widened
+from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.series import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollingQuantileModel(OnlineModel):
+    r"""Exact quantiles of the last `window_steps` samples.
+
+    With the quantiles :math:`Q(p)` of the window, and :math:`IQR = Q(0.75) - Q(0.25)`, expected is
+    the median :math:`Q(0.5)`, between
+
+    .. math:: Q(1 - quantile) - iqr\_threshold \cdot IQR / 2, \quad
+              Q(quantile) + iqr\_threshold \cdot IQR / 2
+
+    Quantiles interpolate linearly: of the n samples in ascending order, the k-th is the quantile
+    :math:`(k - 1) / (n - 1)`. With `decay` below 1 the n-th last sample has the weight
+    :math:`decay^n`; a sample then stands where the middle of its weight lies between the middles of
+    the first and of the last.
+
+    Parameters
+    ----------
+    quantile
+        Of the upper bound, from 0.5 to 1; the lower bound is at 1 - `quantile`.
+    window_steps
+        Samples in the window, >= 1. Gaps do not count.
+    iqr_threshold
+        Half interquartile ranges that are added on both sides, >= 0.
+    decay
+        Weight of the past, per sample learned, in (0, 1].
+    min_n_samples_seen
+        Samples needed before scores count.
+
+    References
+    ----------
+    .. [1] R. J. Hyndman and Y. Fan, "Sample quantiles in statistical packages", The American
+       Statistician 50(4), 1996: definition 7.
+
+    Examples
+    --------
+    >>> from vmanomaly.series import Labels, SeriesBatch
+    >>> model = RollingQuantileModel(
+    ...     quantile=0.75, window_steps=5, iqr_threshold=0.0, decay=1.0, min_n_samples_seen=3
+    ... )
+    >>> labels = (Labels({"job": "api"}),)
+    >>> past = np.array([[90.0, 5.0, 1.0, 4.0, 2.0, 3.0]])
+    >>> state = model.fit(SeriesBatch(labels, np.arange(6), past))
+    >>> present = SeriesBatch(labels, np.array([6]), np.array([[9.0]]))
+    >>> answer = model.infer(state, present, np.array([0])).outputs
+    >>> {name: values.item() for name, values in answer.items()}
+    {'yhat': 3.0, 'yhat_lower': 2.0, 'yhat_upper': 4.0}
+    """
+
+    quantile: float
+    window_steps: int
+    iqr_threshold: float
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The samples as they came, and their places in ascending order: 12 bytes a sample."""
+        return (
+            Column("window", np.float64, (self.window_steps,)),
+            Column("ascending", np.int32, (self.window_steps,)),
+        )
+
+    def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
+        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
+        _walk_rows(
+            points.rows,
+            points.first,
+            points.n_seen,
+            points.values,
+            points.starts,
+            self.quantile,
+            self.iqr_threshold / 2.0,
+            self.decay,
+            state["window"],
+            state["ascending"],
+            *outputs.values(),
+        )
+        return outputs
+
+
+@kernel
+def _learn_one(window: FloatArray, ascending: IntArray, n_seen: int, y: float) -> None:
+    """Put the sample `y` in the place of the oldest; equal samples stay in order of arrival."""
+    place = n_seen % len(window)
+    if n_seen < len(window):
+        free, size = n_seen, n_seen + 1
+    else:
+        free, size = _first_not_below(window, ascending, window[place]), len(window)
+    while free + 1 < size and window[ascending[free + 1]] <= y:
+        ascending[free] = ascending[free + 1]
+        free += 1
+    while free > 0 and window[ascending[free - 1]] > y:
+        ascending[free] = ascending[free - 1]
+        free -= 1
+    ascending[free] = place
+    window[place] = y
+
+
+@kernel
+def _first_not_below(window: FloatArray, ascending: IntArray, y: float) -> int:
+    low, high = 0, len(ascending)
+    while low < high:
+        middle = (low + high) // 2
+        if window[ascending[middle]] < y:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def _quantile(
+    window: FloatArray, ascending: IntArray, n_seen: int, decay: float, probability: float
+) -> float:
+    """Return a quantile of the window, which holds at least one sample."""
+    size = min(n_seen, len(window))
+    if decay < 1.0:
+        return _weighted_quantile(window, ascending, n_seen, decay, probability)
+    position = probability * (size - 1)
+    below = int(position)
+    above = min(below + 1, size - 1)
+    return blend(window[ascending[below]], window[ascending[above]], position - below)
+
+
+@kernel
+def _weight(place: int, n_seen: int, length: int, decay: float) -> float:
+    """Return the weight of the sample at a place of the window."""
+    # The newest weighs 1, so the sum of all weights never vanishes.
+    age = float((n_seen - 1 - place) % length)
+    return math.pow(decay, age)
+
+
+@kernel
+def _weighted_quantile(
+    window: FloatArray, ascending: IntArray, n_seen: int, decay: float, probability: float
+) -> float:
+    length = len(window)
+    size = min(n_seen, length)
+    total = 0.0
+    for i in range(size):
+        total += _weight(ascending[i], n_seen, length, decay)
+    first = _weight(ascending[0], n_seen, length, decay) / 2.0
+    last = _weight(ascending[size - 1], n_seen, length, decay) / 2.0
+    wanted = first + probability * (total - first - last)
+    passed = 0.0
+    before = 0.0
+    for i in range(size):
+        weight = _weight(ascending[i], n_seen, length, decay)
+        middle = passed + weight / 2.0
+        if middle >= wanted or i == size - 1:
+            if i == 0 or middle <= before:
+                return float(window[ascending[i]])
+            share = min(max((wanted - before) / (middle - before), 0.0), 1.0)
+            return blend(window[ascending[i - 1]], window[ascending[i]], share)
+        passed += weight
+        before = middle
+    return math.nan
+
+
+@kernel
+def _walk_rows(
+    rows: IntArray,
+    first: IntArray,
+    n_seen: IntArray,
+    values: FloatArray,
+    starts: IntArray,
+    quantile: float,
+    iqrs: float,
+    decay: float,
+    windows: FloatArray,
+    ascendings: IntArray,
+    yhat: FloatArray,
+    yhat_lower: FloatArray,
+    yhat_upper: FloatArray,
+) -> None:
+    n_series, n_timestamps = values.shape
+    for s in range(n_series):
+        window, ascending = windows[rows[s]], ascendings[rows[s]]
+        n = n_seen[s]
+        for b in range(len(starts)):
+            begin = max(starts[b], first[s])
+            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
+            if begin < end and n > 0:
+                median = _quantile(window, ascending, n, decay, 0.5)
+                lower = _quantile(window, ascending, n, decay, 1.0 - quantile)
+                upper = _quantile(window, ascending, n, decay, quantile)
+                if iqrs > 0.0:
+                    quartile = _quantile(window, ascending, n, decay, 0.25)
+                    margin = iqrs * (_quantile(window, ascending, n, decay, 0.75) - quartile)
+                    margin = min(margin, LARGEST)
+                    lower, upper = lower - margin, upper + margin
+                lower, upper = widened(median, lower, upper)
+                yhat[s, begin:end] = median
+                yhat_lower[s, begin:end] = lower
+                yhat_upper[s, begin:end] = upper
+            for t in range(begin, end):
+                y = values[s, t]
+                if math.isfinite(y):
+                    _learn_one(window, ascending, n, y)
+                    n += 1

@@ -1,0 +1,51 @@
+"""The models that conform: every available one, with what it needs, in several forms.
+
+A case is named by the alias of its class, and after a space by what is special about it. A class
+that becomes available is one case without further work, unless it has parameters without default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vmanomaly.config.model import ModelSection
+from vmanomaly.config.registry import MODELS
+
+REQUIRED: dict[str, dict[str, Any]] = {
+    "rolling_quantile": {"quantile": 0.9, "window_steps": 20},
+    "std": {"period": 3},
+    "auto": {
+        "tuned_class_name": "zscore_online",
+        "optimization_params": {"anomaly_percentage": 0.01},
+    },
+}
+"""What must be given, by alias."""
+
+_FORMS: dict[str, dict[str, Any]] = {
+    "quantile_online seasonal": {"seasonal_interval": "6m", "min_subseason": "2m"},
+    "quantile_online daily": {
+        "seasonal_interval": "1d",
+        "min_subseason": "6h",
+        "global_smoothing": 0.3,
+        "iqr_threshold": 1.5,
+        "use_transform": True,
+    },
+    "rolling_quantile wide": {"quantile": 0.75, "window_steps": 1, "iqr_threshold": 2},
+    "std even": {"period": 4},
+}
+
+CASES: dict[str, dict[str, Any]] = {
+    **{alias: REQUIRED.get(alias, {}) for alias in MODELS.available},
+    **_FORMS,
+}
+"""The parameters of every case."""
+
+
+def name_of(case: str) -> str:
+    """Return the alias of a case."""
+    return case.partition(" ")[0]
+
+
+def section_of(case: str) -> type[ModelSection]:
+    """Return the section of a case's class."""
+    return MODELS[name_of(case)].section

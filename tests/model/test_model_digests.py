@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vmanomaly.model.digests import DigestState, digest_columns, learn, needed
+from vmanomaly.series import Labels
+
+N_DIGESTS = 5
+COMPRESSION = 20
+
+
+def label_set(name: str) -> Labels:
+    return Labels({"series": name})
+
+
+def learn_all(state: DigestState, name: str, samples: list[tuple[int, float]]) -> None:
+    (row,) = state.rows((label_set(name),))
+    for digest, value in samples:
+        state.reserve(needed(1, COMPRESSION))
+        learn(row, digest, value, 1.0, COMPRESSION, *state.digests())
+
+
+def contents(state: DigestState, name: str) -> list[list[tuple[float, float]]]:
+    (row,) = state.rows((label_set(name),))
+    starts, _, sizes, _, means, weights = state.digests()
+    result = []
+    for digest in range(N_DIGESTS):
+        begin, end = starts[row, digest], starts[row, digest] + sizes[row, digest]
+        result.append(
+            list(zip(means[begin:end].tolist(), weights[begin:end].tolist(), strict=True))
+        )
+    return result
+
+
+def samples(seed: int, n_samples: int) -> list[tuple[int, float]]:
+    rng = np.random.default_rng(seed)
+    digests = rng.integers(0, N_DIGESTS, n_samples)
+    return list(zip(digests.tolist(), rng.normal(size=n_samples).tolist(), strict=True))
+
+
+def test_a_digest_takes_room_only_for_what_it_has_seen() -> None:
+    state = DigestState(digest_columns(N_DIGESTS))
+    learn_all(state, "a", [(3, 1.0), (3, 0.0), (1, 5.0)])
+    assert state["digest_room"].tolist() == [[0, 2, 0, 2, 0]]
+    assert contents(state, "a") == [[], [(5.0, 1.0)], [], [(0.0, 1.0), (1.0, 1.0)], []]
+    learn_all(state, "a", samples(0, 5000))
+    # Compressed at 20, a digest of many samples has 14 centroids.
+    assert (state["digest_room"] == 19).all()
+    for digest in contents(state, "a"):
+        assert digest == sorted(digest)
+
+
+def test_room_is_bounded_whatever_comes() -> None:
+    state = DigestState(digest_columns(1))
+    rng = np.random.default_rng(1)
+    (row,) = state.rows((label_set("a"),))
+    for weight in 10.0 ** rng.uniform(-20, 20, 3000):
+        state.reserve(needed(1, COMPRESSION))
+        learn(row, 0, rng.normal(), weight, COMPRESSION, *state.digests())
+    assert state["digest_room"].item() <= COMPRESSION + 16
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 10**6), st.integers(1, 60)), max_size=8
+    ),
+    st.sets(st.integers(0, 7)),
+    st.sets(st.sampled_from("abc")),
+)
+def test_digests_keep_what_they_hold_wherever_they_move(
+    steps: list[tuple[str, int, int]], gaps_closed_after: set[int], removed: set[str]
+) -> None:
+    """Many series in one state, gaps closed, rows removed: the same as each in its own state."""
+    state = DigestState(digest_columns(N_DIGESTS))
+    alone = {name: DigestState(digest_columns(N_DIGESTS)) for name in "abc"}
+    for number, (name, seed, n_samples) in enumerate(steps):
+        for each in (state, alone[name]):
+            learn_all(each, name, samples(seed, n_samples))
+        if number in gaps_closed_after:
+            state.close_gaps()
+            assert sum(state["digest_room"].ravel()) == len(state.arrays()["centroid_mean"])
+    state.remove(state.rows(tuple(label_set(name) for name in sorted(removed))))
+    for name in set("abc") - removed:
+        assert contents(state, name) == contents(alone[name], name)
+    again = DigestState.from_arrays(digest_columns(N_DIGESTS), state.labels, state.arrays())
+    for labels in state.labels:
+        assert contents(again, labels["series"]) == contents(state, labels["series"])
+
+
+def test_states_can_be_joined() -> None:
+    columns = digest_columns(N_DIGESTS)
+    one, other = DigestState(columns), DigestState(columns)
+    learn_all(one, "a", samples(1, 40))
+    learn_all(other, "b", samples(2, 90))
+    one.append(other)
+    for name, source in (("a", one), ("b", other)):
+        assert contents(one, name) == contents(source, name)
+    learn_all(one, "b", samples(3, 90))
+    learn_all(other, "b", samples(3, 90))
+    assert contents(one, "b") == contents(other, "b")
+
+
+def test_little_room_is_left_unused() -> None:
+    state = DigestState(digest_columns(N_DIGESTS))
+    for name in range(60):
+        learn_all(state, str(name), samples(name, 70))
+    occupied = 12 * int(state["digest_room"].sum())
+    assert occupied <= state.nbytes <= 2.2 * occupied + 60 * state.bytes_per_series
+    state.trim()
+    assert state.nbytes <= occupied + 1.25 * 60 * 12 * (N_DIGESTS + 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"centroid_mean": None}, "centroid_mean: expected float64"),
+        ({"centroid_mean": np.zeros((2, 2))}, "centroid_mean: expected float64 in one dimension"),
+        ({"centroid_weight": None}, "centroid_weight: expected float32"),
+        ({"centroid_weight": np.zeros(3)}, "centroid_weight: expected float32"),
+        ({"centroid_weight": np.zeros(1, np.float32)}, "as many as centroid_mean"),
+        ({"digest_start": np.full((1, 5), 900)}, "a digest lies outside of the centroids"),
+        ({"digest_start": np.full((1, 5), -1)}, "a digest lies outside of the centroids"),
+        ({"n_centroids": np.full((1, 5), 99, np.int16)}, "a digest lies outside"),
+        ({"n_centroids": np.full((1, 5), -1, np.int16)}, "a digest lies outside"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(change: dict[str, Any], problem: str) -> None:
+    state = DigestState(digest_columns(N_DIGESTS))
+    learn_all(state, "a", samples(1, 40))
+    arrays = {k: v for k, v in (state.arrays() | change).items() if v is not None}
+    with pytest.raises(ValueError, match=problem):
+        DigestState.from_arrays(digest_columns(N_DIGESTS), state.labels, arrays)
