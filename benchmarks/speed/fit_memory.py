@@ -41,7 +41,7 @@ def main() -> None:
         f"fit of {N_SERIES:,} series x {N_POINTS:,} points, {MATRIX_BYTES / 1e6:.0f} MB of values"
     )
     with tempfile.TemporaryDirectory() as folder, VictoriaMetrics(Path(folder)) as vm:
-        _load(vm)
+        load(vm, N_SERIES, N_POINTS)
         for mode, data_folder in (("in memory", ""), ("on disk", folder)):
             environ = {**os.environ, "VMANOMALY_DATA_DUMPS_DIR": data_folder}
             command = [sys.executable, "-m", "benchmarks.speed.fit_memory", vm.url]
@@ -54,7 +54,8 @@ def main() -> None:
             )
 
 
-def _load(vm: VictoriaMetrics) -> None:
+def load(vm: VictoriaMetrics, n_series: int, n_points: int) -> None:
+    """Write noise, one sample a minute after `START`."""
     random = np.random.default_rng(1)
     section = RemoteWriteSection(
         datasource_url=vm.url,
@@ -62,13 +63,13 @@ def _load(vm: VictoriaMetrics) -> None:
         metric_format={"__name__": EXPRESSION, "output": "$VAR"},
     )
     writer = create_writer(section, Metrics(), "default")
-    timestamps = START + STEP * np.arange(1, N_POINTS + 1)
-    for start in range(0, N_SERIES, 500):
+    timestamps = START + STEP * np.arange(1, n_points + 1)
+    for start in range(0, n_series, 500):
         labels = tuple(
             Labels({"instance": f"host-{number:05d}.example.com:9100"})
             for number in range(start, start + 500)
         )
-        values = random.normal(50, 5, (500, N_POINTS)).round(3)
+        values = random.normal(50, 5, (500, n_points)).round(3)
         predictions = Predictions(labels, timestamps, {"y": values})
         writer.write(predictions, Destination("load", "none", "none", "default"))
     assert writer.flush(60)
