@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from vmanomaly.reader import create_reader
 from vmanomaly.reader.duckdb import DuckdbReader
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 
+ROOT = Path(__file__).parents[2]
 START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
 MINUTE = 60_000
 RANGE = TimeRange(START, START + 3 * MINUTE)
@@ -239,8 +241,14 @@ def test_series_met_again_have_the_same_labels(path: Path) -> None:
 
 
 def test_neither_pandas_nor_pyarrow_is_needed(path: Path) -> None:
-    read("SELECT moment AS timestamp, reading AS value, host FROM telemetry", path)
-    assert not {"pandas", "pyarrow"} & set(sys.modules)
+    """In a process of its own: other tests may have imported them."""
+    code = (
+        "import sys; sys.modules.update(pandas=None, pyarrow=None); "
+        "from pathlib import Path; from tests.reader.test_reader_duckdb import read; "
+        "batch = read('SELECT moment AS timestamp, reading AS value, host FROM telemetry', "
+        "Path(sys.argv[1])); assert batch.labels"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(
