@@ -75,15 +75,17 @@ class RollingQuantileModel(OnlineModel):
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
+        bounds = [1.0 - self.quantile, 0.5, self.quantile]
+        quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
         _walk_rows(
             points.rows,
             points.first,
             points.n_seen,
             points.values,
             points.starts,
-            self.quantile,
+            np.array(bounds + quartiles),
             self.iqr_threshold / 2.0,
-            self.decay,
+            self.decay ** np.arange(self.window_steps if self.decay < 1.0 else 0),
             state["window"],
             state["ascending"],
             *outputs.values(),
@@ -122,52 +124,59 @@ def _first_not_below(window: FloatArray, ascending: IntArray, y: float) -> int:
 
 
 @kernel
-def _quantile(
-    window: FloatArray, ascending: IntArray, n_seen: int, decay: float, probability: float
-) -> float:
-    """Return a quantile of the window, which holds at least one sample."""
-    size = min(n_seen, len(window))
-    if decay < 1.0:
-        return _weighted_quantile(window, ascending, n_seen, decay, probability)
-    position = probability * (size - 1)
-    below = int(position)
-    above = min(below + 1, size - 1)
-    return blend(window[ascending[below]], window[ascending[above]], position - below)
+def _quantiles(
+    window: FloatArray,
+    ascending: IntArray,
+    size: int,
+    probabilities: FloatArray,
+    answers: FloatArray,
+) -> None:
+    """Fill `answers` with the quantiles of the `size` samples in the window, at least one."""
+    for i in range(len(probabilities)):
+        position = probabilities[i] * (size - 1)
+        below = int(position)
+        above = min(below + 1, size - 1)
+        answers[i] = blend(window[ascending[below]], window[ascending[above]], position - below)
 
 
 @kernel
-def _weight(place: int, n_seen: int, length: int, decay: float) -> float:
-    """Return the weight of the sample at a place of the window."""
-    # The newest weighs 1, so the sum of all weights never vanishes.
-    age = float((n_seen - 1 - place) % length)
-    return math.pow(decay, age)
+def _weighted_quantiles(
+    window: FloatArray,
+    ascending: IntArray,
+    n_seen: int,
+    weights: FloatArray,
+    probabilities: FloatArray,
+    middles: FloatArray,
+    answers: FloatArray,
+) -> None:
+    """Fill `answers` with the quantiles of the window, which holds at least one sample.
 
-
-@kernel
-def _weighted_quantile(
-    window: FloatArray, ascending: IntArray, n_seen: int, decay: float, probability: float
-) -> float:
+    Parameters
+    ----------
+    weights
+        Of the newest sample, of the one before it, and so on.
+    middles
+        Room for the middle of each sample's weight, in ascending order of the samples.
+    """
     length = len(window)
     size = min(n_seen, length)
-    total = 0.0
-    for i in range(size):
-        total += _weight(ascending[i], n_seen, length, decay)
-    first = _weight(ascending[0], n_seen, length, decay) / 2.0
-    last = _weight(ascending[size - 1], n_seen, length, decay) / 2.0
-    wanted = first + probability * (total - first - last)
+    newest = (n_seen - 1) % length
     passed = 0.0
-    before = 0.0
     for i in range(size):
-        weight = _weight(ascending[i], n_seen, length, decay)
-        middle = passed + weight / 2.0
-        if middle >= wanted or i == size - 1:
-            if i == 0 or middle <= before:
-                return float(window[ascending[i]])
-            share = min(max((wanted - before) / (middle - before), 0.0), 1.0)
-            return blend(window[ascending[i - 1]], window[ascending[i]], share)
+        age = newest - ascending[i]
+        # The newest weighs 1, so the sum of all weights never vanishes.
+        weight = weights[age if age >= 0 else age + length]
+        middles[i] = passed + weight / 2.0
         passed += weight
-        before = middle
-    return math.nan
+    first, last = middles[0], middles[size - 1]
+    for i in range(len(probabilities)):
+        wanted = first + probabilities[i] * (last - first)
+        right = np.searchsorted(middles[:size], wanted)
+        if right == 0 or right == size:
+            answers[i] = window[ascending[min(right, size - 1)]]
+        else:
+            share = (wanted - middles[right - 1]) / (middles[right] - middles[right - 1])
+            answers[i] = blend(window[ascending[right - 1]], window[ascending[right]], share)
 
 
 @kernel
@@ -177,30 +186,35 @@ def _walk_rows(
     n_seen: IntArray,
     values: FloatArray,
     starts: IntArray,
-    quantile: float,
+    probabilities: FloatArray,
     iqrs: float,
-    decay: float,
+    weights: FloatArray,
     windows: FloatArray,
     ascendings: IntArray,
     yhat: FloatArray,
     yhat_lower: FloatArray,
     yhat_upper: FloatArray,
 ) -> None:
+    """Walk every series; `weights` is empty where all samples weigh the same."""
     n_series, n_timestamps = values.shape
+    middles = np.empty(len(weights))
+    answers = np.empty(len(probabilities))
     for s in range(n_series):
         window, ascending = windows[rows[s]], ascendings[rows[s]]
         n = n_seen[s]
         for b in range(len(starts)):
             begin = max(starts[b], first[s])
             end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
-            if begin < end and n > 0:
-                median = _quantile(window, ascending, n, decay, 0.5)
-                lower = _quantile(window, ascending, n, decay, 1.0 - quantile)
-                upper = _quantile(window, ascending, n, decay, quantile)
+            if begin < end and n > 0 and yhat.size > 0:
+                if len(weights) > 0:
+                    _weighted_quantiles(
+                        window, ascending, n, weights, probabilities, middles, answers
+                    )
+                else:
+                    _quantiles(window, ascending, min(n, len(window)), probabilities, answers)
+                lower, median, upper = answers[0], answers[1], answers[2]
                 if iqrs > 0.0:
-                    quartile = _quantile(window, ascending, n, decay, 0.25)
-                    margin = iqrs * (_quantile(window, ascending, n, decay, 0.75) - quartile)
-                    margin = min(margin, LARGEST)
+                    margin = min(iqrs * (answers[4] - answers[3]), LARGEST)
                     lower, upper = lower - margin, upper + margin
                 lower, upper = widened(median, lower, upper)
                 yhat[s, begin:end] = median
