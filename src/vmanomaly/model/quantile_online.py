@@ -17,9 +17,6 @@ from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.model.tdigest import RENORMALISE_ABOVE, quantiles, renormalise
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
 
-_QUARTILES = np.array([0.25, 0.75])
-
-
 @dataclass(frozen=True, kw_only=True)
 class OnlineQuantileModel(OnlineModel):
     r"""Quantiles of the samples seen in the same part of earlier seasons.
@@ -147,6 +144,9 @@ class OnlineQuantileModel(OnlineModel):
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         digests = cast("DigestState", state)
         outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
+        bounds = list(self.quantiles)
+        quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
+        ascending = np.unique(bounds + quartiles)
         subseasons = self.subseasons(points.timestamps)
         n_digests = digests["digest_start"].shape[1]
         at_once = needed(min(2 * len(subseasons), n_digests), self.compression)
@@ -161,7 +161,8 @@ class OnlineQuantileModel(OnlineModel):
                 points.values,
                 points.starts,
                 subseasons,
-                np.array(self.quantiles, np.float64),
+                ascending,
+                np.searchsorted(ascending, bounds + quartiles),
                 self.iqr_threshold,
                 self.global_smoothing if n_digests > self.n_subseasons else 0.0,
                 self.use_transform,
@@ -238,6 +239,7 @@ def _expected(
     row: int,
     digest: int,
     probabilities: FloatArray,
+    places: IntArray,
     iqr_threshold: float,
     global_share: float,
     use_transform: bool,
@@ -249,8 +251,17 @@ def _expected(
 ) -> tuple[float, float, float]:
     """Return the lower bound, the expected value and the upper bound; NaN if nothing is known.
 
-    `buffer` has the shape (2, 5), for the quantiles of one digest and of all samples.
+    Parameters
+    ----------
+    probabilities
+        Ascending.
+    places
+        Where those of the lower bound, the expected value and the upper bound are among them,
+        and, if `iqr_threshold` is not 0, the two quartiles.
+    buffer
+        Room for the quantiles of one digest and of all samples, a row each.
     """
+    answers = buffer[0]
     if not _smoothed_quantiles(
         row,
         digest,
@@ -261,26 +272,14 @@ def _expected(
         sizes,
         means,
         weights,
-        buffer[0, :3],
-        buffer[1, :3],
+        answers,
+        buffer[1],
     ):
         return math.nan, math.nan, math.nan
-    lower, yhat, upper = buffer[0, 0], buffer[0, 1], buffer[0, 2]
+    lower, yhat, upper = answers[places[0]], answers[places[1]], answers[places[2]]
     if iqr_threshold > 0.0:
-        _smoothed_quantiles(
-            row,
-            digest,
-            _QUARTILES,
-            global_share,
-            use_transform,
-            starts,
-            sizes,
-            means,
-            weights,
-            buffer[0, 3:],
-            buffer[1, 3:],
-        )
-        margin = min(iqr_threshold * (buffer[0, 4] - buffer[0, 3]), LARGEST)
+        iqr = answers[places[4]] - answers[places[3]]
+        margin = min(iqr_threshold * iqr, LARGEST)
         lower, upper = lower - margin, upper + margin
     lower, upper = widened(yhat, lower, upper)
     return lower, yhat, upper
@@ -296,6 +295,7 @@ def _walk_rows(
     micro_batches: IntArray,
     subseasons: IntArray,
     probabilities: FloatArray,
+    places: IntArray,
     iqr_threshold: float,
     global_share: float,
     use_transform: bool,
@@ -314,7 +314,7 @@ def _walk_rows(
 ) -> int:
     """Walk the series from `done` on until there is no room, and return the first one left."""
     n_series, n_timestamps = values.shape
-    buffer = np.empty((2, 5))
+    buffer = np.empty((2, len(probabilities)))
     for s in range(done, n_series):
         if used[0] + at_once > len(means):
             return int(s)
@@ -332,6 +332,7 @@ def _walk_rows(
                             row,
                             last,
                             probabilities,
+                            places,
                             iqr_threshold,
                             global_share,
                             use_transform,
