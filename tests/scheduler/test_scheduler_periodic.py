@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
 
 import pytest
 
 from tests.fakes import FakeClock, InlineExecutor
+from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.clock import SystemClock
 from vmanomaly.scheduler.periodic import PeriodicScheduler
 from vmanomaly.scheduler.run import Job, Outcome, Run
@@ -15,6 +20,8 @@ from vmanomaly.scheduler.schedule import PeriodicSchedule
 from vmanomaly.series import TimeRange
 
 DONE = Outcome(fitted=True, inferred=True, failed=False)
+MINUTE = 60_000
+HOUR = 60 * MINUTE
 
 
 class RecordingJob:
@@ -105,6 +112,59 @@ def test_a_clock_set_forward_is_followed_and_nothing_is_lost(
         run_until(1520, clock, (job, schedule()))
     assert infers(job)[1] == TimeRange(1000, 1500)
     assert "a is late" in caplog.text
+
+
+def of_section(end: int, n_jobs: int, start: int = 1_000_000, **keys: Any) -> list[RecordingJob]:
+    """Run the scheduler of a section from one time to another; return its jobs."""
+    clock = FakeClock(start)
+    jobs = [RecordingJob(str(n), clock) for n in range(n_jobs)]
+    section = PeriodicSection.model_validate({"fit_window": "5m", "infer_every": "1m", **keys})
+    scheduler = create_scheduler(section, jobs, clock, InlineExecutor(), longest_catch_up=HOUR)
+    clock.on_tick = lambda now: scheduler.stop() if now > end else None
+    assert scheduler.run(nothing) is False
+    return jobs
+
+
+def test_without_fit_every_each_run_fits_on_the_whole_window_and_then_infers() -> None:
+    (job,) = of_section(1_000_000 + 3 * MINUTE, 1)
+    assert [run for _, run in job.runs] == [
+        Run(
+            TimeRange(end - 6 * MINUTE, end - MINUTE), TimeRange(end - MINUTE, end), MINUTE, 1000000
+        )
+        for end in range(1_000_000, 1_000_001 + 3 * MINUTE, MINUTE)
+    ]
+
+
+def test_a_fit_every_of_a_thousand_days_fits_once() -> None:
+    (job,) = of_section(1_000_000 + 3 * 24 * HOUR, 1, fit_every="1000d")
+    assert sum(run.fit is not None for _, run in job.runs) == 1
+    assert len(job.runs) == 3 * 24 * 60 + 1
+
+
+def test_nothing_runs_before_start_from() -> None:
+    start = round(datetime.fromisoformat("2026-10-24T18:00:00Z").timestamp() * 1000)
+    at = round(datetime.fromisoformat("2026-10-25T00:30:00Z").timestamp() * 1000)
+    (job,) = of_section(at, 1, start, start_from="02:30", tz="Europe/Berlin", fit_every="1d")
+    (run,) = job.runs
+    assert run[0] == at
+    assert run[1].fit == TimeRange(at - 6 * MINUTE, at - MINUTE)
+    assert run[1].infer == TimeRange(at - MINUTE, at)
+
+
+@pytest.mark.parametrize("start_from", [None, "1970-01-01T00:20:00Z"])
+def test_scattered_jobs_keep_to_their_places(start_from: str | None) -> None:
+    first = 1_000_000 if start_from is None else 1_200_000
+    jobs = of_section(
+        first + 3 * MINUTE, 4, scatter_infer_jobs=True, fit_every="1d", start_from=start_from
+    )
+    places = [{now % MINUTE for now, _ in job.runs[1:]} for job in jobs]
+    order = [0, 45, 30, 15] if start_from is None else [0, 15, 30, 45]
+    assert places == [{(first + 1000 * place) % MINUTE} for place in order]
+    starts = [job.runs[0][0] - first for job in jobs]
+    assert starts == ([0] * 4 if start_from is None else [0, 15_000, 30_000, 45_000])
+    for job in jobs:
+        ranges = infers(job)
+        assert all(b.start == a.end for a, b in itertools.pairwise(ranges))
 
 
 def test_jobs_wait_for_their_own_time() -> None:

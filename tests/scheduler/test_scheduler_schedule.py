@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import logging
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -10,11 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.scheduler.run import Outcome, Run, micro_batch_starts
-from vmanomaly.scheduler.schedule import PeriodicSchedule, Progress, first_run
+from vmanomaly.scheduler.schedule import (
+    PeriodicSchedule,
+    Progress,
+    first_run,
+    periodic_schedules,
+)
 from vmanomaly.series import TimeRange
 
 DONE = Outcome(fitted=True, inferred=True, failed=False)
+HOUR = 3_600_000
 
 
 def schedule(
@@ -143,6 +151,19 @@ def test_every_timestamp_is_scored_once_and_never_after_it_was_learned(
         ("12:00", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T10:00:00Z"),
         # The night in which they go back: 02:30 comes twice, the first one is taken.
         ("02:30", "Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"),
+        ("01:30", "America/New_York", "2026-10-31T12:00:00Z", "2026-11-01T05:30:00Z"),
+        # Between the two, the second one is not taken for another day's.
+        ("02:30", "Europe/Berlin", "2026-10-25T01:00:00Z", "2026-10-26T01:30:00Z"),
+        ("01:30", "America/New_York", "2026-11-01T06:00:00Z", "2026-11-02T06:30:00Z"),
+        # A time that is left out is an hour later by the clock.
+        ("02:30", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T01:30:00Z"),
+        ("02:30", "America/New_York", "2026-03-07T12:00:00Z", "2026-03-08T07:30:00Z"),
+        ("2026-03-29T02:30:00", "Europe/Berlin", "2026-03-01T00:00:00Z", "2026-03-29T01:30:00Z"),
+        ("2026-03-08T02:30:00", "America/New_York", "2026-03-01T00:00:00Z", "2026-03-08T07:30:00Z"),
+        ("2026-10-25T02:30:00", "Europe/Berlin", "2026-10-01T00:00:00Z", "2026-10-25T00:30:00Z"),
+        ("2026-11-01T01:30:00", "America/New_York", "2026-10-01T00:00:00Z", "2026-11-01T05:30:00Z"),
+        # A time with an offset of its own needs no zone.
+        ("2026-03-29T02:30:00-05:00", "Europe/Berlin", "2026-03-01T00:00:00Z", "2026-03-29T07:30Z"),
     ],
 )
 def test_first_run(start_from: str | None, tz: str, now: str, expected: str) -> None:
@@ -150,6 +171,45 @@ def test_first_run(start_from: str | None, tz: str, now: str, expected: str) -> 
     assert datetime.fromtimestamp(at / 1000, UTC) == datetime.fromisoformat(expected)
     if start_from == "12:00":
         assert datetime.fromtimestamp(at / 1000, ZoneInfo(tz)).hour == 12
+
+
+@pytest.mark.parametrize(
+    ("tz", "start_from", "expected"),
+    [
+        ("Europe/Berlin", "2026-03-28T20:00:00", "2026-03-30T19:00:00Z"),
+        ("America/New_York", "2026-10-31T20:00:00", "2026-11-03T00:00:00Z"),
+    ],
+)
+def test_multiples_of_fit_every_are_lengths_of_time_across_a_change_of_the_clocks(
+    tz: str, start_from: str, expected: str
+) -> None:
+    start = milliseconds(start_from + "Z")
+    at = first_run(start_from, tz, fit_every=24 * HOUR, now=start + 36 * HOUR)
+    assert datetime.fromtimestamp(at / 1000, UTC) == datetime.fromisoformat(expected)
+
+
+def periodic(**keys: Any) -> PeriodicSection:
+    defaults = {"fit_window": "1h", "infer_every": "1m", "fit_every": "1d"}
+    return PeriodicSection.model_validate({**defaults, **keys})
+
+
+@given(n_jobs=st.integers(1, 200), infer_every=st.integers(1, 100_000))
+def test_scattered_jobs_are_spread_evenly_and_always_alike(n_jobs: int, infer_every: int) -> None:
+    section = periodic(
+        scatter_infer_jobs=True, infer_every=f"{infer_every}s", start_from="2026-03-01T00:00:00Z"
+    )
+    now = milliseconds("2026-02-01T00:00:00Z")
+    start = milliseconds("2026-03-01T00:00:00Z")
+    plans = periodic_schedules(section, n_jobs, now, longest_catch_up=HOUR)
+    assert plans == periodic_schedules(section, n_jobs, now + 1, longest_catch_up=HOUR)
+    places = np.array([plan.first_run - start for plan in plans])
+    even = 1000 * infer_every / n_jobs
+    np.testing.assert_allclose(places, even * np.arange(n_jobs), atol=1)
+
+
+def test_jobs_that_are_not_scattered_share_one_grid() -> None:
+    plans = periodic_schedules(periodic(), 3, now=5_000, longest_catch_up=HOUR)
+    assert {plan.first_run for plan in plans} == {5_000}
 
 
 def milliseconds(iso: str) -> int:
