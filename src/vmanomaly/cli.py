@@ -86,28 +86,20 @@ def _service(options: Namespace) -> int:
 
 
 def _run(config: Config) -> int:
-    from vmanomaly.server.server import Server
-    from vmanomaly.service import Service
+    from vmanomaly.application import Application
 
-    service = Service(config)
-    server = Server(
-        config.server, config.monitoring, service.metrics.registry, service.health.reasons
-    )
+    application = Application(config)
 
     def stop(number: int, _: object) -> None:
         logger.info("%s: finishing what is under way", signal.Signals(number).name)
-        service.stop()
+        application.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    server.start()
-    try:
-        with _progress(config) as on_progress:
-            status = service.run(on_progress)
-    finally:
-        server.stop()
+    with _progress(config) as on_progress:
+        status = application.run(on_progress)
     logger.info("Stopped" if status == _DONE else "Ended with failures; see the log above")
-    if service.abandoned:
+    if application.abandoned:
         # A thread that hangs in a request would keep the process alive.
         logging.shutdown()
         os._exit(status)

@@ -281,13 +281,7 @@ class TestNotYet:
 
     def test_push(self, caplog: pytest.LogCaptureFixture) -> None:
         load(changed({"monitoring.push": {"url": "http://x", "config": "custom.yaml"}}))
-        assert caplog.messages == [
-            (
-                "monitoring.push: pushing is not part of this version yet; the metrics are "
-                "served at /metrics"
-            ),
-            "monitoring.push.config: has no meaning and is ignored",
-        ]
+        assert caplog.messages == ["monitoring.push.config: has no meaning and is ignored"]
 
 
 @pytest.mark.parametrize("preset", ["default", "default:v1.2", None])

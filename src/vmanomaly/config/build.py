@@ -172,11 +172,6 @@ def _read_monitoring(raw: object, findings: Findings) -> MonitoringSection | Non
         if "pull" in raw and raw["pull"] is None:
             raw = {**raw, "pull": {}}
         push = raw.get("push")
-        if push is not None:
-            findings.warn(
-                (*path, "push"),
-                "pushing is not part of this version yet; the metrics are served at /metrics",
-            )
         if isinstance(push, Mapping) and push.get("config") is not None:
             findings.warn((*path, "push", "config"), "has no meaning and is ignored")
     return read_section(MonitoringSection, raw, path, findings)

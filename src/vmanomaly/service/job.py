@@ -40,6 +40,8 @@ class QueryJob:
     catch_up
         How far back an infer may start in order to begin where the units last saw data,
         milliseconds; None to begin where the scheduler says.
+    on_stage_done
+        Called after each fit and each infer.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class QueryJob:
         writer: Writer,
         health: Health,
         catch_up: int | None = None,
+        on_stage_done: Callable[[], None] | None = None,
     ) -> None:
         self._queries = queries
         self._query_key = query_key
@@ -62,6 +65,7 @@ class QueryJob:
         self._writer = writer
         self._health = health
         self._catch_up = catch_up
+        self._on_stage_done = on_stage_done
         self.on_unit_done: Callable[[str], None] | None = None
         reads.expect(self.name, scheduler_alias, queries)
 
@@ -110,6 +114,9 @@ class QueryJob:
             for unit in self._units:
                 unit.report_error(stage)
             return False, False
+        finally:
+            if self._on_stage_done is not None:
+                self._on_stage_done()
 
     def _fit(self, time_range: TimeRange) -> tuple[bool, bool]:
         """Return whether the range was read, and whether every unit learned it."""

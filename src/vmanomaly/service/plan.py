@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from vmanomaly.config import Config
 from vmanomaly.config.reader import VmReaderSection
@@ -45,6 +45,7 @@ def create_jobs(
     writer: Writer,
     health: Health,
     metrics: Metrics,
+    on_stage_done: Callable[[], None] | None = None,
 ) -> dict[str, list[QueryJob]]:
     """Return the jobs of each scheduler, by its alias.
 
@@ -79,6 +80,7 @@ def create_jobs(
                     writer,
                     health,
                     catch_up=_catch_up(config, scheduler_alias),
+                    on_stage_done=on_stage_done,
                 )
                 for queries, on_queries in units.items()
                 if on_queries

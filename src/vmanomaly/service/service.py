@@ -26,6 +26,7 @@ from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.backtesting import backtesting_runs
 from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
+from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
 from vmanomaly.service.plan import create_jobs, create_models, longest_catch_up
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
 from vmanomaly.writer import create_writer
@@ -47,20 +48,30 @@ class Service:
         A validated configuration.
     clock
         Tells the schedulers the time.
+    metrics
+        The service's own metrics.
+    on_stage_done
+        Called after each fit and each infer, in the thread that did it.
 
     Attributes
     ----------
     metrics : Metrics
-        The service's own metrics.
+        As given.
     health : Health
         What is wrong at the moment.
     abandoned : bool
         After `run`: whether some work did not end in time after a stop.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        metrics: Metrics | None = None,
+        on_stage_done: Callable[[], None] | None = None,
+    ) -> None:
         self.config = config
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
         self.abandoned = False
         self._reader = create_reader(config.reader, self.metrics, config.preset, config.data_folder)
         self._writer = create_writer(config.writer, self.metrics, config.preset)
@@ -69,7 +80,13 @@ class Service:
         )
         self._models = create_models(config)
         self._jobs = create_jobs(
-            config, self._models, self._reader, self._writer, self.health, self.metrics
+            config,
+            self._models,
+            self._reader,
+            self._writer,
+            self.health,
+            self.metrics,
+            on_stage_done,
         )
         self._executor = ThreadPoolExecutor(self._n_threads(), thread_name_prefix="worker")
         self._clock = clock or SystemClock()
@@ -93,6 +110,7 @@ class Service:
             scheduler failed.
         """
         self._describe()
+        self._limit_native_threads()
         self._warm_up()
         self.health.start()
         if on_progress is not None:
@@ -120,11 +138,18 @@ class Service:
 
     def _describe(self) -> None:
         metrics, preset = self.metrics, self.config.preset
-        metrics.start_time_seconds.set(time.time())
-        metrics.version_info.labels(version=vmanomaly.__version__).set(1)
+        now = time.time()
+        metrics.start_time_seconds.set(now)
+        # The UI has no version of its own.
+        for version_info in (metrics.version_info, metrics.ui_version_info):
+            version_info.labels(version=vmanomaly.__version__).set(1)
         metrics.available_memory_bytes.set(available_memory())
         metrics.cpu_cores_available.set(available_cpus())
         metrics.config_reload_enabled.set(0)
+        metrics.config_last_reload_successful.set(1)
+        metrics.config_last_reload_success_timestamp_seconds.set(now)
+        for status in ("success", "failure"):
+            metrics.config_reloads.labels(status=status)
         n_units = sum(job.n_units for jobs in self._jobs.values() for job in jobs)
         for scope in ("total", "shard"):
             metrics.config_entities.labels(preset=preset, scope=scope).set(n_units)
@@ -134,6 +159,11 @@ class Service:
             n_units,
             len(self.config.reader.queries),
         )
+
+    def _limit_native_threads(self) -> None:
+        n_threads = n_native_threads(self.config.settings, available_cpus())
+        limit_native_threads(n_threads)
+        self.metrics.native_threads_per_worker.set(n_threads)
 
     def _warm_up(self) -> None:
         """Load or compile the kernels now, so that no run has to wait for them."""

@@ -112,7 +112,7 @@ class Unit(ABC, Generic[BatchT]):
             if self._model.online and not self._model.multivariate:
                 self.state = self._model.fit(batch)
             return True
-        logger.debug(
+        logger.info(
             "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d %s",
             batch.n_datapoints,
             batch.values.size,
