@@ -48,6 +48,7 @@ quality: setup
 	@$(BIN)/python -m benchmarks.quality --nab $(NAB) --page $(QUALITY_PAGE)
 
 docs: setup
+	@$(BIN)/python -m benchmarks.figures --into docs/images/models
 	@$(BIN)/python -m pytest tests/docs tests/config
 
 lock: $(BIN)/uv

@@ -101,7 +101,7 @@ class FastDigests:
                 digest.batch_update(row)
 
     def quantiles(self) -> FloatArray:
-        return np.array([digest.quantile_vec(PROBABILITIES) for digest in self._digests])
+        return np.array([digest.quantile_vec(PROBABILITIES.tolist()) for digest in self._digests])
 
 
 Kind = Callable[[int], Digests | FastDigests]

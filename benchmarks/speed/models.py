@@ -44,9 +44,12 @@ SIZES = {1: 3_000, 100: 1_000, 10_000: 30}
 QUERY = Query.model_validate({"alias": "cpu", "expr": "cpu", "step": "1m"})
 
 
+_GAUSSIAN: Any = anomaly.GaussianScorer
+
+
 class GaussianScorer:
     def __init__(self) -> None:
-        self._model = anomaly.GaussianScorer(grace_period=16)
+        self._model: Any = _GAUSSIAN(grace_period=16)
 
     def step(self, y: float) -> None:
         self._model.score_one(None, y)

@@ -98,7 +98,7 @@ def draw(panel: Panel, identifier: str) -> str:
         ]
     else:
         views = [_Axes(_LEFT, WIDTH - _LEFT - 2, whole, low, high)]
-    height = _strip_top(len(panel.scored)) + 4
+    height = height_of(panel)
     parts = [_value_axis(views[0], panel.unit)]
     for number, axes in enumerate(views):
         clip = f"{identifier}-{number}"
@@ -118,6 +118,11 @@ def draw(panel: Panel, identifier: str) -> str:
         + "".join(parts)
         + "</svg>"
     )
+
+
+def height_of(panel: Panel) -> int:
+    """Return the height of what `draw` returns, which is `WIDTH` wide."""
+    return _strip_top(len(panel.scored)) + 4
 
 
 def _strip_top(row: int) -> int:

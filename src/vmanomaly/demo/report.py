@@ -21,7 +21,7 @@ from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.plot import Panel, draw
 from vmanomaly.series import Labels
 
-_LEGEND = (
+LEGEND = (
     ('<path class="y" d="M0 8L7 3 13 9 19 4 26 7"/>', "value"),
     (
         '<path class="band" d="M0 1H26V11H0Z"/><path class="yhat" d="M0 6H26"/>',
@@ -225,7 +225,7 @@ def _legend(first: str, others: Sequence[str]) -> str:
     entries = "".join(
         f"<span><svg viewBox='0 0 26 12'>{picture}</svg>"
         f"{escape(text.format(first=first, others=', '.join(others)))}</span>"
-        for picture, text in _LEGEND
+        for picture, text in LEGEND
         if others or "{others}" not in text
     )
     return f'<div class="legend">{entries}</div>'

@@ -17,6 +17,7 @@ from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.model.tdigest import RENORMALISE_ABOVE, quantiles, renormalise
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
 
+
 @dataclass(frozen=True, kw_only=True)
 class OnlineQuantileModel(OnlineModel):
     r"""Quantiles of the samples seen in the same part of earlier seasons.

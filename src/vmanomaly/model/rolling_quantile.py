@@ -77,6 +77,7 @@ class RollingQuantileModel(OnlineModel):
         outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
         bounds = [1.0 - self.quantile, 0.5, self.quantile]
         quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
+        n_weights = self.window_steps if self.decay < 1.0 else 0
         _walk_rows(
             points.rows,
             points.first,
@@ -85,7 +86,7 @@ class RollingQuantileModel(OnlineModel):
             points.starts,
             np.array(bounds + quartiles),
             self.iqr_threshold / 2.0,
-            self.decay ** np.arange(self.window_steps if self.decay < 1.0 else 0),
+            np.power(self.decay, np.arange(n_weights), dtype=np.float64),
             state["window"],
             state["ascending"],
             *outputs.values(),
@@ -172,8 +173,10 @@ def _weighted_quantiles(
     for i in range(len(probabilities)):
         wanted = first + probabilities[i] * (last - first)
         right = np.searchsorted(middles[:size], wanted)
-        if right == 0 or right == size:
-            answers[i] = window[ascending[min(right, size - 1)]]
+        if right == 0:
+            answers[i] = window[ascending[0]]
+        elif right == size:
+            answers[i] = window[ascending[size - 1]]
         else:
             share = (wanted - middles[right - 1]) / (middles[right] - middles[right - 1])
             answers[i] = blend(window[ascending[right - 1]], window[ascending[right]], share)

@@ -1,0 +1,1 @@
+"""The plots of the documentation, drawn from what the models really do."""

@@ -1,0 +1,70 @@
+"""The plots of the documentation are those that `make docs` draws today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.figures import memory, models
+from vmanomaly.demo.telemetry import Telemetry, generate
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "images" / "models"
+PAGE = (ROOT / "docs" / "models.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def telemetry() -> Telemetry:
+    return generate()
+
+
+def elements(document: str) -> list[tuple[str, str | None, str | None]]:
+    """Return tag, class and text of every element; the last digits of paths may differ."""
+    root = ElementTree.fromstring(document)  # noqa: S314 - our own
+    return [(element.tag, element.get("class"), element.text) for element in root.iter()]
+
+
+def classes(document: str) -> set[str | None]:
+    return {name for _, name, _ in elements(document)}
+
+
+@pytest.mark.parametrize("scene", models.SCENES, ids=lambda scene: scene.alias)
+def test_the_plot_of_a_model_is_current(scene: models.Scene, telemetry: Telemetry) -> None:
+    drawn = models.figure(scene, telemetry)
+    assert {"y", "band", "yhat", "incident", "anomaly", "high", "threshold", "alarm"} <= classes(
+        drawn
+    )
+    assert "prefers-color-scheme: dark" in drawn
+    assert "nan" not in drawn.partition("</style>")[2]
+    kept = (FOLDER / f"{scene.alias}.svg").read_text(encoding="utf-8")
+    assert elements(kept) == elements(drawn), "run make docs"
+
+
+def test_every_plot_is_shown() -> None:
+    aliases = [scene.alias for scene in models.SCENES]
+    for alias in aliases:
+        chapter = PAGE.partition(f"\n## `{alias}`\n")[2].partition("\n## ")[0]
+        assert f"](images/models/{alias}.svg)" in chapter
+    assert "](images/models/quantile_online_memory.svg)" in PAGE
+    assert {path.stem for path in FOLDER.glob("*.svg")} == {
+        *aliases,
+        "quantile_online_memory",
+    }
+
+
+def test_the_plot_of_the_memory_is_current() -> None:
+    hour = memory.bytes_per_series(5, 6 * memory.HOUR, n_series=100)
+    assert [minutes for minutes, _ in hour] == [60, 120, 180, 240, 300, 360]
+    drawn = memory.figure([hour, hour])
+    kept = (FOLDER / "quantile_online_memory.svg").read_text(encoding="utf-8")
+    assert elements(kept) == elements(drawn), "run make docs"
+
+
+@pytest.mark.parametrize(
+    ("step", "days", "kib"), [(5, 0.25, 4), (5, 1, 10), (5, 3, 25), (1, 0.25, 9), (1, 1, 32)]
+)
+def test_memory_grows_with_what_was_seen(step: int, days: float, kib: int) -> None:
+    curve = memory.bytes_per_series(step, int(days * memory.DAY), n_series=100)
+    assert curve[-1][1] <= 1024 * kib
