@@ -119,6 +119,19 @@ def test_an_extra_channel_costs_its_group_only() -> None:
     )
 
 
+def test_a_repeated_channel_costs_its_group_only() -> None:
+    twice = SeriesBatch(RAM.labels + RAM.labels[:1], RAM.timestamps, RAM.values[[0, 1, 0]])
+    selection = select(BY_HOST, QUERIES, [CPU, twice])
+    assert selection.grouping.labels == (Labels({"host": "b"}),)
+    (mismatch,) = selection.mismatches
+    assert str(mismatch) == (
+        'channels of the group {host="a"}: 1 more than once, such as ram{host="a"}'
+    )
+    at_fit, _ = group_channels(QUERIES, [CPU, twice], ["host"])
+    assert names(at_fit) == names(BY_HOST)
+    assert len(select(at_fit, QUERIES, [CPU, twice]).mismatches) == 1
+
+
 def test_a_new_group_waits_for_the_next_fit() -> None:
     more = batch({"host": "a"}, {"host": "b"}, {"host": "c"}, start=100.0)
     selection = select(BY_HOST, QUERIES, [CPU, more])

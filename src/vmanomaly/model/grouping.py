@@ -132,13 +132,15 @@ class Mismatch(NamedTuple):
     ----------
     group : Labels
         The `groupby` labels of the group.
-    missing, extra : tuple of Channel
-        Channels that are not there, and channels that the model was not fitted on.
+    missing, extra, repeated : tuple of Channel
+        Channels that are not there, channels that the model was not fitted on, and channels of
+        which there is more than one.
     """
 
     group: Labels
     missing: tuple[Channel, ...]
     extra: tuple[Channel, ...]
+    repeated: tuple[Channel, ...] = ()
 
     def __str__(self) -> str:
         parts = []
@@ -146,6 +148,8 @@ class Mismatch(NamedTuple):
             parts.append(f"{len(self.missing)} missing, such as {self.missing[0]}")
         if self.extra:
             parts.append(f"{len(self.extra)} it was not fitted on, such as {self.extra[0]}")
+        if self.repeated:
+            parts.append(f"{len(self.repeated)} more than once, such as {self.repeated[0]}")
         return f"channels of the group {self.group}: {'; '.join(parts)}"
 
 
@@ -237,7 +241,7 @@ def group_channels(
     left_out : list of Channel
         The series that lack one of the labels.
     """
-    groups: dict[GroupKey, list[Channel]] = {}
+    groups: dict[GroupKey, dict[Channel, None]] = {}
     left_out: list[Channel] = []
     for query_key, batch in zip(query_keys, batches, strict=True):
         for labels in batch.labels:
@@ -246,7 +250,7 @@ def group_channels(
             if key is None:
                 left_out.append(channel)
             else:
-                groups.setdefault(key, []).append(channel)
+                groups.setdefault(key, {})[channel] = None
     members = [
         sorted(groups[key], key=lambda channel: (channel.query_key, [*channel.labels.items()]))
         for key in sorted(groups)
@@ -265,17 +269,20 @@ def select(
 ) -> Selection:
     """Find the channels of every group, in whatever order they come.
 
-    A group is selected if exactly its channels are there. Series that would belong to no group
+    A group is selected if exactly its channels are there, each once. Series that would belong to no group
     of `grouping` are a mismatch too.
     """
     place_of = {channel: place for place, channel in enumerate(grouping.channels)}
     found: dict[int, tuple[int, int]] = {}
     extra: dict[GroupKey, list[Channel]] = {}
+    repeated: dict[int, None] = {}
     for source, (query_key, batch) in enumerate(zip(query_keys, batches, strict=True)):
         for row, labels in enumerate(batch.labels):
             channel = Channel(query_key, labels)
             place = place_of.get(channel)
             if place is not None:
+                if place in found:
+                    repeated[place] = None
                 found[place] = source, row
             elif (key := group_key(grouping.groupby, labels)) is not None:
                 extra.setdefault(key, []).append(channel)
@@ -288,8 +295,9 @@ def select(
         of_group = range(ends[g], ends[g + 1])
         missing = tuple(grouping.channels[place] for place in of_group if place not in found)
         more = tuple(extra.pop(key, ()))
-        if missing or more:
-            mismatches.append(Mismatch(_group(grouping, key), missing, more))
+        twice = tuple(grouping.channels[place] for place in of_group if place in repeated)
+        if missing or more or twice:
+            mismatches.append(Mismatch(_group(grouping, key), missing, more, twice))
         else:
             kept.append(g)
             places += of_group

@@ -68,7 +68,9 @@ class MultivariateUnit(Unit[GroupedBatch]):
                 ", ".join(self._groupby),
                 left_out[0],
             )
-        return select(grouping, self._query_keys, batches).take(batches)
+        selection = select(grouping, self._query_keys, batches)
+        self._skip_mismatches("fit", selection)
+        return selection.take(batches)
 
     def _learn(self, batch: GroupedBatch) -> SeriesState:
         return self._model.fit(batch)
@@ -87,12 +89,15 @@ class MultivariateUnit(Unit[GroupedBatch]):
             assert self._fitted is not None  # noqa: S101 - there is a state
             self._selection = select(self._fitted, self._query_keys, batches)
             self._selected_from = labels
-        mismatches = self._selection.mismatches
+        self._skip_mismatches("infer", self._selection)
+        return self._selection.take(batches)
+
+    def _skip_mismatches(self, stage: str, selection: Selection) -> None:
+        mismatches = selection.mismatches
         reason = str(mismatches[0]) if mismatches else ""
         if len(mismatches) > 1:
             reason += f"; and {len(mismatches) - 1} more groups"
-        self._skip_some("infer", reason, len(mismatches))
-        return self._selection.take(batches)
+        self._skip_some(stage, reason, len(mismatches))
 
     def _score(self, batch: GroupedBatch, output: ModelOutput) -> list[Written]:
         of_channels = ("y", *output.channels)
