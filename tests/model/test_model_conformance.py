@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.model.cases import CASES, name_of, section_of
-from vmanomaly.config.model import STANDARD_OUTPUTS
+from vmanomaly.config.model import STANDARD_OUTPUTS, OnlineModelSection
 from vmanomaly.model import Model, ModelOutput, SeriesState, warm_up
 from vmanomaly.model.online import OnlineModel
 from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.model.state import Array
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
 MakeModel = Callable[..., Model]
@@ -26,6 +28,9 @@ STEP = 60_000
 NAN, INF = math.nan, math.inf
 
 each_model = pytest.mark.parametrize("alias", CASES)
+each_online_model = pytest.mark.parametrize(
+    "alias", [case for case in CASES if issubclass(section_of(case), OnlineModelSection)]
+)
 each_model_with_history = pytest.mark.parametrize(
     "alias", [case for case in CASES if "history_strength" in section_of(case).model_fields]
 )
@@ -162,7 +167,7 @@ def test_many_series_at_once_are_the_same_as_each_alone(
             np.testing.assert_array_equal(values[0], shuffled.outputs[name][position])
 
 
-@each_model
+@each_online_model
 @settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -190,7 +195,7 @@ def test_calls_may_be_split_between_micro_batches(
     same_state(model, state, pieces_state)
 
 
-@each_model
+@each_online_model
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 10), change=st.integers(0, 39))
 def test_a_point_changes_nothing_before_its_micro_batch_ends(
@@ -209,7 +214,7 @@ def test_a_point_changes_nothing_before_its_micro_batch_ends(
         np.testing.assert_array_equal(one.outputs[name][:, change], two.outputs[name][:, change])
 
 
-@each_model
+@each_online_model
 def test_learning_at_fit_and_at_infer_are_the_same(
     make_online: Callable[..., OnlineModel], alias: str
 ) -> None:
@@ -221,7 +226,7 @@ def test_learning_at_fit_and_at_infer_are_the_same(
     same_state(model, whole, pieces)
 
 
-@each_model
+@each_online_model
 def test_points_are_never_scored_or_learned_twice(
     make_online: Callable[..., OnlineModel], alias: str
 ) -> None:
@@ -239,7 +244,7 @@ def test_points_are_never_scored_or_learned_twice(
     same_state(model, state, once)
 
 
-@each_model
+@each_online_model
 def test_a_sample_that_comes_late_after_the_last_one_still_counts(
     make_online: Callable[..., OnlineModel], alias: str
 ) -> None:
@@ -254,7 +259,7 @@ def test_a_sample_that_comes_late_after_the_last_one_still_counts(
     assert late.eligible[0].tolist() == [False] * 3 + [True] * 12
 
 
-@each_model
+@each_online_model
 def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
     make_online: Callable[..., OnlineModel], alias: str
 ) -> None:
@@ -276,7 +281,7 @@ def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
         np.testing.assert_array_equal(second.outputs[name][0], outputs[0])
 
 
-@each_model
+@each_online_model
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 9), least=st.integers(0, 40))
 def test_trust_counts_finite_samples_before_the_micro_batch(
@@ -316,6 +321,25 @@ def test_a_constant_series_has_a_tiny_interval(make_model: MakeModel, alias: str
         assert scores[0] < 1e-3
         assert scores[1] < 1.0
         assert scores[2] > 1.0
+
+
+@each_model
+@pytest.mark.parametrize("unit", [1e300, -1e300, 1e12, -1.0, -1e-6, 1e-300, -1e-310])
+def test_huge_tiny_and_negative_samples(make_model: MakeModel, alias: str, unit: float) -> None:
+    model = make_model(alias)
+    rng = np.random.default_rng(14)
+    past, present = (unit * rng.uniform(9.0, 11.0, (1, n)) for n in (400, 12))
+    present[0, 6] *= 100.0
+    batch = grid(present, 400)
+    output = model.infer(model.fit(grid(past)), batch, every(12, 12))
+    for name, found in output.outputs.items():
+        assert np.isfinite(found).all(), name
+    np.testing.assert_allclose(output.outputs["yhat"] / unit, 10.0, atol=1.1)
+    scores = predict(batch, output, Policy(), ["anomaly_score"]).outputs["anomaly_score"][0]
+    assert np.isfinite(scores).all()
+    # The least interval is 1e-12 wide: what is smaller is no anomaly.
+    assert (scores[6] > 1.0) == (abs(unit) > 1e-12)
+    assert (np.delete(scores, 6) < scores[6]).all()
 
 
 @each_model
@@ -393,7 +417,7 @@ def test_finite_samples_give_finite_ordered_bounds_and_scores(
     assert (scores >= 0.0).all()
 
 
-@each_model
+@each_online_model
 def test_every_fit_starts_from_scratch(make_online: Callable[..., OnlineModel], alias: str) -> None:
     model = make_online(alias)
     same_state(model, model.fit(grid(telemetry(8, 3, 50))), model.fit(grid(telemetry(8, 3, 50))))
@@ -434,18 +458,36 @@ def test_decay_forgets(make_online: Callable[..., OnlineModel], alias: str) -> N
 
 
 @each_model
-def test_a_stored_state_goes_on_where_it_was(make_model: MakeModel, alias: str) -> None:
-    model = make_model(alias)
-    assert isinstance(model, OnlineModel)
-    state = model.fit(grid(telemetry(10, 3, 130)))
-    stored = {name: array.copy() for name, array in state.arrays().items()}
-    restored = model.restore(state.labels, stored)
-    present = grid(telemetry(11, 3, 30), 130)
-    same(model.infer(state, present, every(1, 30)), model.infer(restored, present, every(1, 30)))
-    same_state(model, state, restored)
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    cuts=st.sets(st.integers(0, 39), max_size=3),
+    width=st.integers(1, 7),
+)
+def test_a_state_that_is_stored_and_restored_goes_on_where_it_was(
+    make_model: MakeModel, alias: str, seed: int, cuts: set[int], width: int
+) -> None:
+    """After the fit and in the middle of what comes, by way of files that hold numbers only."""
+    model = make_model(alias, decay=0.99)
+    past, present = telemetry(seed, 3, 130), telemetry(seed + 1, 3, 40)
+    state, stored = model.fit(grid(past)), model.fit(grid(past))
+    edges = sorted({0, 40} | {cut // width * width for cut in cuts})
+    for begin, end in itertools.pairwise(edges):
+        stored = model.restore(stored.labels, through_files(stored.arrays()))
+        batch, starts = grid(present[:, begin:end], 130 + begin), every(width, end - begin)
+        same(model.infer(state, batch, starts), model.infer(stored, batch, starts))
+    same_state(model, state, stored)
 
 
-@each_model
+def through_files(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **dict(arrays))
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as loaded:
+        return dict(loaded)
+
+
+@each_online_model
 def test_series_can_be_removed_and_added_without_touching_the_others(
     make_online: Callable[..., OnlineModel], alias: str
 ) -> None:
@@ -461,13 +503,63 @@ def test_series_can_be_removed_and_added_without_touching_the_others(
     same_state(model, state, whole)
 
 
-@each_model
+@each_online_model
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from("abcd"), min_size=1, unique=True),
+            st.integers(1, 30),
+            st.sets(st.sampled_from("abcd"), max_size=2),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_series_appear_vanish_and_are_forgotten_each_for_itself(
+    make_online: Callable[..., OnlineModel],
+    alias: str,
+    steps: list[tuple[list[str], int, set[str]]],
+) -> None:
+    """Each step: which series come, with how many points, and which are removed afterwards."""
+    model = make_online(alias, decay=0.97, min_n_samples_seen=3)
+    state = model.blank_state()
+    alone = {name: model.blank_state() for name in "abcd"}
+    start = 0
+    for number, (coming, n_points, removed) in enumerate(steps):
+        batch = grid(telemetry(number, len(coming), n_points), start, "".join(coming))
+        together = model.infer(state, batch, every(4, n_points))
+        for row, name in enumerate(coming):
+            single = SeriesBatch(
+                batch.labels[row : row + 1], batch.timestamps, batch.values[row : row + 1]
+            )
+            expected = model.infer(alone[name], single, every(4, n_points))
+            same(expected, row_of(together, row))
+        known = tuple(labels for labels in state.labels if labels["series"] in removed)
+        state.remove(state.rows(known))
+        alone |= {name: model.blank_state() for name in removed}
+        start += n_points
+    assert {labels["series"] for labels in state.labels} == {
+        name for name, own in alone.items() if len(own)
+    }
+
+
+def row_of(output: ModelOutput, row: int) -> ModelOutput:
+    return ModelOutput(
+        {name: values[row : row + 1] for name, values in output.outputs.items()},
+        output.eligible[row : row + 1],
+        output.trusted[row : row + 1],
+    )
+
+
+@each_online_model
 @pytest.mark.parametrize(
     ("tz", "midnight"),
     [
         ("Europe/Berlin", 1743199200),
         ("Europe/Berlin", 1761343200),
         ("America/New_York", 1741410000),
+        ("America/New_York", 1761969600),
     ],
 )
 def test_days_on_which_the_clocks_change(
