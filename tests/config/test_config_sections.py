@@ -127,7 +127,30 @@ def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
     ("name", "keys", "problem"),
     [
         ("mad_online", {"compression": 5}, "expected a whole number from 10 to 1000, got 5"),
+        ("mad_online", {"compression": 1001}, "expected a whole number from 10 to 1000, got 1001"),
+        ("quantile_online", {"compression": 9}, "expected a whole number from 10 to 1000, got 9"),
+        ("mad_online", {"threshold": 0}, "m.threshold: expected a number above 0, got 0"),
+        ("zscore_online", {"z_threshold": -1}, "m.z_threshold: expected a number above 0, got -1"),
+        ("std", {"z_threshold": 0}, "m.z_threshold: expected a number above 0, got 0"),
+        ("zscore_online", {"min_n_samples_seen": -1}, "expected a whole number of 0 or more"),
+        ("rolling_quantile", {"decay": 0}, "m.decay: expected a number above 0 and up to 1, got 0"),
+        ("zscore_online", {"history_strength": 0.9}, "expected a number of 1 or more, got 0.9"),
+        ("mad_online", {"history_strength": 0}, "expected a number of 1 or more, got 0"),
+        ("quantile_online", {"history_strength": "inf"}, "expected a number of 1 or more"),
         ("quantile_online", {"quantiles": [0.5, 0.1, 0.9]}, "each above the one before"),
+        ("quantile_online", {"quantiles": [0.5, 0.5, 0.9]}, "each above the one before"),
+        ("quantile_online", {"iqr_threshold": -1}, "expected a number of 0 or more, got -1"),
+        ("quantile_online", {"global_smoothing": -0.1}, "expected a number from 0 to 1, got -0.1"),
+        (
+            "quantile_online",
+            {"seasonal_interval": "0s"},
+            "m.seasonal_interval: expected a duration",
+        ),
+        (
+            "quantile_online",
+            {"seasonal_interval": "1h", "min_subseason": "2h"},
+            "m.min_subseason: expected a duration that divides seasonal_interval (1h), got '2h'",
+        ),
         ("quantile_online", {"quantiles": [0.1, 0.9]}, "expected a list of 3 numbers from 0 to 1"),
         ("quantile_online", {"quantiles": [0.1, 0.5, 1.1]}, "expected a list of 3 numbers"),
         (
@@ -144,6 +167,10 @@ def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
         ("quantile_online", {"global_smoothing": 2}, "expected a number from 0 to 1, got 2"),
         ("quantile_online", {"season_starts_from": "x"}, "expected a time such as"),
         ("rolling_quantile", {"quantile": 0.4}, "expected a number from 0.5 to 1, got 0.4"),
+        ("rolling_quantile", {"quantile": 1.01}, "expected a number from 0.5 to 1, got 1.01"),
+        ("rolling_quantile", {"iqr_threshold": -0.5}, "expected a number of 0 or more, got -0.5"),
+        ("rolling_quantile", {"window_steps": 9.5}, "expected a whole number from 1 to 100000"),
+        ("std", {"period": 24.5}, "expected a whole number from 2 to 100000, got 24.5"),
         (
             "rolling_quantile",
             {"window_steps": 0},
@@ -232,6 +259,7 @@ def test_names_are_unique(registry: Any) -> None:
         ("mad", "mad_online"),
         ("model.mad.MADModel", "mad_online"),
         ("zscore", "zscore_online"),
+        ("model.zscore.ZscoreModel", "zscore_online"),
     ],
 )
 def test_class_names(name: str, alias: str) -> None:
