@@ -132,8 +132,8 @@ def errors_of(create: Kind, streams: list[FloatArray]) -> FloatArray:
     return np.array(errors)
 
 
-def nanoseconds(create: Kind) -> tuple[float, float, float]:
-    """CPU time per sample of many digests, per digest that is asked, per sample of one digest."""
+def nanoseconds(create: Kind) -> tuple[float, float, float, float]:
+    """CPU time per sample of many digests, per digest that is asked, both, and of one digest."""
     rng = np.random.default_rng(0)
     many = create(N_DIGESTS)
     many.update(rng.normal(size=(N_DIGESTS, N_PAST)))
@@ -152,7 +152,8 @@ def nanoseconds(create: Kind) -> tuple[float, float, float]:
     one.update(samples)
     alone = process_time() - started
     per_point = 1e9 / N_ROUNDS / N_DIGESTS
-    return learned * per_point, asked * per_point, 1e9 * alone / samples.size
+    learning, asking = learned * per_point, asked * per_point
+    return learning, asking, learning + asking, 1e9 * alone / samples.size
 
 
 def main() -> None:
@@ -173,7 +174,7 @@ def main() -> None:
     Digests(1).update(np.zeros((1, 1)))
     Digests(1).quantiles()
     speeds = [nanoseconds(create) for create in KINDS.values()]
-    rows = ("one sample to each", "7 quantiles of each", "a million samples to one")
+    rows = ("one sample to each", "7 quantiles of each", "both", "a million samples to one")
     for name, row in zip(rows, zip(*speeds, strict=True), strict=True):
         print(f"{name:<32}" + "".join(f"{value:20.0f}" for value in row))
 

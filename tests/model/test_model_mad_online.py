@@ -50,6 +50,34 @@ def test_until_the_digest_is_full_the_medians_are_exact(
         assert outputs["yhat_lower"][t] == pytest.approx(median - half_width, rel=1e-15)
 
 
+def weighted_median(values: FloatArray, weights: FloatArray) -> float:
+    order = np.argsort(values, kind="stable")
+    middles = np.cumsum(weights[order]) - weights[order] / 2.0
+    return float(np.interp(weights.sum() / 2.0, middles, values[order]))
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.95])
+@pytest.mark.parametrize("history_strength", [1.0, 3.0, 20.0])
+def test_weights_of_samples_are_those_of_both_medians(
+    decay: float, history_strength: float
+) -> None:
+    values = np.random.default_rng(5).normal(size=110)
+    n_past = 60
+    outputs = walk(
+        model(decay=decay, history_strength=history_strength), values[:n_past], values[n_past:]
+    )
+    for t in range(len(values) - n_past):
+        seen = values[: n_past + t]
+        weights = decay ** np.arange(len(seen) - 1.0, -1.0, -1.0)
+        weights[:n_past] *= history_strength
+        median = weighted_median(seen, weights)
+        deviation = weighted_median(np.abs(seen - median), weights)
+        # Weights are kept in single precision.
+        assert outputs["yhat"][t] == pytest.approx(median, abs=2e-6)
+        half_width = outputs["yhat_upper"][t] - outputs["yhat"][t]
+        assert half_width == pytest.approx(2.5 * 1.4826 * deviation, rel=1e-4)
+
+
 def test_bounds_of_normal_noise_are_at_threshold_sigmas() -> None:
     noise = np.random.default_rng(0).normal(50.0, 3.0, 20_000)
     outputs = walk(model(threshold=4.0), noise, np.array([0.0]))

@@ -190,20 +190,28 @@ def test_a_transform_works_on_a_logarithmic_scale(
         assert outputs[name][0] == pytest.approx(value, rel=1e-12)
 
 
-@pytest.mark.parametrize("decay", [0.99, 0.9, 1e-3])
-def test_decay_counts_every_sample_of_the_series(
-    model: Callable[..., OnlineQuantileModel], decay: float
+@pytest.mark.parametrize("history_strength", [1.0, 4.0])
+@pytest.mark.parametrize("decay", [1.0, 0.99, 0.9, 1e-3])
+def test_decay_and_history_strength_weigh_every_sample_of_the_series(
+    model: Callable[..., OnlineQuantileModel], decay: float, history_strength: float
 ) -> None:
     """Against weighted ranks, as long as the digests keep every sample."""
     rng = np.random.default_rng(3)
     values = np.cumsum(rng.normal(size=400))
     timestamps = HOUR * np.arange(400, dtype=np.int64)
-    quantile = model(seasonal_interval="4h", min_subseason="1h", decay=decay, compression=1000)
+    quantile = model(
+        seasonal_interval="4h",
+        min_subseason="1h",
+        decay=decay,
+        history_strength=history_strength,
+        compression=1000,
+    )
     outputs = walk(quantile, timestamps, values, 300)
     for t in range(0, 100, 9):
         ages = np.arange(300 + t)[::-1]
         own = np.arange(300 + t) % 4 == t % 4
         seen, weights = values[: 300 + t][own], decay ** ages[own].astype(float)
+        weights[np.flatnonzero(own) < 300] *= history_strength
         order = np.argsort(seen)
         rank = (np.cumsum(weights[order]) - weights[order] / 2) / weights.sum()
         expected = np.interp(0.5, rank, seen[order])

@@ -272,6 +272,67 @@ def test_forecasts_are_scaled_and_clipped_like_yhat() -> None:
     assert [values.item() for values in outputs.outputs.values()] == [17.0, 20.0, 25.0]
 
 
+pairs = st.tuples(st.sampled_from([0.0, 1.0, 3.0, 50.0]), st.sampled_from([0.0, 2.0, 20.0]))
+whole = st.integers(-30, 30).map(float)
+policies = st.builds(
+    Policy,
+    scale=st.tuples(st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.5, 1.0, 3.0])),
+    clip_predictions=st.booleans(),
+    anomaly_score_outside_data_range=st.sampled_from([0.0, 1.01, 2.5]),
+    data_range=st.sampled_from([(-INF, INF), (0.0, INF), (-5.0, 5.0), (3.0, 20.0)]),
+    detection_direction=st.sampled_from(["both", "above_expected", "below_expected"]),
+    min_dev_from_expected=pairs,
+    min_rel_dev_from_expected=pairs,
+)
+
+
+def by_the_book(
+    y: float, yhat: float, lower: float, upper: float, trusted: bool, policy: Policy
+) -> tuple[float, float, float, float]:
+    """One point in plain Python, rule by rule as docs/models.md tells them."""
+    low, high = policy.data_range
+    lower = yhat - policy.scale[0] * (yhat - lower)
+    upper = yhat + policy.scale[1] * (upper - yhat)
+    if policy.clip_predictions:
+        yhat, lower, upper = (min(max(value, low), high) for value in (yhat, lower, upper))
+    width = yhat - lower if y < yhat else upper - yhat
+    if width > 0:
+        own = abs(y - yhat) / width
+    else:
+        own = 0.0 if y == yhat else 1.0 + abs(y - yhat) / max(abs(yhat), 1.0)
+    side = 0 if y < yhat else 1
+    if not trusted:
+        result = 0.0
+    elif not low <= y <= high:
+        result = max(own, policy.anomaly_score_outside_data_range)
+    elif (
+        not low <= yhat <= high
+        or (policy.detection_direction == "above_expected" and y <= yhat)
+        or (policy.detection_direction == "below_expected" and y >= yhat)
+        or abs(y - yhat) <= policy.min_dev_from_expected[side] != 0
+        or abs(y - yhat) <= policy.min_rel_dev_from_expected[side] * abs(yhat) / 100 != 0
+    ):
+        result = 0.0
+    else:
+        result = own
+    return result, yhat, lower, upper
+
+
+@given(whole, whole, st.integers(0, 9), st.integers(0, 9), st.booleans(), policies)
+def test_all_policies_together(
+    y: float, yhat: float, down: int, up: int, trusted: bool, policy: Policy
+) -> None:
+    lower, upper = yhat - down, yhat + up
+    batch, output = one_point(y, {"yhat": yhat, "yhat_lower": lower, "yhat_upper": upper})
+    output = ModelOutput(output.outputs, output.eligible, np.array([[trusted]]))
+    found = predict(batch, output, policy, None).outputs
+    expected = by_the_book(y, yhat, lower, upper, trusted, policy)
+    for name, value in zip(
+        ("anomaly_score", "yhat", "yhat_lower", "yhat_upper"), expected, strict=True
+    ):
+        assert found[name].item() == pytest.approx(value, rel=1e-15), name
+
+
 @given(st.data())
 def test_points_are_independent_and_inputs_stay_untouched(data: st.DataObject) -> None:
     number = st.one_of(ordinary, st.sampled_from([NAN, INF, -INF]))
