@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration import disturbed
 from tests.integration.servers import VictoriaMetrics
+from tests.integration.tls import Certificates
 
 
 @pytest.fixture
@@ -49,3 +50,10 @@ def trial(
 ) -> disturbed.Trial:
     """A run that is going to be disturbed, and the empty database that it is to reach."""
     return disturbed.Trial(source, undisturbed, vm, tmp_path)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    return Certificates(folder)

@@ -218,52 +218,6 @@ class TestOverAMinute:
             assert word not in finished.output
 
 
-_DATASOURCE = {"url", "query_key", "scheduler_alias", "preset"}
-_MODEL = {"query_key", "model_alias", "scheduler_alias", "preset"}
-METRICS: dict[str, set[str]] = {
-    "vmanomaly_start_time_seconds": set(),
-    "vmanomaly_version_info": {"version"},
-    "vmanomaly_available_memory_bytes": set(),
-    "vmanomaly_cpu_cores_available": set(),
-    "vmanomaly_native_threads_per_worker": set(),
-    "vmanomaly_config_entities": {"preset", "scope"},
-    "vmanomaly_config_reload_enabled": set(),
-    "vmanomaly_scheduler_alive": {"scheduler_alias", "preset"},
-    "vmanomaly_reader_request_duration_seconds_count": _DATASOURCE,
-    "vmanomaly_reader_responses_total": {*_DATASOURCE, "code"},
-    "vmanomaly_reader_received_bytes_total": _DATASOURCE,
-    "vmanomaly_reader_timeseries_received_total": _DATASOURCE,
-    "vmanomaly_reader_datapoints_received_total": _DATASOURCE,
-    "vmanomaly_reader_response_parsing_seconds_count": {*_DATASOURCE, "step"},
-    "vmanomaly_reader_processing_tasks_queued": _DATASOURCE,
-    "vmanomaly_model_runs_total": {*_MODEL, "stage"},
-    "vmanomaly_model_run_duration_seconds_count": {*_MODEL, "stage"},
-    "vmanomaly_model_datapoints_accepted_total": {*_MODEL, "stage"},
-    "vmanomaly_model_datapoints_produced_total": {*_MODEL, "stage"},
-    "vmanomaly_models_active": _MODEL,
-    "vmanomaly_writer_request_duration_seconds_count": _DATASOURCE,
-    "vmanomaly_writer_request_serialize_seconds_count": _DATASOURCE,
-    "vmanomaly_writer_responses_total": {*_DATASOURCE, "code"},
-    "vmanomaly_writer_sent_bytes_total": _DATASOURCE,
-    "vmanomaly_writer_datapoints_sent_total": _DATASOURCE,
-    "vmanomaly_writer_timeseries_sent_total": _DATASOURCE,
-    "process_resident_memory_bytes": set(),
-    "python_info": {"implementation", "major", "minor", "patchlevel", "version"},
-}
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_metric(finished: Finished, name: str) -> None:
-    found = [
-        set(sample.labels)
-        for family in text_string_to_metric_families(finished.metrics)
-        for sample in family.samples
-        if sample.name == name
-    ]
-    assert found
-    assert all(names == METRICS[name] for names in found)
-
-
 def test_metrics_count_what_was_written(finished: Finished) -> None:
     sent = sum(
         sample.value

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from tests.integration import disturbed
 from tests.integration.cluster import start_cluster
@@ -22,13 +19,19 @@ from tests.integration.servers import (
     VictoriaMetrics,
     Vmanomaly,
     Vmauth,
-    free_port,
     replace_file,
     wait_until,
 )
+from tests.integration.tls import (
+    PASSWORD,
+    USER,
+    Certificates,
+    TlsFront,
+    wants_client_certificate,
+    wants_password,
+)
 
 UNHARMED = Run(exit_status=0)
-USER, PASSWORD = "scott", "tiger-of-the-tests"
 # Certificates tell the time in whole seconds.
 SHORT_LIFE = timedelta(seconds=2)
 
@@ -39,61 +42,6 @@ def _log_everything(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     assert "Traceback" not in caplog.text
     assert PASSWORD not in caplog.text
-
-
-class Certificates:
-    """A certificate authority, and the files of the certificates that it issued."""
-
-    def __init__(self, folder: Path) -> None:
-        self._authority = trustme.CA()
-        self._folder = folder
-        self.bundle = folder / "ca.pem"
-        self._authority.cert_pem.write_to_path(self.bundle)
-
-    def issue(self, name: str, *, host: str = "127.0.0.1", life: timedelta | None = None) -> Path:
-        """Write certificate and key for a host into the file `name`, replacing an older one."""
-        until = None if life is None else datetime.now(UTC) + life
-        issued = self._authority.issue_cert(host, not_after=until)
-        path = self._folder / name
-        replace_file(path, issued.private_key_and_cert_chain_pem.bytes())
-        return path
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    folder = tmp_path / "certificates"
-    folder.mkdir()
-    return Certificates(folder)
-
-
-class TlsFront(Front):
-    """A front that serves TLS at `tls_url`, with a handshake for each request."""
-
-    def __init__(self, folder: Path, target: str, certificate: Path, directives: str = "") -> None:
-        port = free_port()
-        self.tls_url = f"https://127.0.0.1:{port}"
-        super().__init__(
-            folder,
-            target,
-            "return 503;",
-            f"listen 127.0.0.1:{port} ssl;\nkeepalive_timeout 0;\n"
-            f"ssl_certificate {certificate};\nssl_certificate_key {certificate};\n{directives}",
-        )
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-
-def wants_client_certificate(bundle: Path) -> str:
-    return f"ssl_client_certificate {bundle}; ssl_verify_client on;"
-
-
-def wants_password(folder: Path, password: str = PASSWORD) -> str:
-    """Return directives for Basic auth; calling it again changes the password."""
-    digest = b64encode(hashlib.sha1(password.encode()).digest()).decode()  # noqa: S324
-    replace_file(folder / "htpasswd", f"{USER}:{{SHA}}{digest}\n")
-    return f"auth_basic database; auth_basic_user_file {folder / 'htpasswd'};"
 
 
 class TestWhatWorks:

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
+_STAGES = ("fit", "infer")
+
 Written = tuple[Predictions, Destination]
 
 
@@ -85,6 +87,10 @@ class Unit(ABC, Generic[BatchT]):
             "preset": destination.preset,
         }
         self._last_told: dict[str, tuple[str, str]] = {}
+        # From 0 on, so that whoever looks at the increase sees the first one too.
+        for counter in (metrics.model_runs_skipped, metrics.model_run_errors):
+            for stage in _STAGES:
+                counter.labels(stage=stage, **self._labels)
 
     @property
     def last_seen(self) -> int | None:

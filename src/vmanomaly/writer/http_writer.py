@@ -22,6 +22,7 @@ from vmanomaly.writer.sender import CONTENT_TYPE, to_record
 
 logger = logging.getLogger(__name__)
 
+_DROP_REASONS = ("queue_full", "corrupt", "shutdown")
 # Enough for the writes of two queries to encode while two others are under way.
 _N_ENCODING_THREADS = 2
 
@@ -76,6 +77,8 @@ class HttpWriter:
                 n_points
             )
         )
+        for reason in _DROP_REASONS:
+            metrics.writer_dropped_datapoints.labels(reason=reason)
         queue = open_queue(section.queue_path, section.queue_max_size, self._drops)
         _check_format(queue, section, encoder)
         self._ahead = ThreadPoolExecutor(_N_ENCODING_THREADS, thread_name_prefix="writer-encoding")
