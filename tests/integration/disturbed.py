@@ -185,7 +185,7 @@ def _dropped(metrics: Metrics) -> dict[str, int]:
         sample.labels["reason"]: int(sample.value)
         for family in metrics.writer_dropped_datapoints.collect()
         for sample in family.samples
-        if sample.name.endswith("_total")
+        if sample.name.endswith("_total") and sample.value
     }
 
 
