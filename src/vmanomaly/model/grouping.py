@@ -269,8 +269,8 @@ def select(
 ) -> Selection:
     """Find the channels of every group, in whatever order they come.
 
-    A group is selected if exactly its channels are there, each once. Series that would belong to no group
-    of `grouping` are a mismatch too.
+    A group is selected if exactly its channels are there, each once. Series that would belong to
+    no group of `grouping` are a mismatch too.
     """
     place_of = {channel: place for place, channel in enumerate(grouping.channels)}
     found: dict[int, tuple[int, int]] = {}
