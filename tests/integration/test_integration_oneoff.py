@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from statsmodels.tsa.seasonal import seasonal_decompose
 
 from tests.integration.servers import (
     Prometheus,
@@ -83,28 +84,85 @@ def oneoff(reader_url: str, writer_url: str) -> dict[str, Any]:
     }
 
 
-def zscore_band(values: FloatArray) -> tuple[float, float]:
-    return float(np.mean(values)), float(np.std(values, ddof=1))
+OTHER_MODELS = {
+    "seasonal": {
+        "class": "quantile_online",
+        "quantiles": [0.25, 0.5, 0.75],
+        "iqr_threshold": 2,
+        "seasonal_interval": "10m",
+        "min_subseason": "5m",
+    },
+    "rolling": {
+        "class": "rolling_quantile",
+        "quantile": 0.9,
+        "window_steps": 20,
+        "iqr_threshold": 2,
+    },
+    "decomposed": {"class": "std", "period": 5, "z_threshold": 4},
+}
 
 
-def mad_band(values: FloatArray) -> tuple[float, float]:
-    median = np.median(values)
-    return float(median), float(1.4826 * np.median(np.abs(values - median)))
+def zscore(values: FloatArray) -> dict[str, float]:
+    return around(float(np.mean(values)), 2.5 * float(np.std(values, ddof=1)))
 
 
-BANDS = {"zscore": zscore_band, "mad": mad_band}
+def mad(values: FloatArray) -> dict[str, float]:
+    median = float(np.median(values))
+    return around(median, 2.5 * 1.4826 * float(np.median(np.abs(values - median))))
+
+
+def seasonal(values: FloatArray) -> dict[str, float]:
+    times = FIT_START_S + STEP_S * np.arange(1, len(values) + 2)
+    parts = times % 600 // 300
+    seen = values[parts[:-1] == parts[-1]]
+    low, yhat, high = np.quantile(seen, [0.25, 0.5, 0.75], method="hazen")
+    margin = 2 * (high - low)
+    return {"yhat": yhat, "yhat_lower": low - margin, "yhat_upper": high + margin}
+
+
+def rolling(values: FloatArray) -> dict[str, float]:
+    lower, low, yhat, high, upper = np.quantile(values[-20:], [0.1, 0.25, 0.5, 0.75, 0.9])
+    margin = 2 * (high - low) / 2
+    return {"yhat": yhat, "yhat_lower": lower - margin, "yhat_upper": upper + margin}
+
+
+def decomposed(values: FloatArray) -> dict[str, float]:
+    period, n = 5, len(values)
+    level = seasonal_decompose(values, period=period, two_sided=False).trend
+    detrended = values - level
+    # Phases are counted from the start of time, on the grid of the query.
+    phases = (FIT_START_S // STEP_S + np.arange(1, n + 2)) % period
+    means = np.array([np.nanmean(detrended[phases[:-1] == phase]) for phase in range(period)])
+    residuals = detrended - means[phases[:-1]]
+    freedom = np.count_nonzero(~np.isnan(residuals)) - period
+    width = 4 * float(np.sqrt(np.nansum(residuals**2) / freedom))
+    trend = level[-1] + means.mean()
+    cycle = means[phases[-1]] - means.mean()
+    return around(trend + cycle, width) | {"trend": trend, "seasonal": cycle}
+
+
+def around(yhat: float, width: float) -> dict[str, float]:
+    return {"yhat": yhat, "yhat_lower": yhat - width, "yhat_upper": yhat + width}
+
+
+PREDICT = {
+    "zscore": zscore,
+    "mad": mad,
+    "seasonal": seasonal,
+    "rolling": rolling,
+    "decomposed": decomposed,
+}
 
 
 def expected(model: str, values: FloatArray, n_fit: int = N_FIT) -> dict[str, FloatArray]:
     """Predict each point from all points before it, one after the other."""
-    bands = np.array([BANDS[model](values[:n]) for n in range(n_fit, len(values))])
-    centre, spread = bands[:, 0], bands[:, 1]
-    return {
-        "anomaly_score": np.abs(values[n_fit:] - centre) / (2.5 * spread),
-        "yhat": centre,
-        "yhat_lower": centre - 2.5 * spread,
-        "yhat_upper": centre + 2.5 * spread,
-    }
+    predicted = [PREDICT[model](values[:n]) for n in range(n_fit, len(values))]
+    outputs = {name: np.array([one[name] for one in predicted]) for name in predicted[0]}
+    y, yhat = values[n_fit:], outputs["yhat"]
+    bound = np.where(y < yhat, outputs["yhat_lower"], outputs["yhat_upper"])
+    if "trend" in outputs:
+        outputs["resid"] = y - yhat
+    return {"anomaly_score": np.abs(y - yhat) / np.abs(bound - yhat), **outputs}
 
 
 def run_without_complaint(folder: Path, config: dict[str, Any]) -> str:
@@ -127,7 +185,12 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Labels, Sa
             for host in LEVELS
         )
         vm.force_flush()
-        run_without_complaint(folder, oneoff(vm.url, vm.url))
+        config = oneoff(vm.url, vm.url)
+        config["models"] |= {
+            alias: {**keys, "queries": ["memory"], "schedulers": ["once"]}
+            for alias, keys in OTHER_MODELS.items()
+        }
+        run_without_complaint(folder, config)
         yield vm.export('{scheduler_alias!=""}')
 
 
@@ -145,32 +208,27 @@ def expected_labels(output: str, model: str, host: str) -> Labels:
     )
 
 
-class TestBothOnlineModels:
-    def test_exactly_the_series_of_four_outputs(self, scores: dict[Labels, Samples]) -> None:
+class TestOnlineModels:
+    def test_exactly_the_series_of_their_outputs(self, scores: dict[Labels, Samples]) -> None:
         assert set(scores) == {
             expected_labels(output, model, host)
-            for output in OUTPUTS
-            for model in BANDS
+            for model in PREDICT
             for host in LEVELS
+            for output in expected(model, observed(host))
         }
 
     @pytest.mark.parametrize("host", LEVELS)
-    @pytest.mark.parametrize("model", BANDS)
-    @pytest.mark.parametrize("output", OUTPUTS)
-    def test_every_number(
-        self, scores: dict[Labels, Samples], output: str, model: str, host: str
-    ) -> None:
-        written = scores[expected_labels(output, model, host)]
-        assert [timestamp for timestamp, _ in written] == INFER_MS
-        np.testing.assert_allclose(
-            [value for _, value in written],
-            expected(model, observed(host))[output],
-            rtol=1e-9,
-            atol=1e-12,
-        )
+    @pytest.mark.parametrize("model", PREDICT)
+    def test_every_number(self, scores: dict[Labels, Samples], model: str, host: str) -> None:
+        for output, numbers in expected(model, observed(host)).items():
+            written = scores[expected_labels(output, model, host)]
+            assert [timestamp for timestamp, _ in written] == INFER_MS
+            np.testing.assert_allclose(
+                [value for _, value in written], numbers, rtol=1e-9, atol=1e-12, err_msg=output
+            )
 
     @pytest.mark.parametrize("host", LEVELS)
-    @pytest.mark.parametrize("model", BANDS)
+    @pytest.mark.parametrize("model", PREDICT)
     def test_only_the_spike_is_anomalous(
         self, scores: dict[Labels, Samples], model: str, host: str
     ) -> None:
