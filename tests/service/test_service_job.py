@@ -293,6 +293,35 @@ def test_a_fit_in_blocks_learns_the_same(config: Config, monkeypatch: pytest.Mon
             np.testing.assert_array_equal(array, other.state[name])
 
 
+def test_an_infer_in_blocks_writes_the_same(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def growing(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        grid = time_range.grid(int(query.step))
+        n_series = 31 if stage == "fit" else 37
+        labels = tuple(Labels({"cpu": str(i)}) for i in range(n_series))
+        return SeriesBatch(labels, grid, np.sin(np.outer(np.arange(1, n_series + 1), grid)))
+
+    def scores(world: World) -> dict[tuple[Destination, Labels], dict[str, list[float]]]:
+        return {
+            (destination, labels): {
+                name: values[row].tolist() for name, values in predictions.outputs.items()
+            }
+            for predictions, destination in world.writer.written
+            for row, labels in enumerate(predictions.labels)
+        }
+
+    whole, blocks = World(config, growing), World(config, growing)
+    whole.cpu.execute(run())
+    monkeypatch.setattr("vmanomaly.service.univariate._BLOCK_BYTES", 1)
+    assert blocks.cpu.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
+    assert len(blocks.writer.written) == 5 * len(whole.writer.written)
+    assert len(scores(whole)) == 37 * whole.cpu.n_units
+    assert repr(scores(blocks)) == repr(scores(whole))
+    for stage in ("fit", "infer"):
+        assert blocks.counted("model_runs_total", stage) == 1
+
+
 def test_a_bug_in_the_reader_goes_no_further(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from time import perf_counter
@@ -156,8 +156,13 @@ class Unit(ABC, Generic[BatchT]):
             return Scored([], well=False)
 
         def score() -> tuple[list[Written], Mapping[Labels, Exception]]:
-            output = self._model.infer(state, batch, micro_batch_starts)
-            return self._score(batch, output), output.errors
+            written: list[Written] = []
+            errors: dict[Labels, Exception] = {}
+            for block in self._blocks(batch):
+                output = self._model.infer(state, block, micro_batch_starts)
+                written += self._score(block, output)
+                errors |= output.errors
+            return written, errors
 
         result = self._run("infer", batch, score)
         if result is None:
@@ -191,6 +196,10 @@ class Unit(ABC, Generic[BatchT]):
     @abstractmethod
     def _to_infer(self, state: SeriesState, batches: Sequence[SeriesBatch]) -> BatchT:
         """Return what the model is to score; what it cannot is skipped, counted and logged."""
+
+    def _blocks(self, batch: BatchT) -> Iterable[BatchT]:
+        """Cut a batch into the pieces that are scored one after the other."""
+        return [batch]
 
     @abstractmethod
     def _learn(self, batch: BatchT) -> SeriesState:

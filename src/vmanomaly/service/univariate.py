@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
@@ -27,7 +27,7 @@ class UnivariateUnit(Unit[SeriesBatch]):
     query
         The query whose series it is run on.
     min_block_series
-        A fit takes at least so many series at a time.
+        At least so many series are taken at a time.
     """
 
     def __init__(
@@ -60,10 +60,12 @@ class UnivariateUnit(Unit[SeriesBatch]):
             tuple(batch.labels[row] for row in known), batch.timestamps, batch.values[known]
         )
 
+    def _blocks(self, batch: SeriesBatch) -> Iterable[SeriesBatch]:
+        """Cut the series into blocks, which bounds what a model needs beside its data."""
+        return batch.blocks(_BLOCK_BYTES, self._min_block_series)
+
     def _learn(self, batch: SeriesBatch) -> SeriesState:
-        """Fit block by block, which bounds what a model needs beside its data."""
-        blocks = batch.blocks(_BLOCK_BYTES, self._min_block_series)
-        states = (self._model.fit(block) for block in blocks)
+        states = (self._model.fit(block) for block in self._blocks(batch))
         state = next(states)
         for more in states:
             state.append(more)
