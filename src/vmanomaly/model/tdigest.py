@@ -165,10 +165,30 @@ def quantiles(
     right = 0
     for i in range(len(probabilities)):
         wanted = probabilities[i] * total
-        while right < size - 1 and passed + weights[right] / 2.0 < wanted:
-            passed += weights[right]
-            right += 1
+        right, passed = _walk_to(weights, size, right, passed, wanted)
         answers[i] = _at(means, weights, right, passed, wanted)
+
+
+@kernel
+def _walk_to(
+    weights: SingleArray, size: int, right: int, passed: float, wanted: float
+) -> tuple[int, float]:
+    """Go on from `right` to the first centroid, or the last, whose middle reaches `wanted`.
+
+    Also returns the weight of all before it. Eight at a time, since each addition to a sum waits
+    for the one before it.
+    """
+    while right + 8 < size:
+        last = float(weights[right + 7])
+        eight = total_weight(weights[right : right + 8], 8)
+        if passed + eight - last / 2.0 >= wanted:
+            break
+        passed += eight
+        right += 8
+    while right < size - 1 and passed + weights[right] / 2.0 < wanted:
+        passed += weights[right]
+        right += 1
+    return right, passed
 
 
 @kernel
@@ -203,11 +223,7 @@ def median_and_deviation(means: FloatArray, weights: SingleArray, size: int) -> 
     from the median, met in order by walking from the median outwards.
     """
     half = total_weight(weights, size) / 2.0
-    passed = 0.0
-    right = 0
-    while right < size - 1 and passed + weights[right] / 2.0 < half:
-        passed += weights[right]
-        right += 1
+    right, passed = _walk_to(weights, size, 0, 0.0, half)
     median = _at(means, weights, right, passed, half)
 
     left = right - 1
