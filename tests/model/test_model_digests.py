@@ -116,6 +116,22 @@ def test_little_room_is_left_unused() -> None:
     assert state.nbytes <= occupied + 1.25 * 60 * 12 * (N_DIGESTS + 2)
 
 
+def test_removed_series_give_their_room_back() -> None:
+    state, kept = (DigestState(digest_columns(N_DIGESTS)) for _ in range(2))
+    for name in range(40):
+        learn_all(state, str(name), samples(name, 70))
+    learn_all(kept, "7", samples(7, 70))
+    gone = tuple(labels for labels in state.labels if labels["series"] != "7")
+    state.remove(state.rows(gone))
+    kept.trim()
+    assert state.nbytes == kept.nbytes
+    assert contents(state, "7") == contents(kept, "7")
+    state.remove(state.rows(state.labels))
+    assert state.nbytes == 0
+    learn_all(state, "7", samples(7, 70))
+    assert contents(state, "7") == contents(kept, "7")
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

@@ -123,6 +123,11 @@ class DigestState(SeriesState):
         self["digest_start"][row:] += start
         self._used[0] = end
 
+    def remove(self, rows: IntArray) -> None:
+        """Forget the series of `rows` and their digests; the rows after them move up, in order."""
+        super().remove(rows)
+        self.trim()
+
     def reserve(self, n_centroids: int) -> None:
         """See to it that that many centroids more have room at the end."""
         used = int(self._used[0])
