@@ -11,7 +11,7 @@ from vmanomaly.config import rules
 from vmanomaly.config.config import Config
 from vmanomaly.config.duration import Duration
 from vmanomaly.config.legacy import modernise
-from vmanomaly.config.model import ModelSection
+from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value, suggest
 from vmanomaly.config.reader import Query, ReaderSection
@@ -34,6 +34,7 @@ SECTIONS = (
 )
 
 _DATA_FOLDER = "VMANOMALY_DATA_DUMPS_DIR"
+_CUSTOM_MODELS_FOLDER = "VMANOMALY_CUSTOM_MODELS_DIR"
 _DEFAULT_PRESET = re.compile(r"default(:v[\w.]+)?")
 _KNOWN_PRESETS = ("ui", "node-exporter")
 _POLICIES = (
@@ -89,7 +90,7 @@ def build_config(
     }
     models = {
         alias: _read_model(
-            raw, ("models", alias), list(queries), list(schedulers), settings, findings
+            raw, ("models", alias), list(queries), list(schedulers), settings, environ, findings
         )
         for alias, raw in raw_models.items()
     }
@@ -256,6 +257,7 @@ def _read_model(
     queries: list[str],
     schedulers: list[str],
     settings: SettingsSection | None,
+    environ: Mapping[str, str],
     findings: Findings,
 ) -> ModelSection | None:
     if not isinstance(raw, Mapping):
@@ -272,7 +274,8 @@ def _read_model(
             findings.warn(
                 (*path, policy), "deprecated on a model; put it on the query, where it wins"
             )
-    if raw.get("groupby") and not entry.section.multivariate:
+    is_custom = entry.section is CustomSection
+    if raw.get("groupby") and not entry.section.multivariate and not is_custom:
         findings.warn((*path, "groupby"), f"{entry.alias} is not multivariate and ignores it")
     tuned = raw.get("tuned_class_name")
     if entry.alias == "auto" and isinstance(tuned, str):
@@ -286,8 +289,13 @@ def _read_model(
     if settings is not None:
         key = "anomaly_score_outside_data_range"
         defaults[key] = getattr(settings, key)
-    merged = defaults | _valid(raw) | {"class": entry.alias} | attachments
-    return read_section(entry.section, merged, path, findings)
+    # The dotted name of a user's class is the only one that it has.
+    name = raw["class"] if is_custom and MODELS.get(raw["class"]) is None else entry.alias
+    merged = defaults | _valid(raw) | {"class": name} | attachments
+    derived = {}
+    if is_custom:
+        derived["folder"] = FilePath(environ.get(_CUSTOM_MODELS_FOLDER) or ".").absolute()
+    return read_section(entry.section, merged, path, findings, derived)
 
 
 def _read_writer(

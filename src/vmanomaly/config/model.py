@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, PlainValidator, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
 
 from vmanomaly.config.duration import Duration
 from vmanomaly.config.fields import (
@@ -30,6 +31,7 @@ from vmanomaly.config.fields import (
     texts,
     whole,
 )
+from vmanomaly.config.scalar import plain
 from vmanomaly.config.section import Section
 from vmanomaly.config.time import parse_iso
 
@@ -423,9 +425,26 @@ class AutoSection(ModelSection):
     frozen_params: FreeMapping = Field(default_factory=dict)
 
 
-class CustomSection(ModelSection):
-    """A model of the user's own."""
+class CustomSection(OnlineModelSection):
+    """A model of the user's own; `class` is `custom` or the dotted name of a class.
 
+    Attributes
+    ----------
+    folder
+        Where its file is looked for.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    derived = frozenset({"folder"})
     outputs = None
 
+    __pydantic_extra__: dict[str, Annotated[Any, PlainValidator(plain)]]
+
     class_name: Text = Field("custom", alias="class")
+    folder: Path
+
+    @property
+    def own_keys(self) -> dict[str, Any]:
+        """The keys that only its class knows."""
+        return self.__pydantic_extra__

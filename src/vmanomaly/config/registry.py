@@ -113,6 +113,17 @@ class Registry(Generic[SectionT]):
         """The canonical names of the classes that this version runs."""
         return [alias for alias in self.aliases if self._by_name[alias].implementation]
 
+    def may_be_custom(self, name: str) -> bool:
+        """Tell whether `name` may be that of a user's class: any but in a module of the others."""
+        module = name.rpartition(".")[0]
+        modules = {each.rpartition(".")[0] for each in self._by_name} - {"model.custom"}
+        parts = name.split(".")
+        return (
+            "custom" in self._by_name
+            and module not in modules
+            and all(map(str.isidentifier, parts))
+        )
+
     def find(self, name: object, path: Path, findings: Findings) -> Entry[SectionT] | None:
         """Return the class that the value `name` of a key `class` means.
 
@@ -137,14 +148,9 @@ class Registry(Generic[SectionT]):
             return None
         entry = self.get(name)
         if entry is None:
-            close = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.75)
-            if "." in name and "custom" in self._by_name and not close:
-                findings.error(
-                    path,
-                    f"{show_value(path, name)}, which would be a custom model; "
-                    f"these are not part of this version; {choose}",
-                )
+            if self.may_be_custom(name):
                 return self._by_name["custom"]
+            close = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.75)
             reason = f"did you mean {close[0]}?" if close else choose
             findings.error(path, f"unknown {self.kind} class, {show_value(path, name)}; {reason}")
             return None
@@ -262,5 +268,11 @@ MODELS: Registry[ModelSection] = Registry(
         IsolationForestMultivariateSection,
     ),
     Entry("auto", ("model.auto.AutoTunedModel",), AutoSection),
-    Entry("custom", ("model.custom.CustomModel",), CustomSection),
+    Entry(
+        "custom",
+        ("model.custom.CustomModel",),
+        CustomSection,
+        "vmanomaly.model.custom.adapter:PandasModel",
+        ("model.model.CustomModel",),
+    ),
 )

@@ -89,8 +89,9 @@ def read_section(
         findings.error(path, not_a_mapping(raw))
         return None
     known = cls.yaml_keys()
-    given = {key: value for key, value in raw.items() if key in known}
-    unknown = [key for key in raw if key not in known]
+    takes_any = cls.model_config.get("extra") == "allow"
+    given = {key: value for key, value in raw.items() if key in known or takes_any}
+    unknown = [key for key in raw if key not in given]
     for key in unknown:
         findings.error((*path, key), f"unknown key; {suggest(key, known)}")
     try:

@@ -60,7 +60,7 @@ def _section(section: Section) -> dict[str, Any]:
         if name in section.derived or value is None:
             continue
         result[field.alias or name] = _value(value)
-    return result
+    return result | {key: _value(value) for key, value in (section.model_extra or {}).items()}
 
 
 def _value(value: object) -> Any:

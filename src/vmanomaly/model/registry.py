@@ -7,9 +7,11 @@ from dataclasses import fields
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from vmanomaly.config.model import CustomSection
 from vmanomaly.config.registry import MODELS
 from vmanomaly.errors import ConfigError
 from vmanomaly.model.base import Model, MultivariateModel
+from vmanomaly.model.custom.create import create_custom, is_multivariate
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
@@ -45,12 +47,27 @@ def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -
     return model
 
 
+def looks_at_all(section: ModelSection) -> bool:
+    """Tell whether the model of a section looks at all series of its queries together.
+
+    Raises
+    ------
+    ConfigError
+        It is a custom model, and its class cannot be loaded.
+    """
+    if isinstance(section, CustomSection):
+        return is_multivariate(section)
+    return section.multivariate
+
+
 def _create(section: ModelSection, queries: Sequence[Query]) -> Any:
+    if isinstance(section, CustomSection):
+        return create_custom(section, queries)
     implementation = MODELS[section.class_name].implementation
     if implementation is None:
         available = ", ".join(MODELS.available)
         raise ConfigError(
-            [f"models: class '{section.class_name}' is not available, use one of: {available}"]
+            [f"class '{section.class_name}' is not available, use one of: {available}"]
         )
     model_class = resolve_name(implementation)
     parameters = {

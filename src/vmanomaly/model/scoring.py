@@ -171,7 +171,7 @@ def predict(
     y = batch.values
     outputs = dict(model_output.outputs)
     if policy.scale != (1.0, 1.0):
-        outputs |= _scaled(outputs, policy.scale)
+        outputs |= scaled_bounds(outputs, policy.scale)
     if policy.clip_predictions:
         outputs |= {
             name: np.clip(values, *policy.data_range)
@@ -184,7 +184,7 @@ def predict(
         raw = outputs.get("anomaly_score")
         if raw is None:
             raw = score(y, outputs["yhat"], outputs["yhat_lower"], outputs["yhat_upper"])
-        counted = _apply_policies(raw, y, outputs.get("yhat"), policy)
+        counted = apply_policies(raw, y, outputs.get("yhat"), policy)
         outputs["anomaly_score"] = np.where(model_output.trusted, counted, 0.0)
     outputs["y"] = y
     written = model_output.eligible & np.isfinite(y)
@@ -254,8 +254,17 @@ def trusted_outputs(model_output: ModelOutput) -> dict[str, FloatArray]:
     return outputs
 
 
-def _scaled(outputs: dict[str, FloatArray], scale: tuple[float, float]) -> dict[str, FloatArray]:
-    """Return the bounds, those of forecasts included, at `scale` times their distance."""
+def scaled_bounds(
+    outputs: Mapping[str, FloatArray], scale: tuple[float, float]
+) -> dict[str, FloatArray]:
+    """Return the bounds, those of forecasts included, at `scale` times their distance.
+
+    Examples
+    --------
+    >>> outputs = {"yhat": np.array([5.0]), "yhat_upper": np.array([6.0])}
+    >>> scaled_bounds(outputs, (1.0, 3.0))
+    {'yhat_upper': array([8.])}
+    """
     scaled = {}
     for side, sign, factor in (("yhat_lower", -1.0, scale[0]), ("yhat_upper", 1.0, scale[1])):
         for name, bound in outputs.items():
@@ -267,10 +276,18 @@ def _scaled(outputs: dict[str, FloatArray], scale: tuple[float, float]) -> dict[
     return scaled
 
 
-def _apply_policies(
+def apply_policies(
     raw: FloatArray, y: FloatArray, yhat: FloatArray | None, policy: Policy
 ) -> FloatArray:
-    """Apply steps 4 to 7 of `predict` to the scores of finite `y`."""
+    """Apply steps 4 to 7 of `predict` to the scores of finite `y`; a second time changes nothing.
+
+    Parameters
+    ----------
+    raw, y, yhat
+        float64, of one shape. Without `yhat`, only a `y` outside `data_range` is judged.
+    policy
+        Of the model and the query.
+    """
     if yhat is None:
         counts = np.ones(y.shape, np.bool_)
     else:

@@ -179,11 +179,12 @@ class SeriesState:
         return self._last_rows
 
     def append(self, other: SeriesState) -> None:
-        """Add the rows of another state of the same model, whose series are all new here."""
+        """Add the rows and errors of another state of the same model; its series are all new."""
         start = len(self)
         self.rows(other.labels)
         for column in self._columns:
             self[column.name][start:] = other[column.name]
+        self.errors = {**self.errors, **other.errors}
 
     def remove(self, rows: IntArray) -> None:
         """Forget the series of `rows`; the rows after them move up, in order."""

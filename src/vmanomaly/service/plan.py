@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from vmanomaly.config import Config
+from vmanomaly.config.model import ModelSection
+from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import VmReaderSection
-from vmanomaly.config.rules import query_key
+from vmanomaly.config.rules import check_metric_names, check_multivariate, query_key
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.model import AnyModel, MultivariateModel, create_model, create_multivariate_model
+from vmanomaly.errors import ConfigError
+from vmanomaly.model import (
+    AnyModel,
+    MultivariateModel,
+    create_model,
+    create_multivariate_model,
+    looks_at_all,
+)
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
 from vmanomaly.reader.workers import n_workers
@@ -26,16 +35,37 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
     """Return the models of a configuration by their alias and the aliases of queries of theirs.
 
     A multivariate model is one for all its queries, any other is one for each of them.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of classes that only their code can tell: those of the user's own.
     """
     models: dict[tuple[str, tuple[str, ...]], AnyModel] = {}
+    findings = Findings()
     for alias, section in config.models.items():
         queries = [config.reader.queries[query] for query in sorted(section.queries)]
-        if section.multivariate:
-            key = (alias, tuple(query.alias for query in queries))
-            models[key] = create_multivariate_model(section, queries)
-        else:
-            models |= {(alias, (query.alias,)): create_model(section, query) for query in queries}
+        try:
+            if looks_at_all(section):
+                _check_queries(config, alias, section, findings)
+                key = (alias, tuple(query.alias for query in queries))
+                models[key] = create_multivariate_model(section, queries)
+            else:
+                models |= {
+                    (alias, (query.alias,)): create_model(section, query) for query in queries
+                }
+        except ConfigError as error:
+            for problem in error.problems:
+                findings.error(("models", alias), problem)
+    if findings.problems:
+        raise ConfigError(findings.problems)
     return models
+
+
+def _check_queries(config: Config, alias: str, section: ModelSection, findings: Findings) -> None:
+    """Check what the queries of a multivariate model must have in common."""
+    check_multivariate({alias: section}, config.reader.queries, findings)
+    check_metric_names(config.writer, [query_key(section.queries)], findings)
 
 
 def create_jobs(

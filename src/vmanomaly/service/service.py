@@ -73,12 +73,13 @@ class Service:
         self.config = config
         self.metrics = metrics or Metrics()
         self.abandoned = False
+        # Before anything is opened, since the class of a custom model may be wrong.
+        self._models = create_models(config)
         self._reader = create_reader(config.reader, self.metrics, config.preset, config.data_folder)
         self._writer = create_writer(config.writer, self.metrics, config.preset)
         self.health = Health(
             {"reader": self._reader.check_health, "writer": self._writer.check_health}
         )
-        self._models = create_models(config)
         self._jobs = create_jobs(
             config,
             self._models,
@@ -169,8 +170,12 @@ class Service:
         """Load or compile the kernels now, so that no run has to wait for them."""
         started = time.perf_counter()
         warm_up_reader(self.config.reader)
-        for model in set(self._models.values()):
-            warm_up_model(model)
+        for (alias, _), model in self._models.items():
+            try:
+                warm_up_model(model)
+            except Exception:
+                # A user's model may not take so little; if anything is wrong, its runs say so.
+                logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
         warm_up_writer(self.config.writer)
         logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
 

@@ -1,0 +1,164 @@
+"""From the section of a custom model to the model."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+from vmanomaly.errors import ConfigError
+from vmanomaly.model import base
+from vmanomaly.model.custom import interface
+from vmanomaly.model.custom.loading import load_class, user_error, without_pandas
+from vmanomaly.model.scoring import Policy
+
+if TYPE_CHECKING:
+    from vmanomaly.config.model import CustomSection
+    from vmanomaly.config.reader import Query
+
+_DOTTED_NAME = "model.custom.CustomModel"
+_ONLINE_KEYS = ("decay", "min_n_samples_seen")
+
+_Made = TypeVar("_Made")
+
+
+def is_multivariate(section: CustomSection) -> bool:
+    """Tell whether the class of a custom model looks at all series of its queries together.
+
+    Raises
+    ------
+    ConfigError
+        There is no such class, or it is no class of a model.
+    """
+    user_class = _load(section)
+    if issubclass(user_class, interface.Model):
+        return user_class.is_multivariate
+    return issubclass(user_class, base.MultivariateModel)
+
+
+def create_custom(section: CustomSection, queries: Sequence[Query]) -> base.AnyModel:
+    """Build the custom model that a section describes, for the series of some queries.
+
+    Raises
+    ------
+    ConfigError
+        There is no such class, it is no class of a model, it cannot be made with the keys of the
+        section, or it needs pandas, which is not installed.
+    """
+    user_class = _load(section)
+    if issubclass(user_class, interface.Model):
+        return _pandas_model(user_class, section, queries)
+    return _batch_model(user_class, section, queries)
+
+
+def _load(section: CustomSection) -> type:
+    user_class = load_class(_name(section), section.folder)
+    if not issubclass(user_class, interface.Model | base.Model | base.MultivariateModel):
+        raise ConfigError(
+            [
+                (
+                    f"{_name(section)} is no model; derive it from Model, OnlineModel or "
+                    "MultivariateModel of model.model or of vmanomaly.model"
+                )
+            ]
+        )
+    return user_class
+
+
+def _name(section: CustomSection) -> str:
+    return _DOTTED_NAME if section.class_name == "custom" else section.class_name
+
+
+def _pandas_model(
+    user_class: type[interface.Model], section: CustomSection, queries: Sequence[Query]
+) -> base.AnyModel:
+    try:
+        adapter = import_module("vmanomaly.model.custom.adapter")
+    except ModuleNotFoundError as error:
+        if error.name != "pandas":
+            raise
+        raise ConfigError([without_pandas(_name(section))]) from None
+    policy = _shared_policy(section, queries)
+    arguments = {
+        "args": section.args,
+        "provide_series": list(section.provide_series or ()),
+        **{name: getattr(policy, name) for name in Policy.__slots__},
+        **section.own_keys,
+    }
+    if user_class.is_multivariate:
+        arguments["groupby"] = section.groupby
+    for key in _ONLINE_KEYS:
+        if issubclass(user_class, interface.OnlineModel) or key in section.model_fields_set:
+            arguments[key] = getattr(section, key)
+    instances = _made(
+        section,
+        lambda: adapter.Instances(
+            user_class,
+            arguments,
+            None if user_class.is_multivariate else policy,
+            section.provide_series,
+            section.min_n_samples_seen,
+        ),
+    )
+    kinds = {
+        (False, False): adapter.PandasModel,
+        (True, False): adapter.OnlinePandasModel,
+        (False, True): adapter.PandasMultivariateModel,
+        (True, True): adapter.OnlinePandasMultivariateModel,
+    }
+    model: base.AnyModel = kinds[user_class.is_online, user_class.is_multivariate](instances)
+    return model
+
+
+def _shared_policy(section: CustomSection, queries: Sequence[Query]) -> Policy:
+    """Return the policy of the queries; what they differ in is left out."""
+    policies = [Policy.of(section, query) for query in queries]
+    neutral = Policy()
+    differing = {
+        name: getattr(neutral, name)
+        for name in Policy.__slots__
+        if len({getattr(policy, name) for policy in policies}) > 1
+    }
+    return replace(policies[0], **differing)
+
+
+def _batch_model(
+    user_class: type, section: CustomSection, queries: Sequence[Query]
+) -> base.AnyModel:
+    """Make a model of its parameters that are keys of the section, or `step` and `tz`."""
+    parameters = inspect.signature(user_class).parameters
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    for key in [] if takes_any else section.own_keys:
+        if key not in parameters:
+            close = difflib.get_close_matches(key, parameters, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ConfigError([f"{user_class.__name__} does not take the key {key}{hint}"])
+    shared = {
+        name: getattr(source, name)
+        for name in parameters
+        for source in (queries[0], section)
+        if name in type(source).model_fields
+    }
+    model: base.AnyModel = _made(section, lambda: user_class(**shared | section.own_keys))
+    unknown = [name for name in section.provide_series or () if name not in model.outputs]
+    if unknown:
+        raise ConfigError(
+            [
+                (
+                    f"provide_series: this model does not produce {', '.join(unknown)}; "
+                    f"it produces {', '.join(model.outputs)}"
+                )
+            ]
+        )
+    return model
+
+
+def _made(section: CustomSection, make: Callable[[], _Made]) -> _Made:
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        problem = user_error(error, _name(section), section.folder)
+        raise ConfigError([f"{_name(section)} cannot be made: {problem}"]) from None

@@ -1,0 +1,110 @@
+"""What custom models have learned: an object of the user's class for every series or group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+
+from vmanomaly.model.custom.interface import Model
+from vmanomaly.model.state import Array, Column, SeriesState
+from vmanomaly.series import IntArray, Labels
+
+
+class InstanceState(SeriesState):
+    """A state whose rows have an object each.
+
+    Beside the columns of every state, `arrays()` gives what the objects' own `serialize` returned,
+    one after the other: `serialized`, uint8, and `offsets`, int64, shape (rows + 1,), where the
+    bytes of each begin and end.
+
+    Attributes
+    ----------
+    instances : dict of Labels to Model
+        The object of every row.
+    """
+
+    def __init__(self, columns: Iterable[Column] = ()) -> None:
+        super().__init__(columns)
+        self.instances: dict[Labels, Model] = {}
+
+    @classmethod
+    def restored(
+        cls,
+        labels: Iterable[Labels],
+        arrays: Mapping[str, Array],
+        deserialize: Callable[[bytes], Model],
+    ) -> Self:
+        """Rebuild a state from what `labels` and `arrays()` of another gave.
+
+        Parameters
+        ----------
+        labels, arrays
+            Of the other.
+        deserialize
+            Makes an object of its bytes.
+
+        Raises
+        ------
+        ValueError
+            The arrays are not those of such a state, or `deserialize` fails.
+        """
+        state = cls.from_arrays((), labels, arrays)
+        stored, offsets = arrays.get("serialized"), arrays.get("offsets")
+        if (
+            stored is None
+            or offsets is None
+            or stored.dtype != np.uint8
+            or stored.ndim != 1
+            or offsets.dtype != np.int64
+            or offsets.shape != (len(state) + 1,)
+            or (offsets[0], offsets[-1]) != (0, len(stored))
+            or (np.diff(offsets) < 0).any()
+        ):
+            raise ValueError("serialized, offsets: not the bytes of one object a series")
+        for label_set, (begin, end) in zip(state.labels, pairwise(offsets.tolist()), strict=True):
+            try:
+                state.instances[label_set] = deserialize(stored[begin:end].tobytes())
+            except Exception as error:
+                raise ValueError(f"deserialize, {label_set}: {error}") from error
+        return state
+
+    def arrays(self) -> dict[str, Array]:
+        """Return every column by name, and what the objects serialize to.
+
+        Raises
+        ------
+        TypeError
+            A `serialize` returns something else than bytes. What else it raises is let through.
+        """
+        serialized = [_serialized(self.instances[labels]) for labels in self.labels]
+        sizes = [0, *map(len, serialized)]
+        return {
+            **super().arrays(),
+            "serialized": np.frombuffer(b"".join(serialized), np.uint8),
+            "offsets": np.cumsum(sizes, dtype=np.int64),
+        }
+
+    def append(self, other: SeriesState) -> None:
+        """Add the rows, objects and errors of another such state; its series are all new."""
+        assert isinstance(other, InstanceState)  # noqa: S101 - of the same model
+        super().append(other)
+        self.instances |= other.instances
+
+    def remove(self, rows: IntArray) -> None:
+        """Forget the series of `rows`; the rows after them move up, in order."""
+        super().remove(rows)
+        self.instances = {
+            labels: instance for labels, instance in self.instances.items() if labels in self
+        }
+
+
+def _serialized(instance: Model) -> bytes:
+    stored = instance.serialize()
+    if not isinstance(stored, bytes):
+        raise TypeError(
+            f"{type(instance).__name__}.serialize returned {type(stored).__name__}, expected bytes"
+        )
+    return stored
