@@ -6,6 +6,7 @@ that becomes available is one case without further work, unless it has parameter
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from vmanomaly.config.model import ModelSection
@@ -34,11 +35,31 @@ _FORMS: dict[str, dict[str, Any]] = {
     "std even": {"period": 4},
 }
 
+_CUSTOM: dict[str, dict[str, Any]] = {
+    case: {"class": f"tests.model.custom_models.{name}", "folder": Path()}
+    for case, name in {
+        "custom": "PandasBand",
+        "custom online": "PandasOnlineBand",
+        "custom batch": "BatchBand",
+        "custom batch online": "BatchOnlineLast",
+    }.items()
+}
+
 CASES: dict[str, dict[str, Any]] = {
     **{alias: REQUIRED.get(alias, {}) for alias in MODELS.available},
     **_FORMS,
+    **_CUSTOM,
 }
 """The parameters of every case."""
+
+BUILT_IN = [case for case in CASES if case not in _CUSTOM]
+"""The cases whose numbers are ours."""
+
+UNDECLARED = ["custom", "custom online"]
+"""The cases whose outputs only a run can tell."""
+
+OFFLINE = ["custom", "custom batch"]
+"""The cases that learn at fit only."""
 
 
 def name_of(case: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.model.cases import CASES, name_of, section_of
+from tests.model.cases import CASES, OFFLINE, name_of, section_of
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Model, create_model
 
@@ -23,7 +23,11 @@ def make_model() -> MakeModel:
 
     def make(case: str, **parameters: Any) -> Model:
         section_class = section_of(case)
-        known = {k: v for k, v in parameters.items() if k in section_class.model_fields}
+        known = {
+            k: v
+            for k, v in parameters.items()
+            if k in section_class.model_fields and case not in OFFLINE
+        }
         of_query = {k: v for k, v in parameters.items() if k in {"step", "tz"}}
         section = section_class.model_validate({"class": name_of(case), **CASES[case], **known})
         query = Query.model_validate({"alias": "q", "expr": "q", "step": "1m", **of_query})

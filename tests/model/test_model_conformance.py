@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.model.cases import CASES, name_of, section_of
+from tests.model.cases import BUILT_IN, CASES, OFFLINE, UNDECLARED, name_of, section_of
 from vmanomaly.config.model import STANDARD_OUTPUTS, OnlineModelSection
 from vmanomaly.model import Model, ModelOutput, SeriesState, warm_up
-from vmanomaly.model.online import OnlineModel
 from vmanomaly.model.scoring import Policy, predict
 from vmanomaly.model.state import Array
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
@@ -28,8 +27,17 @@ STEP = 60_000
 NAN, INF = math.nan, math.inf
 
 each_model = pytest.mark.parametrize("alias", CASES)
+each_built_in_model = pytest.mark.parametrize("alias", BUILT_IN)
 each_online_model = pytest.mark.parametrize(
-    "alias", [case for case in CASES if issubclass(section_of(case), OnlineModelSection)]
+    "alias",
+    [
+        case
+        for case in CASES
+        if issubclass(section_of(case), OnlineModelSection) and case not in OFFLINE
+    ],
+)
+each_model_that_declares = pytest.mark.parametrize(
+    "alias", [case for case in CASES if case not in UNDECLARED]
 )
 each_model_with_history = pytest.mark.parametrize(
     "alias", [case for case in CASES if "history_strength" in section_of(case).model_fields]
@@ -37,10 +45,10 @@ each_model_with_history = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="session")
-def make_online(make_model: MakeModel) -> Callable[..., OnlineModel]:
-    def make(alias: str, **parameters: float) -> OnlineModel:
+def make_online(make_model: MakeModel) -> MakeModel:
+    def make(alias: str, **parameters: float) -> Model:
         model = make_model(alias, **parameters)
-        assert isinstance(model, OnlineModel)
+        assert model.online
         return model
 
     return make
@@ -103,7 +111,7 @@ def columns_of(output: ModelOutput, columns: slice | list[int]) -> ModelOutput:
     )
 
 
-@each_model
+@each_model_that_declares
 def test_declared_outputs_are_consistent(make_model: MakeModel, alias: str) -> None:
     model = make_model(alias)
     assert set(model.default_outputs) <= set(model.outputs)
@@ -175,7 +183,7 @@ def test_many_series_at_once_are_the_same_as_each_alone(
     cuts=st.sets(st.integers(0, 12), max_size=4),
 )
 def test_calls_may_be_split_between_micro_batches(
-    make_online: Callable[..., OnlineModel],
+    make_online: MakeModel,
     alias: str,
     seed: int,
     starts: set[int],
@@ -199,7 +207,7 @@ def test_calls_may_be_split_between_micro_batches(
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 10), change=st.integers(0, 39))
 def test_a_point_changes_nothing_before_its_micro_batch_ends(
-    make_online: Callable[..., OnlineModel], alias: str, seed: int, width: int, change: int
+    make_online: MakeModel, alias: str, seed: int, width: int, change: int
 ) -> None:
     model = make_online(alias, min_n_samples_seen=0)
     past, present = telemetry(seed, 2, 50), telemetry(seed + 1, 2, 40)
@@ -210,13 +218,18 @@ def test_a_point_changes_nothing_before_its_micro_batch_ends(
     two = model.infer(model.fit(grid(past)), grid(other, 50), starts)
     until = [t for t in range(min((change // width + 1) * width, 40)) if t != change]
     same(columns_of(one, until), columns_of(two, until))
+    # A user's model is asked only where there is a sample.
+    asked = np.isfinite(present[:, change]) & np.isfinite(other[:, change])
+    rows = asked if alias in UNDECLARED else np.ones(2, np.bool_)
     for name in ("yhat", "yhat_lower", "yhat_upper"):
-        np.testing.assert_array_equal(one.outputs[name][:, change], two.outputs[name][:, change])
+        np.testing.assert_array_equal(
+            one.outputs[name][rows, change], two.outputs[name][rows, change]
+        )
 
 
 @each_online_model
 def test_learning_at_fit_and_at_infer_are_the_same(
-    make_online: Callable[..., OnlineModel], alias: str
+    make_online: MakeModel, alias: str
 ) -> None:
     model = make_online(alias)
     past = telemetry(3, 4, 200)
@@ -228,7 +241,7 @@ def test_learning_at_fit_and_at_infer_are_the_same(
 
 @each_online_model
 def test_points_are_never_scored_or_learned_twice(
-    make_online: Callable[..., OnlineModel], alias: str
+    make_online: MakeModel, alias: str
 ) -> None:
     model = make_online(alias)
     values = telemetry(5, 3, 60, missing=0.0)
@@ -246,7 +259,7 @@ def test_points_are_never_scored_or_learned_twice(
 
 @each_online_model
 def test_a_sample_that_comes_late_after_the_last_one_still_counts(
-    make_online: Callable[..., OnlineModel], alias: str
+    make_online: MakeModel, alias: str
 ) -> None:
     model = make_online(alias)
     values = telemetry(6, 1, 60, missing=0.0)
@@ -261,7 +274,7 @@ def test_a_sample_that_comes_late_after_the_last_one_still_counts(
 
 @each_online_model
 def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
-    make_online: Callable[..., OnlineModel], alias: str
+    make_online: MakeModel, alias: str
 ) -> None:
     model = make_online(alias, min_n_samples_seen=4)
     values = telemetry(7, 3, 60, missing=0.0)
@@ -285,7 +298,7 @@ def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 9), least=st.integers(0, 40))
 def test_trust_counts_finite_samples_before_the_micro_batch(
-    make_online: Callable[..., OnlineModel], alias: str, seed: int, width: int, least: int
+    make_online: MakeModel, alias: str, seed: int, width: int, least: int
 ) -> None:
     model = make_online(alias, min_n_samples_seen=least)
     past, present = telemetry(seed, 3, 15, 0.4), telemetry(seed + 1, 3, 30, 0.4)
@@ -302,7 +315,7 @@ def test_trust_counts_finite_samples_before_the_micro_batch(
     assert state.n_samples_seen.tolist() == np.isfinite(both).sum(axis=1).tolist()
 
 
-@each_model
+@each_built_in_model
 def test_a_constant_series_has_a_tiny_interval(make_model: MakeModel, alias: str) -> None:
     model = make_model(alias)
     for value in (0.0, 0.1, -7.0, 1e300, -1e300, 1e-300):
@@ -323,7 +336,7 @@ def test_a_constant_series_has_a_tiny_interval(make_model: MakeModel, alias: str
         assert scores[2] > 1.0
 
 
-@each_model
+@each_built_in_model
 @pytest.mark.parametrize("unit", [1e300, -1e300, 1e12, -1.0, -1e-6, 1e-300, -1e-310])
 def test_huge_tiny_and_negative_samples(make_model: MakeModel, alias: str, unit: float) -> None:
     model = make_model(alias)
@@ -342,7 +355,7 @@ def test_huge_tiny_and_negative_samples(make_model: MakeModel, alias: str, unit:
     assert (np.delete(scores, 6) < scores[6]).all()
 
 
-@each_model
+@each_model_that_declares
 def test_a_series_without_samples(make_model: MakeModel, alias: str) -> None:
     model = make_model(alias)
     for nothing in (NAN, INF, -INF):
@@ -375,11 +388,11 @@ def test_empty_batches(make_model: MakeModel, alias: str, shape: tuple[int, int]
     batch = grid(np.empty(shape))
     state = model.fit(batch)
     output = model.infer(state, batch, np.zeros(1, np.int64))
-    predictions = predict(batch, output, Policy(), model.outputs)
+    predictions = predict(batch, output, Policy(), model.outputs or None)
     assert {values.shape for values in predictions.outputs.values()} == {shape}
 
 
-@each_model
+@each_built_in_model
 @settings(max_examples=60, deadline=None)
 @given(
     values=st.lists(
@@ -417,15 +430,15 @@ def test_finite_samples_give_finite_ordered_bounds_and_scores(
     assert (scores >= 0.0).all()
 
 
-@each_online_model
-def test_every_fit_starts_from_scratch(make_online: Callable[..., OnlineModel], alias: str) -> None:
-    model = make_online(alias)
+@each_model
+def test_every_fit_starts_from_scratch(make_model: MakeModel, alias: str) -> None:
+    model = make_model(alias)
     same_state(model, model.fit(grid(telemetry(8, 3, 50))), model.fit(grid(telemetry(8, 3, 50))))
 
 
 @each_model_with_history
 def test_history_strength_keeps_the_prediction_and_slows_what_comes(
-    make_online: Callable[..., OnlineModel], alias: str
+    make_online: MakeModel, alias: str
 ) -> None:
     past = np.random.default_rng(9).normal(10.0, 1.0, (1, 90))
     present = np.full((1, 60), 14.0)
@@ -444,7 +457,7 @@ def test_history_strength_keeps_the_prediction_and_slows_what_comes(
 
 
 @each_model_with_history
-def test_decay_forgets(make_online: Callable[..., OnlineModel], alias: str) -> None:
+def test_decay_forgets(make_online: MakeModel, alias: str) -> None:
     values = np.concatenate([np.full(500, 5.0), np.full(100, 50.0)])[None]
     for decay, expected in ((1.0, 25.0), (0.9, 50.0)):
         model = make_online(alias, decay=decay)
@@ -487,11 +500,11 @@ def through_files(arrays: Mapping[str, Array]) -> dict[str, Array]:
         return dict(loaded)
 
 
-@each_online_model
+@each_model
 def test_series_can_be_removed_and_added_without_touching_the_others(
-    make_online: Callable[..., OnlineModel], alias: str
+    make_model: MakeModel, alias: str
 ) -> None:
-    model = make_online(alias)
+    model = make_model(alias)
     values = telemetry(12, 4, 160, missing=0.0)
     state = model.fit(grid(values[:, :120], names="abcd"))
     state.remove(state.rows((Labels({"series": "a"}), Labels({"series": "c"}))))
@@ -517,14 +530,14 @@ def test_series_can_be_removed_and_added_without_touching_the_others(
     )
 )
 def test_series_appear_vanish_and_are_forgotten_each_for_itself(
-    make_online: Callable[..., OnlineModel],
+    make_online: MakeModel,
     alias: str,
     steps: list[tuple[list[str], int, set[str]]],
 ) -> None:
     """Each step: which series come, with how many points, and which are removed afterwards."""
     model = make_online(alias, decay=0.97, min_n_samples_seen=3)
-    state = model.blank_state()
-    alone = {name: model.blank_state() for name in "abcd"}
+    state = blank_state(model)
+    alone = {name: blank_state(model) for name in "abcd"}
     start = 0
     for number, (coming, n_points, removed) in enumerate(steps):
         batch = grid(telemetry(number, len(coming), n_points), start, "".join(coming))
@@ -537,11 +550,15 @@ def test_series_appear_vanish_and_are_forgotten_each_for_itself(
             same(expected, row_of(together, row))
         known = tuple(labels for labels in state.labels if labels["series"] in removed)
         state.remove(state.rows(known))
-        alone |= {name: model.blank_state() for name in removed}
+        alone |= {name: blank_state(model) for name in removed}
         start += n_points
     assert {labels["series"] for labels in state.labels} == {
         name for name, own in alone.items() if len(own)
     }
+
+
+def blank_state(model: Model) -> SeriesState:
+    return model.fit(grid(np.empty((0, 0))))
 
 
 def row_of(output: ModelOutput, row: int) -> ModelOutput:
@@ -563,7 +580,7 @@ def row_of(output: ModelOutput, row: int) -> ModelOutput:
     ],
 )
 def test_days_on_which_the_clocks_change(
-    make_online: Callable[..., OnlineModel], alias: str, tz: str, midnight: int
+    make_online: MakeModel, alias: str, tz: str, midnight: int
 ) -> None:
     """Three days around a change, in pieces and at once, alone and together."""
     model = make_online(alias, tz=tz, min_n_samples_seen=0)
@@ -587,7 +604,7 @@ def test_days_on_which_the_clocks_change(
     assert np.isfinite(scores[np.isfinite(values[:, 50:])]).all()
 
 
-@each_model
+@each_built_in_model
 def test_the_documentation_names_the_outputs(make_model: MakeModel, alias: str) -> None:
     model = make_model(alias)
     section = section_of(alias)

@@ -218,7 +218,8 @@ class Instances:
         missing = [name for name in names if name not in found and name != "y"]
         if missing:
             raise ValueError(
-                f"infer returned no {', '.join(missing)}; it returned {', '.join(found)}"
+                f"infer returned no {', '.join(missing)}; it returned "
+                f"{', '.join(found) or 'no output'}"
             )
         return {name: found[name] for name in dict.fromkeys(names) if name != "y"}
 

@@ -49,6 +49,8 @@ def create_custom(section: CustomSection, queries: Sequence[Query]) -> base.AnyM
         section, or it needs pandas, which is not installed.
     """
     user_class = _load(section)
+    if section.groupby and not is_multivariate(section):
+        raise ConfigError([f"groupby: {_name(section)} is not multivariate"])
     if issubclass(user_class, interface.Model):
         return _pandas_model(user_class, section, queries)
     return _batch_model(user_class, section, queries)
@@ -131,8 +133,9 @@ def _batch_model(
     """Make a model of its parameters that are keys of the section, or `step` and `tz`."""
     parameters = inspect.signature(user_class).parameters
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    for key in [] if takes_any else section.own_keys:
-        if key not in parameters:
+    given = [*section.own_keys, *section.model_fields_set.intersection({"args", *_ONLINE_KEYS})]
+    for key in given:
+        if key not in parameters and not takes_any:
             close = difflib.get_close_matches(key, parameters, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ConfigError([f"{user_class.__name__} does not take the key {key}{hint}"])

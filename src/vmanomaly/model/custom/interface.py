@@ -175,7 +175,7 @@ min_rel_dev_from_expected
         if moved != (1.0, 1.0):
             predictions |= scaled_bounds(predictions, moved)
         if self.clip_predictions if clip_predictions is None else clip_predictions:
-            low, high = self.data_range if data_range is None else data_range
+            low, high = _pair(self.data_range if data_range is None else data_range)
             predictions = {name: np.clip(each, low, high) for name, each in predictions.items()}
         for name, values in predictions.items():
             df[name] = values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import threading
 import traceback
@@ -13,6 +14,8 @@ from typing import NoReturn
 
 from vmanomaly.errors import ConfigError
 from vmanomaly.model.custom import interface
+
+logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "VMANOMALY_CUSTOM_MODELS_DIR"
 
@@ -47,7 +50,10 @@ def load_class(name: str, folder: Path) -> type:
     module_name, _, class_name = name.rpartition(".")
     with _lock:
         _offer_package(folder)
+        is_new = module_name not in sys.modules
         module = _import_module(module_name, folder)
+    if is_new:
+        logger.info("Custom models of %s are those of %s", module_name, module.__file__)
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         classes = [
