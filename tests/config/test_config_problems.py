@@ -146,7 +146,7 @@ def test_unknown_key(path: str, value: Any, problem: str) -> None:
             "models.z.class",
             (
                 "models.z.class: required, but not set; available: zscore_online, mad_online, "
-                "quantile_online, rolling_quantile, std"
+                "quantile_online, rolling_quantile, std, custom"
             ),
         ),
     ],
@@ -173,18 +173,16 @@ def test_null_is_the_same_as_left_out() -> None:
             "neural",
             (
                 "unknown model class, got 'neural'; available: zscore_online, mad_online, "
-                "quantile_online, rolling_quantile, std"
+                "quantile_online, rolling_quantile, std, custom"
             ),
         ),
         (
             "models.z.class",
-            "my_package.detectors.Mine",
-            (
-                "got 'my_package.detectors.Mine', which would be a custom model; "
-                "these are not part of this version; available: zscore_online, mad_online, "
-                "quantile_online, rolling_quantile, std"
-            ),
+            "model.online.OnlineZscorModel",
+            "got 'model.online.OnlineZscorModel'; did you mean model.online.OnlineZscoreModel?",
         ),
+        ("models.z.class", "model.std.Mine", "unknown model class, got 'model.std.Mine'"),
+        ("models.z.class", "my package.Mine", "unknown model class, got 'my package.Mine'"),
         (
             "reader.class",
             "vlogs",

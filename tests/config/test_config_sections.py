@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.config_helpers import changed, load, problems, without
 from vmanomaly.config.duration import Duration
-from vmanomaly.config.model import ModelSection
+from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
 from vmanomaly.config.scheduler import BacktestingSection, OneoffSection, PeriodicSection
@@ -276,7 +277,57 @@ def test_available_classes() -> None:
         "quantile_online",
         "rolling_quantile",
         "std",
+        "custom",
     ]
+
+
+class TestCustom:
+    @pytest.mark.parametrize(
+        ("name", "class_name"),
+        [
+            ("custom", "custom"),
+            ("model.custom.CustomModel", "custom"),
+            ("model.model.CustomModel", "custom"),
+            ("model.custom.Other", "model.custom.Other"),
+            ("model.other.Mine", "model.other.Mine"),
+            ("models.online.OnlineMADModel", "models.online.OnlineMADModel"),
+        ],
+    )
+    def test_class_names(self, name: str, class_name: str) -> None:
+        section = load(changed({"models.z.class": name})).models["z"]
+        assert isinstance(section, CustomSection)
+        assert section.class_name == class_name
+
+    def test_the_folder_of_its_file(self, tmp_path: Path) -> None:
+        content = changed({"models.z.class": "custom"})
+        for environ, folder in (
+            ({}, Path.cwd()),
+            ({"VMANOMALY_CUSTOM_MODELS_DIR": ""}, Path.cwd()),
+            ({"VMANOMALY_CUSTOM_MODELS_DIR": str(tmp_path)}, tmp_path),
+            ({"VMANOMALY_CUSTOM_MODELS_DIR": "mine"}, Path.cwd() / "mine"),
+        ):
+            section = load(content, environ).models["z"]
+            assert isinstance(section, CustomSection)
+            assert section.class_folder == folder
+
+    def test_keys_of_its_own_beside_those_of_all_models(self) -> None:
+        section = valid("custom", percentage=0.9, extra={"a": [1]}, min_n_samples_seen=3)
+        assert section.own_keys == {"percentage": 0.9, "extra": {"a": [1]}}
+        assert section.min_n_samples_seen == 3
+        content = yaml.safe_dump(changed({"models.z.class": "custom"}))
+        number = load(content.replace("class: custom", "class: custom\n    window: 0x10")).models[
+            "z"
+        ]
+        assert isinstance(number, CustomSection)
+        assert type(number.own_keys["window"]) is int
+
+    def test_keys_of_all_models_are_checked(self) -> None:
+        _, found = model("custom", scale=0, decay=2, class_folder="x")
+        assert [line.partition(":")[0] for line in found] == [
+            "m.class_folder",
+            "m.scale",
+            "m.decay",
+        ]
 
 
 class TestReader:

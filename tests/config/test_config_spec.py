@@ -103,6 +103,8 @@ def test_loading_it_gives_the_same_config(
             }
         },
         {"writer": {"class": "duckdb", "path": "scores.duckdb"}},
+        {"models.z.class": "custom", "models.z.window": "1h", "models.z.args": {"a": [1]}},
+        {"models.z.class": "my_package.detectors.Mine", "models.z.folder": "0x1F"},
         {"reader.verify_tls": False, "reader.tenant_id": "0", "writer.tenant_id": "0"},
     ],
 )

@@ -36,7 +36,7 @@ _FORMS: dict[str, dict[str, Any]] = {
 }
 
 _CUSTOM: dict[str, dict[str, Any]] = {
-    case: {"class": f"tests.model.custom_models.{name}", "folder": Path()}
+    case: {"class": f"tests.model.custom_models.{name}", "class_folder": Path()}
     for case, name in {
         "custom": "PandasBand",
         "custom online": "PandasOnlineBand",

@@ -122,7 +122,7 @@ class Folder:
         return file
 
     def section(self, name: str = "custom", **keys: Any) -> CustomSection:
-        return CustomSection.model_validate({"class": name, "folder": self.path, **keys})
+        return CustomSection.model_validate({"class": name, "class_folder": self.path, **keys})
 
     def model(
         self, query: Mapping[str, Any] | None = None, name: str = "custom", **keys: Any
@@ -267,6 +267,7 @@ class TestWhatIsWrongWithIt:
     def test_keys_of_online_models_for_one_that_is_not(self, folder: Folder) -> None:
         folder.write(small())
         assert "does not take the key decay" in folder.problem(decay=0.5)
+        assert folder.model(decay=1, min_n_samples_seen=16), "as in a resolved configuration"
         folder.write(small("OnlineModel"), "model/online_one.py")
         assert folder.model(name="model.online_one.CustomModel", decay=0.5).online
 
@@ -288,7 +289,8 @@ from vmanomaly.config.reader import Query
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import create_model
 for name in ("custom", "model.without.CustomModel"):
-    section = CustomSection.model_validate({{"class": name, "folder": Path({str(folder.path)!r})}})
+    keys = {{"class": name, "class_folder": Path({str(folder.path)!r})}}
+    section = CustomSection.model_validate(keys)
     try:
         create_model(section, Query(alias="q", expr="q", step="1m"))
     except ConfigError as error:
@@ -736,7 +738,7 @@ class TestBatches:
     """Classes that take whole batches of series."""
 
     def model(self, name: str = "BatchBand", **keys: Any) -> Model:
-        keys = {"class": f"tests.model.custom_models.{name}", "folder": Path(), **keys}
+        keys = {"class": f"tests.model.custom_models.{name}", "class_folder": Path(), **keys}
         return create_model(CustomSection.model_validate(keys), queries({})[0])
 
     def test_parameters_are_keys_of_the_section(self) -> None:

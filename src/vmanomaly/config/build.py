@@ -294,7 +294,7 @@ def _read_model(
     merged = defaults | _valid(raw) | {"class": name} | attachments
     derived = {}
     if is_custom:
-        derived["folder"] = FilePath(environ.get(_CUSTOM_MODELS_FOLDER) or ".").absolute()
+        derived["class_folder"] = FilePath(environ.get(_CUSTOM_MODELS_FOLDER) or ".").absolute()
     return read_section(entry.section, merged, path, findings, derived)
 
 

@@ -430,19 +430,19 @@ class CustomSection(OnlineModelSection):
 
     Attributes
     ----------
-    folder
+    class_folder
         Where its file is looked for.
     """
 
     model_config = ConfigDict(extra="allow")
 
-    derived = frozenset({"folder"})
+    derived = frozenset({"class_folder"})
     outputs = None
 
     __pydantic_extra__: dict[str, Annotated[Any, PlainValidator(plain)]]
 
     class_name: Text = Field("custom", alias="class")
-    folder: Path
+    class_folder: Path = Path()
 
     @property
     def own_keys(self) -> dict[str, Any]:

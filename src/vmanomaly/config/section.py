@@ -90,7 +90,11 @@ def read_section(
         return None
     known = cls.yaml_keys()
     takes_any = cls.model_config.get("extra") == "allow"
-    given = {key: value for key, value in raw.items() if key in known or takes_any}
+    given = {
+        key: value
+        for key, value in raw.items()
+        if key in known or (takes_any and key not in cls.derived)
+    }
     unknown = [key for key in raw if key not in given]
     for key in unknown:
         findings.error((*path, key), f"unknown key; {suggest(key, known)}")

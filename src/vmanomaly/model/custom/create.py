@@ -57,7 +57,7 @@ def create_custom(section: CustomSection, queries: Sequence[Query]) -> base.AnyM
 
 
 def _load(section: CustomSection) -> type:
-    user_class = load_class(_name(section), section.folder)
+    user_class = load_class(_name(section), section.class_folder)
     if not issubclass(user_class, interface.Model | base.Model | base.MultivariateModel):
         raise ConfigError(
             [
@@ -93,7 +93,7 @@ def _pandas_model(
     if user_class.is_multivariate:
         arguments["groupby"] = section.groupby
     for key in _ONLINE_KEYS:
-        if issubclass(user_class, interface.OnlineModel) or key in section.model_fields_set:
+        if issubclass(user_class, interface.OnlineModel) or key in _changed(section):
             arguments[key] = getattr(section, key)
     instances = _made(
         section,
@@ -133,8 +133,7 @@ def _batch_model(
     """Make a model of its parameters that are keys of the section, or `step` and `tz`."""
     parameters = inspect.signature(user_class).parameters
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    given = [*section.own_keys, *section.model_fields_set.intersection({"args", *_ONLINE_KEYS})]
-    for key in given:
+    for key in [*section.own_keys, *_changed(section)]:
         if key not in parameters and not takes_any:
             close = difflib.get_close_matches(key, parameters, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
@@ -159,9 +158,16 @@ def _batch_model(
     return model
 
 
+def _changed(section: CustomSection) -> list[str]:
+    """Return the keys that not every class takes, where they are not left at their defaults."""
+    neutral = type(section)()
+    keys = ("args", *_ONLINE_KEYS)
+    return [key for key in keys if getattr(section, key) != getattr(neutral, key)]
+
+
 def _made(section: CustomSection, make: Callable[[], _Made]) -> _Made:
     try:
         return make()
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-        problem = user_error(error, _name(section), section.folder)
+        problem = user_error(error, _name(section), section.class_folder)
         raise ConfigError([f"{_name(section)} cannot be made: {problem}"]) from None
