@@ -12,7 +12,7 @@ import numpy as np
 from vmanomaly.model import base
 from vmanomaly.model.base import ModelOutput
 from vmanomaly.model.custom import interface
-from vmanomaly.model.custom.frames import from_frame, to_frame, to_index
+from vmanomaly.model.custom.frames import from_frame, to_frame, to_times
 from vmanomaly.model.custom.state import InstanceState
 from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.online import observe
@@ -102,7 +102,7 @@ class Instances:
     def fit(self, subjects: Subjects) -> InstanceState:
         """Fit an object for every subject that has a point."""
         state, errors = InstanceState(), {}
-        index = to_index(subjects.timestamps)
+        times = to_times(subjects.timestamps)
         fitted = []
         for row, (labels, columns) in enumerate(
             zip(subjects.labels, subjects.columns, strict=True)
@@ -113,7 +113,7 @@ class Instances:
             try:
                 instance = self.make()
                 if known.any():
-                    instance.fit(to_frame(index, columns, known))
+                    instance.fit(to_frame(times, columns, known))
             except Exception as error:  # noqa: BLE001 - reported with the state
                 errors[labels] = error
                 continue
@@ -141,7 +141,7 @@ class Instances:
         """
         assert isinstance(state, InstanceState)  # noqa: S101 - of the same model
         rows = state.rows(subjects.labels)
-        index = to_index(subjects.timestamps)
+        times = to_times(subjects.timestamps)
         n_timestamps = len(subjects.timestamps)
         outputs = _Outputs(subjects.seen.shape, self._provide_series)
         errors: dict[Labels, Exception] = {}
@@ -162,8 +162,8 @@ class Instances:
                     if not wanted.any():
                         continue
                     _count(instance, n_seen)
-                    answer = instance.infer(to_frame(index, columns, wanted))
-                    found = from_frame(answer, index[wanted], columns.keys(), self._needed)
+                    answer = instance.infer(to_frame(times, columns, wanted))
+                    found = from_frame(answer, times[wanted], columns.keys(), self._needed)
                     outputs.put(row, wanted, self._finished(found, columns, wanted))
                     state.instances[labels] = instance
                     n_seen += int(np.count_nonzero(wanted))
@@ -339,7 +339,9 @@ class _Outputs:
             self._of(name)[row, points] = values
 
     def _of(self, name: str) -> FloatArray:
-        return self.arrays.setdefault(name, np.full(self._shape, np.nan))
+        if name not in self.arrays:
+            self.arrays[name] = np.full(self._shape, np.nan)
+        return self.arrays[name]
 
 
 def _count(instance: interface.Model, n_samples_seen: int) -> None:

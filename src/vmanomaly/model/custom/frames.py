@@ -9,33 +9,32 @@ import pandas as pd
 
 from vmanomaly.config.fields import OUTPUT_NAME
 from vmanomaly.model.online import LARGEST
+from vmanomaly.model.state import Array
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 
 
-def to_index(timestamps: IntArray) -> pd.DatetimeIndex:
-    """Return Unix milliseconds as datetime64[ns], UTC without a time zone."""
-    return pd.DatetimeIndex(timestamps.astype("datetime64[ms]").astype("datetime64[ns]"))
+def to_times(timestamps: IntArray) -> Array:
+    """Return Unix milliseconds as datetime64[ns], UTC."""
+    return timestamps.astype("datetime64[ms]").astype("datetime64[ns]")
 
 
-def to_frame(
-    index: pd.DatetimeIndex, columns: Mapping[str, FloatArray], wanted: BoolArray
-) -> pd.DataFrame:
+def to_frame(times: Array, columns: Mapping[str, FloatArray], wanted: BoolArray) -> pd.DataFrame:
     """Return a frame of `timestamp` and some columns, at the wanted points only.
 
     Examples
     --------
-    >>> index = to_index(np.array([0, 60_000]))
-    >>> to_frame(index, {"y": np.array([1.5, 2.5])}, np.array([False, True]))
+    >>> times = to_times(np.array([0, 60_000]))
+    >>> to_frame(times, {"y": np.array([1.5, 2.5])}, np.array([False, True]))
                 timestamp    y
     0 1970-01-01 00:01:00  2.5
     """
     values = {name: column[wanted] for name, column in columns.items()}
-    return pd.DataFrame({"timestamp": index[wanted], **values})
+    return pd.DataFrame({"timestamp": times[wanted], **values})
 
 
 def from_frame(
     answer: object,
-    index: pd.DatetimeIndex,
+    times: Array,
     given: Collection[str],
     needed: Collection[str] | None = None,
 ) -> dict[str, FloatArray]:
@@ -45,7 +44,7 @@ def from_frame(
     ----------
     answer
         What it returned.
-    index
+    times
         The timestamps of the frame it was given.
     given
         The other columns of that frame, which are no outputs.
@@ -54,7 +53,7 @@ def from_frame(
 
     Returns
     -------
-    dict of str to ndarray of float64, shape (len(index),)
+    dict of str to ndarray of float64, shape (len(times),)
         In the order of the columns; what is infinite is the largest float.
 
     Raises
@@ -70,9 +69,9 @@ def from_frame(
         raise ValueError(
             f"infer returned no column timestamp; it returned {', '.join(map(str, answer.columns))}"
         )
-    if len(answer) != len(index):
-        raise ValueError(f"infer returned {len(answer)} rows for {len(index)} points")
-    if not np.array_equal(answer["timestamp"].to_numpy(), index.to_numpy()):
+    if len(answer) != len(times):
+        raise ValueError(f"infer returned {len(answer)} rows for {len(times)} points")
+    if not np.array_equal(answer["timestamp"].to_numpy(), times):
         raise ValueError(
             "infer returned other timestamps than it was given; "
             "return the column timestamp as it was, in the same order"
