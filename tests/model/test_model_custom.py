@@ -23,7 +23,7 @@ from vmanomaly.model import (
     MultivariateModel,
     create_model,
     create_multivariate_model,
-    looks_at_all,
+    is_multivariate,
 )
 from vmanomaly.model.custom import interface
 from vmanomaly.model.scoring import Policy, predict, scored
@@ -238,7 +238,8 @@ class TestWhatIsWrongWithIt:
         folder.write("class CustomModel: ...\n")
         assert folder.problem() == (
             "model.custom.CustomModel is no model; derive it from Model, OnlineModel or "
-            "MultivariateModel of model.model or of vmanomaly.model"
+            "MultivariateModel of model.model, or from Model or MultivariateModel of "
+            "vmanomaly.model"
         )
 
     def test_a_method_is_missing(self, folder: Folder) -> None:
@@ -356,7 +357,7 @@ class TestWhatItIsGiven:
     def test_old_files_say_online_and_multivariate_by_attributes(self, folder: Folder) -> None:
         text = small(infer="return df.assign(anomaly_score=0.0)")
         folder.write(text + "    is_online = True\n    is_multivariate = True\n")
-        assert looks_at_all(folder.section())
+        assert is_multivariate(folder.section())
         assert create_multivariate_model(folder.section(), queries({})).online
 
     def test_the_policies_of_the_query_before_those_of_the_model(self, folder: Folder) -> None:
@@ -670,7 +671,7 @@ class TestMultivariate:
         return GroupedBatch((A, B), self.CHANNELS, np.array([0, 2, 3]), timestamps, values)
 
     def model(self, folder: Folder, *policies: Mapping[str, Any]) -> MultivariateModel:
-        assert looks_at_all(folder.section())
+        assert is_multivariate(folder.section())
         return create_multivariate_model(folder.section(), queries(*policies))
 
     def test_a_column_a_channel_and_a_score_a_group(self, folder: Folder) -> None:
@@ -748,6 +749,12 @@ class TestBatches:
             "decay": 0.5,
             "min_n_samples_seen": 16,
         }
+
+    def test_groups(self) -> None:
+        keys = {"class": "tests.mahalanobis.Mahalanobis", "threshold": 5.0}
+        section = CustomSection.model_validate({**keys, "groupby": ["host"]})
+        assert is_multivariate(section)
+        assert vars(create_multivariate_model(section, queries({}, {}))) == {"threshold": 5.0}
 
     @pytest.mark.parametrize(
         ("keys", "problem"),

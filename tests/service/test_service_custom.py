@@ -194,4 +194,4 @@ def test_a_model_that_cannot_be_warmed_up_is_run_all_the_same(
     service = Service(load_config([tmp_path / "config.yaml"], environ))
     service._warm_up()
     service._close()
-    assert caplog.messages.count("Model 'mine' could not be warmed up") == 2
+    assert caplog.messages.count("Model 'mine' could not be warmed up") == 1

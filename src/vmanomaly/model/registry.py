@@ -11,7 +11,7 @@ from vmanomaly.config.model import CustomSection
 from vmanomaly.config.registry import MODELS
 from vmanomaly.errors import ConfigError
 from vmanomaly.model.base import Model, MultivariateModel
-from vmanomaly.model.custom.create import create_custom, is_multivariate
+from vmanomaly.model.custom import create as custom
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
@@ -47,7 +47,7 @@ def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -
     return model
 
 
-def looks_at_all(section: ModelSection) -> bool:
+def is_multivariate(section: ModelSection) -> bool:
     """Tell whether the model of a section looks at all series of its queries together.
 
     Raises
@@ -56,13 +56,13 @@ def looks_at_all(section: ModelSection) -> bool:
         It is a custom model, and its class cannot be loaded.
     """
     if isinstance(section, CustomSection):
-        return is_multivariate(section)
+        return custom.is_multivariate(section)
     return section.multivariate
 
 
 def _create(section: ModelSection, queries: Sequence[Query]) -> Any:
     if isinstance(section, CustomSection):
-        return create_custom(section, queries)
+        return custom.create_custom(section, queries)
     implementation = MODELS[section.class_name].implementation
     if implementation is None:
         available = ", ".join(MODELS.available)

@@ -16,7 +16,7 @@ from vmanomaly.model import (
     MultivariateModel,
     create_model,
     create_multivariate_model,
-    looks_at_all,
+    is_multivariate,
 )
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
@@ -46,7 +46,7 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
     for alias, section in config.models.items():
         queries = [config.reader.queries[query] for query in sorted(section.queries)]
         try:
-            if looks_at_all(section):
+            if is_multivariate(section):
                 _check_queries(config, alias, section, findings)
                 key = (alias, tuple(query.alias for query in queries))
                 models[key] = create_multivariate_model(section, queries)

@@ -170,7 +170,8 @@ class Service:
         """Load or compile the kernels now, so that no run has to wait for them."""
         started = time.perf_counter()
         warm_up_reader(self.config.reader)
-        for (alias, _), model in self._models.items():
+        # Those of one alias differ by query only, and run the same kernels.
+        for alias, model in {alias: model for (alias, _), model in self._models.items()}.items():
             try:
                 warm_up_model(model)
             except Exception:

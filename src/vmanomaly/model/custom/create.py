@@ -63,7 +63,8 @@ def _load(section: CustomSection) -> type:
             [
                 (
                     f"{_name(section)} is no model; derive it from Model, OnlineModel or "
-                    "MultivariateModel of model.model or of vmanomaly.model"
+                    "MultivariateModel of model.model, or from Model or MultivariateModel of "
+                    "vmanomaly.model"
                 )
             ]
         )
