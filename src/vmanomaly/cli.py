@@ -122,8 +122,9 @@ def _progress(config: Config) -> Iterator[Callable[[int, int, str], None] | None
 
 
 def _print_plan(config: Config) -> None:
-    from vmanomaly.service.plan import create_models
+    from vmanomaly.service.plan import create_models, with_custom_classes
 
+    config = with_custom_classes(config)
     create_models(config)
     print("The configuration is valid. It would run:")
     for alias, model in config.models.items():

@@ -36,7 +36,11 @@ _FORMS: dict[str, dict[str, Any]] = {
 }
 
 _CUSTOM: dict[str, dict[str, Any]] = {
-    case: {"class": f"tests.model.custom_models.{name}", "class_folder": Path()}
+    case: {
+        "class": f"tests.model.custom_models.{name}",
+        "class_folder": Path(),
+        "provide_series": ["anomaly_score", "yhat", "yhat_lower", "yhat_upper"],
+    }
     for case, name in {
         "custom": "PandasBand",
         "custom online": "PandasOnlineBand",

@@ -228,9 +228,7 @@ def test_a_point_changes_nothing_before_its_micro_batch_ends(
 
 
 @each_online_model
-def test_learning_at_fit_and_at_infer_are_the_same(
-    make_online: MakeModel, alias: str
-) -> None:
+def test_learning_at_fit_and_at_infer_are_the_same(make_online: MakeModel, alias: str) -> None:
     model = make_online(alias)
     past = telemetry(3, 4, 200)
     whole = model.fit(grid(past))
@@ -240,9 +238,7 @@ def test_learning_at_fit_and_at_infer_are_the_same(
 
 
 @each_online_model
-def test_points_are_never_scored_or_learned_twice(
-    make_online: MakeModel, alias: str
-) -> None:
+def test_points_are_never_scored_or_learned_twice(make_online: MakeModel, alias: str) -> None:
     model = make_online(alias)
     values = telemetry(5, 3, 60, missing=0.0)
     state = model.fit(grid(values[:, :40]))

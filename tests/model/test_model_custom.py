@@ -23,9 +23,9 @@ from vmanomaly.model import (
     MultivariateModel,
     create_model,
     create_multivariate_model,
-    is_multivariate,
 )
 from vmanomaly.model.custom import interface
+from vmanomaly.model.custom.create import is_multivariate
 from vmanomaly.model.scoring import Policy, predict, scored
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
@@ -651,10 +651,14 @@ class TestStoredState:
         with pytest.raises(ValueError, match=f'deserialize, {{series="a"}}: {message}'):
             model.restore(state.labels, state.arrays())
 
-    def test_a_serialize_that_gives_no_bytes(self, folder: Folder) -> None:
-        folder.write(small() + "    def serialize(self):\n        return None\n")
+    @pytest.mark.parametrize(
+        ("serialize", "message"),
+        [("raise OSError('full')", "full"), ("return None", "it returned NoneType, not bytes")],
+    )
+    def test_a_serialize_that_fails(self, folder: Folder, serialize: str, message: str) -> None:
+        folder.write(small() + f"    def serialize(self):\n        {serialize}\n")
         state = folder.model().fit(grid([[1.0]]))
-        with pytest.raises(TypeError, match="serialize returned NoneType, expected bytes"):
+        with pytest.raises(ValueError, match=f'serialize, {{series="a"}}: {message}'):
             state.arrays()
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from tests.fakes import FakeReader, FakeWriter
 from vmanomaly.config import load_config
+from vmanomaly.config.model import CustomSection
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import ConfigError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Outcome, Run
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
-from vmanomaly.service.plan import create_jobs, create_models
+from vmanomaly.service.plan import create_jobs, create_models, with_custom_classes
 
 CONFIG = """
 reader:
@@ -73,7 +74,7 @@ class World:
         (folder / "custom.py").write_text(dedent(model))
         (folder / "config.yaml").write_text(config)
         environ = {"VMANOMALY_CUSTOM_MODELS_DIR": str(folder)}
-        self.config = load_config([folder / "config.yaml"], environ)
+        self.config = with_custom_classes(load_config([folder / "config.yaml"], environ))
         self.metrics = Metrics()
         self.writer = FakeWriter()
         self.jobs = create_jobs(
@@ -142,6 +143,16 @@ def test_groups_across_queries(tmp_path: Path) -> None:
         ("cpu,mem", HOST_A): [0.0, 195.0],
         ("cpu,mem", HOST_B): [0.0, 4800.0],
     }
+
+
+def test_only_the_class_says_whether_a_model_is_multivariate(tmp_path: Path) -> None:
+    config = CONFIG.replace("class: custom", "class: custom, groupby: [host], width: 2")
+    text = JOINT + "\n        def __init__(self, width, **kwargs): super().__init__(**kwargs)\n"
+    section = World(tmp_path, config, text).config.models["mine"]
+    assert section.multivariate
+    assert isinstance(section, CustomSection)
+    assert section.own_keys == {"width": 2}
+    assert section.queries == ("cpu", "mem")
 
 
 def test_a_channel_outside_the_range_of_its_query_scores_its_group(tmp_path: Path) -> None:

@@ -448,3 +448,15 @@ class CustomSection(OnlineModelSection):
     def own_keys(self) -> dict[str, Any]:
         """The keys that only its class knows."""
         return self.__pydantic_extra__
+
+    def as_multivariate(self) -> CustomMultivariateSection:
+        """Return the same section, of a class that looks at all series of its queries together."""
+        return CustomMultivariateSection.model_construct(
+            self.model_fields_set, **dict(self.__dict__), **self.own_keys
+        )
+
+
+class CustomMultivariateSection(CustomSection):
+    """The same, where the class turned out to look at all series of its queries together."""
+
+    multivariate = True

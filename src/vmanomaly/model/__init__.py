@@ -2,7 +2,7 @@
 
 from vmanomaly.model.base import AnyModel, Model, ModelOutput, MultivariateModel, warm_up
 from vmanomaly.model.grouping import Channel, GroupedBatch
-from vmanomaly.model.registry import create_model, create_multivariate_model, is_multivariate
+from vmanomaly.model.registry import create_model, create_multivariate_model
 from vmanomaly.model.state import Column, SeriesState
 
 __all__ = [
@@ -16,6 +16,5 @@ __all__ = [
     "SeriesState",
     "create_model",
     "create_multivariate_model",
-    "is_multivariate",
     "warm_up",
 ]

@@ -11,7 +11,7 @@ from vmanomaly.config.model import CustomSection
 from vmanomaly.config.registry import MODELS
 from vmanomaly.errors import ConfigError
 from vmanomaly.model.base import Model, MultivariateModel
-from vmanomaly.model.custom import create as custom
+from vmanomaly.model.custom.create import create_custom
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
@@ -47,22 +47,9 @@ def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -
     return model
 
 
-def is_multivariate(section: ModelSection) -> bool:
-    """Tell whether the model of a section looks at all series of its queries together.
-
-    Raises
-    ------
-    ConfigError
-        It is a custom model, and its class cannot be loaded.
-    """
-    if isinstance(section, CustomSection):
-        return custom.is_multivariate(section)
-    return section.multivariate
-
-
 def _create(section: ModelSection, queries: Sequence[Query]) -> Any:
     if isinstance(section, CustomSection):
-        return custom.create_custom(section, queries)
+        return create_custom(section, queries)
     implementation = MODELS[section.class_name].implementation
     if implementation is None:
         available = ", ".join(MODELS.available)

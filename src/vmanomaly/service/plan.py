@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from vmanomaly.config import Config
-from vmanomaly.config.model import ModelSection
+from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import VmReaderSection
 from vmanomaly.config.rules import check_metric_names, check_multivariate, query_key
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.errors import ConfigError
-from vmanomaly.model import (
-    AnyModel,
-    MultivariateModel,
-    create_model,
-    create_multivariate_model,
-    is_multivariate,
-)
+from vmanomaly.model import AnyModel, MultivariateModel, create_model, create_multivariate_model
+from vmanomaly.model.custom.create import is_multivariate
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
 from vmanomaly.reader.workers import n_workers
@@ -39,15 +35,14 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
     Raises
     ------
     ConfigError
-        With every problem of classes that only their code can tell: those of the user's own.
+        With every problem of the user's own classes.
     """
     models: dict[tuple[str, tuple[str, ...]], AnyModel] = {}
     findings = Findings()
     for alias, section in config.models.items():
         queries = [config.reader.queries[query] for query in sorted(section.queries)]
         try:
-            if is_multivariate(section):
-                _check_queries(config, alias, section, findings)
+            if section.multivariate:
                 key = (alias, tuple(query.alias for query in queries))
                 models[key] = create_multivariate_model(section, queries)
             else:
@@ -62,10 +57,33 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
     return models
 
 
-def _check_queries(config: Config, alias: str, section: ModelSection, findings: Findings) -> None:
-    """Check what the queries of a multivariate model must have in common."""
-    check_multivariate({alias: section}, config.reader.queries, findings)
-    check_metric_names(config.writer, [query_key(section.queries)], findings)
+def with_custom_classes(config: Config) -> Config:
+    """Load the classes of custom models, and return what they say: which are multivariate.
+
+    Raises
+    ------
+    ConfigError
+        With every problem there is.
+    """
+    models: dict[str, ModelSection] = {}
+    findings = Findings()
+    for alias, section in config.models.items():
+        models[alias] = section
+        if not isinstance(section, CustomSection):
+            continue
+        try:
+            if not is_multivariate(section):
+                continue
+        except ConfigError as error:
+            for problem in error.problems:
+                findings.error(("models", alias), problem)
+            continue
+        models[alias] = section.as_multivariate()
+        check_multivariate({alias: section}, config.reader.queries, findings)
+        check_metric_names(config.writer, [query_key(section.queries)], findings)
+    if findings.problems:
+        raise ConfigError(findings.problems)
+    return replace(config, models=models)
 
 
 def create_jobs(

@@ -27,7 +27,12 @@ from vmanomaly.scheduler.backtesting import backtesting_runs
 from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
-from vmanomaly.service.plan import create_jobs, create_models, longest_catch_up
+from vmanomaly.service.plan import (
+    create_jobs,
+    create_models,
+    longest_catch_up,
+    with_custom_classes,
+)
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
 from vmanomaly.writer import create_writer
 from vmanomaly.writer import warm_up as warm_up_writer
@@ -70,11 +75,11 @@ class Service:
         metrics: Metrics | None = None,
         on_stage_done: Callable[[], None] | None = None,
     ) -> None:
-        self.config = config
+        # Before anything is opened, since what the user wrote may be wrong.
+        self.config = config = with_custom_classes(config)
+        self._models = create_models(config)
         self.metrics = metrics or Metrics()
         self.abandoned = False
-        # Before anything is opened, since the class of a custom model may be wrong.
-        self._models = create_models(config)
         self._reader = create_reader(config.reader, self.metrics, config.preset, config.data_folder)
         self._writer = create_writer(config.writer, self.metrics, config.preset)
         self.health = Health(

@@ -76,10 +76,10 @@ class InstanceState(SeriesState):
 
         Raises
         ------
-        TypeError
-            A `serialize` returns something else than bytes. What else it raises is let through.
+        ValueError
+            A `serialize` raises, or returns something else than bytes.
         """
-        serialized = [_serialized(self.instances[labels]) for labels in self.labels]
+        serialized = [_serialized(labels, self.instances[labels]) for labels in self.labels]
         sizes = [0, *map(len, serialized)]
         return {
             **super().arrays(),
@@ -101,10 +101,11 @@ class InstanceState(SeriesState):
         }
 
 
-def _serialized(instance: Model) -> bytes:
-    stored = instance.serialize()
+def _serialized(labels: Labels, instance: Model) -> bytes:
+    try:
+        stored = instance.serialize()
+    except Exception as error:
+        raise ValueError(f"serialize, {labels}: {error}") from error
     if not isinstance(stored, bytes):
-        raise TypeError(
-            f"{type(instance).__name__}.serialize returned {type(stored).__name__}, expected bytes"
-        )
+        raise ValueError(f"serialize, {labels}: it returned {type(stored).__name__}, not bytes")
     return stored
