@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vmanomaly.model import base
-from vmanomaly.model.base import ModelOutput
+from vmanomaly.model.base import BatchT, ModelOutput
 from vmanomaly.model.custom import interface
 from vmanomaly.model.custom.frames import from_frame, to_frame, to_times
 from vmanomaly.model.custom.state import InstanceState
@@ -247,7 +248,33 @@ class Instances:
         return found | {"anomaly_score": apply_policies(raw, y, found.get("yhat"), self._policy)}
 
 
-class PandasModel(base.Model):
+class _OfInstances(base.BaseModel[BatchT]):
+    outputs: ClassVar[tuple[str, ...]] = ()
+    default_outputs: ClassVar[tuple[str, ...]] = ()
+    online: ClassVar[bool] = False
+    has_kernels: ClassVar[bool] = False
+
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
+
+    def fit(self, batch: BatchT) -> SeriesState:
+        """Fit an object for every series or group."""
+        return self._instances.fit(self._subjects(batch))
+
+    def infer(self, state: SeriesState, batch: BatchT, micro_batch_starts: IntArray) -> ModelOutput:
+        """Ask the object of every series or group."""
+        return self._instances.infer(state, self._subjects(batch), micro_batch_starts)
+
+    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
+        """Rebuild a state from what `labels` and `arrays()` of another gave."""
+        return self._instances.restore(labels, arrays)
+
+    @abstractmethod
+    def _subjects(self, batch: BatchT) -> Subjects:
+        """Return what has an object each."""
+
+
+class PandasModel(_OfInstances[SeriesBatch], base.Model):
     """A user's class that describes one series, learned at fit only.
 
     Parameters
@@ -256,28 +283,10 @@ class PandasModel(base.Model):
         Its objects.
     """
 
-    outputs: ClassVar[tuple[str, ...]] = ()
-    default_outputs: ClassVar[tuple[str, ...]] = ()
-    online: ClassVar[bool] = False
     applies_policies: ClassVar[bool] = True
-    has_kernels: ClassVar[bool] = False
 
-    def __init__(self, instances: Instances) -> None:
-        self._instances = instances
-
-    def fit(self, batch: SeriesBatch) -> SeriesState:
-        """Fit an object for every series."""
-        return self._instances.fit(Subjects.of_series(batch))
-
-    def infer(
-        self, state: SeriesState, batch: SeriesBatch, micro_batch_starts: IntArray
-    ) -> ModelOutput:
-        """Ask the object of every series."""
-        return self._instances.infer(state, Subjects.of_series(batch), micro_batch_starts)
-
-    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
-        """Rebuild a state from what `labels` and `arrays()` of another gave."""
-        return self._instances.restore(labels, arrays)
+    def _subjects(self, batch: SeriesBatch) -> Subjects:
+        return Subjects.of_series(batch)
 
 
 class OnlinePandasModel(PandasModel):
@@ -286,7 +295,7 @@ class OnlinePandasModel(PandasModel):
     online: ClassVar[bool] = True
 
 
-class PandasMultivariateModel(base.MultivariateModel):
+class PandasMultivariateModel(_OfInstances[GroupedBatch], base.MultivariateModel):
     """A user's class that describes a group of series, learned at fit only.
 
     Parameters
@@ -295,27 +304,8 @@ class PandasMultivariateModel(base.MultivariateModel):
         Its objects.
     """
 
-    outputs: ClassVar[tuple[str, ...]] = ()
-    default_outputs: ClassVar[tuple[str, ...]] = ()
-    online: ClassVar[bool] = False
-    has_kernels: ClassVar[bool] = False
-
-    def __init__(self, instances: Instances) -> None:
-        self._instances = instances
-
-    def fit(self, batch: GroupedBatch) -> SeriesState:
-        """Fit an object for every group."""
-        return self._instances.fit(Subjects.of_groups(batch))
-
-    def infer(
-        self, state: SeriesState, batch: GroupedBatch, micro_batch_starts: IntArray
-    ) -> ModelOutput:
-        """Ask the object of every group."""
-        return self._instances.infer(state, Subjects.of_groups(batch), micro_batch_starts)
-
-    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
-        """Rebuild a state from what `labels` and `arrays()` of another gave."""
-        return self._instances.restore(labels, arrays)
+    def _subjects(self, batch: GroupedBatch) -> Subjects:
+        return Subjects.of_groups(batch)
 
 
 class OnlinePandasMultivariateModel(PandasMultivariateModel):
