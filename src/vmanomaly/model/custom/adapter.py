@@ -183,7 +183,8 @@ class Instances:
         )
         eligible &= np.arange(n_timestamps) < ends[:, None]
         never = [row for row, labels in enumerate(state.labels) if labels not in state.instances]
-        state.remove(np.array(never, np.int64))
+        if never:
+            state.remove(np.array(never, np.int64))
         return ModelOutput(outputs.arrays, eligible, trusted, errors=errors)
 
     def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> InstanceState:
