@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from vmanomaly.config.duration import Duration
 from vmanomaly.config.fields import (
@@ -31,7 +38,6 @@ from vmanomaly.config.fields import (
     texts,
     whole,
 )
-from vmanomaly.config.scalar import plain
 from vmanomaly.config.section import Section
 from vmanomaly.config.time import parse_iso
 
@@ -432,28 +438,31 @@ class CustomSection(OnlineModelSection):
     ----------
     class_folder
         Where its file is looked for.
+    own_keys
+        The keys that only its class knows.
     """
 
-    model_config = ConfigDict(extra="allow")
-
-    derived = frozenset({"class_folder"})
+    derived = frozenset({"class_folder", "own_keys"})
+    takes_any_key = True
     outputs = None
-
-    __pydantic_extra__: dict[str, Annotated[Any, PlainValidator(plain)]]
 
     class_name: Text = Field("custom", alias="class")
     class_folder: Path = Path()
+    own_keys: FreeMapping = Field(default_factory=dict)
 
-    @property
-    def own_keys(self) -> dict[str, Any]:
-        """The keys that only its class knows."""
-        return self.__pydantic_extra__
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_own_keys(cls, values: Mapping[str, object]) -> dict[str, object]:
+        known = {*cls.yaml_keys(), *cls.model_fields}
+        own = {
+            key: value for key, value in values.items() if key not in known and value is not None
+        }
+        shared = {key: value for key, value in values.items() if key in known}
+        return {"own_keys": own} | shared
 
     def as_multivariate(self) -> CustomMultivariateSection:
         """Return the same section, of a class that looks at all series of its queries together."""
-        return CustomMultivariateSection.model_construct(
-            self.model_fields_set, **dict(self.__dict__), **self.own_keys
-        )
+        return CustomMultivariateSection.model_construct(self.model_fields_set, **self.__dict__)
 
 
 class CustomMultivariateSection(CustomSection):

@@ -24,6 +24,8 @@ class Section(BaseModel):
     ----------
     derived
         Names of fields that the loader fills in and that are no keys of the YAML.
+    takes_any_key
+        Whether keys that are not known here are somebody else's.
     """
 
     model_config = ConfigDict(
@@ -36,6 +38,7 @@ class Section(BaseModel):
     )
 
     derived: ClassVar[frozenset[str]] = frozenset()
+    takes_any_key: ClassVar[bool] = False
 
     @classmethod
     def yaml_keys(cls) -> list[str]:
@@ -89,11 +92,10 @@ def read_section(
         findings.error(path, not_a_mapping(raw))
         return None
     known = cls.yaml_keys()
-    takes_any = cls.model_config.get("extra") == "allow"
     given = {
         key: value
         for key, value in raw.items()
-        if key in known or (takes_any and key not in cls.derived)
+        if key in known or (cls.takes_any_key and key not in cls.derived)
     }
     unknown = [key for key in raw if key not in given]
     for key in unknown:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from vmanomaly.config.config import Config
 from vmanomaly.config.duration import Duration
+from vmanomaly.config.model import CustomSection
 from vmanomaly.config.problems import REDACTED
 from vmanomaly.config.scalar import EnvironmentText, resolve
 from vmanomaly.config.scheduler import TimedSection
@@ -60,7 +61,9 @@ def _section(section: Section) -> dict[str, Any]:
         if name in section.derived or value is None:
             continue
         result[field.alias or name] = _value(value)
-    return result | {key: _value(value) for key, value in (section.model_extra or {}).items()}
+    if isinstance(section, CustomSection):
+        result |= _value(section.own_keys)
+    return result
 
 
 def _value(value: object) -> Any:
