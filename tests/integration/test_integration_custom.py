@@ -41,17 +41,17 @@ MODEL = """
             self._mean, self._std = values.mean(), values.std()
 
         def infer(self, df: pd.DataFrame) -> pd.DataFrame:
-            df_pred = df[["timestamp", "y"]].copy()
-            df_pred["yhat"] = self._mean
-            df_pred["yhat_lower"] = self._mean - self.width * self._std
-            df_pred["yhat_upper"] = self._mean + self.width * self._std
-            self._prepare_ci_columns(df_pred, scale=self.scale)
-            df_pred["anomaly_score"] = self.get_anomaly_score(
-                df_pred, detection_direction=self.detection_direction
+            answer = df[["timestamp", "y"]].copy()
+            answer["yhat"] = self._mean
+            answer["yhat_lower"] = self._mean - self.width * self._std
+            answer["yhat_upper"] = self._mean + self.width * self._std
+            self._prepare_ci_columns(answer, scale=self.scale)
+            answer["anomaly_score"] = self.get_anomaly_score(
+                answer, detection_direction=self.detection_direction
             )
             if self.provide_series:
-                return df_pred[self._assemble_output_columns()]
-            return df_pred
+                return answer[self._assemble_output_columns()]
+            return answer
 """
 FIT_MINUTES = np.arange(1, 61)
 INFER_MINUTES = np.arange(61, 71)

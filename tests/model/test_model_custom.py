@@ -56,18 +56,18 @@ class CustomModel(Model):
 
     def infer(self, df: pd.DataFrame) -> pd.DataFrame:
         middle, reach = (self._low + self._high) / 2, self.part * (self._high - self._low)
-        df_pred = df[["timestamp", "y"]].copy()
-        df_pred["yhat"] = middle
-        df_pred["yhat_lower"] = middle - reach
-        df_pred["yhat_upper"] = middle + reach
+        answer = df[["timestamp", "y"]].copy()
+        answer["yhat"] = middle
+        answer["yhat_lower"] = middle - reach
+        answer["yhat_upper"] = middle + reach
         self._prepare_ci_columns(
-            df_pred,
+            answer,
             scale=self.scale,
             clip_predictions=self.clip_predictions,
             data_range=self.data_range,
         )
-        df_pred["anomaly_score"] = self.get_anomaly_score(
-            df_pred,
+        answer["anomaly_score"] = self.get_anomaly_score(
+            answer,
             data_range=self.data_range,
             detection_direction=self.detection_direction,
             min_dev_from_expected=self.min_dev_from_expected,
@@ -75,8 +75,8 @@ class CustomModel(Model):
             anomaly_score_outside_data_range=self.anomaly_score_outside_data_range,
         )
         if self.provide_series:
-            return df_pred[self._assemble_output_columns()]
-        return df_pred
+            return answer[self._assemble_output_columns()]
+        return answer
 
     def serialize(self) -> bytes:
         return dumps(self, protocol=PICKLE_PROTOCOL)
