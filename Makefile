@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # The Numenta Anomaly Benchmark for make quality: a folder with its data/ and labels/.
 NAB ?= ../shared/data/nab
 QUALITY_PAGE ?= build/quality
+# Models for make quality, such as MODELS="mad_online '{class: std, period: 288}'".
+MODELS ?=
 APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
 
 .PHONY: setup demo test lint format bench quality docs lock system-packages clean
@@ -45,7 +47,7 @@ bench: setup system-packages
 	@$(BIN)/python -m benchmarks.speed
 
 quality: setup
-	@$(BIN)/python -m benchmarks.quality --nab $(NAB) --page $(QUALITY_PAGE)
+	@$(BIN)/python -m benchmarks.quality --nab $(NAB) --page $(QUALITY_PAGE) $(MODELS)
 
 docs: setup
 	@$(BIN)/python -m benchmarks.figures --into docs/images/models

@@ -1,18 +1,20 @@
-"""Runs a model on a labelled series as the service would."""
+"""Runs a model on a labelled series as `backtesting` with `exact` does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from benchmarks.quality.labelled import LabelledSeries
-from vmanomaly.model import Model
-from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
+from vmanomaly.config.reader import Query
+from vmanomaly.model import create_model
+from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import micro_batch_starts
 from vmanomaly.series import FloatArray, IntArray
+from vmanomaly.service.univariate import UnivariateUnit
+from vmanomaly.writer.format import Destination
 
-SCORES = ("anomaly_score", "incident_score")
+SCORES = ("anomaly_score", INCIDENT_SCORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,34 @@ class Run:
     outputs: dict[str, FloatArray]
 
 
-def run(model: Model, series: LabelledSeries) -> Run:
-    """Fit the model on the fit window, and score the rest a step at a time."""
-    state = model.fit(series.batch(0, series.n_fit))
+def run(section: ModelSection, series: LabelledSeries) -> Run:
+    """Fit a model on the fit window of a series, and score the rest a step at a time.
+
+    The service's own unit does both, on data whose timestamps need not be on a grid.
+    """
+    query = Query.model_validate(
+        {"alias": series.name, "expr": series.name, "step": f"{series.step}ms"}
+    )
+    model = create_model(section, query)
+    provide_series = (*model.outputs, INCIDENT_SCORE)
+    unit = UnivariateUnit(
+        model,
+        section.model_copy(update={"provide_series": provide_series}),
+        query,
+        Destination(query.alias, section.class_name, "labelled", "default"),
+        Metrics(),
+    )
     batch = series.batch(series.n_fit, len(series.timestamps))
-    starts = micro_batch_starts(batch.timestamps, series.step, int(series.timestamps[0]))
-    output = model.infer(state, batch, starts)
-    outputs = predict(batch, output, Policy(), model.outputs).outputs
-    return Run(series, batch.timestamps, {name: np.ravel(v) for name, v in outputs.items()})
+    starts = micro_batch_starts(
+        batch.timestamps, series.step, int(series.timestamps[series.n_fit - 1])
+    )
+    unit.fit([series.batch(0, series.n_fit)])
+    written = unit.infer([batch], starts).written
+    if not written:
+        raise RuntimeError(f"{section.class_name} failed on {series.name}; the log says why")
+    ((predictions, _),) = written
+    return Run(
+        series,
+        predictions.timestamps,
+        {name: values[0] for name, values in predictions.outputs.items()},
+    )

@@ -228,7 +228,7 @@ def test_a_week_of_hours_takes_only_what_it_has_seen(
         timestamps = 5 * MINUTE * np.arange(288 * n_days, dtype=np.int64)
         state = quantile.fit(batch(timestamps, rng.normal(size=len(timestamps))))
         sizes[n_days] = state.nbytes
-    index = 168 * 12 + 3 * 8
+    index = 168 * 12 + 4 * 8
     assert sizes[0] == index
     assert sizes[1] <= 7 * 1024
     assert sizes[2] <= 11 * 1024

@@ -46,7 +46,7 @@ def test_little_room_is_left_unused() -> None:
     state = SeriesState(COLUMNS)
     for i in range(1000):
         state.rows(labels(str(i)))
-    assert state.bytes_per_series == 8 + 8 + 8 + 24
+    assert state.bytes_per_series == 8 + 8 + 8 + 8 + 24
     assert state.nbytes <= 1.25 * len(state) * state.bytes_per_series
 
 

@@ -15,12 +15,10 @@ from benchmarks.quality.page import render
 from benchmarks.quality.run import run
 from benchmarks.quality.table import judge, kinds, table
 from vmanomaly.config.model import ZscoreOnlineSection
-from vmanomaly.config.reader import Query
-from vmanomaly.model import create_model
 from vmanomaly.model.scoring import score
 
 HOUR = 3_600_000
-QUERY = Query.model_validate({"alias": "labelled", "expr": "labelled", "step": "1m"})
+ZSCORE = ZscoreOnlineSection(class_name="zscore_online")
 
 
 def noise_with_a_shift() -> LabelledSeries:
@@ -52,8 +50,7 @@ def test_alarms_are_runs_and_what_follows_a_window_is_its_echo() -> None:
 
 def test_a_run_scores_every_point_after_the_fit_window_before_it_is_learned() -> None:
     series = noise_with_a_shift()
-    model = create_model(ZscoreOnlineSection(class_name="zscore_online"), QUERY)
-    result = run(model, series)
+    result = run(ZSCORE, series)
     np.testing.assert_array_equal(result.timestamps, series.timestamps[100:])
     known = series.values[:100]
     for t in (100, 101, 150):
@@ -69,8 +66,7 @@ def test_a_run_scores_every_point_after_the_fit_window_before_it_is_learned() ->
 
 
 def test_the_table_and_the_page_tell_of_what_was_found_and_missed() -> None:
-    model = create_model(ZscoreOnlineSection(class_name="zscore_online"), QUERY)
-    judged = [judge(run(model, noise_with_a_shift()), "anomaly_score")]
+    judged = [judge(run(ZSCORE, noise_with_a_shift()), "anomaly_score")]
     lines = list(table("title", judged))
     assert "1 of 2" in lines[1]
     assert [line.split()[:4] for line in kinds(judged)] == [

@@ -42,6 +42,8 @@ from vmanomaly.config.section import Section
 from vmanomaly.config.time import parse_iso
 
 STANDARD_OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
+INCIDENT_SCORE = "incident_score"
+"""Of every model: it is made of the anomaly score."""
 
 _FORECAST = re.compile(r"yhat_(?:(?:lower|upper)_)?(?!lower$|upper$)([0-9A-Za-z]+)")
 _OFFSET = re.compile(r"[0-9A-Za-z]+")
@@ -111,7 +113,8 @@ class ModelSection(Section):
     Attributes
     ----------
     outputs
-        What the class can produce, beside forecasts; None where only a run can tell.
+        What the class can produce, beside forecasts and the incident score; None where only a
+        run can tell.
     multivariate
         Whether one model looks at all series of its queries together.
     queries, schedulers
@@ -155,15 +158,15 @@ class ModelSection(Section):
         if cls.outputs is None:
             return value
         forecasts = "forecast_at" in cls.model_fields
+        outputs = (*cls.outputs, INCIDENT_SCORE)
         wrong = [
             name
             for name in value
-            if name not in cls.outputs and not (forecasts and _FORECAST.fullmatch(name))
+            if name not in outputs and not (forecasts and _FORECAST.fullmatch(name))
         ]
         if wrong:
             raise ValueError(
-                f"this model does not produce {', '.join(wrong)}; "
-                f"it produces {', '.join(cls.outputs)}"
+                f"this model does not produce {', '.join(wrong)}; it produces {', '.join(outputs)}"
             )
         return value
 
@@ -271,8 +274,6 @@ class Holidays(Section):
 
 class TemporalEnvelopeSection(OnlineModelSection):
     """Trend, calendar patterns, holidays, level shifts and forecasts."""
-
-    outputs = (*STANDARD_OUTPUTS, "incident_score")
 
     class_name: str = Field("temporal_envelope", alias="class")
     quantiles: TwoQuantiles = (0.25, 0.75)

@@ -43,6 +43,7 @@ class Column:
 GENERIC_COLUMNS = (
     Column("last_seen", np.int64, initial=NEVER),
     Column("n_samples_seen", np.int64),
+    Column("incident", np.float64),
 )
 
 
@@ -53,7 +54,8 @@ class SeriesState:
     ----------
     columns
         The model's own columns, which follow `last_seen` (int64, Unix milliseconds of the last
-        sample seen, `NEVER` if none) and `n_samples_seen` (int64, finite samples learned).
+        sample seen, `NEVER` if none), `n_samples_seen` (int64, finite samples learned) and
+        `incident` (float64, evidence of an incident, moved by the incident score only).
 
     Examples
     --------

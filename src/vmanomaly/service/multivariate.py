@@ -11,6 +11,7 @@ from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import GroupedBatch, ModelOutput, MultivariateModel, SeriesState
 from vmanomaly.model.grouping import Grouping, Selection, group_channels, select
+from vmanomaly.model.incident import add_incident_score, needed_outputs
 from vmanomaly.model.joint import predict_channels, predict_groups
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Labels, SeriesBatch
@@ -99,13 +100,13 @@ class MultivariateUnit(Unit[GroupedBatch]):
             reason += f"; and {len(mismatches) - 1} more groups"
         self._skip_some(stage, reason, len(mismatches))
 
-    def _score(self, batch: GroupedBatch, output: ModelOutput) -> list[Written]:
+    def _score(self, state: SeriesState, batch: GroupedBatch, output: ModelOutput) -> list[Written]:
         of_channels = ("y", *output.channels)
         wanted = self._provide_series or tuple(output.outputs)
         single = [name for name in wanted if name in of_channels and name not in output.outputs]
         joint = [name for name in wanted if name not in single]
-        predictions = predict_groups(batch, output, self._policies, joint)
-        written = [(predictions, self.destination)]
+        predictions = predict_groups(batch, output, self._policies, needed_outputs(joint))
+        written = [(add_incident_score(predictions, state, joint), self.destination)]
         if single:
             written += [
                 (predictions, replace(self.destination, query_key=query_key))

@@ -160,7 +160,7 @@ class Unit(ABC, Generic[BatchT]):
             errors: dict[Labels, Exception] = {}
             for block in self._blocks(batch):
                 output = self._model.infer(state, block, micro_batch_starts)
-                written += self._score(block, output)
+                written += self._score(state, block, output)
                 errors |= output.errors
             return written, errors
 
@@ -206,8 +206,8 @@ class Unit(ABC, Generic[BatchT]):
         """Fit the model."""
 
     @abstractmethod
-    def _score(self, batch: BatchT, output: ModelOutput) -> list[Written]:
-        """Turn what the model says into what is written."""
+    def _score(self, state: SeriesState, batch: BatchT, output: ModelOutput) -> list[Written]:
+        """Turn what the model says into what is written; gathers evidence in the state."""
 
     def _take(self, state: SeriesState, batch: BatchT) -> None:
         """Keep what was learned from a batch."""

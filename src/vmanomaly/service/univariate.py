@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Model, ModelOutput, SeriesState
+from vmanomaly.model.incident import add_incident_score, needed_outputs
 from vmanomaly.model.scoring import predict, scored
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import SeriesBatch
@@ -71,9 +72,11 @@ class UnivariateUnit(Unit[SeriesBatch]):
             state.append(more)
         return state
 
-    def _score(self, batch: SeriesBatch, output: ModelOutput) -> list[Written]:
+    def _score(self, state: SeriesState, batch: SeriesBatch, output: ModelOutput) -> list[Written]:
+        wanted = self._provide_series
+        needed = None if wanted is None else needed_outputs(wanted)
         if self._model.applies_policies:
-            predictions = scored(batch, output, self._provide_series)
+            predictions = scored(batch, output, needed)
         else:
-            predictions = predict(batch, output, self._policy, self._provide_series)
-        return [(predictions, self.destination)]
+            predictions = predict(batch, output, self._policy, needed)
+        return [(add_incident_score(predictions, state, wanted or ()), self.destination)]

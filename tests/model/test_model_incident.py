@@ -1,0 +1,184 @@
+"""The incident score: what it adds up to, when it opens and closes, and what does not matter."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from vmanomaly.model.incident import add_incident_score, incident_score, needed_outputs
+from vmanomaly.model.state import SeriesState
+from vmanomaly.series import FloatArray, Labels, Predictions
+
+NAN = math.nan
+LARGEST = float(np.finfo(np.float64).max)
+ANY_SCORE = st.one_of(
+    st.floats(0, 2), st.floats(0, 20), st.sampled_from([0.0, 1.0, 1.01, 1e300, LARGEST, NAN])
+)
+any_scores = arrays(
+    np.float64, st.tuples(st.integers(1, 4), st.integers(0, 60)), elements=ANY_SCORE
+)
+quick = settings(max_examples=100, deadline=None)
+
+
+def follow(*scores: float, evidence: float = 0.0) -> FloatArray:
+    """Return the incident scores of one series."""
+    return incident_score(np.array([scores]), np.array([evidence]), np.array([0]))[0]
+
+
+def walk(scores: list[float], evidence: float) -> tuple[list[float], float]:
+    """The rule as it is written down."""
+    result = []
+    for score in scores:
+        if math.isnan(score):
+            result.append(NAN)
+            continue
+        value = min(score, 3.0)
+        weight = (value**2 if value > 1 else 1.0) / 16
+        evidence = weight * value + (1 - weight) * evidence
+        result.append(evidence / 0.75)
+    return result, evidence
+
+
+@quick
+@given(scores=any_scores, evidence=st.floats(0, 3))
+def test_the_kernel_gives_what_a_walk_gives(scores: FloatArray, evidence: float) -> None:
+    column = np.full(len(scores), evidence)
+    found = incident_score(scores, column, np.arange(len(scores)))
+    for row, expected in enumerate(walk(list(of_series), evidence) for of_series in scores):
+        np.testing.assert_allclose(found[row], expected[0], rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(column[row], expected[1], rtol=1e-12, atol=1e-15)
+
+
+@quick
+@given(scores=any_scores, cuts=st.sets(st.integers(0, 60)))
+def test_calls_may_be_split_anywhere(scores: FloatArray, cuts: set[int]) -> None:
+    rows = np.arange(len(scores))
+    whole, pieces = np.zeros(len(scores)), np.zeros(len(scores))
+    expected = incident_score(scores, whole, rows)
+    edges = sorted({0, scores.shape[1], *(cut for cut in cuts if cut < scores.shape[1])})
+    for begin, end in itertools.pairwise(edges):
+        piece = np.ascontiguousarray(scores[:, begin:end])
+        np.testing.assert_array_equal(incident_score(piece, pieces, rows), expected[:, begin:end])
+    np.testing.assert_array_equal(pieces, whole)
+
+
+@quick
+@given(scores=any_scores)
+def test_each_series_has_its_own_row(scores: FloatArray) -> None:
+    n_series = len(scores)
+    rows = np.array([7, 2, 5, 0])[:n_series]
+    evidence = np.full(9, 0.5)
+    found = incident_score(scores, evidence, rows)
+    for s, row in enumerate(rows):
+        alone = np.full(1, 0.5)
+        np.testing.assert_array_equal(
+            incident_score(scores[s : s + 1], alone, np.array([0]))[0], found[s]
+        )
+        assert alone[0] == evidence[row]
+    untouched = [row for row in range(9) if row not in rows]
+    assert (evidence[untouched] == 0.5).all()
+
+
+@quick
+@given(scores=any_scores, change=st.integers(0, 59))
+def test_a_score_changes_nothing_before_it(scores: FloatArray, change: int) -> None:
+    other = scores.copy()
+    other[:, change:] = 2.5
+    one, two = (
+        incident_score(each, np.zeros(len(each)), np.arange(len(each))) for each in (scores, other)
+    )
+    np.testing.assert_array_equal(one[:, :change], two[:, :change])
+
+
+@quick
+@given(scores=any_scores)
+def test_it_is_bounded_and_there_exactly_where_a_point_is_scored(scores: FloatArray) -> None:
+    evidence = np.zeros(len(scores))
+    found = incident_score(scores, evidence, np.arange(len(scores)))
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(scores))
+    assert ((found >= 0) & (found <= 4) | np.isnan(found)).all()
+    assert ((evidence >= 0) & (evidence <= 3)).all()
+
+
+@quick
+@given(scores=st.lists(st.floats(0, 20), max_size=40), gap=st.integers(1, 5))
+def test_a_gap_changes_nothing(scores: list[float], gap: int) -> None:
+    with_gaps = [value for score in scores for value in (score, *[NAN] * gap)]
+    found = follow(*with_gaps)
+    np.testing.assert_array_equal(found[:: gap + 1], follow(*scores))
+
+
+@pytest.mark.parametrize(
+    ("score", "n_points"), [(0.8, 43), (0.9, 28), (1.01, 21), (1.2, 11), (2.0, 2), (3.0, 1)]
+)
+def test_deviations_that_last_add_up(score: float, n_points: int) -> None:
+    found = follow(*[score] * 100)
+    assert np.flatnonzero(found > 1)[0] + 1 == n_points
+    assert (np.diff(found) >= 0).all()
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3, 0.5, 0.75])
+def test_what_stays_well_inside_the_bounds_is_no_incident(score: float) -> None:
+    assert follow(*[score] * 100_000).max() <= 1
+
+
+def test_noise_opens_incidents_far_less_often_than_it_exceeds_the_bounds() -> None:
+    noise = np.abs(np.random.default_rng(0).normal(size=200_000)) / 2.5
+    found = follow(*noise)
+    opened = np.count_nonzero((found[1:] > 1) & (found[:-1] <= 1))
+    assert np.count_nonzero(noise > 1) > 2000
+    assert opened < 60
+
+
+@pytest.mark.parametrize("size", [1.5, 3.0, 10.0, 1e300, LARGEST])
+@pytest.mark.parametrize("otherwise", [0.0, 0.2, 0.3])
+def test_a_lone_spike_of_any_size_decays(size: float, otherwise: float) -> None:
+    found = follow(*[otherwise] * 100, size, *[otherwise] * 100)
+    assert (found[:100] <= 1).all()
+    assert (found[101 + 19 :] <= 1).all()
+    assert found[-1] == pytest.approx(otherwise / 0.75, abs=0.01)
+    assert (found[100] > 1) == (size >= 3.0)
+
+
+@pytest.mark.parametrize("size", [1.2, 3.0, 1e300])
+def test_an_incident_closes_when_behaviour_is_normal_again(size: float) -> None:
+    found = follow(*[size] * 5000, *[0.3] * 100)
+    assert (found[4000:5000] > 1).all()
+    assert (found[5028:] <= 1).all()
+
+
+def test_scores_below_0_count_as_0_and_infinite_ones_as_large() -> None:
+    np.testing.assert_array_equal(follow(-5.0, math.inf), follow(0.0, 3.0))
+
+
+def predictions(**outputs: list[float]) -> Predictions:
+    (length,) = {len(values) for values in outputs.values()}
+    return Predictions(
+        (Labels({"series": "a"}),),
+        np.arange(length),
+        {name: np.array([values]) for name, values in outputs.items()},
+    )
+
+
+def test_outputs_come_in_the_order_asked_for_and_no_others() -> None:
+    assert needed_outputs(["yhat", "anomaly_score"]) == ("yhat", "anomaly_score")
+    assert needed_outputs(["incident_score"]) == ("anomaly_score",)
+    state = SeriesState([])
+    whole = predictions(yhat=[1.0, 2.0], anomaly_score=[3.0, NAN])
+    found = add_incident_score(whole, state, ["incident_score", "yhat"])
+    assert list(found.outputs) == ["incident_score", "yhat"]
+    np.testing.assert_array_equal(found.outputs["incident_score"], [[2.25, NAN]])
+    assert state["incident"].tolist() == [1.6875]
+
+
+def test_a_state_is_not_touched_unless_the_score_is_asked_for() -> None:
+    state = SeriesState([])
+    whole = predictions(anomaly_score=[3.0])
+    assert add_incident_score(whole, state, ["anomaly_score"]) is whole
+    assert len(state) == 0
