@@ -6,7 +6,7 @@ model says about them on the same grid. Nothing here knows where the data comes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -125,6 +125,17 @@ class SeriesBatch:
         expected = (len(self.labels), len(self.timestamps))
         if self.values.shape != expected:
             raise ValueError(f"values have the shape {self.values.shape}, expected {expected}")
+
+    def keep(self, rows: Sequence[int]) -> SeriesBatch:
+        """Return only the series of these rows."""
+        return SeriesBatch(
+            tuple(self.labels[row] for row in rows), self.timestamps, self.values[rows]
+        )
+
+    def columns(self, first: int, stop: int) -> SeriesBatch:
+        """Return only the timestamps from column `first` to before `stop`."""
+        values = np.ascontiguousarray(self.values[:, first:stop])
+        return SeriesBatch(self.labels, self.timestamps[first:stop], values)
 
     def blocks(self, n_bytes: int, n_series: int = 1) -> Iterator[SeriesBatch]:
         """Yield the series in blocks of at most `n_bytes` of values, but at least `n_series`.

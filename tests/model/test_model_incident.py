@@ -28,7 +28,9 @@ quick = settings(max_examples=100, deadline=None)
 
 def follow(*scores: float, evidence: float = 0.0) -> FloatArray:
     """Return the incident scores of one series."""
-    return incident_score(np.array([scores]), np.array([evidence]), np.array([0]))[0]
+    column, rows = np.array([evidence]), np.array([0])
+    found: FloatArray = incident_score(np.array([scores]), column, rows)[0]
+    return found
 
 
 def walk(scores: list[float], evidence: float) -> tuple[list[float], float]:

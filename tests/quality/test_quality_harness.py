@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
+import yaml
 
 from benchmarks.quality.alarms import alarms_of
 from benchmarks.quality.generate import generate
@@ -14,8 +16,16 @@ from benchmarks.quality.nab import read_nab
 from benchmarks.quality.page import render
 from benchmarks.quality.run import run
 from benchmarks.quality.table import judge, kinds, table
+from tests.fakes import FakeClock, FakeReader, FakeWriter, InlineExecutor
+from vmanomaly.config import load_config
 from vmanomaly.config.model import ZscoreOnlineSection
+from vmanomaly.config.reader import Query
 from vmanomaly.model.scoring import score
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.scheduler import create_scheduler
+from vmanomaly.series import SeriesBatch, TimeRange
+from vmanomaly.service.health import Health
+from vmanomaly.service.plan import create_jobs, create_models
 
 HOUR = 3_600_000
 ZSCORE = ZscoreOnlineSection(class_name="zscore_online")
@@ -63,6 +73,56 @@ def test_a_run_scores_every_point_after_the_fit_window_before_it_is_learned() ->
             np.array([mean + half]),
         )
         np.testing.assert_allclose(result.outputs["anomaly_score"][t - 100], expected[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("class_name", ["zscore_online", "quantile_online"])
+def test_a_run_gives_what_an_exact_backtest_writes(tmp_path: Path, class_name: str) -> None:
+    series = noise_with_a_shift()
+    document = {
+        "reader": {
+            "datasource_url": "http://localhost:8428",
+            "sampling_period": "1h",
+            "queries": {"shift": {"expr": "shift"}},
+        },
+        "models": {
+            "m": {
+                "class": class_name,
+                "queries": "all",
+                "schedulers": "all",
+                "provide_series": ["anomaly_score", "incident_score", "yhat"],
+            }
+        },
+        "schedulers": {
+            "s": {
+                "class": "backtesting",
+                "exact": True,
+                "from_s": 99 * HOUR // 1000,
+                "to_s": 199 * HOUR // 1000,
+                "fit_window": "100h",
+                "fit_every": "100h",
+                "inference_only": True,
+            }
+        },
+        "writer": {"datasource_url": "http://localhost:8428"},
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(document))
+    config = load_config([path], {})
+
+    def answer(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        after, until = time_range.start // HOUR + 1, time_range.end // HOUR + 1
+        return series.batch(max(after, 0), until)
+
+    writer = FakeWriter()
+    models = create_models(config)
+    jobs = create_jobs(config, models, FakeReader(answer), writer, Health({}), Metrics())["s"]
+    scheduler = create_scheduler(config.schedulers["s"], jobs, FakeClock(0), InlineExecutor(), 0)
+    assert scheduler.run(lambda: None) is False
+    ((predictions, _),) = writer.written
+    result = run(config.models["m"], series)
+    np.testing.assert_array_equal(result.timestamps, predictions.timestamps)
+    for name, values in predictions.outputs.items():
+        np.testing.assert_array_equal(result.outputs[name], values[0])
 
 
 def test_the_table_and_the_page_tell_of_what_was_found_and_missed() -> None:

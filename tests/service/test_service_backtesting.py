@@ -68,7 +68,7 @@ def answer(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
 
 def config(folder: Path, model: str, scheduler: dict[str, Any], offset: str = "0s") -> Config:
     path = folder / "config.yaml"
-    outputs = list(resolve_name(MODELS[model].implementation or "").outputs)
+    outputs = [*resolve_name(MODELS[model].implementation or "").outputs, "incident_score"]
     sections = {
         "reader": {
             "datasource_url": "http://localhost:8428",

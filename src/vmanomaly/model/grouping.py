@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -84,6 +84,20 @@ class GroupedBatch:
             return np.empty((0, values.shape[1]), values.dtype)
         reduced: BoolArray = reduction.reduceat(values, self.offsets[:-1], axis=0)
         return reduced
+
+    def keep(self, groups: Sequence[int]) -> GroupedBatch:
+        """Return only the groups of these numbers."""
+        grouping = Grouping((), self.labels, self.channels, self.offsets).keep(groups)
+        slices = self.slices()
+        values = np.concatenate([self.values[slices[g]] for g in groups])
+        return GroupedBatch(
+            grouping.labels, grouping.channels, grouping.offsets, self.timestamps, values
+        )
+
+    def columns(self, first: int, stop: int) -> GroupedBatch:
+        """Return only the timestamps from column `first` to before `stop`."""
+        values = np.ascontiguousarray(self.values[:, first:stop])
+        return replace(self, timestamps=self.timestamps[first:stop], values=values)
 
     def slices(self) -> list[slice]:
         """Return where the channels of each group stand."""

@@ -12,6 +12,8 @@ from vmanomaly.kernel import kernel
 from vmanomaly.model.state import SeriesState
 from vmanomaly.series import FloatArray, IntArray, Predictions
 
+MEMORY = 64
+"""Points after which less than 2 % is left of the evidence that there was."""
 POINTS = 16.0
 LARGEST_COUNTED = 3.0
 ENOUGH = 0.75

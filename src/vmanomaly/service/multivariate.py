@@ -74,7 +74,7 @@ class MultivariateUnit(Unit[GroupedBatch]):
         return selection.take(batches)
 
     def _learn(self, batch: GroupedBatch) -> SeriesState:
-        return self._model.fit(batch)
+        return self._fit_model(batch)
 
     def _take(self, state: SeriesState, batch: GroupedBatch) -> None:
         super()._take(state, batch)

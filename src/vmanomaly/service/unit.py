@@ -11,10 +11,13 @@ from time import perf_counter
 from types import TracebackType
 from typing import Generic, Self, TypeAlias, TypeVar
 
-from vmanomaly.config.model import ModelSection
+import numpy as np
+
+from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model.base import BaseModel, BatchT, ModelOutput
 from vmanomaly.model.grouping import GroupedBatch
+from vmanomaly.model.incident import MEMORY
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import NEVER, SeriesState
 from vmanomaly.monitoring.metrics import Metrics
@@ -208,6 +211,27 @@ class Unit(ABC, Generic[BatchT]):
     @abstractmethod
     def _score(self, state: SeriesState, batch: BatchT, output: ModelOutput) -> list[Written]:
         """Turn what the model says into what is written; gathers evidence in the state."""
+
+    def _fit_model(self, batch: BatchT) -> SeriesState:
+        """Fit the model, and gather the evidence of an incident if the incident score is wanted.
+
+        The last points of the fit window are scored by the model of those before them. So an
+        incident goes on where it was at a fit, and the state depends on the fit window only.
+        """
+        state = self._model.fit(batch)
+        n_points = len(batch.timestamps)
+        if INCIDENT_SCORE not in (self._provide_series or ()) or n_points <= MEMORY:
+            return state
+        before = self._model.fit(batch.columns(0, n_points - MEMORY))
+        known = [
+            row for row, labels in enumerate(batch.labels) if labels in before and labels in state
+        ]
+        if known:
+            last = batch.columns(n_points - MEMORY, n_points).keep(known)
+            self._score(before, last, self._model.infer(before, last, np.arange(MEMORY)))
+            gathered = before["incident"][before.rows(last.labels)]
+            state["incident"][state.rows(last.labels)] = gathered
+        return state
 
     def _take(self, state: SeriesState, batch: BatchT) -> None:
         """Keep what was learned from a batch."""

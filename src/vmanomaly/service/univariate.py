@@ -57,16 +57,14 @@ class UnivariateUnit(Unit[SeriesBatch]):
         self._skip_some("infer", f"{n_unknown} series were not there at the fit", n_unknown)
         if not n_unknown:
             return batch
-        return SeriesBatch(
-            tuple(batch.labels[row] for row in known), batch.timestamps, batch.values[known]
-        )
+        return batch.keep(known)
 
     def _blocks(self, batch: SeriesBatch) -> Iterable[SeriesBatch]:
         """Cut the series into blocks, which bounds what a model needs beside its data."""
         return batch.blocks(_BLOCK_BYTES, self._min_block_series)
 
     def _learn(self, batch: SeriesBatch) -> SeriesState:
-        states = (self._model.fit(block) for block in self._blocks(batch))
+        states = (self._fit_model(block) for block in self._blocks(batch))
         state = next(states)
         for more in states:
             state.append(more)

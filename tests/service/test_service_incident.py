@@ -1,0 +1,237 @@
+"""The incident score from reader to writer: where it is written, and what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.fakes import FakeReader, FakeWriter
+from tests.model.cases import CASES, name_of
+from tests.service.test_service_job import CONFIG, CPU_0, CPU_1, empty
+from tests.service.test_service_multivariate import World as JointWorld
+from tests.service.test_service_multivariate import group, two_hosts
+from vmanomaly.config import Config, load_config
+from vmanomaly.config.reader import Query
+from vmanomaly.config.registry import MODELS
+from vmanomaly.errors import ConfigError
+from vmanomaly.model import create_model
+from vmanomaly.model.incident import MEMORY
+from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.scheduler.run import Run
+from vmanomaly.series import FloatArray, Predictions, SeriesBatch, TimeRange
+from vmanomaly.service.health import Health
+from vmanomaly.service.job import QueryJob
+from vmanomaly.service.plan import create_jobs, create_models
+from vmanomaly.writer.format import added_labels
+
+UNIVARIATE = [case for case in CASES if not MODELS[name_of(case)].section.multivariate]
+SECOND = 1000
+FIT, INFER = TimeRange(0, 400 * SECOND), TimeRange(400 * SECOND, 460 * SECOND)
+
+
+def telemetry(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+    """Noise with gaps; the second series is in an incident from second 380 on."""
+    seconds = time_range.grid(int(query.step)) // SECOND
+    values = np.random.default_rng(0).normal(10.0, 1.0, (2, 1000))
+    values[0, np.arange(5, 1000, 41)] = np.nan
+    values[1, 380:] += 4.0
+    return SeriesBatch((CPU_0, CPU_1), seconds * SECOND, np.ascontiguousarray(values[:, seconds]))
+
+
+def configured(folder: Path, class_name: str, *provide_series: str, **keys: Any) -> Config:
+    document = yaml.safe_load(CONFIG)
+    model = {"class": class_name, "queries": ["cpu"], "schedulers": "all", **keys}
+    if provide_series:
+        model["provide_series"] = list(provide_series)
+    document["models"] = {"good": model}
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return load_config([path], {})
+
+
+def job_of(config: Config) -> tuple[QueryJob, FakeWriter]:
+    writer = FakeWriter()
+    models = create_models(config)
+    (job,) = create_jobs(config, models, FakeReader(telemetry), writer, Health({}), Metrics())["s"]
+    return job, writer
+
+
+def written_by(config: Config, *runs: Run) -> list[Predictions]:
+    job, writer = job_of(config)
+    for run in runs:
+        assert not job.execute(run).failed
+    return [predictions for predictions, _ in writer.written]
+
+
+def walk(scores: FloatArray, evidence: float) -> tuple[list[float], float]:
+    result = []
+    for score in scores:
+        if np.isfinite(score):
+            value = min(score, 3.0)
+            evidence += max(1.0, value**2) / 16 * (value - evidence)
+            result.append(evidence / 0.75)
+        else:
+            result.append(np.nan)
+    return result, evidence
+
+
+def scores_of(config: Config, fit: TimeRange, infer: TimeRange) -> FloatArray:
+    """Return the anomaly scores of a model of its own."""
+    query = config.reader.queries["cpu"]
+    section = config.models["good"]
+    model = create_model(section, query)
+    batch = telemetry(query, infer, "infer")
+    state = model.fit(telemetry(query, fit, "fit"))
+    output = model.infer(state, batch, np.arange(len(batch.timestamps)))
+    return predict(batch, output, Policy.of(section, query), ["anomaly_score"]).outputs[
+        "anomaly_score"
+    ]
+
+
+@pytest.mark.parametrize("case", UNIVARIATE)
+def test_every_model_gathers_evidence_from_its_scores(tmp_path: Path, case: str) -> None:
+    config = configured(tmp_path, name_of(case), "incident_score", "y", **CASES[case])
+    (predictions,) = written_by(config, Run(FIT, INFER, micro_batch=SECOND))
+    assert list(predictions.outputs) == ["incident_score", "y"]
+    middle = FIT.end - MEMORY * SECOND
+    last = scores_of(config, TimeRange(FIT.start, middle), TimeRange(middle, FIT.end))
+    new = scores_of(config, FIT, INFER)
+    for s in range(2):
+        expected, _ = walk(new[s], walk(last[s], 0.0)[1])
+        np.testing.assert_allclose(predictions.outputs["incident_score"][s], expected, rtol=1e-9)
+
+
+def test_it_is_written_under_the_name_that_the_writer_gives_outputs(tmp_path: Path) -> None:
+    config = configured(tmp_path, "zscore_online", "anomaly_score", "incident_score")
+    job, writer = job_of(config)
+    job.execute(Run(FIT, INFER, micro_batch=SECOND))
+    ((predictions, destination),) = writer.written
+    names = [
+        added_labels(config.writer.metric_format, destination, output)["__name__"]
+        for output in predictions.outputs
+    ]
+    assert names == ["anomaly_score", "incident_score"]
+
+
+def test_it_is_not_written_and_costs_nothing_unless_asked_for(tmp_path: Path) -> None:
+    config = configured(tmp_path, "zscore_online")
+    job, writer = job_of(config)
+    job.execute(Run(FIT, INFER, micro_batch=SECOND))
+    ((predictions, _),) = writer.written
+    assert "incident_score" not in predictions.outputs
+    (unit,) = job._units
+    assert unit.state is not None
+    assert not unit.state["incident"].any()
+
+
+def test_micro_batches_of_one_state_do_not_matter_to_how_evidence_is_gathered(
+    tmp_path: Path,
+) -> None:
+    config = configured(tmp_path, "zscore_online", "incident_score")
+    (whole,) = written_by(config, Run(FIT, INFER, micro_batch=SECOND))
+    cuts = [400, 401, 417, 430, 460]
+    pieces = written_by(
+        config,
+        Run(FIT, None),
+        *(
+            Run(None, TimeRange(begin * SECOND, end * SECOND), micro_batch=SECOND)
+            for begin, end in pairwise(cuts)
+        ),
+    )
+    np.testing.assert_array_equal(
+        np.hstack([piece.outputs["incident_score"] for piece in pieces]),
+        whole.outputs["incident_score"],
+    )
+
+
+def test_an_incident_goes_on_after_a_fit_as_before_it(tmp_path: Path) -> None:
+    config = configured(tmp_path, "mad_online", "incident_score")
+    first, second = written_by(
+        config,
+        Run(TimeRange(0, 370 * SECOND), TimeRange(370 * SECOND, 400 * SECOND), SECOND),
+        Run(FIT, INFER, SECOND),
+    )
+    before, after = first.outputs["incident_score"], second.outputs["incident_score"]
+    assert np.nanmax(before[0]) < 1 < before[1, -1]
+    assert after[0, 0] < 1 < after[1, 0]
+    assert after[1, 0] == pytest.approx(before[1, -1], rel=0.2)
+
+
+def test_a_short_fit_window_starts_without_evidence(tmp_path: Path) -> None:
+    config = configured(tmp_path, "zscore_online", "incident_score")
+    fit = TimeRange(FIT.end - MEMORY * SECOND, FIT.end)
+    (predictions,) = written_by(config, Run(fit, INFER, micro_batch=SECOND))
+    for s, scores in enumerate(scores_of(config, fit, INFER)):
+        expected, _ = walk(scores, 0.0)
+        np.testing.assert_allclose(predictions.outputs["incident_score"][s], expected, rtol=1e-9)
+
+
+def test_a_series_that_was_not_there_at_the_fit_starts_without_evidence(tmp_path: Path) -> None:
+    config = configured(tmp_path, "zscore_online", "incident_score", "anomaly_score")
+    job, writer = job_of(config)
+    reader = job._reads._reader
+    assert isinstance(reader, FakeReader)
+    reader.answer = empty
+    job.execute(Run(FIT, None))
+    reader.answer = telemetry
+    job.execute(Run(None, INFER, micro_batch=SECOND))
+    ((predictions, _),) = writer.written
+    outputs = predictions.outputs
+    assert (outputs["anomaly_score"][1, :16] == 0.0).all()
+    for s in range(2):
+        expected, _ = walk(outputs["anomaly_score"][s], 0.0)
+        np.testing.assert_allclose(outputs["incident_score"][s], expected, rtol=1e-9)
+
+
+JOINT_FIT, JOINT_INFER = TimeRange(0, 200_000), TimeRange(200_000, 210_000)
+
+
+def joint(folder: Path, provide_series: Sequence[str], **keys: Any) -> JointWorld:
+    return JointWorld(folder, provide_series=list(provide_series), **keys)
+
+
+def test_a_group_gathers_evidence_from_its_joint_score(tmp_path: Path) -> None:
+    world = joint(tmp_path, ["incident_score", "yhat", "anomaly_score"])
+    (unit,) = world.joint._units
+    unit._policies = dict.fromkeys(unit._policies, Policy(data_range=(-1.0, 1.0)))
+    world.run(JOINT_FIT, JOINT_INFER)
+    (outputs, *channels) = (predictions.outputs for predictions, _ in world.writer.written)
+    assert list(outputs) == ["incident_score", "anomaly_score"]
+    assert [list(each) for each in channels] == [["yhat"], ["yhat"]]
+    middle = JOINT_FIT.end - MEMORY * SECOND
+    before = joint(tmp_path, ["anomaly_score"])
+    (unit,) = before.joint._units
+    unit._policies = dict.fromkeys(unit._policies, Policy(data_range=(-1.0, 1.0)))
+    before.run(TimeRange(0, middle), TimeRange(middle, JOINT_FIT.end))
+    for g, host in enumerate("ab"):
+        expected, _ = walk(outputs["anomaly_score"][g], walk(before.scores()[group(host)], 0.0)[1])
+        np.testing.assert_allclose(outputs["incident_score"][g], expected, rtol=1e-9)
+
+
+def test_a_group_that_could_not_be_fitted_before_starts_without_evidence(tmp_path: Path) -> None:
+    def b_is_new(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_hosts(query, time_range, stage)
+        values = batch.values.copy()
+        values[1, batch.timestamps <= 150_000] = np.nan
+        return SeriesBatch(batch.labels, batch.timestamps, values)
+
+    world = joint(tmp_path, ["incident_score"])
+    world.reader.answer = b_is_new
+    assert not world.run(JOINT_FIT, None).failed
+    (unit,) = world.joint._units
+    assert unit.state is not None
+    evidence = unit.state["incident"][unit.state.rows((group("a"), group("b")))]
+    assert evidence[0] > 0.0
+    assert evidence[1] == 0.0
+
+
+def test_the_output_is_refused_where_it_is_misspelt(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"it produces .*yhat_upper, incident_score"):
+        configured(tmp_path, "zscore_online", "incidents_score")
