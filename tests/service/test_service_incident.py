@@ -74,9 +74,8 @@ def walk(scores: FloatArray, evidence: float) -> tuple[list[float], float]:
     result = []
     for score in scores:
         if np.isfinite(score):
-            value = min(score, 3.0)
-            evidence += max(1.0, value**2) / 16 * (value - evidence)
-            result.append(evidence / 0.75)
+            evidence = min(evidence + (min(score, 2.5) ** 3 - evidence) / 16, 1.6)
+            result.append(evidence / 0.4)
         else:
             result.append(np.nan)
     return result, evidence
