@@ -53,16 +53,13 @@ def incident_score(scores: FloatArray, evidence: FloatArray, rows: IntArray) -> 
 
     Notes
     -----
-    This is the exponentially weighted mean of a power of the deviation, which control charts use
-    with the square [1]_, made robust against single outliers [2]_. Points are counted, not time.
+    This is the exponentially weighted mean of a power of the deviation, as control charts use it
+    with the square [1]_, but bounded. Points are counted, not time.
 
     References
     ----------
     .. [1] J. F. MacGregor, T. J. Harris, "The exponentially weighted moving variance", Journal of
        Quality Technology 25(2), 1993.
-    .. [2] A. B. Yeh, D. K. J. Lin, H. Zhou, C. Venkataramani, "A multivariate exponentially
-       weighted moving average control chart for monitoring process variability", Journal of Applied
-       Statistics 30(5), 2003.
 
     Examples
     --------
