@@ -98,6 +98,10 @@ def test_defaults_of_the_reference() -> None:
             {"forecast_at": ["1h", "1d"], "provide_series": ["yhat_1h", "yhat_lower_1d"]},
         ),
         ("temporal_envelope", {"provide_series": ["incident_score"]}),
+        ("mad_online", {"provide_series": ["incident_score", "anomaly_score"]}),
+        ("isolation_forest", {"provide_series": ["incident_score"]}),
+        ("isolation_forest_multivariate", {"provide_series": ["incident_score"]}),
+        ("prophet", {"provide_series": ["incident_score", "trend"]}),
         ("temporal_envelope_multivariate", {"groupby": ["host"], "score_aggregation": "max"}),
         (
             "prophet",
