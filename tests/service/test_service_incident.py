@@ -22,7 +22,7 @@ from vmanomaly.config.registry import MODELS
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import create_model
 from vmanomaly.model.incident import MEMORY
-from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.model.scoring import Policy, predict, scored
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Run
 from vmanomaly.series import FloatArray, Predictions, SeriesBatch, TimeRange
@@ -32,6 +32,7 @@ from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.writer.format import added_labels
 
 UNIVARIATE = [case for case in CASES if not MODELS[name_of(case)].section.multivariate]
+NOT_IN_YAML = {"class_folder", "provide_series"}
 SECOND = 1000
 FIT, INFER = TimeRange(0, 400 * SECOND), TimeRange(400 * SECOND, 460 * SECOND)
 
@@ -89,14 +90,17 @@ def scores_of(config: Config, fit: TimeRange, infer: TimeRange) -> FloatArray:
     batch = telemetry(query, infer, "infer")
     state = model.fit(telemetry(query, fit, "fit"))
     output = model.infer(state, batch, np.arange(len(batch.timestamps)))
-    return predict(batch, output, Policy.of(section, query), ["anomaly_score"]).outputs[
-        "anomaly_score"
-    ]
+    wanted = ["anomaly_score"]
+    if model.applies_policies:
+        return scored(batch, output, wanted).outputs["anomaly_score"]
+    return predict(batch, output, Policy.of(section, query), wanted).outputs["anomaly_score"]
 
 
 @pytest.mark.parametrize("case", UNIVARIATE)
 def test_every_model_gathers_evidence_from_its_scores(tmp_path: Path, case: str) -> None:
-    config = configured(tmp_path, name_of(case), "incident_score", "y", **CASES[case])
+    of_case = {"class": name_of(case), **CASES[case]}
+    keys = {key: of_case[key] for key in of_case if key not in NOT_IN_YAML}
+    config = configured(tmp_path, keys.pop("class"), "incident_score", "y", **keys)
     (predictions,) = written_by(config, Run(FIT, INFER, micro_batch=SECOND))
     assert list(predictions.outputs) == ["incident_score", "y"]
     middle = FIT.end - MEMORY * SECOND

@@ -13,6 +13,7 @@ from vmanomaly.errors import ConfigError
 from vmanomaly.model import base
 from vmanomaly.model.custom import interface
 from vmanomaly.model.custom.loading import load_class, user_error, without_pandas
+from vmanomaly.model.incident import needed_outputs
 from vmanomaly.model.scoring import Policy
 
 if TYPE_CHECKING:
@@ -85,9 +86,10 @@ def _pandas_model(
             raise
         raise ConfigError([without_pandas(_name(section))]) from None
     policy = _shared_policy(section, queries)
+    wanted = section.provide_series and needed_outputs(section.provide_series)
     arguments = {
         "args": section.args,
-        "provide_series": list(section.provide_series or ()),
+        "provide_series": list(wanted or ()),
         **{name: getattr(policy, name) for name in Policy.__slots__},
         **section.own_keys,
     }
@@ -102,7 +104,7 @@ def _pandas_model(
             user_class,
             arguments,
             None if user_class.is_multivariate else policy,
-            section.provide_series,
+            wanted,
             section.min_n_samples_seen,
         ),
     )
@@ -146,7 +148,8 @@ def _batch_model(
         if name in type(source).model_fields
     }
     model: base.AnyModel = _made(section, lambda: user_class(**shared | section.own_keys))
-    unknown = [name for name in section.provide_series or () if name not in model.outputs]
+    wanted = needed_outputs(section.provide_series or ())
+    unknown = [name for name in wanted if name not in model.outputs]
     if unknown:
         raise ConfigError(
             [
