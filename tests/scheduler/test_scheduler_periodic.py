@@ -16,7 +16,7 @@ from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.clock import SystemClock
 from vmanomaly.scheduler.periodic import PeriodicScheduler
 from vmanomaly.scheduler.run import Job, Outcome, Run
-from vmanomaly.scheduler.schedule import PeriodicSchedule
+from vmanomaly.scheduler.schedule import PeriodicSchedule, Progress
 from vmanomaly.series import TimeRange
 
 DONE = Outcome(fitted=True, inferred=True, failed=False)
@@ -31,11 +31,17 @@ class RecordingJob:
         self.name = name
         self.clock = clock
         self.on_run = on_run
+        self.progress = Progress()
+        self.unfitted = False
+        self.kept: list[int | None] = []
         self.runs: list[tuple[int, Run]] = []
 
     def execute(self, run: Run) -> Outcome:
         self.runs.append((self.clock.now(), run))
         return self.on_run(len(self.runs))
+
+    def keep(self) -> None:
+        self.kept.append(self.progress.covered)
 
     def unlearned(self) -> RecordingJob:
         return self
@@ -191,10 +197,14 @@ def test_stop_wakes_a_scheduler_that_waits_on_the_system_clock() -> None:
 
     class Job:
         name = "a"
+        progress = Progress()
+        unfitted = False
 
         def execute(self, run: Run) -> Outcome:
             started.set()
             return DONE
+
+        def keep(self) -> None: ...
 
         def unlearned(self) -> Job:
             return self

@@ -285,7 +285,7 @@ def test_a_fit_in_blocks_learns_the_same(config: Config, monkeypatch: pytest.Mon
     whole.cpu.execute(run(infer=None))
     monkeypatch.setattr("vmanomaly.service.univariate._BLOCK_BYTES", 1)
     blocks.cpu.execute(run(infer=None))
-    for one, other in zip(whole.cpu._units, blocks.cpu._units, strict=True):
+    for one, other in zip(whole.cpu.units, blocks.cpu.units, strict=True):
         assert one.state is not None
         assert other.state is not None
         assert one.state.labels == other.state.labels

@@ -302,7 +302,7 @@ def test_channels_have_outputs_of_their_own_when_asked(tmp_path: Path) -> None:
 
 def test_a_channel_outside_its_data_range_scores_its_group(tmp_path: Path) -> None:
     world = World(tmp_path, anomaly_score_outside_data_range=7.0)
-    (unit,) = world.joint._units
+    (unit,) = world.joint.units
     unit._policies["mem"] = Policy(data_range=(-0.5, 0.5), anomaly_score_outside_data_range=7.0)
     world.run()
     for host in "ab":

@@ -131,8 +131,14 @@ def build_config(
         settings=settings,
         server=server,
         monitoring=monitoring,
-        data_folder=FilePath(folder) if (folder := environ.get(_DATA_FOLDER)) else None,
+        data_folder=_folder(environ, _DATA_FOLDER),
+        model_folder=_folder(environ, rules.MODEL_FOLDER),
     )
+
+
+def _folder(environ: Mapping[str, str], name: str) -> FilePath | None:
+    folder = environ.get(name)
+    return FilePath(folder) if folder else None
 
 
 def _is_default_preset(preset: object, findings: Findings) -> bool:

@@ -35,6 +35,9 @@ class Config:
     data_folder
         Where the data of a fit is kept while models learn it (`VMANOMALY_DATA_DUMPS_DIR`); None
         keeps it in memory.
+    model_folder
+        Where fitted models are kept between runs (`VMANOMALY_MODEL_DUMPS_DIR`); None keeps them in
+        memory.
     """
 
     reader: ReaderSection
@@ -46,3 +49,4 @@ class Config:
     monitoring: MonitoringSection
     preset: str = "default"
     data_folder: Path | None = None
+    model_folder: Path | None = None

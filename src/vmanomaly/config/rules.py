@@ -200,11 +200,7 @@ def check_state(
                 f"{scheduler.class_name} runs once and ends: it keeps no state, and "
                 "settings.restore_state changes nothing for it",
             )
-    if environ.get(MODEL_FOLDER):
-        findings.warn(
-            place, "state is not kept by this version yet: after a restart every model is fitted"
-        )
-    else:
+    if not environ.get(MODEL_FOLDER):
         findings.error(
             place,
             f"needs the environment variable {MODEL_FOLDER}, the folder in which models are kept; "

@@ -138,6 +138,14 @@ class Metrics:
             "models_active", "Series or groups that have a fitted model.", *_MODEL_LABELS
         )
 
+        self.state_save_duration_seconds = histogram(
+            "state_save_duration_seconds", "Time to store what a job has learned in a run."
+        )
+        self.state_save_errors = counter(
+            "state_save_errors", "States that could not be stored, by reason.", "reason"
+        )
+        self.state_bytes = gauge("state_bytes", "Bytes of the files of all stored states.")
+
         self.writer_request_duration_seconds = histogram(
             "writer_request_duration_seconds",
             "Time from sending a batch to the end of the answer.",

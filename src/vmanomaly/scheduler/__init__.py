@@ -15,8 +15,7 @@ from vmanomaly.config.scheduler import (
 from vmanomaly.scheduler.backtesting import BacktestingScheduler
 from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.oneoff import OneoffScheduler
-from vmanomaly.scheduler.periodic import PeriodicScheduler
-from vmanomaly.scheduler.run import Job
+from vmanomaly.scheduler.periodic import PeriodicJob, PeriodicScheduler
 from vmanomaly.scheduler.schedule import periodic_schedules
 
 
@@ -40,7 +39,7 @@ class Scheduler(Protocol):
 
 def create_scheduler(
     section: SchedulerSection,
-    jobs: Sequence[Job],
+    jobs: Sequence[PeriodicJob],
     clock: Clock,
     executor: Executor,
     longest_catch_up: int,
@@ -62,7 +61,8 @@ def create_scheduler(
     """
     match section:
         case PeriodicSection():
-            schedules = periodic_schedules(section, len(jobs), clock.now(), longest_catch_up)
+            progresses = [job.progress for job in jobs]
+            schedules = periodic_schedules(section, progresses, clock.now(), longest_catch_up)
             return PeriodicScheduler(list(zip(jobs, schedules, strict=True)), clock, executor)
         case OneoffSection():
             return OneoffScheduler(jobs, section, executor)

@@ -7,8 +7,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Protocol
 
 from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.run import Job
@@ -17,12 +18,31 @@ from vmanomaly.scheduler.schedule import PeriodicSchedule, Progress
 logger = logging.getLogger(__name__)
 
 
+class PeriodicJob(Job, Protocol):
+    """A job that goes on from run to run.
+
+    Attributes
+    ----------
+    progress : Progress
+        How far it has come; brought forward by the scheduler.
+    """
+
+    progress: Progress
+
+    @property
+    def unfitted(self) -> bool:
+        """Whether a model of the job waits for its first fit."""
+        ...
+
+    def keep(self) -> None:
+        """Store what was learned and how far the job has come, if it is to outlive the process."""
+
+
 @dataclass(slots=True)
 class _Task:
-    job: Job
+    job: PeriodicJob
     schedule: PeriodicSchedule
-    progress: Progress = field(default_factory=Progress)
-    next_index: int = 0
+    next_index: int
 
     @property
     def due(self) -> int:
@@ -36,7 +56,7 @@ class _Task:
         logger.warning(
             "%s: the clock was set back; runs go on from the time that it shows now", self.job.name
         )
-        self.schedule.set_back(self.progress, index)
+        self.schedule.set_back(self.job.progress, index)
         self.next_index = index + 1
 
 
@@ -60,9 +80,11 @@ class PeriodicScheduler:
     """
 
     def __init__(
-        self, jobs: Sequence[tuple[Job, PeriodicSchedule]], clock: Clock, executor: Executor
+        self, jobs: Sequence[tuple[PeriodicJob, PeriodicSchedule]], clock: Clock, executor: Executor
     ) -> None:
-        self._tasks = [_Task(job, schedule) for job, schedule in jobs]
+        self._tasks = [
+            _Task(job, schedule, schedule.next_index(job.progress)) for job, schedule in jobs
+        ]
         self._clock = clock
         self._executor = executor
         self._under_way: set[int] = set()
@@ -137,11 +159,13 @@ class PeriodicScheduler:
                 task.job.name,
                 index - task.next_index,
             )
-        for run in task.schedule.runs(index, task.progress):
+        job = task.job
+        for run in task.schedule.runs(index, job.progress, unfitted=job.unfitted):
             if self._stopped:
                 return
-            outcome = task.job.execute(run)
-            task.schedule.advance(task.progress, index, run, outcome)
+            outcome = job.execute(run)
+            task.schedule.advance(job.progress, index, run, outcome)
+            job.keep()
             if not outcome.inferred:
                 break
         task.next_index = index + 1

@@ -25,12 +25,15 @@ class Run:
         None for the step of the query.
     origin : int
         A Unix time in milliseconds at which a micro-batch ends.
+    refits : bool
+        Whether a fit is for every model; otherwise it is only for those that wait for their first.
     """
 
     fit: TimeRange | None
     infer: TimeRange | None
     micro_batch: int | None = None
     origin: int = 0
+    refits: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ than one run of a job waits.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -30,12 +31,15 @@ class Progress:
 
     Attributes
     ----------
+    first_run : int or None
+        When the run with the index 0 was due, Unix milliseconds; None before the job has a grid.
     covered : int or None
         The end of the last interval that was scored, Unix milliseconds; None before the first.
     last_fit : int or None
         The index of the run that fitted last; None before the first.
     """
 
+    first_run: int | None = None
     covered: int | None = None
     last_fit: int | None = None
 
@@ -86,11 +90,29 @@ class PeriodicSchedule:
         fits = index * self.infer_every // self.fit_every
         return -(-fits * self.fit_every // self.infer_every)
 
-    def runs(self, index: int, progress: Progress) -> list[Run]:
+    def next_index(self, progress: Progress) -> int:
+        """Return the index of the first run that is not done yet."""
+        return 0 if progress.covered is None else self.latest_index(progress.covered) + 1
+
+    def fit_is_due(self, index: int, progress: Progress) -> bool:
+        """Tell whether the models have to learn anew at the run `index`."""
+        return progress.last_fit is None or self.latest_fit_index(index) > progress.last_fit
+
+    def runs(self, index: int, progress: Progress, *, unfitted: bool = False) -> list[Run]:
         """Return what is to be done at the run `index`, given what was done before.
 
         Intervals from before a fit that is due are scored first, with the state they would have
         met on time. Of several fits that were missed only the last is made up.
+
+        Parameters
+        ----------
+        index
+            Of the run.
+        progress
+            What was done before.
+        unfitted
+            Whether a model waits for its first fit: when no fit is due, that model alone gets one,
+            as if everything had begun with this run.
         """
         due = self.due(index)
         covered = progress.covered
@@ -105,21 +127,23 @@ class PeriodicSchedule:
             )
             covered = oldest
 
-        fit_index = self.latest_fit_index(index)
-        if progress.last_fit is not None and fit_index <= progress.last_fit:
+        fit_is_due = self.fit_is_due(index, progress)
+        if not fit_is_due and not unfitted:
             return [self._run(None, covered, due)]
+        fit_index = self.latest_fit_index(index) if fit_is_due else index
         boundary = max(self.due(fit_index) - self.infer_every, covered)
         runs = []
         if progress.last_fit is None:
             boundary = covered
         elif covered < boundary:
             runs.append(self._run(None, covered, boundary))
-        runs.append(self._run(TimeRange(boundary - self.fit_window, boundary), boundary, due))
+        window = TimeRange(boundary - self.fit_window, boundary)
+        runs.append(self._run(window, boundary, due, refits=fit_is_due))
         return runs
 
     def advance(self, progress: Progress, index: int, run: Run, outcome: Outcome) -> None:
         """Note in `progress` what came of a run that was due at `index`."""
-        if run.fit is not None and outcome.fitted:
+        if run.fit is not None and run.refits and outcome.fitted:
             progress.last_fit = self.latest_fit_index(index)
         if run.infer is not None and outcome.inferred:
             progress.covered = run.infer.end
@@ -131,17 +155,18 @@ class PeriodicSchedule:
         if progress.last_fit is not None:
             progress.last_fit = min(progress.last_fit, self.latest_fit_index(index))
 
-    def _run(self, fit: TimeRange | None, start: int, end: int) -> Run:
+    def _run(self, fit: TimeRange | None, start: int, end: int, *, refits: bool = True) -> Run:
         return Run(
             fit=fit,
             infer=TimeRange(start, end),
             micro_batch=self.infer_every,
             origin=self.first_run,
+            refits=refits,
         )
 
 
 def periodic_schedules(
-    section: PeriodicSection, n_jobs: int, now: int, longest_catch_up: int
+    section: PeriodicSection, progresses: Sequence[Progress], now: int, longest_catch_up: int
 ) -> list[PeriodicSchedule]:
     """Return the schedule of each job of a periodic scheduler.
 
@@ -149,8 +174,8 @@ def periodic_schedules(
     ----------
     section
         The section of the scheduler.
-    n_jobs
-        How many jobs it has.
+    progresses
+        How far each job has come. One that has a grid already goes on in it; the others get one.
     now
         Unix milliseconds.
     longest_catch_up
@@ -158,22 +183,23 @@ def periodic_schedules(
     """
     first = first_run(section.start_from, section.tz, int(section.fit_every), now)
     infer_every = int(section.infer_every)
-    places = (
-        infer_every * number // n_jobs if section.scatter_infer_jobs else 0
-        for number in range(n_jobs)
-    )
-    return [
-        PeriodicSchedule(
+    schedules = []
+    for number, progress in enumerate(progresses):
+        if progress.first_run is None:
+            place = infer_every * number // len(progresses) if section.scatter_infer_jobs else 0
             # Without `start_from` all jobs fit at once, being late, and keep to their places from
             # then on.
-            first_run=first - place if section.start_from is None else first + place,
-            infer_every=infer_every,
-            fit_every=int(section.fit_every),
-            fit_window=int(section.fit_window),
-            longest_catch_up=longest_catch_up,
+            progress.first_run = first - place if section.start_from is None else first + place
+        schedules.append(
+            PeriodicSchedule(
+                first_run=progress.first_run,
+                infer_every=infer_every,
+                fit_every=int(section.fit_every),
+                fit_window=int(section.fit_window),
+                longest_catch_up=longest_catch_up,
+            )
         )
-        for place in places
-    ]
+    return schedules
 
 
 def first_run(start_from: str | None, tz: str, fit_every: int, now: int) -> int:

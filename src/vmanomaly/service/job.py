@@ -9,10 +9,13 @@ from copy import copy
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
 from vmanomaly.scheduler.run import Outcome, Run, micro_batch_starts
+from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
+from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
 from vmanomaly.service.unit import AnyUnit
+from vmanomaly.state import JobKey
 from vmanomaly.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -40,8 +43,17 @@ class QueryJob:
     catch_up
         How far back an infer may start in order to begin where the units last saw data,
         milliseconds; None to begin where the scheduler says.
+    keeper
+        Keeps what the units learn, under schedulers that go on from run to run.
     on_stage_done
         Called after each fit and each infer.
+
+    Attributes
+    ----------
+    progress : Progress
+        How far it has come under such a scheduler.
+    units : sequence of Unit
+        The models that run on exactly these queries.
     """
 
     def __init__(
@@ -54,17 +66,20 @@ class QueryJob:
         writer: Writer,
         health: Health,
         catch_up: int | None = None,
+        keeper: Keeper | None = None,
         on_stage_done: Callable[[], None] | None = None,
     ) -> None:
         self._queries = queries
         self._query_key = query_key
         self._step, self._offset = int(queries[0].step), int(queries[0].offset)
         self._scheduler_alias = scheduler_alias
-        self._units = units
+        self.units = units
+        self.progress = Progress()
         self._reads = reads
         self._writer = writer
         self._health = health
         self._catch_up = catch_up
+        self._keeper = keeper
         self._on_stage_done = on_stage_done
         self.on_unit_done: Callable[[str], None] | None = None
         reads.expect(self.name, scheduler_alias, queries)
@@ -77,16 +92,35 @@ class QueryJob:
     @property
     def n_units(self) -> int:
         """The number of models that run on the query."""
-        return len(self._units)
+        return len(self.units)
+
+    @property
+    def key(self) -> JobKey:
+        """What the job is called where states are kept."""
+        return JobKey(self._scheduler_alias, tuple(query.alias for query in self._queries))
+
+    @property
+    def unfitted(self) -> bool:
+        """Whether a model of the job waits for its first fit."""
+        return any(unit.unfitted for unit in self.units)
 
     def unlearned(self) -> QueryJob:
         """Return the same job with units that have learned nothing."""
         job = copy(self)
-        job._units = [unit.unlearned() for unit in self._units]
+        job.units = [unit.unlearned() for unit in self.units]
+        job.progress = Progress()
+        job._keeper = None
         return job
+
+    def keep(self) -> None:
+        """Store what was learned and how far the job has come, if it is to outlive the process."""
+        if self._keeper is not None:
+            self._keeper.save(self)
 
     def execute(self, run: Run) -> Outcome:
         """Carry out one run: fit first, then infer, as far as the run asks for them."""
+        if self._keeper is not None:
+            self._keeper.load(self.units)
         try:
             return self._execute(run)
         finally:
@@ -95,10 +129,10 @@ class QueryJob:
     def _execute(self, run: Run) -> Outcome:
         fitted = inferred = fitted_well = inferred_well = True
         if run.fit is not None:
-            fitted, fitted_well = self._contained("fit", self._fit, run.fit)
+            fitted, fitted_well = self._contained("fit", self._fit, run.fit, run.refits)
         if run.infer is not None:
-            if all(unit.state is None for unit in self._units):
-                for unit in self._units:
+            if all(unit.state is None for unit in self.units):
+                for unit in self.units:
                     unit.skip("infer", "the model has not been fitted")
                 return Outcome(fitted=fitted, inferred=False, failed=not fitted_well)
             inferred, inferred_well = self._contained("infer", self._infer, run.infer, run)
@@ -111,18 +145,19 @@ class QueryJob:
         try:
             return work(*arguments)
         except Exception:  # noqa: BLE001 - counted and logged by the units
-            for unit in self._units:
+            for unit in self.units:
                 unit.report_error(stage)
             return False, False
         finally:
             if self._on_stage_done is not None:
                 self._on_stage_done()
 
-    def _fit(self, time_range: TimeRange) -> tuple[bool, bool]:
-        """Return whether the range was read, and whether every unit learned it."""
-        batches = self._read(time_range, "fit")
+    def _fit(self, time_range: TimeRange, refits: bool) -> tuple[bool, bool]:
+        """Return whether the range was read, and whether every unit learned it that has to."""
+        units = [unit for unit in self.units if refits or unit.unfitted]
+        batches = self._read(time_range, "fit", units)
         well = batches is not None
-        for unit in self._units:
+        for unit in units:
             if batches is not None and not unit.fit(batches):
                 well = False
             self._done(f"fit {unit.destination.model_alias} on {self._query_key}")
@@ -130,7 +165,7 @@ class QueryJob:
 
     def _infer(self, time_range: TimeRange, run: Run) -> tuple[bool, bool]:
         """Return whether the range was read, and whether every unit scored it."""
-        batches = self._read(self._from_last_seen(time_range), "infer")
+        batches = self._read(self._from_last_seen(time_range), "infer", self.units)
         if batches is None:
             return False, False
         timestamps = batches[0].timestamps
@@ -140,7 +175,7 @@ class QueryJob:
         starts = micro_batch_starts(
             timestamps, run.micro_batch or self._step, run.origin + self._offset
         )
-        for unit in self._units:
+        for unit in self.units:
             scored = unit.infer(batches, starts)
             for predictions, destination in scored.written:
                 self._writer.write(predictions, destination)
@@ -149,7 +184,9 @@ class QueryJob:
             self._done(f"infer {unit.destination.model_alias} on {self._query_key}")
         return True, well
 
-    def _read(self, time_range: TimeRange, stage: str) -> list[SeriesBatch] | None:
+    def _read(
+        self, time_range: TimeRange, stage: str, units: Sequence[AnyUnit]
+    ) -> list[SeriesBatch] | None:
         """Return what each query gives; None if any of them fails."""
         batches = []
         for answer in self._reads.read(
@@ -162,14 +199,14 @@ class QueryJob:
                 batches.append(answer)
         if len(batches) == len(self._queries):
             return batches
-        for unit in self._units:
+        for unit in units:
             unit.skip(stage, "the query failed")
         return None
 
     def _from_last_seen(self, time_range: TimeRange) -> TimeRange:
         if self._catch_up is None:
             return time_range
-        seen = [unit.last_seen for unit in self._units if unit.last_seen is not None]
+        seen = [unit.last_seen for unit in self.units if unit.last_seen is not None]
         oldest = time_range.end - max(self._catch_up, self._step)
         start = max(min(seen, default=time_range.start), oldest)
         return TimeRange(min(start, time_range.start), time_range.end)

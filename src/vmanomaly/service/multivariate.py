@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -81,6 +81,20 @@ class MultivariateUnit(Unit[GroupedBatch]):
         grouping = Grouping(self._groupby, batch.labels, batch.channels, batch.offsets)
         fitted = [g for g, labels in enumerate(batch.labels) if labels in state]
         self._fitted, self._selection = grouping.keep(fitted), None
+
+    @property
+    def _grouping(self) -> Grouping | None:
+        return self._fitted
+
+    def _regroup(self, grouping: Grouping | None, state: SeriesState) -> None:
+        if grouping is None or set(grouping.labels) != set(state.labels):
+            raise ValueError("the stored groups are not those of the state")
+        self._fitted, self._selection = grouping, None
+
+    def _ungroup(self, gone: Collection[Labels]) -> None:
+        assert self._fitted is not None  # noqa: S101 - there is a state
+        kept = [g for g, labels in enumerate(self._fitted.labels) if labels not in gone]
+        self._fitted, self._selection = self._fitted.keep(kept), None
 
     def _to_infer(self, state: SeriesState, batches: Sequence[SeriesBatch]) -> GroupedBatch:
         """Leave out the groups whose channels are not those they were fitted on."""

@@ -19,6 +19,7 @@ from vmanomaly.reader import Reader
 from vmanomaly.reader.workers import n_workers
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
+from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.multivariate import MultivariateUnit
 from vmanomaly.service.reads import SharedReads
 from vmanomaly.service.unit import AnyUnit
@@ -93,6 +94,7 @@ def create_jobs(
     writer: Writer,
     health: Health,
     metrics: Metrics,
+    keeper: Keeper | None = None,
     on_stage_done: Callable[[], None] | None = None,
 ) -> dict[str, list[QueryJob]]:
     """Return the jobs of each scheduler, by its alias.
@@ -103,7 +105,7 @@ def create_jobs(
     """
     reads = SharedReads(reader, n_workers(config.reader))
     jobs: dict[str, list[QueryJob]] = {}
-    for scheduler_alias in config.schedulers:
+    for scheduler_alias, scheduler in config.schedulers.items():
         units: dict[tuple[str, ...], list[AnyUnit]] = {
             (query,): [] for query in config.reader.queries
         }
@@ -128,6 +130,7 @@ def create_jobs(
                     writer,
                     health,
                     catch_up=_catch_up(config, scheduler_alias),
+                    keeper=keeper if isinstance(scheduler, PeriodicSection) else None,
                     on_stage_done=on_stage_done,
                 )
                 for queries, on_queries in units.items()

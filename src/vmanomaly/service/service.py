@@ -26,6 +26,7 @@ from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.backtesting import backtesting_runs
 from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
+from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
 from vmanomaly.service.plan import (
     create_jobs,
@@ -34,6 +35,7 @@ from vmanomaly.service.plan import (
     with_custom_classes,
 )
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
+from vmanomaly.state import StateStore
 from vmanomaly.writer import create_writer
 from vmanomaly.writer import warm_up as warm_up_writer
 
@@ -80,6 +82,8 @@ class Service:
         self._models = create_models(config)
         self.metrics = metrics or Metrics()
         self.abandoned = False
+        self._clock = clock or SystemClock()
+        self._keeper = Keeper(config, _open_store(config), self._clock, self.metrics)
         self._reader = create_reader(config.reader, self.metrics, config.preset, config.data_folder)
         self._writer = create_writer(config.writer, self.metrics, config.preset)
         self.health = Health(
@@ -92,10 +96,10 @@ class Service:
             self._writer,
             self.health,
             self.metrics,
+            self._keeper,
             on_stage_done,
         )
         self._executor = ThreadPoolExecutor(self._n_threads(), thread_name_prefix="worker")
-        self._clock = clock or SystemClock()
         self._supervisors: dict[str, Supervisor] = {}
         self._stopped = False
         self._failed: list[str] = []
@@ -116,6 +120,7 @@ class Service:
             scheduler failed.
         """
         self._describe()
+        self._restore()
         self._limit_native_threads()
         self._warm_up()
         self.health.start()
@@ -164,6 +169,17 @@ class Service:
             ", ".join(self._jobs) or "none",
             n_units,
             len(self.config.reader.queries),
+        )
+
+    def _restore(self) -> None:
+        """Let the jobs go on where those of an earlier process had come."""
+        self._keeper.restore(
+            [
+                job
+                for alias, jobs in self._jobs.items()
+                if isinstance(self.config.schedulers[alias], PeriodicSection)
+                for job in jobs
+            ]
         )
 
     def _limit_native_threads(self) -> None:
@@ -256,6 +272,8 @@ class Service:
         self.abandoned = any(worker.is_alive() for worker in workers)
         if self.abandoned:
             logger.warning("Some runs did not end within %.0f s and were abandoned", _GRACE_S)
+        # What an abandoned run still writes may be lost, so it must not be stored as done.
+        self._keeper.close()
         delivered = self._writer.flush(max(0.0, deadline - time.monotonic()))
         if not delivered or self._writer.n_dropped:
             logger.warning(
@@ -266,6 +284,12 @@ class Service:
             self._failed.append("writer")
         self._writer.close()
         self.health.stop()
+
+
+def _open_store(config: Config) -> StateStore | None:
+    """Open the folder of states; schedulers that end by themselves leave it alone."""
+    periodic = any(isinstance(each, PeriodicSection) for each in config.schedulers.values())
+    return StateStore(config.model_folder) if config.model_folder and periodic else None
 
 
 def _n_runs(section: SchedulerSection) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,12 +16,13 @@ import numpy as np
 from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model.base import BaseModel, BatchT, ModelOutput
-from vmanomaly.model.grouping import GroupedBatch
+from vmanomaly.model.grouping import GroupedBatch, Grouping
 from vmanomaly.model.incident import MEMORY
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import NEVER, SeriesState
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import IntArray, Labels, Predictions, SeriesBatch
+from vmanomaly.state import Content, Members, UnitKey
 from vmanomaly.writer.format import Destination
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,17 @@ class Unit(ABC, Generic[BatchT]):
         Says for the writer where the predictions come from.
     metrics
         Where runs are counted.
+
+    Attributes
+    ----------
+    key : UnitKey
+        What it is called where states are kept.
+    state : SeriesState or None
+        What it has learned; None before the first fit, and while that is on disk only.
+    unfitted : bool
+        Whether it waits for its first fit.
+    changed : bool
+        Whether it has learned something since `changed` was set to False.
     """
 
     def __init__(
@@ -78,7 +90,14 @@ class Unit(ABC, Generic[BatchT]):
         metrics: Metrics,
     ) -> None:
         self.destination = destination
+        self.key = UnitKey(
+            destination.scheduler_alias,
+            destination.model_alias,
+            tuple(query.alias for query in queries),
+        )
         self.state: SeriesState | None = None
+        self.unfitted = True
+        self.changed = False
         self._model: BaseModel[BatchT] = model
         self._policies = {query.alias: Policy.of(section, query) for query in queries}
         self._provide_series = section.provide_series or model.default_outputs or None
@@ -107,19 +126,68 @@ class Unit(ABC, Generic[BatchT]):
         """Return the same unit without a state."""
         unit = copy(self)
         unit.state = None
+        unit.unfitted = True
+        unit.changed = False
         unit._last_told = {}
         return unit
+
+    @property
+    def content(self) -> Content | None:
+        """What has been learned, as views; None before the first fit."""
+        if self.state is None:
+            return None
+        return Content(Members(self.state.labels, self._grouping), self.state.arrays())
+
+    def restore(self, content: Content) -> None:
+        """Go on with what another unit of the same signature has learned.
+
+        Raises
+        ------
+        ValueError
+            The content is not that of such a unit.
+        """
+        state = self._model.restore(content.members.labels, content.arrays)
+        self._regroup(content.members.grouping, state)
+        self.state = state
+        self.unfitted = False
+        self._metrics.models_active.labels(**self._labels).set(len(state))
+
+    def release(self) -> None:
+        """Let go of what was learned, which is stored and comes back by `restore`."""
+        self.state = None
+
+    def forget(self, before: int) -> int:
+        """Forget the series or groups not seen since a time; return their number.
+
+        Parameters
+        ----------
+        before
+            Unix milliseconds. A model that is not online forgets nothing: each fit replaces what
+            it knows.
+        """
+        if self.state is None or not self._model.online:
+            return 0
+        rows = np.flatnonzero(self.state.last_seen < before)
+        if rows.size:
+            labels = self.state.labels
+            gone = {labels[row] for row in rows.tolist()}
+            self.state.remove(rows)
+            self._ungroup(gone)
+            self.changed = True
+            self._metrics.models_active.labels(**self._labels).set(len(self.state))
+        return int(rows.size)
 
     def fit(self, batches: Sequence[SeriesBatch]) -> bool:
         """Learn what the queries returned from scratch. Return whether that went well.
 
         An empty batch is skipped; a univariate online model then starts cold at the next infer.
         """
+        self.unfitted = False
         batch = self._to_fit(batches)
         if not batch.labels:
             self.skip("fit", "there is no data in the fit window")
             if self._model.online and not self._model.multivariate:
-                self.state = self._model.fit(batch)
+                self._take(self._model.fit(batch), batch)
             return True
         logger.info(
             "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d %s",
@@ -167,6 +235,7 @@ class Unit(ABC, Generic[BatchT]):
                 errors |= output.errors
             return written, errors
 
+        self.changed = self.changed or self._model.online
         result = self._run("infer", batch, score)
         if result is None:
             return Scored([], well=False)
@@ -236,7 +305,27 @@ class Unit(ABC, Generic[BatchT]):
     def _take(self, state: SeriesState, batch: BatchT) -> None:
         """Keep what was learned from a batch."""
         self.state = state
+        self.changed = True
         self._metrics.models_active.labels(**self._labels).set(len(state))
+
+    @property
+    def _grouping(self) -> Grouping | None:
+        """The groups of the state; None where there are none."""
+        return None
+
+    def _regroup(self, grouping: Grouping | None, state: SeriesState) -> None:
+        """Take over the groups of a state.
+
+        Raises
+        ------
+        ValueError
+            They are not those of a unit of this kind.
+        """
+        if grouping is not None:
+            raise ValueError("the stored state is one of groups")
+
+    def _ungroup(self, gone: Collection[Labels]) -> None:
+        """Forget groups."""
 
     def _skip_some(self, stage: str, reason: str, n: int) -> None:
         """Count the parts of a run that cannot be done, and log them when they change."""

@@ -1,0 +1,237 @@
+"""What keeps the states of the units: in memory or on disk, over restarts, and not for ever."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from time import perf_counter
+from typing import Protocol
+
+import vmanomaly
+from vmanomaly.config import Config
+from vmanomaly.config.settings import Retention
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.scheduler.clock import Clock
+from vmanomaly.scheduler.schedule import Progress
+from vmanomaly.service.unit import AnyUnit
+from vmanomaly.state import Content, JobKey, Saved, StateError, StateStore, UnitKey
+from vmanomaly.state.decision import Verdict, decide
+from vmanomaly.state.signature import signature_of
+
+logger = logging.getLogger(__name__)
+
+
+class KeptJob(Protocol):
+    """What the keeper needs of a job.
+
+    Attributes
+    ----------
+    units : sequence of Unit
+        Its units.
+    progress : Progress
+        How far it has come.
+    """
+
+    units: Sequence[AnyUnit]
+    progress: Progress
+
+    @property
+    def key(self) -> JobKey:
+        """What it is called."""
+        ...
+
+
+class Keeper:
+    """Keeps what units have learned.
+
+    With a store, every state is saved at the end of each run, together with how far its job has
+    come, and leaves the memory until the next run. A state that cannot be saved stays in memory
+    and is saved by a later run: that is logged when it begins and when it ends, and counted.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    store
+        Where states are stored; None keeps them in memory.
+    clock
+        Tells the time.
+    metrics
+        Where saves are counted.
+    """
+
+    def __init__(
+        self, config: Config, store: StateStore | None, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._retention = config.settings.retention
+        self._failing: str | None = None
+        self._lock = threading.Lock()
+        self._signatures: dict[UnitKey, dict[str, str]] = {}
+        self._saved: dict[JobKey, Progress] = {}
+        self._looked_at: dict[JobKey, int] = {}
+
+    def restore(self, jobs: Sequence[KeptJob]) -> None:
+        """Let jobs go on where those before them have come; drop what nothing can use any more.
+
+        Parameters
+        ----------
+        jobs
+            All jobs that keep states, before their first run.
+        """
+        if self._store is None:
+            return
+        if not self._config.settings.restore_state:
+            self._clear(self._store)
+            return
+        units = {unit.key: unit for job in jobs for unit in job.units}
+        stored = self._store.entries
+        wanted = {key: self._signature(key) for key in units}
+        decisions = decide(wanted, stored, vmanomaly.__version__)
+        progress: dict[JobKey, Progress] = {}
+        lost = []
+        for key, decision in decisions.items():
+            told = str(decision)
+            if decision.verdict is Verdict.REUSE:
+                found = self._progress(self._store, key.job)
+                if found is None:
+                    told = "fitted anew, because it is not known how far it had come"
+                elif not self._restore(self._store, units[key]):
+                    continue
+                else:
+                    units[key].release()
+                    progress[key.job] = found
+            if key in stored:
+                logger.info("Stored state of %s: %s", key, told)
+            if key in stored and (decision.verdict is not Verdict.REUSE or key.job not in progress):
+                lost.append(key)
+        self._drop(self._store, lost)
+        for job in jobs:
+            if job.key in progress:
+                job.progress = progress[job.key]
+                self._saved[job.key] = replace(job.progress)
+
+    def load(self, units: Sequence[AnyUnit]) -> None:
+        """Bring what units have learned back into memory, for a run."""
+        if self._store is None:
+            return
+        for unit in units:
+            if unit.state is None and not unit.unfitted and unit.key in self._store.entries:
+                self._restore(self._store, unit)
+
+    def save(self, job: KeptJob) -> None:
+        """Store what has changed in a run of a job, as one step, and let go of what is stored."""
+        now = self._clock.now()
+        if self._retention is not None:
+            self._forget(self._retention, job, now)
+        if self._store is None:
+            return
+        changed = {
+            unit.key: self._saved_of(unit, content)
+            for unit in job.units
+            if unit.changed and (content := unit.content) is not None
+        }
+        if changed or job.progress != self._saved.get(job.key):
+            started = perf_counter()
+            try:
+                self._store.save(job.key, asdict(job.progress), changed, now)
+            except StateError as error:
+                self._note(error)
+                return
+            self._note(None)
+            self._metrics.state_save_duration_seconds.observe(perf_counter() - started)
+            self._metrics.state_bytes.set(self._store.n_bytes)
+            self._saved[job.key] = replace(job.progress)
+        for unit in job.units:
+            unit.changed = False
+            unit.release()
+
+    def close(self) -> None:
+        """Store nothing more."""
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def _signature(self, key: UnitKey) -> dict[str, str]:
+        if key not in self._signatures:
+            self._signatures[key] = signature_of(self._config, key)
+        return self._signatures[key]
+
+    def _saved_of(self, unit: AnyUnit, content: Content) -> Saved:
+        return Saved(
+            self._signature(unit.key),
+            self._config.models[unit.key.model_alias].class_name,
+            vmanomaly.__version__,
+            content,
+        )
+
+    def _restore(self, store: StateStore, unit: AnyUnit) -> bool:
+        """Return whether a state could be read; where not, the unit waits for a fit."""
+        try:
+            unit.restore(store.read(unit.key))
+        except (StateError, ValueError) as error:
+            logger.warning(
+                "Stored state of %s: %s; it is fitted anew, everything else goes on",
+                unit.key,
+                error,
+            )
+            unit.unfitted = True
+            self._drop(store, [unit.key])
+            return False
+        return True
+
+    def _progress(self, store: StateStore, job: JobKey) -> Progress | None:
+        stored = store.progress(job)
+        return None if stored is None else Progress(**stored)
+
+    def _clear(self, store: StateStore) -> None:
+        stored = list(store.entries)
+        if stored:
+            logger.info(
+                "settings.restore_state is off: the stored states of %d units are deleted",
+                len(stored),
+            )
+        self._drop(store, stored)
+
+    def _drop(self, store: StateStore, keys: Sequence[UnitKey]) -> None:
+        try:
+            store.drop(keys)
+        except StateError as error:
+            self._note(error)
+
+    def _forget(self, retention: Retention, job: KeptJob, now: int) -> None:
+        """Forget what was not seen for longer than `ttl`, if that was not looked at just now."""
+        looked_at = self._looked_at.setdefault(job.key, now)
+        if 0 <= now - looked_at < int(retention.check_interval):
+            return
+        self._looked_at[job.key] = now
+        for unit in job.units:
+            n_gone = unit.forget(now - int(retention.ttl))
+            if n_gone:
+                logger.info(
+                    "%s: %d series not seen for %s are forgotten",
+                    str(unit.key).capitalize(),
+                    n_gone,
+                    retention.ttl,
+                )
+
+    def _note(self, error: StateError | None) -> None:
+        """Log when saving begins to fail and when it works again; count every failure."""
+        with self._lock:
+            before, self._failing = self._failing, None if error is None else error.reason
+        if error is not None:
+            self._metrics.state_save_errors.labels(reason=error.reason).inc()
+            if before != error.reason:
+                logger.error(
+                    "States cannot be stored (%s): %s; the service goes on in memory, and stores "
+                    "them when that is possible again",
+                    error.reason,
+                    error,
+                )
+        elif before is not None:
+            logger.info("States are stored again")

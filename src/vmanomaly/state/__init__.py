@@ -1,0 +1,16 @@
+"""What models have learned, kept over restarts: in a folder, by a signature of what made it."""
+
+from vmanomaly.state.content import Content, JobKey, Members, UnitKey
+from vmanomaly.state.errors import StateError
+from vmanomaly.state.store import Entry, Saved, StateStore
+
+__all__ = [
+    "Content",
+    "Entry",
+    "JobKey",
+    "Members",
+    "Saved",
+    "StateError",
+    "StateStore",
+    "UnitKey",
+]

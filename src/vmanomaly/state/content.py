@@ -1,0 +1,124 @@
+"""What is stored of a unit of work, and the bytes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from vmanomaly.model.grouping import Channel, Grouping
+from vmanomaly.model.state import Array
+from vmanomaly.series import Labels
+
+
+class JobKey(NamedTuple):
+    """A job: what is read together under a scheduler."""
+
+    scheduler_alias: str
+    queries: tuple[str, ...]
+
+
+class UnitKey(NamedTuple):
+    """A unit of work: a model on a query, or on several together, under a scheduler.
+
+    Examples
+    --------
+    >>> print(UnitKey("daily", "robust", ("cpu",)))
+    scheduler 'daily', model 'robust', query 'cpu'
+    """
+
+    scheduler_alias: str
+    model_alias: str
+    queries: tuple[str, ...]
+
+    @property
+    def job(self) -> JobKey:
+        """The job that it is part of."""
+        return JobKey(self.scheduler_alias, self.queries)
+
+    def __str__(self) -> str:
+        return (
+            f"scheduler '{self.scheduler_alias}', model '{self.model_alias}', "
+            f"query '{','.join(self.queries)}'"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Whose state it is.
+
+    Attributes
+    ----------
+    labels : tuple of Labels
+        The label set of every row, of a series or of a group.
+    grouping : Grouping or None
+        The channels of the groups; None where the model is not multivariate.
+    """
+
+    labels: tuple[Labels, ...]
+    grouping: Grouping | None = None
+
+    def same_as(self, other: Members | None) -> bool:
+        """Tell quickly whether both are the same; a no may be wrong."""
+        # Tuples compare by identity first, and rows keep their label sets.
+        return other is not None and self.grouping is other.grouping and self.labels == other.labels
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a unit has learned.
+
+    Attributes
+    ----------
+    members : Members
+        Whose state it is.
+    arrays : mapping of str to ndarray
+        As `SeriesState.arrays` gives them.
+    """
+
+    members: Members
+    arrays: Mapping[str, Array]
+
+
+def to_arrays(members: Members) -> dict[str, Array]:
+    """Return the bytes that `members_of` reads again, as arrays of a file.
+
+    Examples
+    --------
+    >>> members = Members((Labels({"cpu": "0"}), Labels({"cpu": "1"})))
+    >>> members_of(to_arrays(members)) == members
+    True
+    """
+    parts: dict[str, Any] = {"labels": [dict(labels) for labels in members.labels]}
+    if members.grouping is not None:
+        grouping = members.grouping
+        parts["groupby"] = grouping.groupby
+        parts["groups"] = [dict(labels) for labels in grouping.labels]
+        parts["channels"] = [
+            (channel.query_key, dict(channel.labels)) for channel in grouping.channels
+        ]
+        parts["offsets"] = grouping.offsets.tolist()
+    return {name: np.frombuffer(orjson.dumps(part), np.uint8) for name, part in parts.items()}
+
+
+def members_of(arrays: Mapping[str, Array]) -> Members:
+    """Read what `to_arrays` gave.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        That is something else.
+    """
+    parts = {name: orjson.loads(array.tobytes()) for name, array in arrays.items()}
+    labels = tuple(Labels(pairs) for pairs in parts["labels"])
+    if "groupby" not in parts:
+        return Members(labels)
+    channels = tuple(Channel(query, Labels(pairs)) for query, pairs in parts["channels"])
+    offsets = np.array(parts["offsets"], np.int64)
+    groups = tuple(Labels(pairs) for pairs in parts["groups"])
+    if len(offsets) != len(groups) + 1 or offsets[-1] != len(channels):
+        raise ValueError("the channels are not those of the groups")
+    return Members(labels, Grouping(tuple(parts["groupby"]), groups, channels, offsets))

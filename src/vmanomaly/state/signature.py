@@ -1,0 +1,137 @@
+"""What a state was made with: it may be used again by whatever is made with the same.
+
+A signature is flat: the path of a key in the YAML, and a digest of its value. So two signatures
+can be compared key by key, and none holds a secret. What decides only how scores are made, written
+or read does not belong to it: to change a policy, an output, a timeout or a password costs no
+learning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+from pydantic import SecretStr
+
+from vmanomaly.config import Config
+from vmanomaly.config.duration import Duration
+from vmanomaly.config.section import Section
+from vmanomaly.state.content import UnitKey
+
+_OF_READER = ("class", "datasource_url", "tenant_id", "query_range_path", "extra_filters", "path")
+_OF_QUERY = ("expr", "step", "tz", "tenant_id", "offset")
+_NOT_OF_MODEL = frozenset(
+    {
+        "queries",
+        "schedulers",
+        "provide_series",
+        "scale",
+        "clip_predictions",
+        "anomaly_score_outside_data_range",
+        "data_range",
+        "detection_direction",
+        "min_dev_from_expected",
+        "min_rel_dev_from_expected",
+    }
+)
+_DIGEST_BYTES = 8
+
+
+def signature_of(config: Config, key: UnitKey) -> dict[str, str]:
+    """Return what a unit is made with.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    key
+        A unit of it.
+
+    Returns
+    -------
+    dict of str to str
+        Digests by path, such as `models.robust.threshold`.
+    """
+    model = config.models[key.model_alias]
+    parts: dict[str, Section] = {
+        f"schedulers.{key.scheduler_alias}": config.schedulers[key.scheduler_alias],
+        f"models.{key.model_alias}": model,
+        "reader": config.reader,
+    }
+    parts |= {f"reader.queries.{query}": config.reader.queries[query] for query in key.queries}
+    return {
+        f"{path}.{name}": _digest(value)
+        for path, section in parts.items()
+        for name, value in _values(section)
+        if _matters(path, name)
+    }
+
+
+def differences(stored: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """Return the paths at which two signatures differ, in order.
+
+    Examples
+    --------
+    >>> differences({"reader.class": "a", "reader.path": "b"}, {"reader.class": "a"})
+    ['reader.path']
+    """
+    return sorted(
+        path for path in stored.keys() | wanted.keys() if stored.get(path) != wanted.get(path)
+    )
+
+
+def _matters(path: str, name: str) -> bool:
+    if path.startswith("models."):
+        return name not in _NOT_OF_MODEL
+    if path == "reader":
+        return name in _OF_READER
+    return not path.startswith("reader.queries.") or name in _OF_QUERY
+
+
+def _values(section: Section) -> Iterator[tuple[str, Any]]:
+    for name, field in type(section).model_fields.items():
+        yield field.alias or name, getattr(section, name)
+
+
+def _digest(value: object) -> str:
+    text = orjson.dumps(_plain(value), option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _plain(value: object) -> Any:
+    """Return what JSON can hold; the same for values that mean the same."""
+    result: Any = value
+    match value:
+        case Section():
+            result = {name: _plain(item) for name, item in _values(value)}
+        case Mapping():
+            result = {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            result = [_plain(item) for item in value]
+        case Duration():
+            result = int(value)
+        case SecretStr():
+            result = None
+        case float():
+            result = repr(value)
+        case str() | Path():
+            result = _without_login(str(value))
+    return result
+
+
+def _without_login(text: str) -> str:
+    """Return a URL without user and password; any other text as it is.
+
+    Examples
+    --------
+    >>> _without_login("http://user:secret@localhost:8428/prefix")
+    'http://localhost:8428/prefix'
+    """
+    if not text.startswith(("http://", "https://")):
+        return text
+    parts = urlsplit(text)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

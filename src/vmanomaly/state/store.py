@@ -1,0 +1,455 @@
+"""The folder of states: an index in SQLite, and files of arrays.
+
+A save is one atomic step: the arrays of each unit go to a file of a new name, which is written
+under a temporary name, synced and renamed; one transaction of the index then names all new files
+of a job, with how far the job has come; only then the files that they replace are deleted. So
+after `kill -9` or a loss of power the index names whole files that belong together, and what it
+does not name is deleted at the next start.
+
+Label sets have a file of their own, which is written again only when they change. Every file and
+every row of the index carries a checksum; a part that is damaged is left out alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import sqlite3
+import threading
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from vmanomaly.state.content import Content, JobKey, Members, UnitKey, members_of, to_arrays
+from vmanomaly.state.errors import StateError
+from vmanomaly.state.files import read_arrays, sync_folder, write_arrays
+
+logger = logging.getLogger(__name__)
+
+INDEX = "vmanomaly.db"
+
+_LOCK = "vmanomaly.lock"
+_FILES = "states"
+_LAYOUT = 1
+_BUSY_TIMEOUT_S = 5.0
+_SIDE_FILES = ("", "-wal", "-shm", "-journal")
+_TABLES = """
+CREATE TABLE IF NOT EXISTS jobs (job TEXT PRIMARY KEY, progress TEXT, checksum INTEGER);
+CREATE TABLE IF NOT EXISTS units (
+    unit TEXT PRIMARY KEY, facts TEXT, arrays TEXT, members TEXT, checksum INTEGER
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index says about a stored unit.
+
+    Attributes
+    ----------
+    signature : mapping of str to str
+        What the state was made with.
+    class_name : str
+        Of the model.
+    version : str
+        Of the service that stored it.
+    saved_at : int
+        When, Unix milliseconds.
+    n_series : int
+        The series or groups that it has.
+    n_bytes : int
+        The bytes of its files.
+    arrays, members : str
+        The names of the files.
+    """
+
+    signature: Mapping[str, str]
+    class_name: str
+    version: str
+    saved_at: int
+    n_series: int
+    n_bytes: int
+    arrays: str
+    members: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What is to be stored of a unit.
+
+    Attributes
+    ----------
+    signature, class_name, version
+        As in `Entry`.
+    content : Content
+        What it has learned.
+    """
+
+    signature: Mapping[str, str]
+    class_name: str
+    version: str
+    content: Content
+
+
+class StateStore:
+    """The states in a folder that no other process uses. Safe to use from several threads.
+
+    Parameters
+    ----------
+    folder
+        Made when missing. Files are readable by their owner only.
+
+    Raises
+    ------
+    StateError
+        The folder cannot be used, or another process uses it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = folder / _FILES
+        self._lock = threading.Lock()
+        self._known: dict[UnitKey, Members] = {}
+        self._closed = False
+        with contextlib.ExitStack() as undo:
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._files.mkdir(mode=0o700, exist_ok=True)
+                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                undo.callback(os.close, lock)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StateError(
+                    f"another vmanomaly keeps its state in {folder}: stop it, or give each its "
+                    "own VMANOMALY_MODEL_DUMPS_DIR",
+                    "locked",
+                ) from None
+            except OSError as error:
+                raise StateError(
+                    f"cannot keep the state in {folder}: {error.strerror}; let "
+                    "VMANOMALY_MODEL_DUMPS_DIR name a folder that this user may write to",
+                    "io_error",
+                ) from error
+            self._index = self._open()
+            undo.callback(self._index.close)
+            self._entries, self._progress = _read_index(self._index)
+            self._delete_files(keep=self._named())
+            self._undo = undo.pop_all()
+
+    @property
+    def entries(self) -> dict[UnitKey, Entry]:
+        """What is stored."""
+        with self._lock:
+            return dict(self._entries)
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of all files that the index names."""
+        with self._lock:
+            return sum(entry.n_bytes for entry in self._entries.values())
+
+    def progress(self, job: JobKey) -> dict[str, Any] | None:
+        """Return what was stored last as the progress of a job."""
+        with self._lock:
+            return self._progress.get(job)
+
+    def read(self, key: UnitKey) -> Content:
+        """Return what is stored of a unit.
+
+        Raises
+        ------
+        StateError
+            It cannot be read, or it is damaged.
+        """
+        with self._lock:
+            entry, members = self._entries[key], self._known.get(key)
+        if members is None:
+            members = read_members(self._files / entry.members)
+        content = Content(members, read_arrays(self._files / entry.arrays))
+        with self._lock:
+            self._known[key] = members
+        return content
+
+    def save(
+        self, job: JobKey, progress: Mapping[str, Any], units: Mapping[UnitKey, Saved], now: int
+    ) -> int:
+        """Store what units of a job have learned, and how far the job has come, in one step.
+
+        Parameters
+        ----------
+        job
+            The job.
+        progress
+            How far it has come: numbers and None, by name.
+        units
+            What has changed since it was stored last.
+        now
+            Unix milliseconds.
+
+        Returns
+        -------
+        int
+            The bytes that were written to files.
+
+        Raises
+        ------
+        StateError
+            That cannot be stored. What was stored before is untouched.
+        """
+        fresh: dict[UnitKey, Entry] = {}
+        written: list[Path] = []
+        n_written = 0
+        try:
+            for key, saved in units.items():
+                fresh[key], n_bytes = self._write(key, saved, now, written)
+                n_written += n_bytes
+            if written:
+                sync_folder(self._files)
+            with self._lock:
+                if self._closed:
+                    raise StateError("the store is closed", "io_error")
+                with self._transaction() as cursor:
+                    for key, entry in fresh.items():
+                        cursor.execute(
+                            "REPLACE INTO units VALUES (?, ?, ?, ?, ?)", _unit_row(key, entry)
+                        )
+                    cursor.execute("REPLACE INTO jobs VALUES (?, ?, ?)", _job_row(job, progress))
+                replaced = [self._entries[key] for key in fresh if key in self._entries]
+                self._entries |= fresh
+                self._progress[job] = dict(progress)
+                self._known |= {key: units[key].content.members for key in fresh}
+        except (OSError, sqlite3.Error, StateError) as error:
+            self._unlink(path.name for path in written)
+            raise error if isinstance(error, StateError) else StateError.of(error) from error
+        named = {name for entry in fresh.values() for name in (entry.arrays, entry.members)}
+        old = {name for entry in replaced for name in (entry.arrays, entry.members)}
+        self._unlink(old - named)
+        return n_written
+
+    def drop(self, keys: Collection[UnitKey]) -> None:
+        """Delete what is stored of units, and the progress of jobs of which no unit is left.
+
+        Raises
+        ------
+        StateError
+            The index cannot be written.
+        """
+        with self._lock:
+            dropped = [key for key in keys if key in self._entries]
+            left = {key.job for key in self._entries.keys() - set(dropped)}
+            jobs = [job for job in self._progress if job not in left]
+            if not dropped and not jobs:
+                return
+            try:
+                with self._transaction() as cursor:
+                    cursor.executemany(
+                        "DELETE FROM units WHERE unit = ?", [(_text(key),) for key in dropped]
+                    )
+                    cursor.executemany(
+                        "DELETE FROM jobs WHERE job = ?", [(_text(job),) for job in jobs]
+                    )
+            except sqlite3.Error as error:
+                raise StateError.of(error) from error
+            for job in jobs:
+                del self._progress[job]
+            entries = [self._entries.pop(key) for key in dropped]
+            for key in dropped:
+                self._known.pop(key, None)
+        self._unlink(name for entry in entries for name in (entry.arrays, entry.members))
+
+    def close(self) -> None:
+        """Store nothing more, and let another process use the folder."""
+        with self._lock:
+            self._closed = True
+            self._undo.close()
+
+    def _write(
+        self, key: UnitKey, saved: Saved, now: int, written: list[Path]
+    ) -> tuple[Entry, int]:
+        """Write the files of a unit, and note them in `written`; return its entry and the bytes."""
+        members = saved.content.members
+        with self._lock:
+            old, known = self._entries.get(key), self._known.get(key)
+        if old is not None and members.same_as(known):
+            members_file, members_bytes, n_written = old.members, _size(self._files, old.members), 0
+        else:
+            path = write_arrays(self._files, f"members-{_fresh()}", to_arrays(members))
+            members_file = path.name
+            members_bytes = n_written = path.stat().st_size
+            written.append(path)
+        path = write_arrays(self._files, f"arrays-{_fresh()}", saved.content.arrays)
+        n_bytes = path.stat().st_size
+        written.append(path)
+        entry = Entry(
+            signature=saved.signature,
+            class_name=saved.class_name,
+            version=saved.version,
+            saved_at=now,
+            n_series=len(members.labels),
+            n_bytes=n_bytes + members_bytes,
+            arrays=path.name,
+            members=members_file,
+        )
+        return entry, n_written + n_bytes
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the index, or a new one where it is damaged or of a newer layout."""
+        try:
+            try:
+                return _connect(self._folder / INDEX)
+            except StateError as error:
+                if error.reason != "damaged":
+                    raise
+                logger.warning("The stored state is not used, and replaced: %s", error)
+            for suffix in _SIDE_FILES:
+                (self._folder / f"{INDEX}{suffix}").unlink(missing_ok=True)
+            return _connect(self._folder / INDEX)
+        except StateError as error:
+            raise StateError(
+                f"cannot open {self._folder / INDEX}: {error}", error.reason
+            ) from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        cursor = self._index.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            yield cursor
+            cursor.execute("COMMIT")
+        except BaseException:
+            if self._index.in_transaction:
+                cursor.execute("ROLLBACK")
+            raise
+
+    def _named(self) -> set[str]:
+        return {name for entry in self._entries.values() for name in (entry.arrays, entry.members)}
+
+    def _delete_files(self, keep: Collection[str]) -> None:
+        """Delete what a crash has left behind."""
+        names = [path.name for path in self._files.iterdir()]
+        self._unlink(name for name in names if name not in keep)
+
+    def _unlink(self, names: Iterator[str] | Collection[str]) -> None:
+        """Delete files; one that stays costs room until the next start only."""
+        for name in names:
+            with contextlib.suppress(OSError):
+                (self._files / name).unlink()
+
+
+def read_members(path: Path) -> Members:
+    """Read whose state it is.
+
+    Raises
+    ------
+    StateError
+        The file cannot be read, or it is damaged.
+    """
+    try:
+        return members_of(read_arrays(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(f"{path.name} is damaged ({error})", "damaged") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the index for reading and writing, made if need be.
+
+    Raises
+    ------
+    StateError
+        It cannot be used, is damaged, or has a layout of a newer version.
+    """
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        (layout,) = connection.execute("PRAGMA user_version").fetchone()
+        if layout > _LAYOUT:
+            raise StateError(f"{path.name} was made by a newer version", "damaged")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # Only so a transaction outlives a loss of power, and old files may be deleted after it.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_LAYOUT}; COMMIT;")
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise StateError(f"{path.name} is damaged ({verdict})", "damaged")
+        path.chmod(0o600)
+    except (sqlite3.Error, OSError) as error:
+        connection.close()
+        raise StateError.of(error) from error
+    except StateError:
+        connection.close()
+        raise
+    return connection
+
+
+def _read_index(
+    connection: sqlite3.Connection,
+) -> tuple[dict[UnitKey, Entry], dict[JobKey, dict[str, Any]]]:
+    """Return what the index holds; rows that are damaged are left out."""
+    entries: dict[UnitKey, Entry] = {}
+    progress: dict[JobKey, dict[str, Any]] = {}
+    damaged = 0
+    try:
+        units = connection.execute("SELECT * FROM units").fetchall()
+        jobs = connection.execute("SELECT * FROM jobs").fetchall()
+    except sqlite3.Error as error:
+        raise StateError.of(error) from error
+    for *row, checksum in units:
+        if checksum != _checksum(row):
+            damaged += 1
+            continue
+        unit, facts, arrays, members = row
+        scheduler, model, queries = orjson.loads(unit)
+        entries[UnitKey(scheduler, model, tuple(queries))] = Entry(
+            **orjson.loads(facts), arrays=arrays, members=members
+        )
+    for *row, checksum in jobs:
+        if checksum != _checksum(row):
+            damaged += 1
+            continue
+        scheduler, queries = orjson.loads(row[0])
+        progress[JobKey(scheduler, tuple(queries))] = orjson.loads(row[1])
+    if damaged:
+        logger.warning("%d rows of the stored state are damaged and left out", damaged)
+    return entries, progress
+
+
+def _unit_row(key: UnitKey, entry: Entry) -> list[Any]:
+    facts = {
+        "signature": dict(entry.signature),
+        "class_name": entry.class_name,
+        "version": entry.version,
+        "saved_at": entry.saved_at,
+        "n_series": entry.n_series,
+        "n_bytes": entry.n_bytes,
+    }
+    row = [_text(key), orjson.dumps(facts).decode(), entry.arrays, entry.members]
+    return [*row, _checksum(row)]
+
+
+def _job_row(job: JobKey, progress: Mapping[str, Any]) -> list[Any]:
+    row = [_text(job), orjson.dumps(dict(progress)).decode()]
+    return [*row, _checksum(row)]
+
+
+def _text(key: UnitKey | JobKey) -> str:
+    return orjson.dumps(tuple(key)).decode()
+
+
+def _checksum(row: list[Any]) -> int:
+    return zlib.crc32("\0".join(str(value) for value in row).encode())
+
+
+def _fresh() -> str:
+    return secrets.token_hex(8)
+
+
+def _size(folder: Path, name: str) -> int:
+    return (folder / name).stat().st_size

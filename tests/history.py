@@ -1,0 +1,112 @@
+"""A stretch of history with all that telemetry has, and a service's parts that walk through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tests.fakes import FakeWriter
+from vmanomaly.config import Config, load_config
+from vmanomaly.config.reader import Query
+from vmanomaly.config.registry import MODELS
+from vmanomaly.series import Labels, SeriesBatch, TimeRange
+
+STEP = 60_000
+N_POINTS = 640
+START = 1_750_000_020_000
+END = START + N_POINTS * STEP
+FROM = START + 160 * STEP
+REQUIRED: dict[str, dict[str, Any]] = {
+    "rolling_quantile": {"quantile": 0.9, "window_steps": 20},
+    "std": {"period": 30},
+}
+ONLINE = [
+    alias for alias in MODELS.available if resolve_name(MODELS[alias].implementation or "").online
+]
+Point = tuple[Labels, str, str, int]
+
+
+def telemetry() -> SeriesBatch:
+    """Seasons and noise at several scales; gaps, infinities, series that come and that go."""
+    rng = np.random.default_rng(7)
+    timestamps = START + STEP * np.arange(1, N_POINTS + 1)
+    season = np.sin(2 * np.pi * timestamps / 3_600_000)
+    scale = np.array([[0.01], [1], [5], [1000], [3], [1]])
+    values = scale * (season + rng.normal(0, 0.3, (6, N_POINTS))) + 10 * scale
+    values[rng.random(values.shape) < 0.05] = np.nan
+    values[rng.random(values.shape) < 0.005] = np.inf
+    values[1, 300:] = np.nan
+    values[2, :333] = np.nan
+    values[3, 200:400] = np.nan
+    values[4] = 42.0
+    labels = tuple(Labels({"host": name}) for name in "abcdef")
+    return SeriesBatch(labels, timestamps, values)
+
+
+DATA = telemetry()
+
+
+def answer(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+    """Return what a server would: only series that have a sample in the range."""
+    window = TimeRange(time_range.start + int(query.offset), time_range.end + int(query.offset))
+    columns = (window.start < DATA.timestamps) & (window.end >= DATA.timestamps)
+    values = DATA.values[:, columns]
+    rows = np.flatnonzero(~np.isnan(values).all(axis=1))
+    labels = tuple(DATA.labels[row] for row in rows)
+    return SeriesBatch(labels, DATA.timestamps[columns], np.ascontiguousarray(values[rows]))
+
+
+def config(
+    folder: Path,
+    model: str,
+    scheduler: dict[str, Any],
+    offset: str = "0s",
+    settings: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Return the configuration of a model on the history under a scheduler."""
+    path = folder / "config.yaml"
+    outputs = [*resolve_name(MODELS[model].implementation or "").outputs, "incident_score"]
+    sections = {
+        "reader": {
+            "datasource_url": "http://localhost:8428",
+            "sampling_period": "1m",
+            "offset": offset,
+            "queries": {
+                "load": {"expr": "load", "data_range": [-1e9, 1e9], "min_dev_from_expected": 0.01}
+            },
+        },
+        "models": {
+            "m": {
+                "class": model,
+                "queries": "all",
+                "schedulers": "all",
+                "provide_series": outputs,
+                **REQUIRED.get(model, {}),
+            }
+        },
+        "schedulers": {"s": scheduler},
+        "writer": {"datasource_url": "http://localhost:8428"},
+        "settings": dict(settings or {}),
+    }
+    path.write_text(yaml.safe_dump(sections))
+    return load_config([path], environ or {})
+
+
+def points_of(writer: FakeWriter, *, repeated: bool = False) -> dict[Point, float]:
+    """Return what was written, each point once; `repeated` ones must have had the same value."""
+    written: dict[Point, float] = {}
+    for predictions, destination in writer.written:
+        for output, values in predictions.outputs.items():
+            for row, column in np.argwhere(~np.isnan(values)):
+                timestamp = int(predictions.timestamps[column])
+                point = (predictions.labels[row], output, destination.query_key, timestamp)
+                value = float(values[row, column])
+                assert point not in written or (repeated and written[point] == value)
+                written[point] = value
+    return written
