@@ -132,7 +132,12 @@ def _print_plan(config: Config) -> None:
             f"  model {alias} ({model.class_name}) on {', '.join(model.queries)} "
             f"under {', '.join(model.schedulers)}"
         )
-    print("No stored state is reused or dropped: every model is fitted at the start.")
+    from vmanomaly.service.preview import preview
+    from vmanomaly.state.compatibility import VERSION_OVERRIDE
+
+    version = os.environ.get(VERSION_OVERRIDE) or vmanomaly.__version__
+    for line in preview(config, version):
+        print(line)
 
 
 def _write(path: Path, text: str) -> None:

@@ -152,6 +152,12 @@ class ModelSection(Section):
     groupby: Annotated[tuple[str, ...], texts()] = ()
     args: FreeMapping = Field(default_factory=dict)
 
+    @property
+    def query_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The aliases of what one model looks at: all queries together, or each for itself."""
+        queries = tuple(sorted(self.queries))
+        return (queries,) if self.multivariate else tuple((query,) for query in queries)
+
     @field_validator("provide_series")
     @classmethod
     def _check_producible(cls, value: tuple[str, ...]) -> tuple[str, ...]:

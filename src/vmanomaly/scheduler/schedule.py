@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -200,6 +200,12 @@ def periodic_schedules(
             )
         )
     return schedules
+
+
+def fit_is_due(section: PeriodicSection, progress: Progress, now: int) -> bool:
+    """Tell whether a job that has come so far has to fit its models now."""
+    (schedule,) = periodic_schedules(section, [replace(progress)], now, 0)
+    return schedule.fit_is_due(schedule.latest_index(now), progress)
 
 
 def first_run(start_from: str | None, tz: str, fit_every: int, now: int) -> int:

@@ -18,7 +18,7 @@ from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.service.unit import AnyUnit
 from vmanomaly.state import Content, JobKey, Saved, StateError, StateStore, UnitKey
 from vmanomaly.state.decision import Verdict, decide
-from vmanomaly.state.signature import signature_of
+from vmanomaly.state.signature import differences, signature_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Keeper:
     config
         The configuration.
     store
-        Where states are stored; None keeps them in memory.
+        Where states are stored; None keeps them in memory. Closed by `close`.
     clock
         Tells the time.
     metrics
@@ -115,6 +115,46 @@ class Keeper:
             if job.key in progress:
                 job.progress = progress[job.key]
                 self._saved[job.key] = replace(job.progress)
+
+    def take_over(
+        self, jobs: Sequence[KeptJob], before: Keeper, running: Sequence[KeptJob]
+    ) -> None:
+        """Let jobs go on where those of another configuration are, on the same store.
+
+        Nothing stored is touched, so that the others can still go on instead; `drop_all_but` is
+        for when that is decided.
+
+        Parameters
+        ----------
+        jobs
+            All jobs of this keeper, before their first run.
+        before
+            The keeper of the others.
+        running
+            Its jobs, none of them in a run; they must not run again unless these do not.
+        """
+        learned = {
+            unit.key: (job, unit) for job in running for unit in job.units if not unit.unfitted
+        }
+        for job in jobs:
+            for unit in job.units:
+                if unit.key not in learned:
+                    continue
+                changed = differences(before._signature(unit.key), self._signature(unit.key))
+                if changed:
+                    logger.info("%s is fitted anew: %s changed", unit.key, ", ".join(changed))
+                    continue
+                old_job, old_unit = learned[unit.key]
+                unit.take_over(old_unit)
+                job.progress = replace(old_job.progress)
+                if job.key in before._saved:
+                    self._saved[job.key] = before._saved[job.key]
+
+    def drop_all_but(self, jobs: Sequence[KeptJob]) -> None:
+        """Drop what is stored of units that none of these jobs goes on with."""
+        if self._store is not None:
+            kept = {unit.key for job in jobs for unit in job.units if not unit.unfitted}
+            self._drop(self._store, [key for key in self._store.entries if key not in kept])
 
     def load(self, units: Sequence[AnyUnit]) -> None:
         """Bring what units have learned back into memory, for a run."""

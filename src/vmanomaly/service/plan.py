@@ -41,15 +41,14 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
     models: dict[tuple[str, tuple[str, ...]], AnyModel] = {}
     findings = Findings()
     for alias, section in config.models.items():
-        queries = [config.reader.queries[query] for query in sorted(section.queries)]
         try:
-            if section.multivariate:
-                key = (alias, tuple(query.alias for query in queries))
-                models[key] = create_multivariate_model(section, queries)
-            else:
-                models |= {
-                    (alias, (query.alias,)): create_model(section, query) for query in queries
-                }
+            for group in section.query_groups:
+                queries = [config.reader.queries[query] for query in group]
+                models[alias, group] = (
+                    create_multivariate_model(section, queries)
+                    if section.multivariate
+                    else create_model(section, queries[0])
+                )
         except ConfigError as error:
             for problem in error.problems:
                 findings.error(("models", alias), problem)

@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
-from typing import Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -151,6 +151,13 @@ class Unit(ABC, Generic[BatchT]):
         self.state = state
         self.unfitted = False
         self._metrics.models_active.labels(**self._labels).set(len(state))
+
+    def take_over(self, other: Unit[Any]) -> None:
+        """Go on with what another unit of the same signature has learned, which stops then."""
+        if other.state is not None:
+            self._regroup(other._grouping, other.state)
+        self.state, self.unfitted, self.changed = other.state, other.unfitted, other.changed
+        self._last_told = other._last_told
 
     def release(self) -> None:
         """Let go of what was learned, which is stored and comes back by `restore`."""

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from vmanomaly.config import Config
 from vmanomaly.config.duration import Duration
+from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.config.section import Section
 from vmanomaly.state.content import UnitKey
 
@@ -39,6 +40,17 @@ _NOT_OF_MODEL = frozenset(
     }
 )
 _DIGEST_BYTES = 8
+
+
+def unit_keys(config: Config) -> list[UnitKey]:
+    """Return the units of a configuration that keep a state: those of periodic schedulers."""
+    return [
+        UnitKey(scheduler, model, queries)
+        for model, section in config.models.items()
+        for scheduler in section.schedulers
+        if isinstance(config.schedulers[scheduler], PeriodicSection)
+        for queries in section.query_groups
+    ]
 
 
 def signature_of(config: Config, key: UnitKey) -> dict[str, str]:

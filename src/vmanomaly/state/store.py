@@ -343,6 +343,42 @@ class StateStore:
                 (self._files / name).unlink()
 
 
+def read_index(folder: Path) -> tuple[dict[UnitKey, Entry], dict[JobKey, dict[str, Any]]]:
+    """Return what is stored in a folder and how far the jobs have come; change nothing there.
+
+    Another process may be using the folder.
+
+    Raises
+    ------
+    StateError
+        The index cannot be read, is damaged, or has a layout of a newer version.
+    """
+    path = folder / INDEX
+    if not path.exists():
+        return {}, {}
+    # Without a log that is still to be read, SQLite may take the file as it is, and makes no other.
+    mode = "mode=ro" if (folder / f"{INDEX}-wal").exists() else "immutable=1"
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+        with contextlib.closing(connection):
+            _check_layout(connection)
+            return _read_index(connection)
+    except sqlite3.Error as error:
+        raise StateError.of(error) from error
+
+
+def check_files(folder: Path, entry: Entry) -> None:
+    """Read the files of a unit in a folder of states.
+
+    Raises
+    ------
+    StateError
+        They cannot be read, or are damaged.
+    """
+    read_members(folder / _FILES / entry.members)
+    read_arrays(folder / _FILES / entry.arrays)
+
+
 def read_members(path: Path) -> Members:
     """Read whose state it is.
 
@@ -369,9 +405,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     try:
-        (layout,) = connection.execute("PRAGMA user_version").fetchone()
-        if layout > _LAYOUT:
-            raise StateError(f"{path.name} was made by a newer version", "damaged")
+        _check_layout(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         # Only so a transaction outlives a loss of power, and old files may be deleted after it.
         connection.execute("PRAGMA synchronous = FULL")
@@ -387,6 +421,12 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_layout(connection: sqlite3.Connection) -> None:
+    (layout,) = connection.execute("PRAGMA user_version").fetchone()
+    if layout > _LAYOUT:
+        raise StateError(f"{INDEX} was made by a newer version", "damaged")
 
 
 def _read_index(

@@ -1,0 +1,70 @@
+"""What a start would do with the stored state."""
+
+from __future__ import annotations
+
+import time
+
+from vmanomaly.config import Config
+from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.errors import UsageError
+from vmanomaly.scheduler.schedule import Progress, fit_is_due
+from vmanomaly.state import JobKey, StateError, UnitKey
+from vmanomaly.state.compatibility import VERSION_OVERRIDE, parse_version
+from vmanomaly.state.decision import Decision, Verdict, decide
+from vmanomaly.state.signature import signature_of, unit_keys
+from vmanomaly.state.store import Entry, check_files, read_index
+
+
+def preview(config: Config, version: str) -> list[str]:
+    """Return in lines for the user what becomes of the stored state; nothing is changed.
+
+    Parameters
+    ----------
+    config
+        The configuration that would be started.
+    version
+        The version that would be started.
+
+    Raises
+    ------
+    UsageError
+        The version is none.
+    """
+    if parse_version(version) is None:
+        raise UsageError(f"{VERSION_OVERRIDE}: expected a version such as 1.2.3, got {version!r}")
+    keys = unit_keys(config)
+    if config.model_folder is None or not keys:
+        return ["No state is stored: every model is fitted at the start."]
+    try:
+        stored, progress = read_index(config.model_folder)
+    except StateError as error:
+        return [f"The stored state is not used ({error}): every model is fitted at the start."]
+    if not config.settings.restore_state:
+        deleted = f"; the stored states of {len(stored)} units are deleted" if stored else ""
+        return [f"settings.restore_state is off: every model is fitted at the start{deleted}."]
+    decisions = decide({key: signature_of(config, key) for key in keys}, stored, version)
+    lines = [f"With the state in {config.model_folder}, version {version} would do this:"]
+    for key, decision in decisions.items():
+        if decision.verdict is Verdict.REUSE:
+            decision = _looked_into(config, key, stored[key], progress)  # noqa: PLW2901
+        lines.append(f"  {key}: {decision}")
+    return lines
+
+
+def _looked_into(
+    config: Config, key: UnitKey, entry: Entry, stored_progress: dict[JobKey, dict[str, int | None]]
+) -> Decision:
+    """Return what becomes of a state that could be used again."""
+    section = config.schedulers[key.scheduler_alias]
+    progress = stored_progress.get(key.job)
+    if progress is None:
+        return Decision(Verdict.REFIT, "it is not known how far it had come")
+    try:
+        assert config.model_folder is not None  # noqa: S101 - there is an entry
+        check_files(config.model_folder, entry)
+    except StateError as error:
+        return Decision(Verdict.REFIT, str(error))
+    now = time.time_ns() // 1_000_000
+    if isinstance(section, PeriodicSection) and fit_is_due(section, Progress(**progress), now):
+        return Decision(Verdict.REFIT, "fit_every has passed since its last fit")
+    return Decision(Verdict.REUSE, f"nothing has changed; {entry.n_series} series")
