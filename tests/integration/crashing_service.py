@@ -1,0 +1,78 @@
+"""Services that follow a history with a state, made to be killed.
+
+Run as a program it forks one for each line of its standard input, `CONFIG NOW END`: the service of
+a configuration runs from one virtual time to another, and its clock goes on whenever it has nothing
+to do. What is printed, a line each: `pid N` for a new process, `tick N` when the clock has come to
+a time, and `ended`. Forked from a process that has loaded everything, they begin at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from vmanomaly.config import load_config
+from vmanomaly.model import warm_up as warm_up_model
+from vmanomaly.reader import warm_up as warm_up_reader
+from vmanomaly.service import Service
+from vmanomaly.service.plan import create_models
+from vmanomaly.writer import warm_up as warm_up_writer
+
+
+class WorkClock:
+    """A clock that goes on to whatever is waited for, and stops the service at the end."""
+
+    def __init__(self, now: int, end: int) -> None:
+        self.time = now
+        self.end = end
+        self.service: Service | None = None
+
+    def now(self) -> int:
+        return self.time
+
+    def wait(self, wake_up: threading.Event, until: int | None) -> None:
+        if until is None or wake_up.is_set():
+            # A job is under way, or has just ended.
+            wake_up.wait()
+            return
+        assert self.service is not None
+        if until > self.end:
+            self.service.stop()
+            return
+        self.time = max(self.time, until)
+        _say(f"tick {self.time}")
+
+
+def run(config: Path, now: int, end: int) -> None:
+    """Run a service from one virtual time to another."""
+    clock = WorkClock(now, end)
+    clock.service = Service(load_config([config], os.environ), clock)
+    clock.service.run()
+
+
+def _say(words: str) -> None:
+    os.write(1, f"{words}\n".encode())
+
+
+def main() -> None:
+    """Load what the configuration of the first argument needs; fork as asked for."""
+    config = load_config([Path(sys.argv[1])], os.environ)
+    warm_up_reader(config.reader)
+    warm_up_writer(config.writer)
+    for model in create_models(config).values():
+        warm_up_model(model)
+    for line in sys.stdin:
+        path, now, end = line.split()
+        child = os.fork()
+        if child == 0:
+            _say(f"pid {os.getpid()}")
+            run(Path(path), int(now), int(end))
+            os._exit(0)
+        os.waitpid(child, 0)
+        _say("ended")
+
+
+if __name__ == "__main__":
+    main()
