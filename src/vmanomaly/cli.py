@@ -132,11 +132,12 @@ def _print_plan(config: Config) -> None:
             f"  model {alias} ({model.class_name}) on {', '.join(model.queries)} "
             f"under {', '.join(model.schedulers)}"
         )
+    from vmanomaly.scheduler.clock import SystemClock
     from vmanomaly.service.preview import preview
     from vmanomaly.state.compatibility import VERSION_OVERRIDE
 
     version = os.environ.get(VERSION_OVERRIDE) or vmanomaly.__version__
-    for line in preview(config, version):
+    for line in preview(config, version, SystemClock().now()):
         print(line)
 
 

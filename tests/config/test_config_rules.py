@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -250,7 +251,7 @@ class TestPolicies:
         ]
 
 
-class TestNotYet:
+class TestState:
     def test_restore_state_needs_a_folder(self) -> None:
         assert problems(changed({"settings.restore_state": True})) == [
             (
@@ -259,15 +260,12 @@ class TestNotYet:
             )
         ]
 
-    def test_state_is_not_kept(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_folder_of_models(self, caplog: pytest.LogCaptureFixture) -> None:
         environ = {"VMANOMALY_MODEL_DUMPS_DIR": "/models"}
-        assert load(changed({"settings.restore_state": True}), environ).settings.restore_state
-        assert caplog.messages == [
-            (
-                "settings.restore_state: state is not kept by this version yet: after a restart "
-                "every model is fitted"
-            )
-        ]
+        config = load(changed({"settings.restore_state": True}), environ)
+        assert config.settings.restore_state
+        assert config.model_folder == Path("/models")
+        assert caplog.messages == []
 
     def test_schedulers_that_end_keep_no_state(self, caplog: pytest.LogCaptureFixture) -> None:
         environ = {"VMANOMALY_MODEL_DUMPS_DIR": "/models"}
@@ -279,6 +277,8 @@ class TestNotYet:
             "settings.restore_state changes nothing for it"
         )
 
+
+class TestNotYet:
     def test_push(self, caplog: pytest.LogCaptureFixture) -> None:
         load(changed({"monitoring.push": {"url": "http://x", "config": "custom.yaml"}}))
         assert caplog.messages == ["monitoring.push.config: has no meaning and is ignored"]

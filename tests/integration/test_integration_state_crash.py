@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 N_KILLS = 50
 INFER_EVERY = 2 * STEP
 START = FROM + INFER_EVERY
-END = START + 200 * INFER_EVERY
+END = START + 150 * INFER_EVERY
 
 
 class Nursery:
@@ -137,7 +137,7 @@ def test_killed_at_fifty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
         now = START
         for _ in range(N_KILLS):
             process = services.start(killed, now)
-            for _ in range(chance.randrange(5)):
+            for _ in range(chance.randrange(4)):
                 what, now = services.next_words()
                 assert what == "tick"
             # Somewhere in the next run, or before the first one.
@@ -145,7 +145,7 @@ def test_killed_at_fifty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
             os.kill(process, signal.SIGKILL)
             last = services.last_tick(now)
             # A while passes, of less than the distance of two fits.
-            now = last + chance.randrange(4) * INFER_EVERY if last > now else last
+            now = last + chance.randrange(3) * INFER_EVERY if last > now else last
         assert START < now < END - INFER_EVERY
         services.start(killed, now)
         assert services.last_tick(now) > END - INFER_EVERY

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import errno
+import logging
 import random
+import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
+import numpy as np
 import pytest
+import yaml
 
 from tests.fakes import FakeClock, FakeReader, FakeWriter, InlineExecutor
 from tests.history import END, FROM, ONLINE, STEP, Point, answer, config, points_of
-from vmanomaly.config import Config
+from vmanomaly.config import Config, load_config
+from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler import create_scheduler
-from vmanomaly.series import Predictions
+from vmanomaly.series import Labels, Predictions
 from vmanomaly.service.health import Health
+from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.plan import create_jobs, create_models
+from vmanomaly.service.preview import preview
 from vmanomaly.state import StateStore
 from vmanomaly.writer.format import Destination
 
@@ -54,10 +64,21 @@ class Life:
 
     def run(self, until: int) -> None:
         """Run a process up to a time, or until it dies."""
+        keeper, jobs = self.start()
+        keeper.restore(jobs)
+        self.follow(jobs, until)
+        keeper.close()
+
+    def start(self) -> tuple[Keeper, list[QueryJob]]:
+        """Return the parts of a process that has restored nothing yet."""
         folder = self.config.model_folder
         store = None if folder is None else StateStore(folder)
         keeper = Keeper(self.config, store, self.clock, self.metrics)
-        jobs = create_jobs(
+        return keeper, self.jobs(keeper)
+
+    def jobs(self, keeper: Keeper) -> list[QueryJob]:
+        """Return new jobs of the configuration."""
+        return create_jobs(
             self.config,
             create_models(self.config),
             self.reader,
@@ -66,7 +87,9 @@ class Life:
             self.metrics,
             keeper,
         )["s"]
-        keeper.restore(jobs)
+
+    def follow(self, jobs: list[QueryJob], until: int) -> None:
+        """Let the scheduler run up to a time, or until the process dies."""
         section = self.config.schedulers["s"]
         scheduler = create_scheduler(section, jobs, self.clock, InlineExecutor(), DAY_MS)
         self.clock.on_tick = lambda now: scheduler.stop() if now > until else None
@@ -74,19 +97,25 @@ class Life:
             assert scheduler.run(lambda: None) is False
         except Killed:
             self.writer.n_left = None
-        finally:
-            keeper.close()
+
+    def fits(self) -> list[str]:
+        """Return the queries that were read for a fit, and forget what was read."""
+        asked = [query for query, _, stage in self.reader.asked if stage == "fit"]
+        self.reader.asked.clear()
+        return asked
 
 
 def kept(folder: Path, model: str, **keys: Any) -> Config:
     """Return a configuration that keeps its state."""
-    return config(
-        folder,
-        model,
-        LIVE | keys,
-        settings={"restore_state": True},
-        environ={"VMANOMALY_MODEL_DUMPS_DIR": str(folder / "models")},
-    )
+    return config(folder, model, LIVE | keys, settings={"restore_state": True}, environ=on(folder))
+
+
+def on(folder: Path) -> dict[str, str]:
+    return {"VMANOMALY_MODEL_DUMPS_DIR": str(folder / "models")}
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted((folder / "models" / "states").iterdir())
 
 
 def uninterrupted(folder: Path, model: str, **keys: Any) -> dict[Point, float]:
@@ -111,3 +140,400 @@ def test_interrupted_at_any_point_the_numbers_are_the_same(tmp_path: Path, model
     assert n_lives > 5
     found = points_of(life.writer, repeated=True)
     assert {point: value for point, value in found.items() if point[3] <= END} == expected
+
+
+def test_a_restart_reads_nothing_for_a_fit_until_one_is_due(tmp_path: Path) -> None:
+    life = Life(kept(tmp_path, "zscore_online"))
+    life.run(FROM + 40 * STEP)
+    assert life.fits() == ["load"]
+    life.clock.time += 8 * STEP
+    life.run(FROM + 83 * STEP)
+    asked = [time_range for _, time_range, _ in life.reader.asked]
+    assert (asked[0].start, asked[0].end) == (FROM + 40 * STEP, FROM + 52 * STEP)
+    assert life.fits() == []
+    life.run(FROM + 84 * STEP)
+    assert life.fits() == ["load"]
+
+
+def test_a_stale_state_scores_up_to_the_fit_that_is_due(tmp_path: Path) -> None:
+    expected = uninterrupted(tmp_path, "zscore_online")
+    life = Life(kept(tmp_path, "zscore_online"))
+    life.run(FROM + 40 * STEP)
+    life.fits()
+    life.clock.time += 80 * STEP
+    life.run(life.clock.now())
+    assert life.fits() == ["load"]
+    found = points_of(life.writer)
+    assert found == {
+        point: value
+        for point, value in expected.items()
+        if point[3] <= max(at for _, _, _, at in found)
+    }
+
+
+def test_intervals_are_made_up_no_further_back_than_allowed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    life = Life(kept(tmp_path, "zscore_online", fit_every="1000d"))
+    life.run(FROM + 40 * STEP)
+    life.reader.asked.clear()
+    life.clock.time += 2 * DAY_MS
+    life.run(life.clock.now())
+    (read,) = [time_range for _, time_range, _ in life.reader.asked]
+    assert read.end - read.start == DAY_MS
+    assert "is not scored: it is further back than is made up" in caplog.text
+
+
+CHANGED = "fitted anew, because this has changed: models.zscore_online.z_threshold"
+GONE = "dropped, because it is not in the configuration any more"
+NEW = "fitted, because nothing of it is stored"
+
+
+def unit(model: str, query: str, verdict: str) -> str:
+    return f"scheduler 's', model '{model}', query '{query}': {verdict}"
+
+
+class TestPartialReuse:
+    """The example of the reference: a changed threshold, a query that goes and one that comes."""
+
+    SECTIONS: ClassVar[dict[str, Any]] = {
+        "settings": {"restore_state": True, "n_workers": 4},
+        "schedulers": {
+            "s": {
+                "class": "periodic",
+                "fit_every": "1000d",
+                "infer_every": "1m",
+                "fit_window": "2h",
+            }
+        },
+        "models": {
+            "zscore_online": {
+                "class": "zscore_online",
+                "z_threshold": 3.5,
+                "decay": 0.99,
+                "schedulers": ["s"],
+                "queries": "all",
+            },
+            "quantile_online": {
+                "class": "quantile_online",
+                "schedulers": ["s"],
+                "queries": ["q1", "q2"],
+            },
+        },
+        "reader": {
+            "datasource_url": "http://localhost:8428",
+            "sampling_period": "1m",
+            "queries": {"q1": {"expr": "query 1"}, "q2": {"expr": "query 2"}},
+        },
+        "writer": {"datasource_url": "http://localhost:8428"},
+    }
+
+    @pytest.fixture
+    def before(self, tmp_path: Path) -> Config:
+        return self.config(tmp_path, self.SECTIONS)
+
+    @pytest.fixture
+    def after(self, tmp_path: Path) -> Config:
+        sections = copy.deepcopy(self.SECTIONS)
+        sections["settings"]["n_workers"] = 2
+        sections["models"]["zscore_online"]["z_threshold"] = 3.0
+        sections["models"]["quantile_online"]["queries"] = ["q1", "q3"]
+        sections["reader"]["queries"]["q3"] = {"expr": "query 3"}
+        return self.config(tmp_path, sections)
+
+    def config(self, folder: Path, sections: dict[str, Any]) -> Config:
+        path = folder / "config.yaml"
+        path.write_text(yaml.safe_dump(sections, sort_keys=False))
+        return load_config([path], on(folder))
+
+    def test_what_is_reused_and_what_is_not(
+        self, before: Config, after: Config, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        life = Life(before)
+        life.run(FROM + 30 * STEP)
+        assert sorted(life.fits()) == ["q1", "q2"]
+        with caplog.at_level(logging.INFO):
+            life.config = after
+            keeper, jobs = life.start()
+            keeper.restore(jobs)
+        told = (message.removeprefix("Stored state of ") for message in caplog.messages)
+        assert {message for message in told if message.startswith("scheduler")} == {
+            unit("zscore_online", "q1", CHANGED),
+            unit("zscore_online", "q2", CHANGED),
+            unit("quantile_online", "q1", "reused, because nothing has changed"),
+            unit("quantile_online", "q2", GONE),
+        }
+        unfitted = {unit.key[1:] for job in jobs for unit in job.units if unit.unfitted}
+        assert unfitted == {
+            ("zscore_online", ("q1",)),
+            ("zscore_online", ("q2",)),
+            ("zscore_online", ("q3",)),
+            ("quantile_online", ("q3",)),
+        }
+        life.clock.time += 5 * STEP
+        life.follow(jobs, FROM + 50 * STEP)
+        keeper.close()
+        assert sorted(life.fits()) == ["q1", "q2", "q3"]
+        store = StateStore(Path(str(after.model_folder)))
+        assert {(key.model_alias, key.queries) for key in store.entries} == {
+            ("zscore_online", ("q1",)),
+            ("zscore_online", ("q2",)),
+            ("zscore_online", ("q3",)),
+            ("quantile_online", ("q1",)),
+            ("quantile_online", ("q3",)),
+        }
+        store.close()
+
+    def test_a_model_that_is_new_on_a_query_does_not_disturb_the_others(
+        self, before: Config, after: Config
+    ) -> None:
+        def of_quantiles(life: Life) -> dict[tuple[Labels, int], float]:
+            return {
+                (predictions.labels[row], int(predictions.timestamps[column])): float(
+                    predictions.outputs["yhat"][row, column]
+                )
+                for predictions, destination in life.writer.written
+                if (destination.model_alias, destination.query_key) == ("quantile_online", "q1")
+                for row, column in np.argwhere(~np.isnan(predictions.outputs["yhat"]))
+            }
+
+        life, undisturbed = Life(before), Life(dataclasses.replace(before, model_folder=None))
+        undisturbed.run(FROM + 60 * STEP)
+        life.run(FROM + 30 * STEP)
+        life.config = after
+        life.clock.time += 5 * STEP
+        life.run(FROM + 60 * STEP)
+        assert of_quantiles(life) == of_quantiles(undisturbed)
+
+    def test_the_same_is_told_beforehand(self, before: Config, after: Config) -> None:
+        life = Life(before)
+        life.run(FROM + 30 * STEP)
+        folder = Path(str(after.model_folder))
+        stored = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        header, *lines = preview(after, "0.1.0", life.clock.now())
+        assert header == f"With the state in {folder}, version 0.1.0 would do this:"
+        assert [line.strip() for line in lines] == [
+            unit("zscore_online", "q1", CHANGED),
+            unit("zscore_online", "q2", CHANGED),
+            unit("zscore_online", "q3", NEW),
+            unit("quantile_online", "q1", "reused, because nothing has changed; 5 series"),
+            unit("quantile_online", "q3", NEW),
+            unit("quantile_online", "q2", GONE),
+        ]
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == stored
+
+
+class TestFaults:
+    """What goes wrong with a state costs that state at most."""
+
+    @pytest.fixture
+    def life(self, tmp_path: Path) -> Life:
+        life = Life(kept(tmp_path, "zscore_online", fit_every="1000d"))
+        life.run(FROM + 40 * STEP)
+        life.fits()
+        return life
+
+    @pytest.mark.parametrize("kind", ["arrays", "members"])
+    @pytest.mark.parametrize("harm", ["truncated", "flipped", "removed"])
+    def test_a_damaged_file_is_told_in_a_line_and_its_part_is_fitted(
+        self, life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, harm: str
+    ) -> None:
+        (path,) = (file for file in files(tmp_path) if file.name.startswith(kind))
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 4
+        if harm == "removed":
+            path.unlink()
+        else:
+            path.write_bytes(content[:-1] if harm == "truncated" else content)
+        now = life.clock.now()
+        assert any("fitted anew" in line for line in preview(life.config, "0.1.0", now))
+        life.run(FROM + 60 * STEP)
+        (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+        assert warning.startswith("Stored state of scheduler 's', model 'm', query 'load': ")
+        assert warning.endswith("it is fitted anew, everything else goes on")
+        assert life.fits() == ["load"]
+        life.run(FROM + 80 * STEP)
+        assert life.fits() == []
+
+    def test_a_file_that_is_damaged_while_the_service_runs(
+        self, life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        keeper, jobs = life.start()
+        keeper.restore(jobs)
+        life.follow(jobs, FROM + 60 * STEP)
+        for path in files(tmp_path):
+            path.unlink()
+        life.follow(jobs, FROM + 80 * STEP)
+        keeper.close()
+        assert life.fits() == ["load"]
+        assert "cannot be read" in caplog.text
+        at = [at for _, output, _, at in points_of(life.writer) if output == "y"]
+        assert set(range(FROM + STEP, FROM + 81 * STEP, STEP)) <= set(at)
+
+    def test_a_state_of_a_newer_version_is_not_used(
+        self, life: Life, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vmanomaly.__version__", "0.0.9")
+        reason = "fitted anew, because it is of the newer version 0.1.0"
+        _, line = preview(life.config, "0.0.9", life.clock.now())
+        assert line.endswith(reason)
+        with caplog.at_level(logging.INFO):
+            life.run(FROM + 60 * STEP)
+        assert (
+            f"Stored state of scheduler 's', model 'm', query 'load': {reason}" in caplog.messages
+        )
+        assert life.fits() == ["load"]
+
+    @pytest.mark.parametrize("reason", ["disk_full", "locked"])
+    def test_a_save_that_fails_is_told_once_and_made_up(
+        self,
+        life: Life,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+        reason: str,
+    ) -> None:
+        keeper, jobs = life.start()
+        keeper.restore(jobs)
+        other = None
+        if reason == "disk_full":
+            full = OSError(errno.ENOSPC, "No space left on device")
+            monkeypatch.setattr("os.fsync", lambda descriptor: raise_(full))
+        else:
+            monkeypatch.setattr("vmanomaly.state.store._BUSY_TIMEOUT_S", 0.01)
+            keeper.close()
+            keeper, jobs = life.start()
+            keeper.restore(jobs)
+            other = sqlite3.connect(tmp_path / "models" / "vmanomaly.db", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+        life.follow(jobs, FROM + 60 * STEP)
+        assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == [
+            next(
+                message for message in caplog.messages if f"cannot be stored ({reason})" in message
+            )
+        ]
+        counted = life.metrics.registry.get_sample_value(
+            "vmanomaly_state_save_errors_total", {"reason": reason}
+        )
+        assert counted == 5
+        assert jobs[0].units[0].state is not None
+        monkeypatch.undo()
+        if other is not None:
+            other.close()
+        with caplog.at_level(logging.INFO):
+            life.follow(jobs, FROM + 64 * STEP)
+        keeper.close()
+        assert "States are stored again" in caplog.messages
+        life.run(FROM + 100 * STEP)
+        assert life.fits() == []
+        expected = uninterrupted(tmp_path, "zscore_online", fit_every="1000d")
+        found = points_of(life.writer)
+        assert found == {point: value for point, value in expected.items() if point in found}
+        assert max(at for _, _, _, at in found) == FROM + 100 * STEP
+
+    def test_a_database_that_is_away_for_three_intervals(self, life: Life, tmp_path: Path) -> None:
+        keeper, jobs = life.start()
+        keeper.restore(jobs)
+        life.reader.answer = lambda *_: raise_(DatasourceError("refused", "connection_error"))
+        life.follow(jobs, FROM + 52 * STEP)
+        keeper.close()
+        life.reader.answer = answer
+        life.run(FROM + 60 * STEP)
+        expected = uninterrupted(tmp_path, "zscore_online", fit_every="1000d")
+        found = points_of(life.writer)
+        assert found == {p: value for p, value in expected.items() if p[3] <= FROM + 60 * STEP}
+
+    @pytest.mark.parametrize("jump", [-90 * STEP, -20 * STEP, -STEP, 30 * STEP])
+    def test_a_clock_that_jumps_between_two_processes(
+        self, life: Life, tmp_path: Path, jump: int
+    ) -> None:
+        life.clock.time += jump
+        life.run(life.clock.now() + 200 * STEP)
+        expected = uninterrupted(tmp_path, "zscore_online", fit_every="1000d")
+        found = points_of(life.writer, repeated=True)
+        last = max(at for _, _, _, at in found)
+        assert found == {point: value for point, value in expected.items() if point[3] <= last}
+
+    def test_switched_off_everything_is_deleted(
+        self, life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings = life.config.settings.model_copy(update={"restore_state": False})
+        life.config = dataclasses.replace(life.config, settings=settings)
+        (line,) = preview(life.config, "0.1.0", life.clock.now())
+        assert line == (
+            "settings.restore_state is off: every model is fitted at the start; the stored states "
+            "of 1 units are deleted."
+        )
+        before = files(tmp_path)
+        with caplog.at_level(logging.INFO):
+            keeper, jobs = life.start()
+            keeper.restore(jobs)
+        assert files(tmp_path) == []
+        assert (
+            "settings.restore_state is off: the stored states of 1 units are deleted"
+            in caplog.messages
+        )
+        life.follow(jobs, FROM + 60 * STEP)
+        keeper.close()
+        assert life.fits() == ["load"]
+        assert not set(files(tmp_path)) & set(before)
+
+
+def raise_(error: Exception) -> NoReturn:
+    raise error
+
+
+def test_between_runs_models_are_on_disk_only(tmp_path: Path) -> None:
+    life = Life(kept(tmp_path, "mad_online"))
+    keeper, jobs = life.start()
+    keeper.restore(jobs)
+    life.follow(jobs, FROM + 20 * STEP)
+    in_memory = [job.units[0].state is not None for job in jobs]
+    assert in_memory == [False]
+    assert not jobs[0].unfitted
+    keeper.load(jobs[0])
+    assert jobs[0].units[0].state is not None
+    keeper.close()
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("model", ["zscore_online", "mad_online"])
+def test_what_did_not_change_goes_on_under_a_new_configuration(
+    tmp_path: Path, model: str, on_disk: bool
+) -> None:
+    expected = uninterrupted(tmp_path, model)
+    life = Life(kept(tmp_path, model) if on_disk else config(tmp_path, model, LIVE))
+    keeper, jobs = life.start()
+    life.follow(jobs, FROM + 50 * STEP)
+    life.fits()
+    same = {"m": life.config.models["m"].model_copy(update={"clip_predictions": True})}
+    other = {"n": life.config.models["m"].model_copy(update={"decay": 0.5})}
+    life.config = dataclasses.replace(life.config, models=same | other)
+    new = Keeper(life.config, keeper.store, life.clock, life.metrics)
+    new_jobs = life.jobs(new)
+    new.take_over(new_jobs, keeper, jobs)
+    new.drop_all_but(new_jobs)
+    life.follow(new_jobs, END)
+    new.close()
+    of_m = [(p, d) for p, d in life.writer.written if d.model_alias == "m"]
+    n_others = len(life.writer.written) - len(of_m)
+    life.writer.written = of_m
+    assert points_of(life.writer) == expected
+    assert n_others > 0
+
+
+def test_a_changed_model_takes_nothing_over(tmp_path: Path) -> None:
+    life = Life(kept(tmp_path, "zscore_online"))
+    keeper, jobs = life.start()
+    life.follow(jobs, FROM + 50 * STEP)
+    models = {"m": life.config.models["m"].model_copy(update={"decay": 0.5})}
+    life.config = dataclasses.replace(life.config, models=models)
+    new = Keeper(life.config, keeper.store, life.clock, life.metrics)
+    new_jobs = life.jobs(new)
+    new.take_over(new_jobs, keeper, jobs)
+    assert new_jobs[0].unfitted
+    assert new_jobs[0].progress.covered is None
+    assert len(files(tmp_path)) == 2
+    new.drop_all_but(new_jobs)
+    assert files(tmp_path) == []
+    new.close()

@@ -120,7 +120,7 @@ class QueryJob:
     def execute(self, run: Run) -> Outcome:
         """Carry out one run: fit first, then infer, as far as the run asks for them."""
         if self._keeper is not None:
-            self._keeper.load(self.units)
+            self._keeper.load(self)
         try:
             return self._execute(run)
         finally:
@@ -176,6 +176,8 @@ class QueryJob:
             timestamps, run.micro_batch or self._step, run.origin + self._offset
         )
         for unit in self.units:
+            if unit.unfitted:
+                continue  # It is new, and what comes before its first fit is not its business.
             scored = unit.infer(batches, starts)
             for predictions, destination in scored.written:
                 self._writer.write(predictions, destination)

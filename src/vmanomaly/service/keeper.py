@@ -60,13 +60,18 @@ class Keeper:
         Tells the time.
     metrics
         Where saves are counted.
+
+    Attributes
+    ----------
+    store : StateStore or None
+        For the keeper of another configuration, see `take_over`.
     """
 
     def __init__(
         self, config: Config, store: StateStore | None, clock: Clock, metrics: Metrics
     ) -> None:
         self._config = config
-        self._store = store
+        self.store = store
         self._clock = clock
         self._metrics = metrics
         self._retention = config.settings.retention
@@ -84,13 +89,13 @@ class Keeper:
         jobs
             All jobs that keep states, before their first run.
         """
-        if self._store is None:
+        if self.store is None:
             return
         if not self._config.settings.restore_state:
-            self._clear(self._store)
+            self._clear(self.store)
             return
         units = {unit.key: unit for job in jobs for unit in job.units}
-        stored = self._store.entries
+        stored = self.store.entries
         wanted = {key: self._signature(key) for key in units}
         decisions = decide(wanted, stored, vmanomaly.__version__)
         progress: dict[JobKey, Progress] = {}
@@ -98,23 +103,24 @@ class Keeper:
         for key, decision in decisions.items():
             told = str(decision)
             if decision.verdict is Verdict.REUSE:
-                found = self._progress(self._store, key.job)
+                found = self._progress(self.store, key.job)
                 if found is None:
                     told = "fitted anew, because it is not known how far it had come"
-                elif not self._restore(self._store, units[key]):
-                    continue
                 else:
-                    units[key].release()
                     progress[key.job] = found
+                    if not self._restore(self.store, units[key]):
+                        continue
+                    units[key].release()
             if key in stored:
                 logger.info("Stored state of %s: %s", key, told)
             if key in stored and (decision.verdict is not Verdict.REUSE or key.job not in progress):
                 lost.append(key)
-        self._drop(self._store, lost)
+        self._drop(self.store, lost)
         for job in jobs:
             if job.key in progress:
                 job.progress = progress[job.key]
                 self._saved[job.key] = replace(job.progress)
+                _begin_anew_if_lost(job)
 
     def take_over(
         self, jobs: Sequence[KeptJob], before: Keeper, running: Sequence[KeptJob]
@@ -152,24 +158,26 @@ class Keeper:
 
     def drop_all_but(self, jobs: Sequence[KeptJob]) -> None:
         """Drop what is stored of units that none of these jobs goes on with."""
-        if self._store is not None:
+        if self.store is not None:
             kept = {unit.key for job in jobs for unit in job.units if not unit.unfitted}
-            self._drop(self._store, [key for key in self._store.entries if key not in kept])
+            self._drop(self.store, [key for key in self.store.entries if key not in kept])
 
-    def load(self, units: Sequence[AnyUnit]) -> None:
-        """Bring what units have learned back into memory, for a run."""
-        if self._store is None:
+    def load(self, job: KeptJob) -> None:
+        """Bring what the units of a job have learned back into memory, for a run."""
+        if self.store is None:
             return
-        for unit in units:
-            if unit.state is None and not unit.unfitted and unit.key in self._store.entries:
-                self._restore(self._store, unit)
+        entries = self.store.entries
+        for unit in job.units:
+            if unit.state is None and not unit.unfitted and unit.key in entries:
+                self._restore(self.store, unit)
+        _begin_anew_if_lost(job)
 
     def save(self, job: KeptJob) -> None:
         """Store what has changed in a run of a job, as one step, and let go of what is stored."""
         now = self._clock.now()
         if self._retention is not None:
             self._forget(self._retention, job, now)
-        if self._store is None:
+        if self.store is None:
             return
         changed = {
             unit.key: self._saved_of(unit, content)
@@ -179,13 +187,13 @@ class Keeper:
         if changed or job.progress != self._saved.get(job.key):
             started = perf_counter()
             try:
-                self._store.save(job.key, asdict(job.progress), changed, now)
+                self.store.save(job.key, asdict(job.progress), changed, now)
             except StateError as error:
                 self._note(error)
                 return
             self._note(None)
             self._metrics.state_save_duration_seconds.observe(perf_counter() - started)
-            self._metrics.state_bytes.set(self._store.n_bytes)
+            self._metrics.state_bytes.set(self.store.n_bytes)
             self._saved[job.key] = replace(job.progress)
         for unit in job.units:
             unit.changed = False
@@ -193,7 +201,7 @@ class Keeper:
 
     def close(self) -> None:
         """Store nothing more."""
-        store, self._store = self._store, None
+        store, self.store = self.store, None
         if store is not None:
             store.close()
 
@@ -275,3 +283,9 @@ class Keeper:
                 )
         elif before is not None:
             logger.info("States are stored again")
+
+
+def _begin_anew_if_lost(job: KeptJob) -> None:
+    """Have everything since the last interval scored by a fit on what came before it."""
+    if all(unit.unfitted for unit in job.units):
+        job.progress.last_fit = None

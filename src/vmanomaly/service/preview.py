@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
 from vmanomaly.config import Config
 from vmanomaly.config.scheduler import PeriodicSection
@@ -15,7 +15,7 @@ from vmanomaly.state.signature import signature_of, unit_keys
 from vmanomaly.state.store import Entry, check_files, read_index
 
 
-def preview(config: Config, version: str) -> list[str]:
+def preview(config: Config, version: str, now: int) -> list[str]:
     """Return in lines for the user what becomes of the stored state; nothing is changed.
 
     Parameters
@@ -24,6 +24,8 @@ def preview(config: Config, version: str) -> list[str]:
         The configuration that would be started.
     version
         The version that would be started.
+    now
+        When, Unix milliseconds.
 
     Raises
     ------
@@ -46,13 +48,17 @@ def preview(config: Config, version: str) -> list[str]:
     lines = [f"With the state in {config.model_folder}, version {version} would do this:"]
     for key, decision in decisions.items():
         if decision.verdict is Verdict.REUSE:
-            decision = _looked_into(config, key, stored[key], progress)  # noqa: PLW2901
+            decision = _looked_into(config, key, stored[key], progress, now)  # noqa: PLW2901
         lines.append(f"  {key}: {decision}")
     return lines
 
 
 def _looked_into(
-    config: Config, key: UnitKey, entry: Entry, stored_progress: dict[JobKey, dict[str, int | None]]
+    config: Config,
+    key: UnitKey,
+    entry: Entry,
+    stored_progress: dict[JobKey, dict[str, Any]],
+    now: int,
 ) -> Decision:
     """Return what becomes of a state that could be used again."""
     section = config.schedulers[key.scheduler_alias]
@@ -64,7 +70,6 @@ def _looked_into(
         check_files(config.model_folder, entry)
     except StateError as error:
         return Decision(Verdict.REFIT, str(error))
-    now = time.time_ns() // 1_000_000
     if isinstance(section, PeriodicSection) and fit_is_due(section, Progress(**progress), now):
         return Decision(Verdict.REFIT, "fit_every has passed since its last fit")
     return Decision(Verdict.REUSE, f"nothing has changed; {entry.n_series} series")

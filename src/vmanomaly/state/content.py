@@ -109,7 +109,7 @@ def members_of(arrays: Mapping[str, Array]) -> Members:
 
     Raises
     ------
-    ValueError, KeyError, TypeError
+    AttributeError, KeyError, TypeError, ValueError
         That is something else.
     """
     parts = {name: orjson.loads(array.tobytes()) for name, array in arrays.items()}

@@ -74,4 +74,4 @@ def _judge(entry: Entry | None, signature: Mapping[str, str], version: str) -> D
     reason = reason_against(entry.version, version, entry.class_name)
     if reason is not None:
         return Decision(Verdict.REFIT, reason)
-    return Decision(Verdict.REUSE, "nothing has changed that it depends on")
+    return Decision(Verdict.REUSE, "nothing has changed")

@@ -82,7 +82,7 @@ def write_arrays(folder: Path, stem: str, arrays: Mapping[str, Array]) -> Path:
     text += b" " * (-len(text) % _LENGTH_BYTES)
     temporary = folder / f"{stem}{_TEMPORARY}"
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=_for_owner) as file:
             checksum = 0
             for part in (len(text).to_bytes(_LENGTH_BYTES, "little"), text):
                 checksum = zlib.crc32(part, checksum)
@@ -119,7 +119,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise StateError(f"{path.name} is damaged (its checksum is another)", "damaged")
     try:
         return _arrays_of(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"{path.name} is no file of arrays ({error})", "damaged") from error
 
 
@@ -134,6 +134,10 @@ def _arrays_of(content: bytearray) -> dict[str, Array]:
             raise ValueError(f"{name} lies outside")
         arrays[name] = np.frombuffer(data[start:end], dtype).reshape(shape)
     return arrays
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def sync_folder(folder: Path) -> None:

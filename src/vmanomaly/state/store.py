@@ -389,7 +389,7 @@ def read_members(path: Path) -> Members:
     """
     try:
         return members_of(read_arrays(path))
-    except (ValueError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"{path.name} is damaged ({error})", "damaged") from error
 
 
@@ -401,6 +401,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     StateError
         It cannot be used, is damaged, or has a layout of a newer version.
     """
+    try:
+        # The files beside it, which SQLite makes, are given the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StateError.of(error) from error
     connection = sqlite3.connect(
         path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
@@ -413,8 +418,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise StateError(f"{path.name} is damaged ({verdict})", "damaged")
-        path.chmod(0o600)
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
         connection.close()
         raise StateError.of(error) from error
     except StateError:

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vmanomaly.model.grouping import Channel, Grouping
+from vmanomaly.series import Labels
+from vmanomaly.state import Content, JobKey, Members, Saved, StateError, StateStore, UnitKey
+from vmanomaly.state.store import INDEX, read_index
+
+CPU, MEM = UnitKey("live", "robust", ("cpu",)), UnitKey("live", "other", ("cpu",))
+JOB = JobKey("live", ("cpu",))
+LABELS = (Labels({"host": "a"}), Labels({"host": "ä\n"}))
+PROGRESS = {"first_run": 1, "covered": None}
+
+
+def saved(*values: float, members: Members | None = None) -> Saved:
+    arrays = {"mean": np.array(values), "last_seen": np.arange(len(values))}
+    return Saved(
+        {"models.robust.threshold": "12ab"},
+        "mad_online",
+        "0.1.0",
+        Content(members or Members(LABELS[: len(values)]), arrays),
+    )
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "states").iterdir()}
+
+
+def in_index(folder: Path) -> set[str]:
+    entries, _ = read_index(folder)
+    return {name for entry in entries.values() for name in (entry.arrays, entry.members)}
+
+
+def test_what_is_saved_is_there_after_a_restart(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0, 2.0)}, now=42)
+    store.close()
+    again = StateStore(tmp_path)
+    entry = again.entries[CPU]
+    assert entry.signature == {"models.robust.threshold": "12ab"}
+    assert (entry.class_name, entry.version, entry.saved_at) == ("mad_online", "0.1.0", 42)
+    assert entry.n_series == 2
+    assert entry.n_bytes == sum((tmp_path / "states" / n).stat().st_size for n in files(tmp_path))
+    assert again.progress(JOB) == PROGRESS
+    content = again.read(CPU)
+    assert content.members == Members(LABELS)
+    assert content.arrays["mean"].tolist() == [1.0, 2.0]
+    again.close()
+
+
+def test_groups_are_kept(tmp_path: Path) -> None:
+    channels = (Channel("cpu", LABELS[0]), Channel("mem", LABELS[0]), Channel("cpu", LABELS[1]))
+    grouping = Grouping(("host",), LABELS, channels, np.array([0, 2, 3]))
+    store = StateStore(tmp_path)
+    store.save(JOB, {}, {CPU: saved(1.0, 2.0, members=Members(LABELS, grouping))}, now=0)
+    store.close()
+    again = StateStore(tmp_path)
+    found = again.read(CPU).members.grouping
+    assert found is not None
+    assert (found.groupby, found.labels, found.channels) == (("host",), LABELS, channels)
+    assert found.offsets.tolist() == [0, 2, 3]
+    assert found.offsets.dtype == np.int64
+    again.close()
+
+
+def test_files_that_are_replaced_are_deleted(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    for value in (1.0, 2.0, 3.0):
+        store.save(JOB, PROGRESS, {CPU: saved(value), MEM: saved(value, value)}, now=0)
+        assert files(tmp_path) == in_index(tmp_path)
+        assert len(files(tmp_path)) == 4
+    store.close()
+
+
+def test_label_sets_are_written_only_when_they_change(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0, 2.0)}, now=0)
+    members = store.entries[CPU].members
+    store.save(JOB, PROGRESS, {CPU: saved(3.0, 4.0)}, now=0)
+    assert store.entries[CPU].members == members
+    store.close()
+    again = StateStore(tmp_path)
+    content = again.read(CPU)
+    again.save(JOB, PROGRESS, {CPU: saved(5.0, 6.0, members=content.members)}, now=0)
+    assert again.entries[CPU].members == members
+    again.save(JOB, PROGRESS, {CPU: saved(5.0)}, now=0)
+    assert again.entries[CPU].members != members
+    assert again.read(CPU).members == Members(LABELS[:1])
+    again.close()
+
+
+def test_a_unit_that_has_not_changed_is_left_alone(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0), MEM: saved(2.0)}, now=0)
+    before = store.entries[MEM]
+    n_bytes = store.save(JOB, {"first_run": 2}, {CPU: saved(3.0)}, now=0)
+    assert store.entries[MEM] == before
+    assert 0 < n_bytes < store.n_bytes
+    assert store.progress(JOB) == {"first_run": 2}
+    store.close()
+
+
+def test_dropped_units_leave_nothing(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0), MEM: saved(2.0)}, now=0)
+    store.drop([MEM, UnitKey("live", "robust", ("never",))])
+    assert store.entries.keys() == {CPU}
+    assert store.progress(JOB) == PROGRESS
+    store.drop([CPU])
+    assert store.progress(JOB) is None
+    assert files(tmp_path) == set()
+    store.close()
+    assert read_index(tmp_path) == ({}, {})
+
+
+def test_what_a_crash_has_left_behind_is_deleted(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    store.close()
+    (tmp_path / "states" / "arrays-1.tmp").touch()
+    (tmp_path / "states" / "arrays-1-00000000.safetensors").touch()
+    (tmp_path / "queue").mkdir()
+    again = StateStore(tmp_path)
+    assert files(tmp_path) == in_index(tmp_path)
+    assert (tmp_path / "queue").exists()
+    again.close()
+
+
+@pytest.mark.parametrize("step", ["fsync", "rename", "commit"])
+def test_a_save_that_fails_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    before = files(tmp_path)
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    progress: dict[str, object] = dict(PROGRESS)
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", no_room)
+    elif step == "rename":
+        monkeypatch.setattr(Path, "rename", no_room)
+    else:
+        # SQLite may use no more pages than it has.
+        store._index.execute("PRAGMA max_page_count = 1")
+        progress = {f"note {n}": "x" * 1000 for n in range(100)}
+    with pytest.raises(StateError) as caught:
+        store.save(JOB, progress, {CPU: saved(2.0), MEM: saved(2.0)}, now=0)
+    assert caught.value.reason == "disk_full"
+    monkeypatch.undo()
+    assert files(tmp_path) == before
+    assert store.entries.keys() == {CPU}
+    assert store.read(CPU).arrays["mean"].tolist() == [1.0]
+    store._index.execute("PRAGMA max_page_count = 1000000")
+    store.save(JOB, PROGRESS, {CPU: saved(2.0)}, now=0)
+    assert store.read(CPU).arrays["mean"].tolist() == [2.0]
+    store.close()
+
+
+def test_a_locked_index_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmanomaly.state.store._BUSY_TIMEOUT_S", 0.01)
+    store = StateStore(tmp_path)
+    other = sqlite3.connect(tmp_path / INDEX, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StateError, match="locked") as caught:
+        store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    assert caught.value.reason == "locked"
+    assert files(tmp_path) == set()
+    other.execute("ROLLBACK")
+    other.close()
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    other = sqlite3.connect(tmp_path / INDEX, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StateError, match="locked"):
+        store.drop([CPU])
+    other.close()
+    assert store.read(CPU).arrays["mean"].tolist() == [1.0]
+    store.close()
+
+
+def test_only_one_process_may_use_a_folder(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    with pytest.raises(StateError, match="another vmanomaly keeps its state in"):
+        StateStore(tmp_path)
+    store.close()
+    StateStore(tmp_path).close()
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match=r"cannot keep the state in .*file: File exists"):
+        StateStore(tmp_path / "file")
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"x" * 5000)
+
+
+def newer_layout(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def damaged_pages(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [truncate, no_database, newer_layout, damaged_pages])
+def test_an_index_that_cannot_be_used_is_replaced(
+    tmp_path: Path, harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    store.close()
+    harm(tmp_path / INDEX)
+    with pytest.raises(StateError) as caught:
+        read_index(tmp_path)
+    assert caught.value.reason == "damaged"
+    again = StateStore(tmp_path)
+    assert again.entries == {}
+    assert files(tmp_path) == set()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("The stored state is not used, and replaced: ")
+    again.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    again.close()
+
+
+def test_a_row_whose_content_was_changed_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0), MEM: saved(2.0)}, now=0)
+    store.close()
+    connection = sqlite3.connect(tmp_path / INDEX)
+    with connection:
+        connection.execute(
+            "UPDATE units SET facts = replace(facts, '12ab', '12ac') WHERE rowid = 1"
+        )
+    connection.close()
+    again = StateStore(tmp_path)
+    assert again.entries.keys() == {MEM}
+    assert caplog.messages == ["1 rows of the stored state are damaged and left out"]
+    again.close()
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    expected = store.entries, {JOB: PROGRESS}
+    assert read_index(tmp_path) == expected
+    store.close()
+    before = {path: path.stat() for path in tmp_path.rglob("*")}
+    assert read_index(tmp_path) == expected
+    assert {path: path.stat() for path in tmp_path.rglob("*")} == before
+    assert read_index(tmp_path / "nowhere") == ({}, {})
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_looking_reads_what_a_killed_process_has_left_in_the_log(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from tests.state.test_state_store import *\n"
+        "store = StateStore(Path(sys.argv[1]))\n"
+        "store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".db-shm"]
+    before = {path: path.read_bytes() for path in kept}
+    assert tmp_path / f"{INDEX}-wal" in before
+    entries, _ = read_index(tmp_path)
+    assert entries.keys() == {CPU}
+    assert {path: path.read_bytes() for path in kept} == before
+
+
+def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    store = StateStore(folder)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    assert {path.stat().st_mode & 0o077 for path in (folder, *folder.rglob("*"))} == {0}
+    store.close()
+
+
+def test_a_closed_store_stores_nothing(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.close()
+    with pytest.raises(StateError, match="closed"):
+        store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    assert files(tmp_path) == set()
