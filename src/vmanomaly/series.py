@@ -72,6 +72,10 @@ class Labels(Mapping[str, str]):
         pairs = (f'{name}="{_escape(value)}"' for name, value in self._labels.items())
         return "{" + ", ".join(pairs) + "}"
 
+    def as_dict(self) -> dict[str, str]:
+        """Return the labels as a dict of their own, faster than `dict` does."""
+        return self._labels.copy()
+
     def without(self, *names: str) -> Labels:
         """Return the label set without the labels called `names`."""
         return Labels({name: value for name, value in self._labels.items() if name not in names})

@@ -92,13 +92,13 @@ def to_arrays(members: Members) -> dict[str, Array]:
     >>> members_of(to_arrays(members)) == members
     True
     """
-    parts: dict[str, Any] = {"labels": [dict(labels) for labels in members.labels]}
+    parts: dict[str, Any] = {"labels": [labels.as_dict() for labels in members.labels]}
     if members.grouping is not None:
         grouping = members.grouping
         parts["groupby"] = grouping.groupby
-        parts["groups"] = [dict(labels) for labels in grouping.labels]
+        parts["groups"] = [labels.as_dict() for labels in grouping.labels]
         parts["channels"] = [
-            (channel.query_key, dict(channel.labels)) for channel in grouping.channels
+            (channel.query_key, channel.labels.as_dict()) for channel in grouping.channels
         ]
         parts["offsets"] = grouping.offsets.tolist()
     return {name: np.frombuffer(orjson.dumps(part), np.uint8) for name, part in parts.items()}

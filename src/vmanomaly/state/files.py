@@ -112,7 +112,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as file:
             content = bytearray(os.fstat(file.fileno()).st_size)
-            content = content[: file.readinto(content)]
+            del content[file.readinto(content) :]
     except OSError as error:
         raise StateError(f"{path.name} cannot be read ({error.strerror})", "io_error") from error
     if not path.stem.endswith(f"-{zlib.crc32(content):08x}"):
