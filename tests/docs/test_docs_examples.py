@@ -27,7 +27,8 @@ def test_a_whole_configuration_is_valid(
 ) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    load_config([path], {"VM_PASSWORD": "sesame"})
+    environ = {"VM_PASSWORD": "sesame", "VMANOMALY_MODEL_DUMPS_DIR": str(tmp_path)}
+    load_config([path], environ)
     assert caplog.messages == [], "an example shows how it is done, without warnings"
 
 
