@@ -23,6 +23,7 @@ from vmanomaly.series import FloatArray, Labels, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.plan import create_jobs, create_models
+from vmanomaly.state import Saved, StateStore
 from vmanomaly.writer.format import Destination
 
 FIT, INFER = TimeRange(0, 60_000), TimeRange(60_000, 70_000)
@@ -351,3 +352,42 @@ def test_a_job_that_has_learned_nothing_leaves_the_other_as_it_is(tmp_path: Path
     assert not world.run(fit=None).failed
     fresh.execute(Run(TimeRange(0, 30_000), TimeRange(30_000, 31_000), micro_batch=1000))
     assert set(world.scores()) == {group("a"), group("b")}
+
+
+def test_groups_are_scored_by_what_was_stored(tmp_path: Path) -> None:
+    world, restored = World(tmp_path), World(tmp_path)
+    world.run()
+    (learned,), (unit,) = world.joint.units, restored.joint.units
+    content = learned.content
+    assert content is not None
+    store = StateStore(tmp_path / "models")
+    store.save(learned.key.job, {}, {learned.key: Saved({}, "joint", "0.1.0", content)}, now=0)
+    store.close()
+    again = StateStore(tmp_path / "models")
+    unit.restore(again.read(unit.key))
+    again.close()
+    assert not restored.joint.unfitted
+    later = TimeRange(70_000, 80_000)
+    assert restored.run(fit=None, infer=later) == world.run(fit=None, infer=later)
+    assert restored.scores().keys() == {group("a"), group("b")}
+    for host in "ab":
+        np.testing.assert_array_equal(restored.scores()[group(host)], world.scores()[group(host)])
+
+
+def test_groups_that_are_not_those_of_the_state_are_refused(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run()
+    (unit,) = world.joint.units
+    content = unit.content
+    assert content is not None
+    assert content.members.grouping is not None
+    for grouping in (None, content.members.grouping.keep([0])):
+        members = dataclasses.replace(content.members, grouping=grouping)
+        with pytest.raises(ValueError, match="groups are not those of the state"):
+            unit.restore(dataclasses.replace(content, members=members))
+    world.jobs[0].execute(Run(FIT, INFER, micro_batch=1000))
+    single = world.jobs[0].units[0]
+    assert single.content is not None
+    members = dataclasses.replace(single.content.members, grouping=content.members.grouping)
+    with pytest.raises(ValueError, match="one of groups"):
+        single.restore(dataclasses.replace(single.content, members=members))

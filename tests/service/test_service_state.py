@@ -366,7 +366,7 @@ class TestFaults:
         life.follow(jobs, FROM + 80 * STEP)
         keeper.close()
         assert life.fits() == ["load"]
-        assert "cannot be read" in caplog.text
+        assert "is missing; it is fitted anew" in caplog.text
         at = [at for _, output, _, at in points_of(life.writer) if output == "y"]
         assert set(range(FROM + STEP, FROM + 81 * STEP, STEP)) <= set(at)
 

@@ -223,19 +223,22 @@ class Keeper:
         try:
             unit.restore(store.read(unit.key))
         except (StateError, ValueError) as error:
+            if isinstance(error, ValueError) or error.reason == "damaged":
+                self._drop(store, [unit.key])
             logger.warning(
                 "Stored state of %s: %s; it is fitted anew, everything else goes on",
                 unit.key,
                 error,
             )
             unit.unfitted = True
-            self._drop(store, [unit.key])
             return False
         return True
 
     def _progress(self, store: StateStore, job: JobKey) -> Progress | None:
         stored = store.progress(job)
-        return None if stored is None else Progress(**stored)
+        if stored is None or stored.keys() != asdict(Progress()).keys():
+            return None
+        return Progress(**stored)
 
     def _clear(self, store: StateStore) -> None:
         stored = list(store.entries)

@@ -113,6 +113,8 @@ def read_arrays(path: Path) -> dict[str, Array]:
         with path.open("rb") as file:
             content = bytearray(os.fstat(file.fileno()).st_size)
             del content[file.readinto(content) :]
+    except FileNotFoundError as error:
+        raise StateError(f"{path.name} is missing", "damaged") from error
     except OSError as error:
         raise StateError(f"{path.name} cannot be read ({error.strerror})", "io_error") from error
     if not path.stem.endswith(f"-{zlib.crc32(content):08x}"):

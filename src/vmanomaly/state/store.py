@@ -21,7 +21,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -449,11 +449,13 @@ def _read_index(
         if checksum != _checksum(row):
             damaged += 1
             continue
-        unit, facts, arrays, members = row
+        unit, text, arrays, members = row
         scheduler, model, queries = orjson.loads(unit)
-        entries[UnitKey(scheduler, model, tuple(queries))] = Entry(
-            **orjson.loads(facts), arrays=arrays, members=members
-        )
+        facts = {"arrays": arrays, "members": members, **orjson.loads(text)}
+        if facts.keys() != {field.name for field in fields(Entry)}:
+            damaged += 1
+            continue
+        entries[UnitKey(scheduler, model, tuple(queries))] = Entry(**facts)
     for *row, checksum in jobs:
         if checksum != _checksum(row):
             damaged += 1
