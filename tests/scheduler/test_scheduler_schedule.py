@@ -17,6 +17,7 @@ from vmanomaly.scheduler.schedule import (
     PeriodicSchedule,
     Progress,
     first_run,
+    fit_is_due,
     periodic_schedules,
 )
 from vmanomaly.series import TimeRange
@@ -200,16 +201,46 @@ def test_scattered_jobs_are_spread_evenly_and_always_alike(n_jobs: int, infer_ev
     )
     now = milliseconds("2026-02-01T00:00:00Z")
     start = milliseconds("2026-03-01T00:00:00Z")
-    plans = periodic_schedules(section, n_jobs, now, longest_catch_up=HOUR)
-    assert plans == periodic_schedules(section, n_jobs, now + 1, longest_catch_up=HOUR)
+    progresses = [Progress() for _ in range(n_jobs)]
+    plans = periodic_schedules(section, progresses, now, longest_catch_up=HOUR)
+    for others in (progresses, [Progress() for _ in range(n_jobs)]):
+        assert plans == periodic_schedules(section, others, now + 1, longest_catch_up=HOUR)
     places = np.array([plan.first_run - start for plan in plans])
     even = 1000 * infer_every / n_jobs
     np.testing.assert_allclose(places, even * np.arange(n_jobs), atol=1)
 
 
 def test_jobs_that_are_not_scattered_share_one_grid() -> None:
-    plans = periodic_schedules(periodic(), 3, now=5_000, longest_catch_up=HOUR)
+    progresses = [Progress(), Progress(), Progress()]
+    plans = periodic_schedules(periodic(), progresses, now=5_000, longest_catch_up=HOUR)
     assert {plan.first_run for plan in plans} == {5_000}
+
+
+def test_a_job_that_has_a_grid_goes_on_in_it() -> None:
+    progresses = [Progress(), Progress(first_run=1_000, covered=61_000, last_fit=0)]
+    plans = periodic_schedules(periodic(), progresses, now=90_000, longest_catch_up=HOUR)
+    assert [plan.first_run for plan in plans] == [90_000, 1_000]
+    assert [progress.first_run for progress in progresses] == [90_000, 1_000]
+    indices = [plan.next_index(progress) for plan, progress in zip(plans, progresses, strict=True)]
+    assert indices == [0, 2]
+    assert not fit_is_due(periodic(), progresses[1], now=90_000)
+    assert fit_is_due(periodic(), progresses[1], now=1_000 + 24 * HOUR)
+    assert fit_is_due(periodic(), progresses[0], now=90_000)
+
+
+def test_a_model_that_is_new_is_fitted_alone() -> None:
+    plan, progress = schedule(), Progress(covered=1010, last_fit=0)
+    (on_time,) = plan.runs(2, progress, unfitted=True)
+    assert on_time == Run(TimeRange(810, 1010), TimeRange(1010, 1020), 10, 1000, refits=False)
+    plan.advance(progress, 2, on_time, DONE)
+    assert (progress.covered, progress.last_fit) == (1020, 0)
+    before, late = plan.runs(4, progress, unfitted=True)
+    assert before == Run(None, TimeRange(1020, 1030), 10, 1000)
+    assert late == Run(TimeRange(830, 1030), TimeRange(1030, 1040), 10, 1000, refits=False)
+    # A fit that is due anyway is for all.
+    _, due = plan.runs(6, progress, unfitted=True)
+    assert due.fit == TimeRange(840, 1040)
+    assert due.refits
 
 
 def milliseconds(iso: str) -> int:

@@ -431,6 +431,32 @@ class TestFaults:
         assert found == {point: value for point, value in expected.items() if point in found}
         assert max(at for _, _, _, at in found) == FROM + 100 * STEP
 
+    def test_a_model_that_cannot_say_what_it_learned_goes_on_in_memory(
+        self, life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        keeper, jobs = life.start()
+        keeper.restore(jobs)
+        unit = jobs[0].units[0]
+        keeper.load(jobs[0])
+        assert unit.state is not None
+        unit.state.arrays = lambda: raise_(ZeroDivisionError())  # type: ignore[method-assign]
+        life.follow(jobs, FROM + 60 * STEP)
+        keeper.close()
+        assert files(tmp_path) == []
+        assert life.fits() == []
+        errors = [r for r in caplog.records if r.levelno == logging.ERROR]
+        assert [r.getMessage() for r in errors] == [
+            "Cannot store the state of scheduler 's', model 'm', query 'load'"
+        ]
+        assert errors[0].exc_info is not None
+        counted = life.metrics.registry.get_sample_value(
+            "vmanomaly_state_save_errors_total", {"reason": "model_error"}
+        )
+        assert counted == 5
+        found = points_of(life.writer)
+        expected = uninterrupted(tmp_path, "zscore_online", fit_every="1000d")
+        assert found == {p: value for p, value in expected.items() if p[3] <= FROM + 60 * STEP}
+
     def test_a_database_that_is_away_for_three_intervals(self, life: Life, tmp_path: Path) -> None:
         keeper, jobs = life.start()
         keeper.restore(jobs)

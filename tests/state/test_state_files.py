@@ -111,3 +111,9 @@ def test_nothing_is_left_of_a_file_that_cannot_be_synced(
     with pytest.raises(OSError, match="No space left"):
         write_arrays(tmp_path, "a", ARRAYS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="the array x of object cannot be stored"):
+        write_arrays(tmp_path, "a", {"x": np.array([None])})
+    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.service.unit import AnyUnit
 from vmanomaly.state import Content, JobKey, Saved, StateError, StateStore, UnitKey
 from vmanomaly.state.decision import Verdict, decide
+from vmanomaly.state.errors import REASONS
 from vmanomaly.state.signature import differences, signature_of
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,9 @@ class Keeper:
         self._signatures: dict[UnitKey, dict[str, str]] = {}
         self._saved: dict[JobKey, Progress] = {}
         self._looked_at: dict[JobKey, int] = {}
+        self._unstorable: set[UnitKey] = set()
+        for reason in REASONS:
+            metrics.state_save_errors.labels(reason=reason)
 
     def restore(self, jobs: Sequence[KeptJob]) -> None:
         """Let jobs go on where those before them have come; drop what nothing can use any more.
@@ -179,14 +183,11 @@ class Keeper:
             self._forget(self._retention, job, now)
         if self.store is None:
             return
-        changed = {
-            unit.key: self._saved_of(unit, content)
-            for unit in job.units
-            if unit.changed and (content := unit.content) is not None
-        }
-        if changed or job.progress != self._saved.get(job.key):
+        changed, failed = self._changed(job)
+        if changed or failed or job.progress != self._saved.get(job.key):
             started = perf_counter()
             try:
+                self.store.drop(failed)
                 self.store.save(job.key, asdict(job.progress), changed, now)
             except StateError as error:
                 self._note(error)
@@ -196,8 +197,9 @@ class Keeper:
             self._metrics.state_bytes.set(self.store.n_bytes)
             self._saved[job.key] = replace(job.progress)
         for unit in job.units:
-            unit.changed = False
-            unit.release()
+            if unit.key not in failed:
+                unit.changed = False
+                unit.release()
 
     def close(self) -> None:
         """Store nothing more."""
@@ -209,6 +211,27 @@ class Keeper:
         if key not in self._signatures:
             self._signatures[key] = signature_of(self._config, key)
         return self._signatures[key]
+
+    def _changed(self, job: KeptJob) -> tuple[dict[UnitKey, Saved], list[UnitKey]]:
+        """Return what has changed, and the units that cannot say what they have learned."""
+        changed: dict[UnitKey, Saved] = {}
+        failed = []
+        for unit in job.units:
+            if not unit.changed:
+                continue
+            try:
+                content = unit.content
+            except Exception as error:
+                level = logging.DEBUG if unit.key in self._unstorable else logging.ERROR
+                logger.log(level, "Cannot store the state of %s", unit.key, exc_info=error)
+                self._unstorable.add(unit.key)
+                self._metrics.state_save_errors.labels(reason="model_error").inc()
+                failed.append(unit.key)
+            else:
+                self._unstorable.discard(unit.key)
+                if content is not None:
+                    changed[unit.key] = self._saved_of(unit, content)
+        return changed, failed
 
     def _saved_of(self, unit: AnyUnit, content: Content) -> Saved:
         return Saved(
@@ -222,8 +245,8 @@ class Keeper:
         """Return whether a state could be read; where not, the unit waits for a fit."""
         try:
             unit.restore(store.read(unit.key))
-        except (StateError, ValueError) as error:
-            if isinstance(error, ValueError) or error.reason == "damaged":
+        except Exception as error:  # noqa: BLE001 - the model reads it
+            if not isinstance(error, StateError) or error.reason == "damaged":
                 self._drop(store, [unit.key])
             logger.warning(
                 "Stored state of %s: %s; it is fitted anew, everything else goes on",

@@ -7,6 +7,9 @@ import sqlite3
 
 from vmanomaly.errors import VmanomalyError
 
+REASONS = ("disk_full", "locked", "damaged", "io_error", "model_error")
+"""Why a state could not be stored; the last one is a model that raises."""
+
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

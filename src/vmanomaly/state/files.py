@@ -66,12 +66,16 @@ def write_arrays(folder: Path, stem: str, arrays: Mapping[str, Array]) -> Path:
     ------
     OSError
         The file cannot be written. Nothing of it is left.
+    StateError
+        An array is of something else.
     """
     # From wide to narrow elements, so that each array is aligned where it lies.
     ordered = sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize)
     header: dict[str, Any] = {}
     end = 0
     for name, array in ordered:
+        if array.dtype not in _NAMES:
+            raise StateError(f"the array {name} of {array.dtype} cannot be stored", "model_error")
         start, end = end, end + array.nbytes
         header[name] = {
             "dtype": _NAMES[array.dtype],

@@ -243,10 +243,10 @@ class StateStore:
         """
         with self._lock:
             dropped = [key for key in keys if key in self._entries]
-            left = {key.job for key in self._entries.keys() - set(dropped)}
-            jobs = [job for job in self._progress if job not in left]
-            if not dropped and not jobs:
+            if not dropped:
                 return
+            left = {key.job for key in self._entries.keys() - set(dropped)}
+            jobs = ({key.job for key in dropped} - left) & self._progress.keys()
             try:
                 with self._transaction() as cursor:
                     cursor.executemany(
