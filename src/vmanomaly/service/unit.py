@@ -194,7 +194,7 @@ class Unit(ABC, Generic[BatchT]):
         if not batch.labels:
             self.skip("fit", "there is no data in the fit window")
             if self._model.online and not self._model.multivariate:
-                self._take(self._model.fit(batch), batch)
+                self.state, self.changed = self._model.fit(batch), True
             return True
         logger.info(
             "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d %s",
