@@ -308,3 +308,20 @@ def test_the_system_clock_returns_from_a_wait_when_it_is_set_back(
     monkeypatch.setattr(clock, "_longest_sleep_s", 0.001)
     clock.wait(threading.Event(), 10_000)
     assert next(shown, None) is None
+
+
+def test_a_job_is_kept_after_every_run() -> None:
+    clock = FakeClock(1000)
+    lost = Outcome(fitted=True, inferred=False, failed=True)
+    job = RecordingJob("a", clock, lambda n: lost if n == 2 else DONE)
+    run_until(1030, clock, (job, schedule()))
+    assert job.kept == [1000, 1000, 1020, 1030]
+
+
+def test_a_job_that_has_come_far_goes_on_there() -> None:
+    clock = FakeClock(1057)
+    job = RecordingJob("a", clock)
+    job.progress = Progress(first_run=1000, covered=1030, last_fit=0)
+    run_until(1070, clock, (job, schedule()))
+    assert infers(job) == [TimeRange(1030, 1050), TimeRange(1050, 1060), TimeRange(1060, 1070)]
+    assert all(run.fit is None for _, run in job.runs)
