@@ -1,7 +1,8 @@
 """What a stored state costs per cycle, and what it saves at a restart.
 
 100,000 series are scored and stored again and again, with noise in place of a database. Then a
-service with 10,000 fitted series on a real VictoriaMetrics is stopped and started again.
+service with 10,000 series, fitted on a day of one-minute points from a real VictoriaMetrics, is
+stopped and started again.
 
 Run it with `python -m benchmarks.speed.state`.
 """
@@ -33,7 +34,7 @@ from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.state import StateStore
 
 N_STORED, N_CYCLES = 100_000, 7
-N_RESTARTED, N_HISTORY = 10_000, 120
+N_RESTARTED, N_HISTORY = 10_000, 1500
 
 
 def main() -> None:
@@ -63,7 +64,7 @@ def sections(model: str, reader_url: str, writer_url: str, **keys: Any) -> dict[
             **keys,
         },
         "models": {"m": {"class": model, "queries": "all", "schedulers": "all"}},
-        "schedulers": {"s": {"infer_every": "1m", "fit_every": "1000d", "fit_window": "1h"}},
+        "schedulers": {"s": {"infer_every": "1m", "fit_every": "1000d", "fit_window": "1d"}},
         "writer": {"datasource_url": writer_url},
     }
 
