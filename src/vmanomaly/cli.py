@@ -122,7 +122,10 @@ def _progress(config: Config) -> Iterator[Callable[[int, int, str], None] | None
 
 
 def _print_plan(config: Config) -> None:
+    from vmanomaly.scheduler.clock import SystemClock
     from vmanomaly.service.plan import create_models, with_custom_classes
+    from vmanomaly.service.preview import preview
+    from vmanomaly.state.compatibility import VERSION_OVERRIDE
 
     config = with_custom_classes(config)
     create_models(config)
@@ -132,10 +135,6 @@ def _print_plan(config: Config) -> None:
             f"  model {alias} ({model.class_name}) on {', '.join(model.queries)} "
             f"under {', '.join(model.schedulers)}"
         )
-    from vmanomaly.scheduler.clock import SystemClock
-    from vmanomaly.service.preview import preview
-    from vmanomaly.state.compatibility import VERSION_OVERRIDE
-
     version = os.environ.get(VERSION_OVERRIDE) or vmanomaly.__version__
     for line in preview(config, version, SystemClock().now()):
         print(line)

@@ -129,7 +129,7 @@ def test_it_is_not_written_and_costs_nothing_unless_asked_for(tmp_path: Path) ->
     job.execute(Run(FIT, INFER, micro_batch=SECOND))
     ((predictions, _),) = writer.written
     assert "incident_score" not in predictions.outputs
-    (unit,) = job._units
+    (unit,) = job.units
     assert unit.state is not None
     assert not unit.state["incident"].any()
 
@@ -202,7 +202,7 @@ def joint(folder: Path, provide_series: Sequence[str], **keys: Any) -> JointWorl
 
 def test_a_group_gathers_evidence_from_its_joint_score(tmp_path: Path) -> None:
     world = joint(tmp_path, ["incident_score", "yhat", "anomaly_score"])
-    (unit,) = world.joint._units
+    (unit,) = world.joint.units
     unit._policies = dict.fromkeys(unit._policies, Policy(data_range=(-1.0, 1.0)))
     world.run(JOINT_FIT, JOINT_INFER)
     (outputs, *channels) = (predictions.outputs for predictions, _ in world.writer.written)
@@ -210,7 +210,7 @@ def test_a_group_gathers_evidence_from_its_joint_score(tmp_path: Path) -> None:
     assert [list(each) for each in channels] == [["yhat"], ["yhat"]]
     middle = JOINT_FIT.end - MEMORY * SECOND
     before = joint(tmp_path, ["anomaly_score"])
-    (unit,) = before.joint._units
+    (unit,) = before.joint.units
     unit._policies = dict.fromkeys(unit._policies, Policy(data_range=(-1.0, 1.0)))
     before.run(TimeRange(0, middle), TimeRange(middle, JOINT_FIT.end))
     for g, host in enumerate("ab"):
@@ -228,7 +228,7 @@ def test_a_group_that_could_not_be_fitted_before_starts_without_evidence(tmp_pat
     world = joint(tmp_path, ["incident_score"])
     world.reader.answer = b_is_new
     assert not world.run(JOINT_FIT, None).failed
-    (unit,) = world.joint._units
+    (unit,) = world.joint.units
     assert unit.state is not None
     evidence = unit.state["incident"][unit.state.rows((group("a"), group("b")))]
     assert evidence[0] > 0.0

@@ -242,7 +242,8 @@ class Unit(ABC, Generic[BatchT]):
                 errors |= output.errors
             return written, errors
 
-        self.changed = self.changed or self._model.online
+        gathers = INCIDENT_SCORE in (self._provide_series or ())
+        self.changed = self.changed or self._model.online or gathers
         result = self._run("infer", batch, score)
         if result is None:
             return Scored([], well=False)

@@ -29,6 +29,7 @@ _NOT_OF_MODEL = frozenset(
     {
         "queries",
         "schedulers",
+        "class_folder",
         "provide_series",
         "scale",
         "clip_predictions",
