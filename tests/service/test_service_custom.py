@@ -19,6 +19,7 @@ from vmanomaly.scheduler.run import Outcome, Run
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models, with_custom_classes
+from vmanomaly.state import Saved, StateStore
 
 CONFIG = """
 reader:
@@ -206,3 +207,22 @@ def test_a_model_that_cannot_be_warmed_up_is_run_all_the_same(
     service._warm_up()
     service._close()
     assert caplog.messages.count("Model 'mine' could not be warmed up") == 1
+
+
+def test_what_a_custom_model_has_learned_is_stored(tmp_path: Path) -> None:
+    world, restored = World(tmp_path, CONFIG, MODEL), World(tmp_path, CONFIG, MODEL)
+    world.run()
+    for job, other in zip(world.jobs, restored.jobs, strict=True):
+        (unit,), (new,) = job.units, other.units
+        content = unit.content
+        assert content is not None
+        store = StateStore(tmp_path / "models")
+        store.save(unit.key.job, {}, {unit.key: Saved({}, "custom", "0.1.0", content)}, now=0)
+        store.close()
+        again = StateStore(tmp_path / "models")
+        new.restore(again.read(unit.key))
+        again.close()
+        for each in (job, other):
+            each.execute(Run(None, TimeRange(12_000, 14_000), micro_batch=1000, origin=0))
+    assert np.nanmin(world.scores()["cpu", HOST_A]) == 0.0
+    np.testing.assert_equal(restored.scores(), world.scores())
