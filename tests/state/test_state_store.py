@@ -99,6 +99,17 @@ def test_label_sets_are_written_only_when_they_change(tmp_path: Path) -> None:
     again.close()
 
 
+def test_label_sets_whose_file_was_removed_are_written_again(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0, 2.0)}, now=0)
+    (tmp_path / "states" / store.entries[CPU].members).unlink()
+    store.save(JOB, PROGRESS, {CPU: saved(3.0, 4.0)}, now=0)
+    store.close()
+    again = StateStore(tmp_path)
+    assert again.read(CPU).members == Members(LABELS)
+    again.close()
+
+
 def test_a_unit_that_has_not_changed_is_left_alone(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     store.save(JOB, PROGRESS, {CPU: saved(1.0), MEM: saved(2.0)}, now=0)

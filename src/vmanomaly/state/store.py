@@ -277,7 +277,7 @@ class StateStore:
         members = saved.content.members
         with self._lock:
             old, known = self._entries.get(key), self._known.get(key)
-        if old is not None and members.same_as(known):
+        if old is not None and members.same_as(known) and (self._files / old.members).exists():
             members_file, members_bytes, n_written = old.members, _size(self._files, old.members), 0
         else:
             path = write_arrays(self._files, f"members-{_fresh()}", to_arrays(members))
