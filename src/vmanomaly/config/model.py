@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated, ClassVar
 
 from pydantic import (
@@ -86,6 +87,12 @@ def _special_event(value: object) -> str:
     # 2000 is a leap year: 02-29 is a day.
     parse_iso(text if len(text) > 5 else f"2000-{text}")
     return text
+
+
+def _country(value: object) -> str:
+    # The library of holidays is slow to import, and few configurations name a country.
+    country_code: Callable[[str], str] = resolve_name("vmanomaly.config.countries:country_code")
+    return country_code(filled_text(value))
 
 
 def _contamination(value: object) -> str | float:
@@ -273,7 +280,7 @@ class Holidays(Section):
         Whether all of them share one learned effect.
     """
 
-    countries: Annotated[tuple[str, ...], texts()] = ()
+    countries: Annotated[tuple[str, ...], texts(_country)] = ()
     special_events: Annotated[tuple[str, ...], texts(_special_event)] = ()
     group: Flag = True
 
