@@ -102,6 +102,7 @@ def test_defaults_of_the_reference() -> None:
         ("isolation_forest", {"provide_series": ["incident_score"]}),
         ("isolation_forest_multivariate", {"provide_series": ["incident_score"]}),
         ("prophet", {"provide_series": ["incident_score", "trend"]}),
+        ("temporal_envelope", {"holidays": {"countries": ["Germany", "usa"], "group": False}}),
         ("temporal_envelope_multivariate", {"groupby": ["host"], "score_aggregation": "max"}),
         (
             "prophet",
@@ -195,6 +196,7 @@ def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
             "m.forecast_at: provide_series names forecasts for 2h; list them here",
         ),
         ("temporal_envelope", {"provide_series": ["yhat_2h"]}, "m.forecast_at: provide_series"),
+        ("temporal_envelope", {"holidays": {"countries": ["Germny"]}}, "did you mean DE?"),
         ("temporal_envelope", {"forecast_at": ["1.5h"]}, "m.forecast_at[0]: expected a duration"),
         ("temporal_envelope", {"forecast_at": ["0h"]}, "m.forecast_at[0]: expected a duration"),
         ("temporal_envelope_multivariate", {"score_aggregation": "min"}, "one of max, mean, l2"),
@@ -279,6 +281,7 @@ def test_available_classes() -> None:
         "zscore_online",
         "mad_online",
         "quantile_online",
+        "temporal_envelope",
         "rolling_quantile",
         "std",
         "custom",

@@ -33,6 +33,15 @@ _FORMS: dict[str, dict[str, Any]] = {
     },
     "rolling_quantile wide": {"quantile": 0.75, "window_steps": 1, "iqr_threshold": 2},
     "std even": {"period": 4},
+    "temporal_envelope calendar": {
+        "seasonalities": ["hod_spiky", "dow_plateau", "weekpart_plateau", "month_smooth"],
+        "holidays": {"countries": ["DE"], "special_events": ["03-29"]},
+        "forecast_at": ["2m", "1h"],
+        "quantiles": [0.05, 0.95],
+        "iqr_threshold": 0.5,
+        "changepoint_window": 4,
+    },
+    "temporal_envelope flat": {"seasonalities": [], "alpha": 0.5, "changepoint_window": 1},
 }
 
 _CUSTOM: dict[str, dict[str, Any]] = {
@@ -61,6 +70,9 @@ BUILT_IN = [case for case in CASES if case not in _CUSTOM]
 
 UNDECLARED = ["custom", "custom online"]
 """The cases whose outputs only a run can tell."""
+
+SEVERAL_PASSES = [case for case in CASES if case.startswith("temporal_envelope")]
+"""The cases whose fit learns more than learning the same samples one by one would."""
 
 OFFLINE = ["custom", "custom batch"]
 """The cases that learn at fit only."""

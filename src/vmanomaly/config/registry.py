@@ -242,7 +242,12 @@ MODELS: Registry[ModelSection] = Registry(
         QuantileOnlineSection,
         "vmanomaly.model.quantile_online:OnlineQuantileModel",
     ),
-    Entry("temporal_envelope", ("model.online.TemporalEnvelopeModel",), TemporalEnvelopeSection),
+    Entry(
+        "temporal_envelope",
+        ("model.online.TemporalEnvelopeModel",),
+        TemporalEnvelopeSection,
+        "vmanomaly.model.temporal_envelope:TemporalEnvelopeModel",
+    ),
     Entry(
         "temporal_envelope_multivariate",
         ("model.online.TemporalEnvelopeMultivariateModel",),

@@ -1,0 +1,245 @@
+"""The temporal envelope: level, trend, calendar, holidays, level shifts and forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmanomaly.config.duration import Duration
+from vmanomaly.model.calendar import (
+    ALL_HOLIDAYS,
+    ONE_HOLIDAY,
+    PATTERNS,
+    Pattern,
+    Places,
+    Profiles,
+    places_of,
+    profiles_of,
+)
+from vmanomaly.model.envelope_fit import fit_rows
+from vmanomaly.model.envelope_forecast import FORECAST_WIDTH
+from vmanomaly.model.envelope_kernel import WIDTH, Rates
+from vmanomaly.model.envelope_walk import walk_rows
+from vmanomaly.model.online import OnlineModel, Points
+from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.series import FloatArray, IntArray, SeriesBatch
+
+if TYPE_CHECKING:
+    from vmanomaly.config.model import Holidays
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporalEnvelopeModel(OnlineModel):
+    r"""An expected range that follows trend, calendar, holidays and level shifts.
+
+    Expected is the sum of a level with a trend and of calendar profiles,
+
+    .. math:: \hat y_t = \ell_{t-1} + b_{t-1} + \sum_p s_p(t)
+
+    and the bounds are quantiles of the residuals, widened by `iqr_threshold` times the distance
+    of their quartiles, or more where the residuals have heavy tails. With the residual
+    :math:`e_t = y_t - \hat y_t`, bounded to
+    :math:`\pm \tfrac12 loss\_reactivity \cdot \sigma`, a sample is learned as follows.
+
+    - **Level and trend** [1]_: :math:`\ell` moves by `alpha` times the bounded residual, and the
+      trend by :math:`alpha^2 / 4` times it.
+    - **Profiles**: the period of each pattern is divided into bins, between whose middles a
+      smooth one is interpolated. A bin is the mean of the bounded residuals of a level that
+      follows over a day, with a few visits without effect added; so it is small until it was
+      visited often.
+    - **Scale**: :math:`\sigma` is the larger of the quartiles' distance / 1.349 and 1.2533 times
+      the mean absolute residual. Quantiles are tracked by stochastic approximation [2]_, upper and
+      lower apart.
+    - **Tails**: a bound that is exceeded again and again within about a week widens, and narrows
+      in quiet weeks, so that alarms stay rare whatever the distribution of the noise [3]_. One
+      event changes nothing. It is never nearer than normal noise reaches once in two weeks.
+    - **Level shift**: when `changepoint_window` consecutive residuals lie on one side, with a mean
+      beyond :math:`3.7 \sigma`, level and scale are taken from them and the profiles are kept.
+      From then on the range covers the level before as well, and `yhat` goes over to the new one
+      in about eight windows; if samples return to the level before, it is back at once. A new
+      level without noise is an outage, in which nothing but the level is learned.
+
+    A fit goes over its window twice, the second time with the profiles of the first. What the
+    residuals reach once a week is then extrapolated [4]_ from those of their largest values that
+    recur more often than incidents do: isolated spikes widen nothing.
+
+    A forecast is the level, the trend, which dies down, the profiles of that time, and the share
+    of the last few residuals that has been left after so long. Its bounds are those of
+    the errors of earlier forecasts, one of which is always waiting for its time to come.
+
+    Parameters
+    ----------
+    quantiles
+        Two probabilities of residuals: what the bounds are widened from.
+    iqr_threshold
+        Distances of the quartiles that are added on both sides, >= 0.
+    alpha
+        Reactivity of level and trend, per sample, in (0, 1].
+    loss_reactivity
+        How far a residual counts, in half standard deviations, > 0.
+    changepoint_window
+        Consecutive residuals on one side that are a new level.
+    seasonalities
+        Names of `PATTERNS`.
+    holidays
+        Days that have a profile of their own.
+    forecast_at
+        How far ahead forecasts are made, such as `1h`.
+    decay
+        Weight of the past, per sample learned, in (0, 1]; a floor of all reactivities.
+    min_n_samples_seen
+        Samples needed before scores count.
+    tz
+        IANA name of the time zone of the query.
+
+    References
+    ----------
+    .. [1] S. Gelper, R. Fried, C. Croux, "Robust forecasting with exponential and Holt-Winters
+       smoothing", Journal of Forecasting 29(3), 2010.
+    .. [2] H. Robbins, S. Monro, "A stochastic approximation method", Annals of Mathematical
+       Statistics 22(3), 1951.
+    .. [3] I. Gibbs, E. Candes, "Adaptive conformal inference under distribution shift", NeurIPS
+       2021.
+    .. [4] A. Siffer et al., "Anomaly detection in streams with extreme value theory", KDD 2017.
+
+    Examples
+    --------
+    >>> from vmanomaly.config.model import Holidays
+    >>> from vmanomaly.series import Labels, SeriesBatch
+    >>> model = TemporalEnvelopeModel(
+    ...     quantiles=(0.25, 0.75), iqr_threshold=2.0, alpha=0.005, loss_reactivity=5.0,
+    ...     changepoint_window=16, seasonalities=(), holidays=Holidays(), forecast_at=("1h",),
+    ...     decay=1.0, min_n_samples_seen=16, tz="UTC",
+    ... )
+    >>> labels, minutes = (Labels({"job": "api"}),), 60_000 * np.arange(1000)
+    >>> noise = np.random.default_rng(0).normal(50.0, 1.0, (1, 1000))
+    >>> state = model.fit(SeriesBatch(labels, minutes, noise))
+    >>> present = SeriesBatch(labels, minutes[-1:] + 60_000, np.array([[58.0]]))
+    >>> answer = model.infer(state, present, np.array([0])).outputs
+    >>> {name: round(answer[name].item()) for name in ("yhat_lower", "yhat", "yhat_upper")}
+    {'yhat_lower': 44, 'yhat': 50, 'yhat_upper': 54}
+    """
+
+    quantiles: tuple[float, ...]
+    iqr_threshold: float
+    alpha: float
+    loss_reactivity: float
+    changepoint_window: int
+    seasonalities: tuple[str, ...]
+    holidays: Holidays
+    forecast_at: tuple[str, ...]
+    tz: str
+
+    @property
+    def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Everything that `provide_series` may ask for; a class cannot know the forecasts."""
+        return (*OnlineModel.outputs, *self._forecast_names)
+
+    @property
+    def default_outputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What is written when `provide_series` is not given."""
+        return (*OnlineModel.default_outputs, *self._forecast_names)
+
+    @property
+    def _forecast_names(self) -> tuple[str, ...]:
+        sides = ("yhat", "yhat_lower", "yhat_upper")
+        return tuple(f"{side}_{offset}" for offset in self.forecast_at for side in sides)
+
+    @cached_property
+    def _horizons(self) -> FloatArray:
+        return np.array([Duration.parse(offset) for offset in self.forecast_at], np.float64)
+
+    @cached_property
+    def _days(self) -> Mapping[str, IntArray]:
+        chosen = self.holidays
+        if not (chosen.countries or chosen.special_events):
+            return {}
+        from vmanomaly.model.special_days import special_days  # noqa: PLC0415 - slow to import
+
+        return special_days(chosen.countries, chosen.special_events, group=chosen.group)
+
+    @cached_property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """What repeats with the calendar: `seasonalities`, then holidays."""
+        holiday = ALL_HOLIDAYS if self.holidays.group else ONE_HOLIDAY
+        return (*(PATTERNS[name] for name in self.seasonalities), *(holiday for _ in self._days))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The envelope, 8 bytes for every bin of the profiles, and 80 for every forecast."""
+        bins = (sum(pattern.n_bins for pattern in self.patterns),)
+        return (
+            Column("envelope", np.float64, (WIDTH,)),
+            Column("profile", np.float32, bins),
+            Column("profile_visits", np.float32, bins),
+            Column("forecast", np.float64, (len(self.forecast_at), FORECAST_WIDTH)),
+        )
+
+    @property
+    def _rates(self) -> Rates:
+        return Rates(
+            self.alpha,
+            self.loss_reactivity,
+            self.changepoint_window,
+            self.iqr_threshold,
+            self.quantiles[0],
+            self.quantiles[1],
+            1.0 - self.decay,
+        )
+
+    def fit(self, batch: SeriesBatch) -> SeriesState:
+        """Learn the batch from scratch, in two passes, and return the state."""
+        state = self.blank_state()
+        points, _, _ = self._observe(state, batch, np.zeros(1, np.int64), predicted=False)
+        profiles, places = self._calendar(points.timestamps)
+        fit_rows(
+            points.rows,
+            points.timestamps,
+            points.values,
+            profiles,
+            places,
+            self._rates,
+            state["envelope"],
+            state["profile"],
+            state["profile_visits"],
+            self._horizons,
+            state["forecast"],
+        )
+        return state
+
+    def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
+        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
+        forecasts = np.full((len(self.forecast_at), 3, *points.values.shape), np.nan)
+        profiles, places = self._calendar(points.timestamps)
+        walk_rows(
+            points.rows,
+            points.first,
+            points.timestamps,
+            points.values,
+            points.starts,
+            profiles,
+            places,
+            self._rates,
+            state["envelope"],
+            state["profile"],
+            state["profile_visits"],
+            self._horizons,
+            state["forecast"],
+            forecasts,
+            *outputs.values(),
+        )
+        of_each = (side for forecast in forecasts for side in forecast)
+        return outputs | dict(zip(self._forecast_names, of_each, strict=True))
+
+    def _calendar(self, timestamps: IntArray) -> tuple[Profiles, Places]:
+        """Return the profiles, and where the timestamps and those forecast at them lie."""
+        ahead = [timestamps + int(horizon) for horizon in self._horizons]
+        times = np.concatenate([timestamps, *ahead])
+        return (
+            profiles_of(self.patterns),
+            places_of(self.patterns, times, self.tz, tuple(self._days.values())),
+        )
