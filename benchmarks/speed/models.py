@@ -106,6 +106,8 @@ CASES = (
         },
         "1d/1h, smoothed",
     ),
+    Case({"class": "temporal_envelope"}, target=1e6),
+    Case({"class": "temporal_envelope", "forecast_at": ["1h", "1d"]}, "with forecasts"),
     Case(
         {"class": "rolling_quantile", "quantile": 0.9, "window_steps": 96},
         "96 steps",
