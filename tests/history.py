@@ -71,7 +71,7 @@ def config(
 ) -> Config:
     """Return the configuration of a model on the history under a scheduler."""
     path = folder / "config.yaml"
-    outputs = [*resolve_name(MODELS[model].implementation or "").outputs, "incident_score"]
+    outputs = [*(MODELS[model].section.outputs or ()), "incident_score"]
     sections = {
         "reader": {
             "datasource_url": "http://localhost:8428",
