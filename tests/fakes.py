@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -12,6 +12,7 @@ from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
 from vmanomaly.series import Predictions, SeriesBatch, TimeRange
 from vmanomaly.writer.format import Destination
+from vmanomaly.writer.queue import Record
 
 
 class FakeClock:
@@ -30,6 +31,27 @@ class FakeClock:
         assert until is not None, "nothing is left to wait for"
         self.time = max(self.time, until)
         self.on_tick(self.time)
+
+
+class SteppedClock:
+    """A clock that stands still until it is moved on; whoever waits for a time waits for that."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+        self._moved = threading.Condition()
+
+    def now(self) -> int:
+        return self._now
+
+    def advance(self, milliseconds: int) -> None:
+        with self._moved:
+            self._now += milliseconds
+            self._moved.notify_all()
+
+    def wait(self, wake_up: threading.Event, until: int | None) -> None:
+        with self._moved:
+            while not wake_up.is_set() and (until is None or self._now < until):
+                self._moved.wait(0.002)  # The event tells nobody.
 
 
 class InlineExecutor(Executor):
@@ -75,6 +97,13 @@ class FakeWriter:
 
     def flush(self, timeout_s: float) -> bool:
         return True
+
+    n_queued = 0
+
+    def hand_over(self) -> list[Record]:
+        return []
+
+    def take_over(self, records: Sequence[Record]) -> None: ...
 
     def check_health(self) -> None: ...
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from vmanomaly.config import Config
+from vmanomaly.errors import RollbackError, VmanomalyError
+from vmanomaly.logs import set_logger_levels
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.push import Pusher
 from vmanomaly.server.server import Server
 from vmanomaly.service import Service
+
+logger = logging.getLogger(__name__)
 
 
 class Application:
@@ -19,6 +25,13 @@ class Application:
     ----------
     config
         A validated configuration.
+    logger_level
+        Level of the loggers that the configuration does not name.
+
+    Attributes
+    ----------
+    metrics : Metrics
+        The service's own metrics.
 
     Raises
     ------
@@ -26,15 +39,14 @@ class Application:
         Something of it cannot be used, such as a port that is taken.
     """
 
-    def __init__(self, config: Config) -> None:
-        metrics = Metrics()
-        self._service = Service(config, metrics=metrics, on_stage_done=self._push_soon)
-        self._server = Server(
-            config.server, config.monitoring, metrics.registry, self._service.health.reasons
-        )
-        push = config.monitoring.push
-        instance = f"{socket.gethostname()}:{self._server.port}"
-        self._pusher = None if push is None else Pusher(push, metrics.registry, instance)
+    def __init__(self, config: Config, logger_level: str = "INFO") -> None:
+        self.metrics = Metrics()
+        self._config = config
+        self._logger_level = logger_level
+        self._has_failed = False
+        self._service = Service(config, metrics=self.metrics, on_stage_done=self._push_soon)
+        self._server = self._create_server(config)
+        self._pusher = self._create_pusher(config)
 
     @property
     def abandoned(self) -> bool:
@@ -53,16 +65,103 @@ class Application:
         if self._pusher is not None:
             self._pusher.start()
         try:
-            return self._service.run(on_progress)
+            status = self._service.run(on_progress)
         finally:
             if self._pusher is not None:
                 self._pusher.stop()
             self._server.stop()
+        return 1 if self._has_failed else status
 
     def stop(self) -> None:
         """Take no new work, and let `run` return soon. Safe in a signal handler."""
         self._service.stop()
 
+    def give_up(self) -> None:
+        """Stop, and have `run` return a failure."""
+        self._has_failed = True
+        self.stop()
+
+    def apply(self, config: Config) -> None:
+        """Go on with another configuration, or, when it cannot be applied, as before.
+
+        Parameters
+        ----------
+        config
+            A validated configuration.
+
+        Raises
+        ------
+        RollbackError
+            It cannot be applied, and there is no way back.
+        VmanomalyError
+            It cannot be applied. The old one goes on.
+        """
+        before = self._config
+        set_logger_levels(
+            config.settings.logger_levels, self._logger_level, before.settings.logger_levels
+        )
+        if _but_levels(config) == _but_levels(before):
+            logger.info("Applied component log level changes without restarting services")
+        else:
+            self._replace(before, config)
+            logger.info("Config has been reloaded successfully")
+        self._config = config
+
+    def _replace(self, before: Config, config: Config) -> None:
+        has_new_listeners = _listeners(config) != _listeners(before)
+        try:
+            if has_new_listeners:
+                self._replace_server(config)
+            self._service.apply(config)
+        except Exception as error:
+            logger.error("Reload apply failed; attempting rollback: %s", error)
+            set_logger_levels(
+                before.settings.logger_levels, self._logger_level, config.settings.logger_levels
+            )
+            if has_new_listeners:
+                try:
+                    self._replace_server(before)
+                except VmanomalyError as no_way_back:
+                    raise RollbackError(f"{error}. And then: {no_way_back}") from error
+            raise
+        if has_new_listeners or config.monitoring.push != before.monitoring.push:
+            self._replace_pusher(config)
+
+    def _replace_server(self, config: Config) -> None:
+        # First, since the new one may want the same port.
+        self._server.stop()
+        self._server = self._create_server(config)
+        self._server.start()
+
+    def _replace_pusher(self, config: Config) -> None:
+        before, self._pusher = self._pusher, self._create_pusher(config)
+        if before is not None:
+            before.stop()
+        if self._pusher is not None:
+            self._pusher.start()
+
+    def _create_server(self, config: Config) -> Server:
+        return Server(
+            config.server,
+            config.monitoring,
+            self.metrics.registry,
+            self._service.health.reasons,
+        )
+
+    def _create_pusher(self, config: Config) -> Pusher | None:
+        push = config.monitoring.push
+        instance = f"{socket.gethostname()}:{self._server.port}"
+        return None if push is None else Pusher(push, self.metrics.registry, instance)
+
     def _push_soon(self) -> None:
         if self._pusher is not None:
             self._pusher.push_soon()
+
+
+def _but_levels(config: Config) -> Config:
+    settings = config.settings.model_copy(update={"logger_levels": {}})
+    return replace(config, settings=settings)
+
+
+def _listeners(config: Config) -> object:
+    return config.server, config.monitoring.pull

@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_truth,
         default=False,
         metavar="BOOL",
-        help="follow changes of the configuration files (accepted; not done by this version)",
+        help="apply changes of the configuration files while running",
     )
     parser.add_argument(
         "--configCheckInterval",

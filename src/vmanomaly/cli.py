@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import vmanomaly
 from vmanomaly.arguments import parse_arguments
 from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.config.watch import ConfigWatch
 from vmanomaly.errors import ConfigError, UsageError, VmanomalyError
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 
@@ -69,26 +71,31 @@ def _service(options: Namespace) -> int:
     logger.info("vmanomaly %s", vmanomaly.__version__)
     if options.licensed:
         logger.info("No license is needed; the options about it are ignored")
+    watch = ConfigWatch(options.configs, pause=time.sleep)
     config = load_config(options.configs, os.environ)
-    set_logger_levels(config.settings.logger_levels)
+    set_logger_levels(config.settings.logger_levels, options.logger_level)
     logger.info("Config has been loaded successfully")
     if options.output_spec is not None:
         _write(options.output_spec, resolved_yaml(config))
     if options.dry_run:
         _print_plan(config)
         return _DONE
-    if options.watch:
-        logger.warning(
-            "--watch: this version does not follow changes of the configuration; restart the "
-            "service to apply them"
-        )
-    return _run(config)
+    return _run(config, options, watch)
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, options: Namespace, watch: ConfigWatch) -> int:
     from vmanomaly.application import Application
+    from vmanomaly.service.reload import Reloader
 
-    application = Application(config)
+    application = Application(config, options.logger_level)
+    reloader = Reloader(
+        lambda: load_config(options.configs, os.environ),
+        application.apply,
+        application.give_up,
+        application.metrics,
+        watch.has_changed if options.watch else None,
+        options.config_check_interval.seconds,
+    )
 
     def stop(number: int, _: object) -> None:
         logger.info("%s: finishing what is under way", signal.Signals(number).name)
@@ -96,8 +103,11 @@ def _run(config: Config) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, lambda *_: reloader.reload_soon())
+    reloader.start()
     with _progress(config) as on_progress:
         status = application.run(on_progress)
+    reloader.stop()
     logger.info("Stopped" if status == _DONE else "Ended with failures; see the log above")
     if application.abandoned:
         # A thread that hangs in a request would keep the process alive.

@@ -25,6 +25,10 @@ class ConfigError(VmanomalyError):
         self.problems = problems
 
 
+class RollbackError(VmanomalyError):
+    """Neither a new configuration nor the one before it can be used any more."""
+
+
 class DatasourceError(VmanomalyError):
     """A server or database could not be reached, or answered with an error.
 

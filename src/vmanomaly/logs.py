@@ -7,11 +7,12 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
-_PACKAGE = "vmanomaly."
+_ROOT = "vmanomaly"
+_PACKAGE = f"{_ROOT}."
 
 LogFormat = Literal["text", "json"]
 
@@ -86,12 +87,12 @@ def configure_logging(level: str, log_format: LogFormat = "text") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("vmanomaly").setLevel(level)
+    logging.getLogger(_ROOT).setLevel(level)
     logging.captureWarnings(True)
     threading.excepthook = _log_uncaught
 
 
-def set_logger_levels(levels: Mapping[str, str]) -> None:
+def set_logger_levels(levels: Mapping[str, str], default: str, before: Iterable[str] = ()) -> None:
     """Set the level of components by prefix; of several that match, the longest holds.
 
     Parameters
@@ -99,11 +100,21 @@ def set_logger_levels(levels: Mapping[str, str]) -> None:
     levels
         Level by component, as in the section `settings.logger_levels`: `reader.vm`, `model`, or
         `vmanomaly` for all.
+    default
+        The level of all others.
+    before
+        Components whose levels were set earlier.
     """
+    for component in before:
+        _logger_of(component).setLevel(logging.NOTSET)
+    logging.getLogger(_ROOT).setLevel(default)
     for component, level in levels.items():
-        name = component.removeprefix(_PACKAGE)
-        full_name = "vmanomaly" if name == "vmanomaly" else _PACKAGE + name
-        logging.getLogger(full_name).setLevel(level.upper())
+        _logger_of(component).setLevel(level.upper())
+
+
+def _logger_of(component: str) -> logging.Logger:
+    name = component.removeprefix(_PACKAGE)
+    return logging.getLogger(_ROOT if name == _ROOT else _PACKAGE + name)
 
 
 @contextmanager

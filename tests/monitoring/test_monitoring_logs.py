@@ -12,18 +12,19 @@ import pytest
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 
 NAMES = ("vmanomaly", "vmanomaly.reader", "vmanomaly.reader.vm", "vmanomaly.writer.vm")
+COMPONENTS = (*NAMES, "vmanomaly.writer")
 
 
 @pytest.fixture(autouse=True)
 def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
-    before = root.handlers[:], root.level, [logging.getLogger(name).level for name in NAMES]
+    before = root.handlers[:], root.level, [logging.getLogger(name).level for name in COMPONENTS]
     yield
     logging.captureWarnings(False)
     threading.excepthook = threading.__excepthook__
     root.handlers[:] = before[0]
     root.setLevel(before[1])
-    for name, level in zip(NAMES, before[2], strict=True):
+    for name, level in zip(COMPONENTS, before[2], strict=True):
         logging.getLogger(name).setLevel(level)
 
 
@@ -38,9 +39,17 @@ def test_lines_name_the_component(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_more_specific_level_wins() -> None:
     configure_logging("INFO")
-    set_logger_levels({"reader.vm": "debug", "reader": "ERROR", "vmanomaly": "warning"})
+    set_logger_levels({"reader.vm": "debug", "reader": "ERROR", "vmanomaly": "warning"}, "INFO")
     levels = [logging.getLogger(name).getEffectiveLevel() for name in NAMES]
     assert levels == [logging.WARNING, logging.ERROR, logging.DEBUG, logging.WARNING]
+
+
+def test_levels_that_hold_no_longer_follow_the_command_line_again() -> None:
+    configure_logging("INFO")
+    set_logger_levels({"reader.vm": "debug", "vmanomaly": "warning"}, "INFO")
+    set_logger_levels({"writer": "error"}, "INFO", before=["reader.vm", "vmanomaly"])
+    levels = [logging.getLogger(name).getEffectiveLevel() for name in NAMES]
+    assert levels == [logging.INFO, logging.INFO, logging.INFO, logging.ERROR]
 
 
 def test_json_has_a_line_for_each_event(capsys: pytest.CaptureFixture[str]) -> None:

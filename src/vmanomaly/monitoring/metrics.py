@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -12,6 +14,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.metrics import MetricWrapperBase
 
 # A series more for each counter, of which no dashboard knows.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -178,3 +181,15 @@ class Metrics:
         self.writer_dropped_datapoints = counter(
             "writer_dropped_datapoints", "Values that could not be delivered, by reason.", "reason"
         )
+
+    def forget(self, labels: Mapping[str, str]) -> None:
+        """Remove whatever carries these labels, of all metrics that have them.
+
+        Parameters
+        ----------
+        labels
+            Values by label.
+        """
+        for metric in vars(self).values():
+            if isinstance(metric, MetricWrapperBase) and labels.keys() <= set(metric._labelnames):
+                metric.remove_by_labels(dict(labels))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from vmanomaly.config import Config
 from vmanomaly.config.model import CustomSection, ModelSection
@@ -26,6 +27,10 @@ from vmanomaly.service.unit import AnyUnit
 from vmanomaly.service.univariate import UnivariateUnit
 from vmanomaly.writer import Writer
 from vmanomaly.writer.format import Destination
+
+
+Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
+"""Models by their alias and the aliases of their queries."""
 
 
 def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]:
@@ -88,7 +93,7 @@ def with_custom_classes(config: Config) -> Config:
 
 def create_jobs(
     config: Config,
-    models: Mapping[tuple[str, tuple[str, ...]], AnyModel],
+    models: Models,
     reader: Reader,
     writer: Writer,
     health: Health,

@@ -1,12 +1,11 @@
-"""The running service: schedulers, workers, server, and an orderly end."""
+"""The running service: schedulers, workers, and an orderly end."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
 
 import vmanomaly
 from vmanomaly.config import Config
@@ -19,22 +18,16 @@ from vmanomaly.config.scheduler import (
 from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
-from vmanomaly.reader import create_reader
 from vmanomaly.reader import warm_up as warm_up_reader
-from vmanomaly.reader.workers import n_workers
-from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.backtesting import backtesting_runs
 from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
-from vmanomaly.service.plan import (
-    create_jobs,
-    create_models,
-    longest_catch_up,
-    with_custom_classes,
-)
-from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
+from vmanomaly.service.plan import Models, create_models, with_custom_classes
+from vmanomaly.service.schedulers import Schedulers
+from vmanomaly.service.work import Work, create_work, is_unchanged
+from vmanomaly.service.writer_slot import WriterSlot
 from vmanomaly.state import StateStore
 from vmanomaly.writer import create_writer
 from vmanomaly.writer import warm_up as warm_up_writer
@@ -44,10 +37,14 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 
 _GRACE_S = 10.0
+# Labels of the metrics of a scheduler, of a query under it, and of a model on that.
+_SCHEDULER = ("scheduler_alias",)
+_QUERY = ("scheduler_alias", "query_key")
+_UNIT = ("scheduler_alias", "query_key", "model_alias")
 
 
 class Service:
-    """Everything that one configuration asks for.
+    """Everything that a configuration asks for; while it runs, another may take its place.
 
     Parameters
     ----------
@@ -78,31 +75,20 @@ class Service:
         on_stage_done: Callable[[], None] | None = None,
     ) -> None:
         # Before anything is opened, since what the user wrote may be wrong.
-        self.config = config = with_custom_classes(config)
-        self._models = create_models(config)
+        config = with_custom_classes(config)
+        models = create_models(config)
         self.metrics = metrics or Metrics()
         self.abandoned = False
+        self._on_stage_done = on_stage_done
         self._clock = clock or SystemClock()
-        self._keeper = Keeper(config, _open_store(config), self._clock, self.metrics)
-        self._reader = create_reader(config.reader, self.metrics, config.preset, config.data_folder)
-        self._writer = create_writer(config.writer, self.metrics, config.preset)
-        self.health = Health(
-            {"reader": self._reader.check_health, "writer": self._writer.check_health}
+        self._store = _open_store(config)
+        self._writer = WriterSlot(
+            config.writer, lambda section: create_writer(section, self.metrics, config.preset)
         )
-        self._jobs = create_jobs(
-            config,
-            self._models,
-            self._reader,
-            self._writer,
-            self.health,
-            self.metrics,
-            self._keeper,
-            on_stage_done,
-        )
-        self._executor = ThreadPoolExecutor(self._n_threads(), thread_name_prefix="worker")
-        self._supervisors: dict[str, Supervisor] = {}
-        self._stopped = False
-        self._failed: list[str] = []
+        self.health = Health({"reader": self._check_reader, "writer": self._writer.check_health})
+        self._work = self._create_work(config, models)
+        self._schedulers = Schedulers(self._clock, self.health, self.metrics)
+        self._has_started = threading.Event()
 
     def run(self, on_progress: Progress | None = None) -> int:
         """Work until every scheduler has ended or `stop` is called.
@@ -119,36 +105,118 @@ class Service:
             The exit status: 0 when all went well, 1 when a run that ends by itself or a
             scheduler failed.
         """
-        self._describe()
-        self._restore()
-        self._limit_native_threads()
-        self._warm_up()
+        self._describe_process()
+        self._describe(self._work)
+        self._limit_native_threads(self._work.config)
+        self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
+        _warm_up(self._work)
         self.health.start()
         if on_progress is not None:
-            self._report_progress(on_progress)
+            _report_progress(self._work, on_progress)
         try:
-            self._run_schedulers()
+            self._schedulers.start(self._work, list(self._work.jobs))
+            self._has_started.set()
+            self._schedulers.wait()
         finally:
-            self._close()
-        return 1 if self._failed and not self._stopped else 0
+            is_well = self._close()
+        return 0 if is_well or self._schedulers.is_stopped else 1
 
     def stop(self) -> None:
         """Take no new work, and let `run` return within ten seconds. Safe in a signal handler."""
-        self._stopped = True
-        for supervisor in self._supervisors.values():
-            supervisor.stop()
+        self._schedulers.stop()
 
-    def _n_threads(self) -> int:
-        """Return how many runs may be under way at a time."""
-        backtests = (
-            section.n_jobs
-            for section in self.config.schedulers.values()
-            if isinstance(section, BacktestingSection)
+    def apply(self, config: Config) -> None:
+        """Go on with another configuration, or, when it cannot be applied, as before.
+
+        A scheduler goes on untouched if neither it nor its models, queries and reader have
+        changed. The others are ended between two runs and made anew; what their models have
+        learned, and how far they had come, is kept where the new ones are made with the same.
+
+        Parameters
+        ----------
+        config
+            A validated configuration.
+
+        Raises
+        ------
+        RollbackError
+            It cannot be applied, and there is no way back.
+        VmanomalyError
+            It cannot be applied. The old one goes on.
+        """
+        self._has_started.wait()
+        before = self._work
+        config = with_custom_classes(config)
+        work = self._create_work(config, create_models(config), before)
+        kept = {
+            alias
+            for alias in work.jobs
+            if alias in before.jobs and is_unchanged(alias, before.config, config)
+        }
+        work.jobs.update({alias: before.jobs[alias] for alias in kept})
+        _warm_up(work)
+        ended = [alias for alias in self._schedulers.aliases if alias not in kept]
+        started = [alias for alias in work.jobs if alias not in kept]
+        works = self._schedulers.works
+        with self._schedulers.changing():
+            self._schedulers.end(ended)
+            if self._schedulers.is_over:
+                return
+            try:
+                work.keeper.take_over(
+                    work.lasting_jobs(started), before.keeper, before.lasting_jobs(ended)
+                )
+                if config.writer != before.config.writer:
+                    self._writer.replace(config.writer)
+            except Exception:
+                self._schedulers.start(before, ended)
+                if work.reader is not before.reader:
+                    work.reader.close()
+                raise
+            work.keeper.drop_all_but(work.lasting_jobs(work.jobs))
+            self._work = work
+            self._schedulers.start(work, started)
+        self._close_readers(works)
+        self._forget_metrics(before, work)
+        self._limit_native_threads(config)
+        self._describe(work)
+        logger.info(
+            "Schedulers that go on untouched: %s; started: %s; ended: %s",
+            _names(kept),
+            _names(started),
+            _names(before.jobs.keys() - work.jobs.keys()),
         )
-        return max(n_workers(self.config.reader), *backtests, 1)
 
-    def _describe(self) -> None:
-        metrics, preset = self.metrics, self.config.preset
+    def _create_work(self, config: Config, models: Models, before: Work | None = None) -> Work:
+        return create_work(
+            config,
+            models,
+            Keeper(config, self._store, self._clock, self.metrics),
+            self._writer,
+            self.health,
+            self.metrics,
+            self._on_stage_done,
+            before,
+        )
+
+    def _check_reader(self) -> None:
+        self._work.reader.check_health()
+
+    def _close_readers(self, works: Collection[Work]) -> None:
+        """Close the readers of these that no scheduler uses any more."""
+        used = {id(work.reader) for work in [*self._schedulers.works, self._work]}
+        for reader in {id(work.reader): work.reader for work in works}.values():
+            if id(reader) not in used:
+                reader.close()
+
+    def _forget_metrics(self, before: Work, work: Work) -> None:
+        """Expose no more what is about schedulers, queries and models that are gone."""
+        for names in (_SCHEDULER, _QUERY, _UNIT):
+            for values in _label_values(before, names) - _label_values(work, names):
+                self.metrics.forget(dict(zip(names, values, strict=True)))
+
+    def _describe_process(self) -> None:
+        metrics = self.metrics
         now = time.time()
         metrics.start_time_seconds.set(now)
         # The UI has no version of its own.
@@ -156,134 +224,102 @@ class Service:
             version_info.labels(version=vmanomaly.__version__).set(1)
         metrics.available_memory_bytes.set(available_memory())
         metrics.cpu_cores_available.set(available_cpus())
-        metrics.config_reload_enabled.set(0)
         metrics.config_last_reload_successful.set(1)
         metrics.config_last_reload_success_timestamp_seconds.set(now)
         for status in ("success", "failure"):
             metrics.config_reloads.labels(status=status)
-        n_units = sum(job.n_units for jobs in self._jobs.values() for job in jobs)
+
+    def _describe(self, work: Work) -> None:
+        entities = self.metrics.config_entities
         for scope in ("total", "shard"):
-            metrics.config_entities.labels(preset=preset, scope=scope).set(n_units)
+            entities.labels(preset=work.config.preset, scope=scope).set(work.n_units)
         logger.info(
             "Active schedulers: %s; %d units of work on %d queries",
-            ", ".join(self._jobs) or "none",
-            n_units,
-            len(self.config.reader.queries),
+            ", ".join(work.jobs) or "none",
+            work.n_units,
+            len(work.config.reader.queries),
         )
 
-    def _restore(self) -> None:
-        """Let the jobs go on where those of an earlier process had come."""
-        self._keeper.restore(
-            [
-                job
-                for alias, jobs in self._jobs.items()
-                if isinstance(self.config.schedulers[alias], PeriodicSection)
-                for job in jobs
-            ]
-        )
-
-    def _limit_native_threads(self) -> None:
-        n_threads = n_native_threads(self.config.settings, available_cpus())
+    def _limit_native_threads(self, config: Config) -> None:
+        n_threads = n_native_threads(config.settings, available_cpus())
         limit_native_threads(n_threads)
         self.metrics.native_threads_per_worker.set(n_threads)
 
-    def _warm_up(self) -> None:
-        """Load or compile the kernels now, so that no run has to wait for them."""
-        started = time.perf_counter()
-        warm_up_reader(self.config.reader)
-        # Those of one alias differ by query only, and run the same kernels.
-        for alias, model in {alias: model for (alias, _), model in self._models.items()}.items():
-            try:
-                warm_up_model(model)
-            except Exception:
-                # A user's model may not take so little; if anything is wrong, its runs say so.
-                logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
-        warm_up_writer(self.config.writer)
-        logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
-
-    def _run_schedulers(self) -> None:
-        # Only now, since the first run is due when its scheduler is made.
-        self._supervisors = {alias: self._supervisor(alias) for alias in self._jobs}
-        if self._stopped:
-            return
-        threads = [
-            threading.Thread(target=self._supervise, args=item, name=f"scheduler {item[0]}")
-            for item in self._supervisors.items()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _supervisor(self, alias: str) -> Supervisor:
-        section = self.config.schedulers[alias]
-        scheduler = create_scheduler(
-            section,
-            self._jobs[alias],
-            self._clock,
-            self._executor,
-            longest_catch_up(self.config, alias),
-        )
-        # One that ends by itself would begin from the start again.
-        max_restarts = MAX_RESTARTS if isinstance(section, PeriodicSection) else 0
-        return Supervisor(
-            alias,
-            scheduler,
-            max_restarts,
-            self._clock,
-            self.health,
-            self.metrics,
-            self.config.preset,
-        )
-
-    def _supervise(self, alias: str, supervisor: Supervisor) -> None:
-        if supervisor.run():
-            self._failed.append(alias)
-
-    def _report_progress(self, on_progress: Progress) -> None:
-        """Have the jobs of schedulers that end by themselves report each unit that is through."""
-        jobs = [
-            (job, n_runs)
-            for alias, jobs in self._jobs.items()
-            if (n_runs := _n_runs(self.config.schedulers[alias]))
-            for job in jobs
-        ]
-        total = 2 * sum(n_runs * job.n_units for job, n_runs in jobs)
-        done = 0
-        lock = threading.Lock()
-
-        def count(description: str) -> None:
-            nonlocal done
-            with lock:
-                done += 1
-                on_progress(done, total, description)
-
-        for job, _ in jobs:
-            job.on_unit_done = count
-
-    def _close(self) -> None:
+    def _close(self) -> bool:
+        """End everything. Return whether all went well from the start to here."""
         deadline = time.monotonic() + _GRACE_S
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        works = [*self._schedulers.works, self._work]
+        self._schedulers.cancel()
         # Reads that are under way come to an end; what is read already is scored and written.
-        self._reader.close()
-        workers = [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
-        for worker in workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
-        self.abandoned = any(worker.is_alive() for worker in workers)
+        for reader in {id(work.reader): work.reader for work in works}.values():
+            reader.close()
+        self.abandoned = not self._schedulers.join(deadline)
         if self.abandoned:
             logger.warning("Some runs did not end within %.0f s and were abandoned", _GRACE_S)
         # What an abandoned run still writes may be lost, so it must not be stored as done.
-        self._keeper.close()
+        for work in works:
+            work.keeper.close()
         delivered = self._writer.flush(max(0.0, deadline - time.monotonic()))
-        if not delivered or self._writer.n_dropped:
+        is_delivered = delivered and not self._writer.n_dropped
+        if not is_delivered:
             logger.warning(
                 "The writer could not deliver everything: %d points were dropped%s",
                 self._writer.n_dropped,
                 "" if delivered else ", others wait in the queue",
             )
-            self._failed.append("writer")
         self._writer.close()
         self.health.stop()
+        return is_delivered and not self._schedulers.failed
+
+
+def _label_values(work: Work, names: Collection[str]) -> set[tuple[str, ...]]:
+    return {
+        tuple(getattr(unit.destination, name) for name in names)
+        for jobs in work.jobs.values()
+        for job in jobs
+        for unit in job.units
+    }
+
+
+def _names(aliases: Collection[str]) -> str:
+    return ", ".join(sorted(aliases)) or "none"
+
+
+def _warm_up(work: Work) -> None:
+    """Load or compile the kernels now, so that no run has to wait for them."""
+    started = time.perf_counter()
+    warm_up_reader(work.config.reader)
+    # Those of one alias differ by query only, and run the same kernels.
+    for alias, model in {alias: model for (alias, _), model in work.models.items()}.items():
+        try:
+            warm_up_model(model)
+        except Exception:
+            # A user's model may not take so little; if anything is wrong, its runs say so.
+            logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
+    warm_up_writer(work.config.writer)
+    logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
+
+
+def _report_progress(work: Work, on_progress: Progress) -> None:
+    """Have the jobs of schedulers that end by themselves report each unit that is through."""
+    jobs = [
+        (job, n_runs)
+        for alias, jobs in work.jobs.items()
+        if (n_runs := _n_runs(work.config.schedulers[alias]))
+        for job in jobs
+    ]
+    total = 2 * sum(n_runs * job.n_units for job, n_runs in jobs)
+    done = 0
+    lock = threading.Lock()
+
+    def count(description: str) -> None:
+        nonlocal done
+        with lock:
+            done += 1
+            on_progress(done, total, description)
+
+    for job, _ in jobs:
+        job.on_unit_done = count
 
 
 def _open_store(config: Config) -> StateStore | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from vmanomaly.config.writer import (
@@ -16,6 +17,7 @@ from vmanomaly.writer.format import Destination
 
 if TYPE_CHECKING:
     from vmanomaly.monitoring.metrics import Metrics
+    from vmanomaly.writer.queue import Record
 
 
 class Writer(Protocol):
@@ -44,7 +46,26 @@ class Writer(Protocol):
         """Release connections and files."""
 
 
-def create_writer(section: WriterSection, metrics: Metrics, preset: str) -> Writer:
+class ReplaceableWriter(Writer, Protocol):
+    """A writer whose place another one can take."""
+
+    @property
+    def n_queued(self) -> int:
+        """Values that wait for their delivery."""
+        ...
+
+    def hand_over(self) -> list[Record]:
+        """Close the writer, and return what waits and would be lost with it, in order.
+
+        Nobody may write any more.
+        """
+        ...
+
+    def take_over(self, records: Sequence[Record]) -> None:
+        """Deliver what another writer of the same class has handed over."""
+
+
+def create_writer(section: WriterSection, metrics: Metrics, preset: str) -> ReplaceableWriter:
     """Return the writer of a section.
 
     Parameters

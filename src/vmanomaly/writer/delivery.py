@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -265,6 +265,26 @@ class Delivery:
         if self._thread.is_alive():
             logger.warning("A request that is under way was abandoned")
         self._queue.close()
+
+    def hand_over(self) -> list[Record]:
+        """Stop as `close` does, and return the records that do not outlive the queue, in order.
+
+        A request that is under way is waited for, so that no other delivery repeats it. Nobody may
+        deliver any more.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        return self._queue.hand_over()
+
+    def take_over(self, records: Sequence[Record]) -> None:
+        """Queue the records that another delivery has handed over."""
+        with self._changed:
+            for record in records:
+                self._queue.append(record)
+            self._publish()
+            self._changed.notify_all()
 
     def _drain(self) -> None:
         while self._wait_until_due():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import duckdb
@@ -16,6 +17,7 @@ from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import FloatArray, IntArray, Labels, Predictions
 from vmanomaly.writer.format import Destination, written_labels
 from vmanomaly.writer.outcome import report_dropped, report_empty
+from vmanomaly.writer.queue import Record
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +121,18 @@ class DuckdbWriter:
         """Raise `DatasourceError` if the database cannot be opened for writing."""
         with connect(self._path, read_only=False):
             pass
+
+    @property
+    def n_queued(self) -> int:
+        """0: nothing waits here."""
+        return 0
+
+    def hand_over(self) -> list[Record]:
+        """Return nothing: a write returns when its transaction is committed."""
+        return []
+
+    def take_over(self, records: Sequence[Record]) -> None:
+        """Do nothing: no writer of this class hands over any."""
 
     def close(self) -> None:
         """Do nothing: the database is open only during a write."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from vmanomaly.config.writer import HttpWriterSection
@@ -131,6 +131,22 @@ class HttpWriter:
         outage = self._delivery.outage
         if outage is not None:
             raise DatasourceError(str(outage), outage.code) from outage
+
+    @property
+    def n_queued(self) -> int:
+        """Values that wait in the queue."""
+        return self._delivery.n_points_queued
+
+    def hand_over(self) -> list[Record]:
+        """Close the writer, and return what waits in memory; what waits on the disk stays there."""
+        self._ahead.shutdown()
+        records = self._delivery.hand_over()
+        self._client.close()
+        return records
+
+    def take_over(self, records: Sequence[Record]) -> None:
+        """Queue what another writer of the same class has handed over."""
+        self._delivery.take_over(records)
 
     def close(self) -> None:
         """Close the queue and the connections. What waits in memory is lost, and counted."""

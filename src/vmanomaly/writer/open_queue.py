@@ -120,6 +120,13 @@ class FallbackQueue:
             self._disk.close()
             self._memory.close()
 
+    def hand_over(self) -> list[Record]:
+        """Move what is in memory to the disk, close both, and return what the disk did not take."""
+        with self._lock:
+            self._move_to_disk()
+            self._disk.close()
+            return self._memory.hand_over()
+
     def _next_queue(self) -> Queue:
         return self._disk if self._disk.peek() is not None else self._memory
 

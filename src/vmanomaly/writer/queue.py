@@ -102,6 +102,10 @@ class Queue(Protocol):
         """Give everything back. The queue is not used again."""
         ...
 
+    def hand_over(self) -> list[Record]:
+        """Close the queue, and return the records that do not outlive it, in order."""
+        ...
+
 
 class MemoryQueue:
     """A queue that is lost with the process.
@@ -189,6 +193,14 @@ class MemoryQueue:
                 self._dropped("shutdown", self._n_points)
             self._records.clear()
             self._bytes = self._n_points = 0
+
+    def hand_over(self) -> list[Record]:
+        """Close the queue, and return all records."""
+        with self._lock:
+            records = list(self._records)
+            self._records.clear()
+            self._bytes = self._n_points = 0
+        return records
 
     def _take(self) -> Record:
         record = self._records.popleft()

@@ -1,0 +1,202 @@
+"""The schedulers that run: each supervised in a thread of its own, all on one pool of workers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+from vmanomaly.config import Config
+from vmanomaly.config.scheduler import BacktestingSection, PeriodicSection
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.reader.workers import n_workers
+from vmanomaly.scheduler import create_scheduler
+from vmanomaly.scheduler.clock import Clock
+from vmanomaly.service.health import Health
+from vmanomaly.service.lane import Lane
+from vmanomaly.service.plan import longest_catch_up
+from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
+from vmanomaly.service.work import Work
+
+_WORKER = "worker"
+
+
+@dataclass(frozen=True)
+class _Running:
+    work: Work
+    lane: Lane
+    supervisor: Supervisor
+    thread: threading.Thread
+
+
+class Schedulers:
+    """Starts schedulers and ends them, while others go on.
+
+    Parameters
+    ----------
+    clock
+        Tells the time.
+    health
+        Told when a scheduler is dead.
+    metrics
+        Where lives and restarts are counted.
+
+    Attributes
+    ----------
+    failed : list of str
+        Schedulers that ended with a failure.
+    """
+
+    def __init__(self, clock: Clock, health: Health, metrics: Metrics) -> None:
+        self.failed: list[str] = []
+        self._clock = clock
+        self._health = health
+        self._metrics = metrics
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_size = 0
+        self._running: dict[str, _Running] = {}
+        self._stopped = threading.Event()
+        self._is_over = False
+        self._is_changing = False
+        self._changed = threading.Condition()
+
+    @property
+    def aliases(self) -> list[str]:
+        """Those that were started and not ended, whether they still live or not."""
+        return list(self._running)
+
+    @property
+    def works(self) -> list[Work]:
+        """What the schedulers were made of, once for each of them."""
+        return [running.work for running in list(self._running.values())]
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no scheduler is to be started any more."""
+        return self._is_over or self.is_stopped
+
+    def start(self, work: Work, aliases: Collection[str]) -> None:
+        """Start some of the schedulers of a configuration."""
+        if self.is_over:
+            return
+        pool = self._resized_pool(work.config)
+        for alias in aliases:
+            lane = Lane(pool)
+            # Only now, since the first run is due when its scheduler is made.
+            supervisor = self._supervisor(alias, work, lane)
+            thread = threading.Thread(
+                target=self._supervise, args=(alias, supervisor), name=f"scheduler {alias}"
+            )
+            self._running[alias] = _Running(work, lane, supervisor, thread)
+            thread.start()
+            if self.is_stopped:
+                supervisor.stop()
+
+    def stop(self) -> None:
+        """Have all schedulers start no more runs. Safe in a signal handler."""
+        self._stopped.set()
+        for running in list(self._running.values()):
+            running.supervisor.stop()
+
+    def end(self, aliases: Collection[str]) -> None:
+        """End some schedulers, each between two of its runs, and wait for that."""
+        ending = [self._running[alias] for alias in aliases]
+        for running in ending:
+            running.supervisor.stop()
+        for running in ending:
+            running.thread.join()
+            running.lane.drain()
+        for alias in aliases:
+            del self._running[alias]
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Have `wait` not return while all have ended for others to take their place."""
+        with self._changed:
+            self._is_changing = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_changing = False
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until every scheduler has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_ended)
+            self._is_over = True
+
+    def cancel(self) -> None:
+        """Give up the runs that wait for a worker."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def join(self, deadline_s: float) -> bool:
+        """Wait for the runs that are under way. Return whether all have ended in time.
+
+        Parameters
+        ----------
+        deadline_s
+            By `time.monotonic`.
+        """
+        workers = [each for each in threading.enumerate() if each.name.startswith(_WORKER)]
+        for worker in workers:
+            worker.join(max(0.0, deadline_s - monotonic()))
+        return not any(worker.is_alive() for worker in workers)
+
+    @property
+    def _has_ended(self) -> bool:
+        alive = any(running.thread.is_alive() for running in list(self._running.values()))
+        return not alive and (self.is_stopped or not self._is_changing)
+
+    def _resized_pool(self, config: Config) -> ThreadPoolExecutor:
+        """Return a pool that lets as many runs be under way at a time as a configuration asks."""
+        backtests = (
+            section.n_jobs
+            for section in config.schedulers.values()
+            if isinstance(section, BacktestingSection)
+        )
+        size = max(n_workers(config.reader), *backtests, 1)
+        if self._pool is not None and size == self._pool_size:
+            return self._pool
+        before = self._pool
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix=_WORKER)
+        self._pool_size = size
+        for running in self._running.values():
+            running.lane.move(self._pool)
+        if before is not None:
+            before.shutdown(wait=False)
+        return self._pool
+
+    def _supervisor(self, alias: str, work: Work, lane: Lane) -> Supervisor:
+        section = work.config.schedulers[alias]
+        scheduler = create_scheduler(
+            section, work.jobs[alias], self._clock, lane, longest_catch_up(work.config, alias)
+        )
+        # One that ends by itself would begin from the start again.
+        max_restarts = MAX_RESTARTS if isinstance(section, PeriodicSection) else 0
+        return Supervisor(
+            alias,
+            scheduler,
+            max_restarts,
+            self._clock,
+            self._health,
+            self._metrics,
+            work.config.preset,
+        )
+
+    def _supervise(self, alias: str, supervisor: Supervisor) -> None:
+        failed = supervisor.run()
+        with self._changed:
+            if failed:
+                self.failed.append(alias)
+            self._changed.notify_all()

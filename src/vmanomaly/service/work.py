@@ -1,0 +1,127 @@
+"""Everything that is made of one configuration before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from vmanomaly.config import Config
+from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.reader import Reader, create_reader
+from vmanomaly.reader.workers import n_workers
+from vmanomaly.service.health import Health
+from vmanomaly.service.job import QueryJob
+from vmanomaly.service.keeper import Keeper
+from vmanomaly.service.plan import Models, create_jobs
+from vmanomaly.writer import Writer
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a configuration asks for.
+
+    Attributes
+    ----------
+    config
+        The configuration.
+    reader
+        Reads its queries.
+    keeper
+        Keeps what its models learn.
+    models
+        Its models, by alias and queries.
+    jobs
+        The jobs of each scheduler, by its alias.
+    """
+
+    config: Config
+    reader: Reader
+    keeper: Keeper
+    models: Models
+    jobs: dict[str, list[QueryJob]]
+
+    @property
+    def n_units(self) -> int:
+        """The number of models on queries under schedulers."""
+        return sum(job.n_units for jobs in self.jobs.values() for job in jobs)
+
+    def lasting_jobs(self, aliases: Iterable[str]) -> list[QueryJob]:
+        """Return the jobs of those of these schedulers that do not end by themselves."""
+        return [
+            job
+            for alias in aliases
+            if isinstance(self.config.schedulers[alias], PeriodicSection)
+            for job in self.jobs[alias]
+        ]
+
+
+def create_work(
+    config: Config,
+    models: Models,
+    keeper: Keeper,
+    writer: Writer,
+    health: Health,
+    metrics: Metrics,
+    on_stage_done: Callable[[], None] | None,
+    before: Work | None = None,
+) -> Work:
+    """Make everything that a configuration asks for, apart from its writer.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    models
+        Its models, by alias and queries.
+    keeper, writer, health, metrics, on_stage_done
+        As for the jobs.
+    before
+        What was there before; its reader goes on where it would be made alike.
+
+    Raises
+    ------
+    VmanomalyError
+        Something cannot be made.
+    """
+    if before is not None and _reader_of(config) == _reader_of(before.config):
+        reader = before.reader
+    else:
+        reader = create_reader(config.reader, metrics, config.preset, config.data_folder)
+    jobs = create_jobs(
+        config, models, reader, writer, health, metrics, keeper, on_stage_done=on_stage_done
+    )
+    return Work(config, reader, keeper, models, jobs)
+
+
+def is_unchanged(alias: str, old: Config, new: Config) -> bool:
+    """Tell whether a scheduler and all that it runs are the same in two configurations."""
+    return _work_of(alias, old) == _work_of(alias, new)
+
+
+def _work_of(alias: str, config: Config) -> object:
+    if alias not in config.schedulers:
+        return None
+    models = {
+        model: section.model_copy(update={"schedulers": ()})
+        for model, section in config.models.items()
+        if alias in section.schedulers
+    }
+    queries = {query for section in models.values() for query in section.queries}
+    return (
+        config.schedulers[alias],
+        models,
+        {query: config.reader.queries[query] for query in queries},
+        _connection_of(config),
+        config.preset,
+        config.data_folder,
+        config.settings.retention,
+    )
+
+
+def _connection_of(config: Config) -> object:
+    return config.reader.model_copy(update={"queries": {}})
+
+
+def _reader_of(config: Config) -> object:
+    return _connection_of(config), n_workers(config.reader), config.preset, config.data_folder

@@ -1,0 +1,132 @@
+"""The writer of the moment, which can be replaced while others write."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from vmanomaly.config.writer import HttpWriterSection, WriterSection
+from vmanomaly.errors import DatasourceError, RollbackError, VmanomalyError
+from vmanomaly.series import Predictions
+from vmanomaly.writer import ReplaceableWriter
+from vmanomaly.writer.format import Destination
+
+
+class QueueNotEmptyError(VmanomalyError):
+    """Points wait in a queue that the new writer would not use."""
+
+
+class WriterSlot:
+    """Passes everything on to a writer that can be replaced.
+
+    Nobody writes while it is replaced, and nothing that waits is lost or sent twice: what is on
+    disk is found by the next writer, what is in memory is handed over to it.
+
+    Parameters
+    ----------
+    section
+        The section of the first writer.
+    create
+        Makes a writer of a section.
+    """
+
+    def __init__(
+        self, section: WriterSection, create: Callable[[WriterSection], ReplaceableWriter]
+    ) -> None:
+        self._section = section
+        self._create = create
+        self._writer = create(section)
+        self._n_dropped_before = 0
+        self._changed = threading.Condition()
+        self._n_writing = 0
+        self._is_replacing = False
+
+    @property
+    def last_error(self) -> DatasourceError | None:
+        """Why the last write did not deliver everything; None when it did."""
+        return self._writer.last_error
+
+    @property
+    def n_dropped(self) -> int:
+        """Values that were given up since the start."""
+        return self._n_dropped_before + self._writer.n_dropped
+
+    def write(self, predictions: Predictions, destination: Destination) -> None:
+        """Deliver or queue the predictions."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_replacing)
+            self._n_writing += 1
+        try:
+            self._writer.write(predictions, destination)
+        finally:
+            with self._changed:
+                self._n_writing -= 1
+                self._changed.notify_all()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything is delivered, at most so many seconds. Return whether it is."""
+        return self._writer.flush(timeout_s)
+
+    def check_health(self) -> None:
+        """Raise `DatasourceError` if the destination cannot be reached."""
+        self._writer.check_health()
+
+    def close(self) -> None:
+        """Release connections and files."""
+        self._writer.close()
+
+    def replace(self, section: WriterSection) -> None:
+        """Go on with the writer of another section, or, when that cannot be made, as before.
+
+        Raises
+        ------
+        RollbackError
+            Neither the new writer nor the old one can be made.
+        QueueNotEmptyError
+            Points wait, and the new writer would neither find them nor understand them.
+        VmanomalyError
+            The new writer cannot be made.
+        """
+        with self._alone():
+            old = self._writer
+            _check_queue(old.n_queued, self._section, section)
+            waiting = old.hand_over()
+            self._n_dropped_before += old.n_dropped
+            try:
+                self._writer = self._create(section)
+                self._section = section
+            except Exception as error:
+                try:
+                    self._writer = self._create(self._section)
+                except VmanomalyError as no_way_back:
+                    raise RollbackError(f"{error}. And then: {no_way_back}") from error
+                raise
+            finally:
+                self._writer.take_over(waiting)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._changed:
+            self._is_replacing = True
+            self._changed.wait_for(lambda: self._n_writing == 0)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_replacing = False
+                self._changed.notify_all()
+
+
+def _check_queue(n_queued: int, old: WriterSection, new: WriterSection) -> None:
+    if not n_queued:
+        return
+    for key in ("class_name", "queue_path"):
+        if getattr(old, key, None) != getattr(new, key, None):
+            where = old.queue_path if isinstance(old, HttpWriterSection) else None
+            raise QueueNotEmptyError(
+                f"{n_queued} points wait in the writer's queue "
+                f"({'in memory' if where is None else where}), and a writer with another "
+                f"writer.{key.removesuffix('_name')} cannot deliver them; change it when "
+                f"vmanomaly_writer_queue_bytes is 0"
+            )
