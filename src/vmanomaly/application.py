@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from vmanomaly.config import Config
@@ -111,27 +112,39 @@ class Application:
         has_new_listeners = _listeners(config) != _listeners(before)
         try:
             if has_new_listeners:
-                self._replace_server(config)
-            self._service.apply(config)
+                self._replace_server(before, config)
+            try:
+                self._service.apply(config)
+            except Exception as error:
+                if has_new_listeners:
+                    with _or_no_way_back(error):
+                        self._replace_server(config, before)
+                raise
         except Exception as error:
             logger.error("Reload apply failed; attempting rollback: %s", error)
             set_logger_levels(
                 before.settings.logger_levels, self._logger_level, config.settings.logger_levels
             )
-            if has_new_listeners:
-                try:
-                    self._replace_server(before)
-                except VmanomalyError as no_way_back:
-                    raise RollbackError(f"{error}. And then: {no_way_back}") from error
             raise
         if has_new_listeners or config.monitoring.push != before.monitoring.push:
             self._replace_pusher(config)
 
-    def _replace_server(self, config: Config) -> None:
-        # First, since the new one may want the same port.
-        self._server.stop()
-        self._server = self._create_server(config)
+    def _replace_server(self, before: Config, config: Config) -> None:
+        """Listen as a configuration says, or, when that cannot be done, as before."""
+        old = self._server
+        is_in_the_way = bool(_ports(before) & _ports(config))
+        if is_in_the_way:
+            old.stop()
+        try:
+            self._server = self._create_server(config)
+        except VmanomalyError as error:
+            if is_in_the_way:
+                with _or_no_way_back(error):
+                    self._server = self._create_server(before)
+                self._server.start()
+            raise
         self._server.start()
+        old.stop()
 
     def _replace_pusher(self, config: Config) -> None:
         before, self._pusher = self._pusher, self._create_pusher(config)
@@ -158,6 +171,15 @@ class Application:
             self._pusher.push_soon()
 
 
+@contextmanager
+def _or_no_way_back(error: Exception) -> Iterator[None]:
+    """Have what goes wrong while an error is being mended say so."""
+    try:
+        yield
+    except VmanomalyError as no_way_back:
+        raise RollbackError(f"{error}. And then: {no_way_back}") from error
+
+
 def _but_levels(config: Config) -> Config:
     settings = config.settings.model_copy(update={"logger_levels": {}})
     return replace(config, settings=settings)
@@ -165,3 +187,8 @@ def _but_levels(config: Config) -> Config:
 
 def _listeners(config: Config) -> object:
     return config.server, config.monitoring.pull
+
+
+def _ports(config: Config) -> set[int]:
+    pull = config.monitoring.pull
+    return {config.server.port, *([] if pull is None else [pull.port])}

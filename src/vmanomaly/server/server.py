@@ -68,12 +68,13 @@ class Server:
         self._listeners = [_Listener("server", section.addr, section.port, config)]
         pull = monitoring.pull
         if pull is not None and pull.port != section.port:
-            plain_app = create_app(registry, health_reasons)
-            self._listeners.append(
-                _Listener(
-                    "monitoring.pull", pull.addr, pull.port, uvicorn.Config(plain_app, **settings)
-                )
-            )
+            plain = uvicorn.Config(create_app(registry, health_reasons), **settings)
+            try:
+                listener = _Listener("monitoring.pull", pull.addr, pull.port, plain)
+            except AddressInUseError:
+                self.stop()
+                raise
+            self._listeners.append(listener)
 
     @property
     def port(self) -> int:
