@@ -298,6 +298,12 @@ def test_the_run_that_is_under_way_is_waited_for(world: World) -> None:
         assert world.runs("fit", "quick", "x", query) == 1
 
 
+def test_a_scheduler_that_is_made_anew_is_not_dead_any_more(world: World) -> None:
+    world.service.health.report("scheduler 'slow'", "died (ZeroDivisionError) and was given up")
+    world.apply(changed({"models.y.decay": 0.9}, BASE))
+    assert world.service.health.reasons() == []
+
+
 def test_a_new_writer_takes_the_place_of_the_old_one(world: World) -> None:
     world.apply(changed({"writer.timeout": "7s"}, BASE))
     n_before = len(world.writers[0].written)

@@ -108,6 +108,11 @@ class Health:
             self.report(component, None)
 
 
+def scheduler_component(alias: str) -> str:
+    """Return the name under which a scheduler is reported."""
+    return f"scheduler '{alias}'"
+
+
 def _out_of_reach(error: DatasourceError) -> bool:
     denied = isinstance(error, StatusError) and error.denied
     return denied or error.code in _UNREACHABLE or error.code.startswith("5")

@@ -15,7 +15,7 @@ from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.workers import n_workers
 from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.clock import Clock
-from vmanomaly.service.health import Health
+from vmanomaly.service.health import Health, scheduler_component
 from vmanomaly.service.lane import Lane
 from vmanomaly.service.plan import longest_catch_up
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
@@ -116,6 +116,7 @@ class Schedulers:
             running.lane.drain()
         for alias in aliases:
             del self._running[alias]
+            self._health.report(scheduler_component(alias), None)
 
     @contextmanager
     def changing(self) -> Iterator[None]:

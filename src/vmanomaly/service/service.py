@@ -81,7 +81,7 @@ class Service:
         self.abandoned = False
         self._on_stage_done = on_stage_done
         self._clock = clock or SystemClock()
-        self._store = _open_store(config)
+        self._store: StateStore | None = None
         self._writer = WriterSlot(
             config.writer, lambda section: create_writer(section, self.metrics, config.preset)
         )
@@ -188,6 +188,8 @@ class Service:
         )
 
     def _create_work(self, config: Config, models: Models, before: Work | None = None) -> Work:
+        if self._store is None:
+            self._store = _open_store(config)
         return create_work(
             config,
             models,

@@ -8,7 +8,7 @@ import threading
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler import Scheduler
 from vmanomaly.scheduler.clock import Clock
-from vmanomaly.service.health import Health
+from vmanomaly.service.health import Health, scheduler_component
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Supervisor:
 
     def _note_death(self, error: Exception) -> bool:
         """Wait for the next restart. Return False if there is none."""
-        component = f"scheduler '{self._alias}'"
+        component = scheduler_component(self._alias)
         reason = f"died ({type(error).__name__}: {error})"
         if self._is_restarting:
             self._restarts["failure"].inc()
@@ -128,4 +128,4 @@ class Supervisor:
             self._is_restarting = False
             self._restarts["success"].inc()
             logger.info("Scheduler '%s' restarted successfully", self._alias)
-            self._health.report(f"scheduler '{self._alias}'", None)
+            self._health.report(scheduler_component(self._alias), None)

@@ -1,0 +1,157 @@
+"""What one process runs, while its configuration changes."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import urllib3
+
+from tests.config_helpers import MINIMAL, changed, load
+from tests.fakes import FakeReader, FakeWriter, eventually
+from tests.recorder import record
+from tests.service.test_service_apply import answer
+from vmanomaly.application import Application
+from vmanomaly.errors import RollbackError, VmanomalyError
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_healthy(port: int, path: str = "/health") -> bool:
+    try:
+        answer = urllib3.request("GET", f"http://127.0.0.1:{port}{path}", retries=False, timeout=5)
+    except urllib3.exceptions.HTTPError:
+        return False
+    return answer.status == 200
+
+
+class World:
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.base = changed({"server": {"addr": "127.0.0.1", "port": self.port}}, MINIMAL)
+        self.application = Application(load(self.base))
+        self.status: int | None = None
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self) -> None:
+        self.status = self.application.run()
+
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        self.application.apply(load(changed(changes, self.base)))
+
+    def stop(self) -> None:
+        self.application.stop()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr("vmanomaly.service.service._warm_up", lambda work: None)
+    monkeypatch.setattr("vmanomaly.service.work.create_reader", lambda *_: FakeReader(answer))
+    monkeypatch.setattr("vmanomaly.service.service.create_writer", lambda *_: FakeWriter())
+    world = World()
+    try:
+        assert is_healthy(world.port)
+        yield world
+    finally:
+        world.stop()
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_the_listener_moves_to_another_port(world: World) -> None:
+    port = free_port()
+    world.apply({"server.port": port})
+    assert is_healthy(port)
+    assert not is_healthy(world.port)
+
+
+def test_the_listener_stays_on_its_port_under_another_prefix(world: World) -> None:
+    world.apply({"server.path_prefix": "/prefix"})
+    assert is_healthy(world.port, "/prefix/health")
+    assert not is_healthy(world.port)
+    world.apply({})
+    assert is_healthy(world.port)
+
+
+def test_a_listener_of_its_own_for_metrics_comes_and_goes(world: World) -> None:
+    port = free_port()
+    world.apply({"monitoring.pull": {"addr": "127.0.0.1", "port": port}})
+    assert is_healthy(world.port)
+    assert is_healthy(port)
+    world.apply({})
+    assert not is_healthy(port)
+
+
+@pytest.mark.parametrize("key", ["server.port", "monitoring.pull"])
+def test_a_port_that_is_taken_leaves_the_listeners_as_they_were(
+    world: World, taken: int, key: str
+) -> None:
+    value: Any = {"addr": "127.0.0.1", "port": taken} if key == "monitoring.pull" else taken
+    with pytest.raises(VmanomalyError, match=f"cannot listen on 127.0.0.1:{taken}"):
+        world.apply({key: value})
+    assert is_healthy(world.port)
+    world.apply({"models.z.decay": 0.9})
+
+
+def test_the_listener_comes_back_when_something_else_cannot_be_applied(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> FakeWriter:
+        raise VmanomalyError("no writer")
+
+    port = free_port()
+    with monkeypatch.context() as patch:
+        patch.setattr("vmanomaly.service.work.create_reader", fail)
+        with pytest.raises(VmanomalyError, match="no writer"):
+            world.apply({"server.port": port, "reader.timeout": "7s"})
+    assert is_healthy(world.port)
+    assert not is_healthy(port)
+
+
+def test_the_old_port_may_be_lost_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+
+    def lose_the_port(*_: object) -> FakeWriter:
+        other.bind(("127.0.0.1", world.port))
+        other.listen()
+        raise VmanomalyError("no writer")
+
+    with socket.socket() as other, monkeypatch.context() as patch:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        patch.setattr("vmanomaly.service.work.create_reader", lose_the_port)
+        with pytest.raises(RollbackError, match=r"no writer\. And then: .*cannot listen"):
+            world.apply({"server.port": port, "reader.timeout": "7s"})
+
+
+def test_giving_up_is_a_failure(world: World) -> None:
+    world.application.give_up()
+    world.thread.join(20)
+    assert world.status == 1
+
+
+def test_pushes_follow_their_section(world: World) -> None:
+    with record() as first, record() as second:
+        world.apply({"monitoring.push": {"url": first.url, "push_frequency": "5ms"}})
+        assert eventually(lambda: len(first.requests) > 0)
+        world.apply({"monitoring.push": {"url": second.url, "push_frequency": ""}})
+        n_pushed = len(first.requests)
+        world.apply({})
+        assert len(first.requests) == n_pushed
+        assert len(second.requests) == 1  # The last one, at the end.
