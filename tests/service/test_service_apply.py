@@ -6,6 +6,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,13 @@ def answer(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
 class World:
     """A service on fakes whose time is moved on by hand."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, config: Mapping[str, Any] = BASE) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        config: Mapping[str, Any] = BASE,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.environ = environ
         self.readers: list[FakeReader] = []
         self.writers: list[FakeWriter] = []
         self.answer: Callable[[Query, TimeRange, str], SeriesBatch] = answer
@@ -59,8 +66,11 @@ class World:
         monkeypatch.setattr("vmanomaly.service.work.create_reader", self._create_reader)
         monkeypatch.setattr("vmanomaly.service.service.create_writer", self._create_writer)
         self.clock = SteppedClock(START)
+        self.start(config)
+
+    def start(self, config: Mapping[str, Any]) -> None:
         self.metrics = Metrics()
-        self.service = Service(load(config), self.clock, self.metrics)
+        self.service = Service(load(config, self.environ), self.clock, self.metrics)
         self.thread = threading.Thread(target=self.service.run)
         self.thread.start()
 
@@ -132,7 +142,7 @@ class World:
                     assert eventually(lambda n=names, m=last: m in self.scored(*n)), (names, minute)  # type: ignore[misc]
 
     def apply(self, config: Mapping[str, Any]) -> None:
-        self.service.apply(load(config))
+        self.service.apply(load(config, self.environ))
 
     def close(self) -> None:
         self.service.stop()
@@ -357,6 +367,42 @@ def test_one_change_after_the_other(world: World, caplog: pytest.LogCaptureFixtu
         assert continuous(world.scored(*names))
         assert world.runs("fit", *names) == 1
     assert "Traceback" not in caplog.text
+
+
+def test_states_on_disk_follow_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a reload keeps or adds outlives the process; what it drops does not."""
+    monkeypatch.setattr("vmanomaly.service.service._warm_up", lambda work: None)
+    base = changed({"settings.restore_state": True}, BASE)
+    world = World(monkeypatch, base, {"VMANOMALY_MODEL_DUMPS_DIR": str(tmp_path)})
+    units = [("quick", "x", "a"), ("quick", "x", "b"), ("slow", "y", "a")]
+    try:
+        world.settle()
+        world.pass_minutes(2)
+        more = changed({"reader.queries.c": {"expr": "c"}, "models.y.decay": 0.9}, base)
+        world.apply(more)
+        world.pass_minutes(3)
+        assert [world.runs("fit", *names) for names in units] == [1, 1, 2]
+        assert world.runs("fit", "quick", "x", "c") == 1
+        world.close()
+
+        world.start(more)
+        world.pass_minutes(3)
+        assert [world.runs("fit", *names) for names in units] == [None, None, None]
+        assert world.runs("fit", "quick", "x", "c") is None
+        for names in (("quick", "x", "a"), ("quick", "x", "b"), ("quick", "x", "c")):
+            assert continuous(world.scored(*names))
+        world.apply(base)
+        world.close()
+
+        world.start(more)
+        world.pass_minutes(2)
+        assert world.runs("fit", "quick", "x", "a") is None
+        assert world.runs("fit", "quick", "x", "c") == 1
+        assert world.runs("fit", "slow", "y", "a") == 1
+    finally:
+        world.close()
 
 
 def test_a_stop_ends_an_apply_that_waits(world: World) -> None:
