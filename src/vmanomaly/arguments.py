@@ -186,6 +186,9 @@ def _truth(text: str) -> bool:
 
 def _duration(text: str) -> Duration:
     try:
-        return Duration.parse(text)
+        duration = Duration.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if duration <= 0:
+        raise argparse.ArgumentTypeError(f"expected a duration above 0, got {text!r}")
+    return duration

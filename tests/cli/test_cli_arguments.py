@@ -79,6 +79,7 @@ def test_options_about_a_license_are_accepted(arguments: list[str]) -> None:
         (["--loggerLevel"], "needs a value"),
         (["--dryRun=perhaps"], "expected true or false, got 'perhaps'"),
         (["--configCheckInterval=soon"], "--configCheckInterval: expected a duration"),
+        (["--configCheckInterval=0s"], "--configCheckInterval: expected a duration above 0"),
     ],
 )
 def test_wrong_usage_is_told_with_the_remedy(arguments: list[str], message: str) -> None:

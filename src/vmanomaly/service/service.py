@@ -157,7 +157,7 @@ class Service:
         _warm_up(work)
         ended = [alias for alias in self._schedulers.aliases if alias not in kept]
         started = [alias for alias in work.jobs if alias not in kept]
-        works = self._schedulers.works
+        works = [*self._schedulers.works, before]
         with self._schedulers.changing():
             self._schedulers.end(ended)
             if self._schedulers.is_over:
