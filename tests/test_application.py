@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -138,6 +139,20 @@ def test_the_old_port_may_be_lost_meanwhile(world: World, monkeypatch: pytest.Mo
         patch.setattr("vmanomaly.service.work.create_reader", lose_the_port)
         with pytest.raises(RollbackError, match=r"no writer\. And then: .*cannot listen"):
             world.apply({"server.port": port, "reader.timeout": "7s"})
+
+
+def test_a_configuration_that_says_the_same_changes_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.apply({"models.z.queries": ["cpu"]})
+    world.apply({"settings.logger_levels": {"reader": "ERROR"}})
+    world.apply({})
+    assert [message for message in caplog.messages if "chang" in message] == [
+        "Nothing has changed in the configuration but how it is written",
+        "Applied component log level changes without restarting services",
+        "Applied component log level changes without restarting services",
+    ]
 
 
 def test_giving_up_is_a_failure(world: World) -> None:

@@ -85,19 +85,12 @@ class Application:
     def apply(self, config: Config) -> None:
         """Go on with another configuration, or, when it cannot be applied, as before.
 
-        Parameters
-        ----------
-        config
-            A validated configuration.
-
-        Raises
-        ------
-        RollbackError
-            It cannot be applied, and there is no way back.
-        VmanomalyError
-            It cannot be applied. The old one goes on.
+        Parameters and errors are those of `Service.apply`.
         """
         before = self._config
+        if config == before:
+            logger.info("Nothing has changed in the configuration but how it is written")
+            return
         set_logger_levels(
             config.settings.logger_levels, self._logger_level, before.settings.logger_levels
         )
