@@ -187,6 +187,7 @@ def test_a_model_that_cannot_be_warmed_up_is_run_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vmanomaly.service import Service
+    from vmanomaly.service.work import warm_up
 
     (tmp_path / "custom.py").write_text(
         dedent(
@@ -204,7 +205,7 @@ def test_a_model_that_cannot_be_warmed_up_is_run_all_the_same(
     (tmp_path / "config.yaml").write_text(CONFIG)
     environ = {"VMANOMALY_CUSTOM_MODELS_DIR": str(tmp_path)}
     service = Service(load_config([tmp_path / "config.yaml"], environ))
-    service._warm_up()
+    warm_up(service._work)
     service._close()
     assert caplog.messages.count("Model 'mine' could not be warmed up") == 1
 

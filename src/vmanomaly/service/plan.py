@@ -28,7 +28,6 @@ from vmanomaly.service.univariate import UnivariateUnit
 from vmanomaly.writer import Writer
 from vmanomaly.writer.format import Destination
 
-
 Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
 """Models by their alias and the aliases of their queries."""
 

@@ -15,10 +15,8 @@ from vmanomaly.config.scheduler import (
     PeriodicSection,
     SchedulerSection,
 )
-from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
-from vmanomaly.reader import warm_up as warm_up_reader
 from vmanomaly.scheduler.backtesting import backtesting_runs
 from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
@@ -26,11 +24,10 @@ from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
 from vmanomaly.service.plan import Models, create_models, with_custom_classes
 from vmanomaly.service.schedulers import Schedulers
-from vmanomaly.service.work import Work, create_work, is_unchanged
+from vmanomaly.service.work import Work, create_work, is_unchanged, warm_up
 from vmanomaly.service.writer_slot import WriterSlot
 from vmanomaly.state import StateStore
 from vmanomaly.writer import create_writer
-from vmanomaly.writer import warm_up as warm_up_writer
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +106,7 @@ class Service:
         self._describe(self._work)
         self._limit_native_threads(self._work.config)
         self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
-        _warm_up(self._work)
+        warm_up(self._work)
         self.health.start()
         if on_progress is not None:
             _report_progress(self._work, on_progress)
@@ -154,7 +151,7 @@ class Service:
             if alias in before.jobs and is_unchanged(alias, before.config, config)
         }
         work.jobs.update({alias: before.jobs[alias] for alias in kept})
-        _warm_up(work)
+        warm_up(work)
         ended = [alias for alias in self._schedulers.aliases if alias not in kept]
         started = [alias for alias in work.jobs if alias not in kept]
         works = [*self._schedulers.works, before]
@@ -285,21 +282,6 @@ def _label_values(work: Work, names: Collection[str]) -> set[tuple[str, ...]]:
 
 def _names(aliases: Collection[str]) -> str:
     return ", ".join(sorted(aliases)) or "none"
-
-
-def _warm_up(work: Work) -> None:
-    """Load or compile the kernels now, so that no run has to wait for them."""
-    started = time.perf_counter()
-    warm_up_reader(work.config.reader)
-    # Those of one alias differ by query only, and run the same kernels.
-    for alias, model in {alias: model for (alias, _), model in work.models.items()}.items():
-        try:
-            warm_up_model(model)
-        except Exception:
-            # A user's model may not take so little; if anything is wrong, its runs say so.
-            logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
-    warm_up_writer(work.config.writer)
-    logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
 
 
 def _report_progress(work: Work, on_progress: Progress) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from vmanomaly.config import Config
 from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader, create_reader
+from vmanomaly.reader import warm_up as warm_up_reader
 from vmanomaly.reader.workers import n_workers
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.plan import Models, create_jobs
 from vmanomaly.writer import Writer
+from vmanomaly.writer import warm_up as warm_up_writer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,21 @@ def create_work(
         config, models, reader, writer, health, metrics, keeper, on_stage_done=on_stage_done
     )
     return Work(config, reader, keeper, models, jobs)
+
+
+def warm_up(work: Work) -> None:
+    """Load or compile the kernels now, so that no run has to wait for them."""
+    started = time.perf_counter()
+    warm_up_reader(work.config.reader)
+    # Those of one alias differ by query only, and run the same kernels.
+    for alias, model in {alias: model for (alias, _), model in work.models.items()}.items():
+        try:
+            warm_up_model(model)
+        except Exception:
+            # A user's model may not take so little; if anything is wrong, its runs say so.
+            logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
+    warm_up_writer(work.config.writer)
+    logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
 
 
 def is_unchanged(alias: str, old: Config, new: Config) -> bool:
