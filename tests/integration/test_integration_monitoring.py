@@ -207,7 +207,7 @@ def test_the_list_of_metrics_is_complete(watched: Watched) -> None:
     names = {
         family.name + suffixes[family.type]
         for family in watched.families
-        if family.name.startswith("vmanomaly") and not family.name.startswith("vmanomaly_state")
+        if family.name.startswith("vmanomaly")
     }
     assert names == {
         name for name in METRICS if name.startswith("vmanomaly") and not name.endswith("_sum")
