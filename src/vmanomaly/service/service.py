@@ -78,7 +78,7 @@ class Service:
         self.abandoned = False
         self._on_stage_done = on_stage_done
         self._clock = clock or SystemClock()
-        self._store: StateStore | None = None
+        self._store = _open_store(config)
         self._writer = WriterSlot(
             config.writer, lambda section: create_writer(section, self.metrics, config.preset)
         )
