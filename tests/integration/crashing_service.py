@@ -21,6 +21,10 @@ from vmanomaly.service.plan import create_models
 from vmanomaly.writer import warm_up as warm_up_writer
 
 
+# However fast the machine, the history lasts for all kills.
+PACE_S = 0.02
+
+
 class WorkClock:
     """A clock that goes on to whatever is waited for, and stops the service at the end."""
 
@@ -36,6 +40,8 @@ class WorkClock:
         if until is None or wake_up.is_set():
             # A job is under way, or has just ended.
             wake_up.wait()
+            return
+        if wake_up.wait(PACE_S):
             return
         assert self.service is not None
         if until > self.end:

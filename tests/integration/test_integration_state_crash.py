@@ -24,9 +24,9 @@ from vmanomaly.series import Labels
 logger = logging.getLogger(__name__)
 
 N_KILLS = 50
-INFER_EVERY = 2 * STEP
+INFER_EVERY = STEP
 START = FROM + INFER_EVERY
-END = START + 150 * INFER_EVERY
+END = START + 450 * INFER_EVERY
 
 
 class Nursery:
