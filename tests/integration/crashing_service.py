@@ -20,7 +20,6 @@ from vmanomaly.service import Service
 from vmanomaly.service.plan import create_models
 from vmanomaly.writer import warm_up as warm_up_writer
 
-
 # However fast the machine, the history lasts for all kills.
 PACE_S = 0.02
 
