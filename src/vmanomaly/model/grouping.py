@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vmanomaly.model.state import Array
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
 GroupKey = tuple[str, ...]
@@ -66,7 +67,7 @@ class GroupedBatch:
         """Where every channel of a group has a finite sample, bool, shape (G, T)."""
         return self.per_group(np.logical_and, np.isfinite(self.values))
 
-    def per_group(self, reduction: np.ufunc, values: FloatArray | BoolArray) -> BoolArray:
+    def per_group(self, reduction: np.ufunc, values: Array) -> Array:
         """Reduce an array of shape (C, T) over the channels of each group, to (G, T).
 
         Examples
@@ -82,7 +83,7 @@ class GroupedBatch:
         """
         if not self.labels:
             return np.empty((0, values.shape[1]), values.dtype)
-        reduced: BoolArray = reduction.reduceat(values, self.offsets[:-1], axis=0)
+        reduced: Array = reduction.reduceat(values, self.offsets[:-1], axis=0)
         return reduced
 
     def keep(self, groups: Sequence[int]) -> GroupedBatch:

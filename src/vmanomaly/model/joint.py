@@ -60,7 +60,7 @@ def predict_channels(
     group_of_channel = np.repeat(np.arange(len(batch.labels)), np.diff(batch.offsets))
     predictions = {}
     for query_key in dict.fromkeys(channel.query_key for channel in batch.channels):
-        rows = _rows_of(batch, query_key)
+        rows = rows_of(batch, query_key)
         groups = group_of_channel[rows]
         predictions[query_key] = predict(
             SeriesBatch(
@@ -85,12 +85,13 @@ def _outside_data_range(batch: GroupedBatch, policies: Mapping[str, Policy]) -> 
     for query_key, policy in policies.items():
         if policy.data_range == (-math.inf, math.inf):
             continue
-        rows = _rows_of(batch, query_key)
+        rows = rows_of(batch, query_key)
         low, high = policy.data_range
         outside = (batch.values[rows] < low) | (batch.values[rows] > high)
         least[rows] = np.where(outside, policy.anomaly_score_outside_data_range, np.nan)
     return least
 
 
-def _rows_of(batch: GroupedBatch, query_key: str) -> list[int]:
+def rows_of(batch: GroupedBatch, query_key: str) -> list[int]:
+    """Return where the channels that come from one query stand."""
     return [row for row, channel in enumerate(batch.channels) if channel.query_key == query_key]

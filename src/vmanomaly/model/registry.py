@@ -12,6 +12,7 @@ from vmanomaly.config.registry import MODELS
 from vmanomaly.errors import ConfigError
 from vmanomaly.model.base import Model, MultivariateModel
 from vmanomaly.model.custom.create import create_custom
+from vmanomaly.model.scoring import Policy
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
@@ -36,7 +37,9 @@ def create_model(section: ModelSection, query: Query) -> Model:
 def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -> MultivariateModel:
     """Build the model that looks at the series of some queries together.
 
-    Its parameters are those that `create_model` gives, with the first query.
+    Its parameters are those that `create_model` gives, with the first query; `policies` are those
+    of the model and each query, by the query's alias, and a `channel_model` is the
+    `temporal_envelope` of the same section.
 
     Raises
     ------
@@ -47,18 +50,25 @@ def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -
     return model
 
 
-def _create(section: ModelSection, queries: Sequence[Query]) -> Any:
+def _create(section: ModelSection, queries: Sequence[Query], alias: str | None = None) -> Any:
     if isinstance(section, CustomSection):
         return create_custom(section, queries)
-    implementation = MODELS[section.class_name].implementation
+    implementation = MODELS[alias or section.class_name].implementation
     if implementation is None:
         available = ", ".join(MODELS.available)
         raise ConfigError(
             [f"class '{section.class_name}' is not available, use one of: {available}"]
         )
     model_class = resolve_name(implementation)
-    parameters = {
-        field.name: getattr(section if hasattr(section, field.name) else queries[0], field.name)
-        for field in fields(model_class)
-    }
-    return model_class(**parameters)
+    names = (field.name for field in fields(model_class))
+    return model_class(**{name: _parameter(name, section, queries) for name in names})
+
+
+def _parameter(name: str, section: ModelSection, queries: Sequence[Query]) -> Any:
+    match name:
+        case "channel_model":
+            return _create(section, queries, alias="temporal_envelope")
+        case "policies":
+            return {query.alias: Policy.of(section, query) for query in queries}
+        case _:
+            return getattr(section if hasattr(section, name) else queries[0], name)

@@ -125,6 +125,11 @@ class SeriesState:
         return self._arrays[name][: len(self)]
 
     @property
+    def columns(self) -> tuple[Column, ...]:
+        """The model's own columns."""
+        return self._columns[len(GENERIC_COLUMNS) :]
+
+    @property
     def labels(self) -> tuple[Labels, ...]:
         """The label set of every row."""
         return tuple(self._row_of)

@@ -1,0 +1,142 @@
+"""The state of a model of groups that keeps a row for each of their channels too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Self
+
+import numpy as np
+
+from vmanomaly.model.state import Array, Column, SeriesState
+from vmanomaly.series import IntArray, Labels
+
+_PREFIX = "channel."
+_PLACES = (Column("first_channel", np.int64), Column("n_channels", np.int64))
+
+
+def per_channel(columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Return the columns with names that say that they have a row a channel.
+
+    Examples
+    --------
+    >>> [column.name for column in per_channel([Column("mean", np.float64)])]
+    ['channel.mean']
+    """
+    return tuple(replace(column, name=_PREFIX + column.name) for column in columns)
+
+
+class ChannelState(SeriesState):
+    """A row a group, and in `channels` a row for each channel, those of a group together.
+
+    Parameters
+    ----------
+    columns
+        Those of `per_channel` are kept in `channels`, under their own names.
+
+    Attributes
+    ----------
+    channels : SeriesState
+        Its labels are only numbers.
+
+    Examples
+    --------
+    >>> state = ChannelState(per_channel([Column("mean", np.float64)]))
+    >>> state.add((Labels({"host": "a"}), Labels({"host": "b"})), [2, 1])
+    >>> state.channels["mean"][:] = [0.5, 2.5, 7.5]
+    >>> state.channel_rows(np.array([1, 0]))
+    array([2, 0, 1])
+    """
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        of_groups, of_channels = [], []
+        for column in columns:
+            if column.name.startswith(_PREFIX):
+                of_channels.append(replace(column, name=column.name.removeprefix(_PREFIX)))
+            else:
+                of_groups.append(column)
+        super().__init__((*_PLACES, *of_groups))
+        self.channels = SeriesState(of_channels)
+        self._numbers = count()
+
+    @classmethod
+    def from_arrays(
+        cls, columns: Iterable[Column], labels: Iterable[Labels], arrays: Mapping[str, Array]
+    ) -> Self:
+        """Rebuild a state from what `labels` and `arrays()` of another gave.
+
+        Raises
+        ------
+        ValueError
+            A column is missing, has another type or shape than declared, or the columns say that
+            a channel is where there is none.
+        """
+        state = super().from_arrays(columns, labels, arrays)
+        n_channels = state["n_channels"]
+        if (n_channels < 1).any() or (_firsts(n_channels) != state["first_channel"]).any():
+            raise ValueError("first_channel: the channels of the groups do not follow each other")
+        of_channels = {
+            name.removeprefix(_PREFIX): array
+            for name, array in arrays.items()
+            if name.startswith(_PREFIX)
+        }
+        state.channels = SeriesState.from_arrays(
+            state.channels.columns, state._new_numbers(int(n_channels.sum())), of_channels
+        )
+        return state
+
+    @property
+    def bytes_per_series(self) -> int:
+        """The bytes that a group takes on average, its channels included."""
+        of_channels = self.channels.bytes_per_series * len(self.channels)
+        return super().bytes_per_series + of_channels // max(len(self), 1)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that all columns take, the room for groups to come included."""
+        return super().nbytes + self.channels.nbytes
+
+    def arrays(self) -> dict[str, Array]:
+        """Return every column by name, as views."""
+        of_channels = self.channels.arrays()
+        return super().arrays() | {_PREFIX + name: array for name, array in of_channels.items()}
+
+    def add(self, labels: tuple[Labels, ...], n_channels: Sequence[int]) -> None:
+        """Add groups that are not there yet, of so many channels each."""
+        row = len(self)
+        self.rows(labels)
+        self["n_channels"][row:] = n_channels
+        self["first_channel"][row:] = len(self.channels) + _firsts(np.asarray(n_channels))
+        self.channels.rows(self._new_numbers(sum(n_channels)))
+
+    def channel_rows(self, rows: IntArray) -> IntArray:
+        """Return the rows in `channels` of the groups at `rows`, group after group; int64."""
+        sizes = self["n_channels"][rows]
+        starts = np.repeat(self["first_channel"][rows] - _firsts(sizes), sizes)
+        found: IntArray = starts + np.arange(len(starts))
+        return found
+
+    def append(self, other: SeriesState) -> None:
+        """Add the rows of another state of the same model, whose groups are all new here."""
+        assert isinstance(other, ChannelState)  # noqa: S101 - a state of the same model
+        row, channel = len(self), len(self.channels)
+        super().append(other)
+        self["first_channel"][row:] += channel
+        self.channels.rows(self._new_numbers(len(other.channels)))
+        for name, array in other.channels.arrays().items():
+            self.channels[name][channel:] = array
+
+    def remove(self, rows: IntArray) -> None:
+        """Forget the groups of `rows` with their channels; those after them move up, in order."""
+        self.channels.remove(self.channel_rows(rows))
+        super().remove(rows)
+        self["first_channel"][:] = _firsts(self["n_channels"])
+
+    def _new_numbers(self, n: int) -> tuple[Labels, ...]:
+        return tuple(Labels({"channel": str(next(self._numbers))}) for _ in range(n))
+
+
+def _firsts(sizes: IntArray) -> IntArray:
+    firsts: IntArray = np.cumsum(sizes, dtype=np.int64) - sizes
+    return firsts

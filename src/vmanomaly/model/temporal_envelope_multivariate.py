@@ -1,0 +1,304 @@
+"""Temporal envelopes of several channels, and what their relation lets expect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vmanomaly.model.base import ModelOutput, MultivariateModel
+from vmanomaly.model.channels import ChannelState, per_channel
+from vmanomaly.model.dependency import channel_columns, fit_group, group_columns, walk_groups
+from vmanomaly.model.grouping import GroupedBatch
+from vmanomaly.model.joint import predict_channels, rows_of
+from vmanomaly.model.online import LARGEST, OnlineModel, observe
+from vmanomaly.model.scoring import Policy
+from vmanomaly.model.state import Array, Column, SeriesState
+from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
+
+logger = logging.getLogger(__name__)
+
+_ENVELOPE = ("yhat", "yhat_lower", "yhat_upper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporalEnvelopeMultivariateModel(MultivariateModel):
+    r"""An envelope for each channel of a group, and one for what the others say about it.
+
+    Each channel has the trend, the patterns and the bounds that `temporal_envelope` gives it
+    alone. Its deviation :math:`z = (y - yhat) / |bound - yhat|` is looked at together with those
+    of the other channels: a factor model of rank `dependency_rank`,
+
+    .. math:: z = L f + e, \quad cov(f) = I, \quad cov(e) = diag(\psi)
+
+    says what :math:`z_i` is to be expected to be, given all the others. What is left after that is
+    bounded as the residuals of one channel are: by its quantiles, widened by `iqr_threshold`
+    times their distance. A channel has the score of the envelope, its own or this one, that it is
+    further out of. So a group scores when one of its channels leaves what is normal for it, and
+    also when every channel is inside and their relation is broken.
+
+    The policies of the queries are applied to each channel, with either envelope, before the
+    scores are joined. A point counts where every channel has a finite sample. The factor model
+    goes on learning by online expectation maximisation; its start is found on the second half of
+    the fit window, which the envelopes of the first half predict.
+
+    Parameters
+    ----------
+    channel_model
+        What gives each channel its own envelope.
+    quantiles, iqr_threshold
+        The bounds of what is left, as those of the channel's own residuals.
+    decay
+        Weight of the past, per sample learned, in (0, 1].
+    min_n_samples_seen
+        Points that a group needs before its scores count.
+    dependency_rank
+        The factors that the channels may have in common, at most one less than there are
+        channels; 0 looks at each channel alone.
+    score_aggregation
+        How the scores of the channels are joined: `max`, `mean`, or `l2`, the root of the mean of
+        their squares.
+    max_channels
+        A group of more channels is refused.
+    recommended_max_channels
+        A group of more channels is warned of.
+    random_state
+        Seed of the randomised start of the factor analysis.
+    policies
+        By the alias of a query.
+
+    References
+    ----------
+    .. [1] D. B. Rubin and D. T. Thayer, "EM algorithms for ML factor analysis", Psychometrika
+       47(1), 1982.
+    .. [2] O. Cappé and E. Moulines, "On-line expectation-maximization algorithm for latent data
+       models", Journal of the Royal Statistical Society B 71(3), 2009.
+    """
+
+    channel_model: OnlineModel
+    quantiles: tuple[float, float]
+    iqr_threshold: float
+    decay: float
+    min_n_samples_seen: int
+    dependency_rank: int
+    score_aggregation: str
+    max_channels: int
+    recommended_max_channels: int
+    random_state: int
+    policies: Mapping[str, Policy]
+
+    default_outputs: ClassVar[tuple[str, ...]] = ("anomaly_score",)
+    online: ClassVar[bool] = True
+    applies_policies: ClassVar[bool] = True
+
+    @property
+    def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The joint score, and what each channel's own envelope gives."""
+        return self.channel_model.outputs
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What is kept of the factors, of every channel's relation to them, and of the channel."""
+        of_channels = (*self.channel_model.columns, *channel_columns(self.dependency_rank))
+        return (*group_columns(self.dependency_rank), *per_channel(of_channels))
+
+    def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
+        """Rebuild a state from what `labels` and `arrays()` of another gave.
+
+        Raises
+        ------
+        ValueError
+            The arrays are not those of a state of this model.
+        """
+        return ChannelState.from_arrays(self.columns, labels, arrays)
+
+    def fit(self, batch: GroupedBatch) -> SeriesState:
+        """Learn the batch from scratch and return the state.
+
+        A group of more than `max_channels` is an error of that group.
+        """
+        state = ChannelState(self.columns)
+        sizes = np.diff(batch.offsets).tolist()
+        state.errors = {
+            labels: ValueError(
+                f"{size} channels are more than max_channels ({self.max_channels}); narrow the "
+                "queries, split them by groupby, or raise max_channels"
+            )
+            for labels, size in zip(batch.labels, sizes, strict=True)
+            if size > self.max_channels
+        }
+        batch = _small_enough(batch, self.max_channels)
+        self._warn(batch)
+        state.add(batch.labels, np.diff(batch.offsets).tolist())
+        observe(
+            state,
+            state.rows(batch.labels),
+            batch.timestamps,
+            np.where(batch.complete, 0.0, np.nan),
+            np.zeros(1, np.int64),
+            predicted=False,
+        )
+        values = _complete_only(batch)
+        learned = self.channel_model.fit(
+            SeriesBatch(state.channels.labels, batch.timestamps, values)
+        )
+        for name, array in learned.arrays().items():
+            state.channels[name][:] = array
+        self._fit_factors(state, batch, values)
+        return state
+
+    def infer(
+        self, state: SeriesState, batch: GroupedBatch, micro_batch_starts: IntArray
+    ) -> ModelOutput:
+        """Score every group, and learn the batch, micro-batch after micro-batch."""
+        assert isinstance(state, ChannelState)  # noqa: S101 - it is from `fit`
+        rows = state.rows(batch.labels)
+        points, eligible, trusted = observe(
+            state,
+            rows,
+            batch.timestamps,
+            np.where(batch.complete, 0.0, np.nan),
+            micro_batch_starts,
+            min_n_samples_seen=self.min_n_samples_seen,
+        )
+        channel_rows = state.channel_rows(rows)
+        numbers = state.channels.labels
+        of_batch = tuple(numbers[row] for row in channel_rows)
+        values = _complete_only(batch)
+        own = self.channel_model.infer(
+            state.channels, SeriesBatch(of_batch, batch.timestamps, values), micro_batch_starts
+        )
+        deviations = _deviations(values, own.outputs)
+        conditional = {name: np.full(deviations.shape, np.nan) for name in _ENVELOPE}
+        walk_groups(
+            batch.offsets,
+            rows,
+            channel_rows,
+            points.starts,
+            eligible & batch.per_group(np.logical_and, np.isfinite(deviations)),
+            deviations,
+            *self.quantiles,
+            self.iqr_threshold,
+            self.decay,
+            *(state[column.name] for column in group_columns(self.dependency_rank)),
+            *(state.channels[column.name] for column in channel_columns(self.dependency_rank)),
+            *conditional.values(),
+        )
+        own_answer, conditional_answer = (
+            self._apply_policies(batch, ModelOutput({}, eligible, trusted, channels=envelope))
+            for envelope in (own.outputs, _in_units_of_y(conditional, own.outputs))
+        )
+        scores = np.fmax(own_answer.pop("anomaly_score"), conditional_answer.pop("anomaly_score"))
+        joined = {"anomaly_score": _join(batch, scores, self.score_aggregation)}
+        return ModelOutput(joined, eligible, trusted, channels=own_answer)
+
+    def _fit_factors(self, state: ChannelState, batch: GroupedBatch, values: FloatArray) -> None:
+        """Learn how channels move together, from the second half of the fit window."""
+        half = len(batch.timestamps) // 2
+        labels, past, present = state.channels.labels, slice(half), slice(half, None)
+        first = self.channel_model.fit(SeriesBatch(labels, batch.timestamps[past], values[:, past]))
+        second = SeriesBatch(labels, batch.timestamps[present], values[:, present])
+        every_point = np.arange(len(second.timestamps))
+        expected = self.channel_model.infer(first, second, every_point).outputs
+        deviations = _deviations(second.values, expected)
+        usable = batch.per_group(np.logical_and, np.isfinite(deviations))
+        channels = [column.name for column in channel_columns(self.dependency_rank)]
+        groups = [column.name for column in group_columns(self.dependency_rank)]
+        for g, rows in enumerate(batch.slices()):
+            fit_group(
+                {name: state[name][g : g + 1] for name in groups},
+                {name: state.channels[name][rows] for name in channels},
+                deviations[rows][:, usable[g]],
+                self.quantiles,
+                self.random_state,
+            )
+
+    def _apply_policies(self, batch: GroupedBatch, output: ModelOutput) -> dict[str, FloatArray]:
+        """Return what one envelope gives for each channel, and its scores; shape (C, T)."""
+        names = ("anomaly_score", *output.channels)
+        answer = {name: np.full(batch.values.shape, np.nan) for name in names}
+        for query_key, predictions in predict_channels(batch, output, self.policies, names).items():
+            rows = rows_of(batch, query_key)
+            for name, values in predictions.outputs.items():
+                answer[name][rows] = values
+        return answer
+
+    def _warn(self, batch: GroupedBatch) -> None:
+        sizes = np.diff(batch.offsets)
+        for g in np.flatnonzero(sizes > self.recommended_max_channels):
+            logger.warning(
+                "The group %s has %d channels, more than recommended_max_channels (%d): its "
+                "relations are less certain, and cost more",
+                batch.labels[g],
+                sizes[g],
+                self.recommended_max_channels,
+            )
+
+
+def _small_enough(batch: GroupedBatch, max_channels: int) -> GroupedBatch:
+    sizes = np.diff(batch.offsets)
+    if (sizes <= max_channels).all():
+        return batch
+    kept = [g for g, size in enumerate(sizes) if size <= max_channels]
+    rows = np.flatnonzero(np.repeat(sizes <= max_channels, sizes))
+    return GroupedBatch(
+        tuple(batch.labels[g] for g in kept),
+        tuple(batch.channels[row] for row in rows),
+        np.concatenate(([0], np.cumsum(sizes[kept]))),
+        batch.timestamps,
+        batch.values[rows],
+    )
+
+
+def _complete_only(batch: GroupedBatch) -> FloatArray:
+    """Return the values, NaN where one of the channels of the group has no finite sample."""
+    complete = np.repeat(batch.complete, np.diff(batch.offsets), axis=0)
+    return np.where(complete, batch.values, np.nan)
+
+
+def _deviations(y: FloatArray, envelope: Mapping[str, FloatArray]) -> FloatArray:
+    """Return the signed distances from `yhat`, in units of the distance of the bound.
+
+    Finite wherever `y` and the envelope are.
+    """
+    yhat = envelope["yhat"]
+    distance = y / 2.0 - yhat / 2.0
+    bound = np.where(y < yhat, envelope["yhat_lower"], envelope["yhat_upper"])
+    width = np.abs(bound / 2.0 - yhat / 2.0)
+    with np.errstate(over="ignore"):
+        return np.clip(distance / width, -LARGEST, LARGEST)
+
+
+def _in_units_of_y(
+    deviations: Mapping[str, FloatArray], envelope: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """Return what `_deviations` made these deviations of."""
+    yhat, lower, upper = (envelope[name] for name in _ENVELOPE)
+    with np.errstate(over="ignore"):
+        return {
+            name: np.clip(
+                yhat + values * np.where(values < 0.0, yhat - lower, upper - yhat),
+                -LARGEST,
+                LARGEST,
+            )
+            for name, values in deviations.items()
+        }
+
+
+def _join(batch: GroupedBatch, scores: FloatArray, aggregation: str) -> FloatArray:
+    """Return one score a group, shape (G, T).
+
+    Means are taken of shares in the largest score, so that none overflows.
+    """
+    largest = batch.per_group(np.maximum, scores)
+    if aggregation == "max":
+        return largest
+    sizes = np.diff(batch.offsets)
+    of_channels = np.repeat(largest, sizes, axis=0)
+    shares = np.divide(scores, of_channels, out=np.zeros(scores.shape), where=of_channels > 0.0)
+    power = 2 if aggregation == "l2" else 1
+    mean = batch.per_group(np.add, shares**power) / sizes[:, None]
+    return largest * mean ** (1.0 / power)
