@@ -68,7 +68,7 @@ def test_it_is_rebuilt_from_its_arrays() -> None:
     assert [means(again, name) for name in "bc"] == [[2], [3, 4, 5]]
     assert again.channels["pair"][:, 1].tolist() == [4.5] * 4
     assert again["weight"].tolist() == [10, 20]
-    assert again.bytes_per_series == state.bytes_per_series == 16 + 8 + 16 + 2 * (16 + 16)
+    assert again.bytes_per_series == state.bytes_per_series == 24 + 16 + 8 + 2 * (24 + 16)
     assert again.nbytes >= 2 * again.bytes_per_series
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from vmanomaly.model.dependency import (
     LARGEST_DEVIATION,
@@ -15,6 +16,7 @@ from vmanomaly.model.dependency import (
     channel_columns,
     fit_group,
     group_columns,
+    margin_of,
     walk_groups,
 )
 from vmanomaly.model.factors import LEAST_UNIQUENESS
@@ -22,7 +24,7 @@ from vmanomaly.model.state import SeriesState
 from vmanomaly.series import FloatArray, Labels
 
 QUANTILES = (0.25, 0.75)
-IQR_THRESHOLD = 2.0
+MARGIN = 2.0
 
 
 class Groups:
@@ -61,7 +63,7 @@ class Groups:
             usable,
             deviations,
             *QUANTILES,
-            IQR_THRESHOLD,
+            np.full(n_groups, MARGIN),
             decay,
             *(self.groups[column.name] for column in group_columns(self.rank)),
             *(self.channels[column.name] for column in channel_columns(self.rank)),
@@ -110,7 +112,7 @@ def test_a_channel_is_expected_where_the_others_say(n_channels: int) -> None:
     clipped = np.clip(past, -LARGEST_DEVIATION, LARGEST_DEVIATION)
     left = past - conditional_means(covariance, clipped)
     low, high = np.quantile(left, QUANTILES, axis=1)
-    margin = IQR_THRESHOLD * (high - low)
+    margin = MARGIN * (high - low)
     below = np.minimum(low - margin, -LEAST_DISTANCE)
     above = np.maximum(high + margin, LEAST_DISTANCE)
     np.testing.assert_allclose(lower - expected, np.tile(below[:, None], 20), rtol=1e-4)
@@ -228,3 +230,15 @@ def test_too_few_points_say_nothing() -> None:
     groups.fit(related(0, 3, 1))
     for bound in groups.walk(related(1, 3, 5), [0]):
         assert np.isnan(bound).all()
+
+
+@pytest.mark.parametrize(("step", "n_channels"), [(1_000, 2), (60_000, 10), (3_600_000, 3)])
+def test_normal_noise_leaves_the_bounds_of_a_group_once_a_week_at_most(
+    step: int, n_channels: int
+) -> None:
+    quartile = norm.ppf(0.75)
+    bound = quartile + 2 * quartile * margin_of(2.0, step, n_channels)
+    a_week = 2 * norm.sf(bound) * n_channels * 7 * 86_400_000 / step
+    assert a_week <= 1.0 + 1e-9
+    assert margin_of(1.0, step, n_channels) == margin_of(2.0, step, n_channels) / 2
+    assert margin_of(2.0, step, n_channels) >= 2.0

@@ -40,6 +40,7 @@ def model_of(**parameters: Any) -> TemporalEnvelopeMultivariateModel:
             "max_channels": 1000,
             "recommended_max_channels": 100,
             "random_state": 42,
+            "step": STEP,
             "policies": {},
             **parameters,
         }
@@ -157,7 +158,7 @@ def test_policies_hold_for_what_the_other_channels_say_too() -> None:
         ),
         values,
     )
-    assert (both > 1.0).mean() > 0.5
+    assert (both > 1.0).mean() > 0.3
     assert (ignored.outputs["anomaly_score"] == 0.0).all()
 
 

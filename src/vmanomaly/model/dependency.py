@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 
@@ -20,6 +21,7 @@ less than that is no broken relation."""
 
 _LEAST_VARIANCE = 1e-12
 _LEAST_SPREAD = 0.01
+_WEEK = 7 * 86_400_000
 
 
 def group_columns(rank: int) -> tuple[Column, ...]:
@@ -38,6 +40,34 @@ def channel_columns(rank: int) -> tuple[Column, ...]:
         Column("lower_quantile", np.float64),
         Column("upper_quantile", np.float64),
     )
+
+
+def margin_of(iqr_threshold: float, step: int, n_channels: int) -> float:
+    """Return by how many distances between the quartiles a bound is further out than they are.
+
+    That is `iqr_threshold`, or more where so many residuals are looked at that normal noise would
+    leave such bounds more than once a week; then in the same proportion.
+
+    Parameters
+    ----------
+    iqr_threshold
+        As in `temporal_envelope`; 2 by default.
+    step
+        Milliseconds between two points.
+    n_channels
+        Of the group.
+
+    Examples
+    --------
+    >>> margin_of(2.0, 86_400_000, 2)
+    2.0
+    >>> round(margin_of(2.0, 60_000, 5), 2)
+    2.66
+    """
+    each = min(step / (_WEEK * n_channels), 1.0)
+    reach = NormalDist().inv_cdf(1.0 - each / 2.0)
+    quartile = NormalDist().inv_cdf(0.75)
+    return iqr_threshold / 2.0 * max(2.0, (reach - quartile) / (2.0 * quartile))
 
 
 def fit_group(
@@ -192,7 +222,7 @@ def walk_groups(
     deviations: FloatArray,
     lower_share: float,
     upper_share: float,
-    iqr_threshold: float,
+    margins: FloatArray,
     decay: float,
     n_learned: FloatArray,
     factor_moments: FloatArray,
@@ -225,8 +255,8 @@ def walk_groups(
         the distance of the bound.
     lower_share, upper_share
         The probabilities of the two quantiles.
-    iqr_threshold
-        The distances between the quantiles by which the bounds are further out.
+    margins
+        float64, shape (G,): from `margin_of`.
     decay
         Weight of the past, per point.
     n_learned, ..., upper_quantile
@@ -276,7 +306,7 @@ def walk_groups(
                         triangle,
                     )
                     for c in range(n_channels):
-                        margin = iqr_threshold * (uppers[c] - lowers[c])
+                        margin = margins[g] * (uppers[c] - lowers[c])
                         lower[c] = min(lowers[c] - margin, -LEAST_DISTANCE)
                         upper[c] = max(uppers[c] + margin, LEAST_DISTANCE)
                     fresh = True

@@ -11,7 +11,13 @@ import numpy as np
 
 from vmanomaly.model.base import ModelOutput, MultivariateModel
 from vmanomaly.model.channels import ChannelState, per_channel
-from vmanomaly.model.dependency import channel_columns, fit_group, group_columns, walk_groups
+from vmanomaly.model.dependency import (
+    channel_columns,
+    fit_group,
+    group_columns,
+    margin_of,
+    walk_groups,
+)
 from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.joint import predict_channels, rows_of
 from vmanomaly.model.online import LARGEST, OnlineModel, observe
@@ -35,10 +41,11 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     .. math:: z = L f + e, \quad cov(f) = I, \quad cov(e) = diag(\psi)
 
     says what :math:`z_i` is to be expected to be, given all the others. What is left after that is
-    bounded as the residuals of one channel are: by its quantiles, widened by `iqr_threshold`
-    times their distance. A channel has the score of the envelope, its own or this one, that it is
-    further out of. So a group scores when one of its channels leaves what is normal for it, and
-    also when every channel is inside and their relation is broken.
+    bounded as the residuals of one channel are: by its quantiles, widened by `iqr_threshold` times
+    their distance, or by more where many points are looked at. A channel has the score of the
+    envelope, its own or this one, that it is further out of. So a group scores when one of its
+    channels leaves what is normal for it, and also when every channel is inside and their
+    relation is broken.
 
     The policies of the queries are applied to each channel, with either envelope, before the
     scores are joined. A point counts where every channel has a finite sample. The factor model
@@ -67,6 +74,8 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
         A group of more channels is warned of.
     random_state
         Seed of the randomised start of the factor analysis.
+    step
+        Milliseconds between two points.
     policies
         By the alias of a query.
 
@@ -88,6 +97,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     max_channels: int
     recommended_max_channels: int
     random_state: int
+    step: int
     policies: Mapping[str, Policy]
 
     default_outputs: ClassVar[tuple[str, ...]] = ("anomaly_score",)
@@ -172,6 +182,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
             state.channels, SeriesBatch(of_batch, batch.timestamps, values), micro_batch_starts
         )
         deviations = _deviations(values, own.outputs)
+        sizes = np.diff(batch.offsets).tolist()
         conditional = {name: np.full(deviations.shape, np.nan) for name in _ENVELOPE}
         walk_groups(
             batch.offsets,
@@ -181,7 +192,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
             eligible & batch.per_group(np.logical_and, np.isfinite(deviations)),
             deviations,
             *self.quantiles,
-            self.iqr_threshold,
+            np.array([margin_of(self.iqr_threshold, self.step, n) for n in sizes]),
             self.decay,
             *(state[column.name] for column in group_columns(self.dependency_rank)),
             *(state.channels[column.name] for column in channel_columns(self.dependency_rank)),
