@@ -146,7 +146,8 @@ def test_unknown_key(path: str, value: Any, problem: str) -> None:
             "models.z.class",
             (
                 "models.z.class: required, but not set; available: zscore_online, mad_online, "
-                "quantile_online, temporal_envelope, rolling_quantile, std, custom"
+                "quantile_online, temporal_envelope, temporal_envelope_multivariate, "
+                "rolling_quantile, std, custom"
             ),
         ),
     ],
@@ -173,7 +174,8 @@ def test_null_is_the_same_as_left_out() -> None:
             "neural",
             (
                 "unknown model class, got 'neural'; available: zscore_online, mad_online, "
-                "quantile_online, temporal_envelope, rolling_quantile, std, custom"
+                "quantile_online, temporal_envelope, temporal_envelope_multivariate, "
+                "rolling_quantile, std, custom"
             ),
         ),
         (

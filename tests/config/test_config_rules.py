@@ -168,20 +168,24 @@ class TestTenants:
 
 
 class TestMultivariate:
+    def config(self, **query: Any) -> dict[str, Any]:
+        return changed(
+            {
+                "reader.tenant_id": "0:0",
+                "reader.queries.ram": {"expr": "x", **query},
+                "models.m": {
+                    "class": "temporal_envelope_multivariate",
+                    "queries": ["cpu", "ram"],
+                    "schedulers": "all",
+                },
+            }
+        )
+
     def found(self, **query: Any) -> list[str]:
-        changes = {
-            "reader.tenant_id": "0:0",
-            "reader.queries.ram": {"expr": "x", **query},
-            "models.m": {
-                "class": "temporal_envelope_multivariate",
-                "queries": ["cpu", "ram"],
-                "schedulers": "all",
-            },
-        }
-        return [line for line in problems(changed(changes)) if line.startswith("models.m.queries")]
+        return problems(self.config(**query))
 
     def test_same_step_and_tenant(self) -> None:
-        assert self.found() == []
+        assert load(self.config()).models["m"].queries == ("cpu", "ram")
 
     def test_steps(self) -> None:
         assert self.found(step="2m") == [

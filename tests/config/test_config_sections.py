@@ -282,6 +282,7 @@ def test_available_classes() -> None:
         "mad_online",
         "quantile_online",
         "temporal_envelope",
+        "temporal_envelope_multivariate",
         "rolling_quantile",
         "std",
         "custom",

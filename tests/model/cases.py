@@ -1,4 +1,4 @@
-"""The models that conform: every available one, with what it needs, in several forms.
+"""The models that conform: every available one of single series, in several forms.
 
 A case is named by the alias of its class, and after a space by what is special about it. A class
 that becomes available is one case without further work, unless it has parameters without default.
@@ -59,7 +59,11 @@ _CUSTOM: dict[str, dict[str, Any]] = {
 }
 
 CASES: dict[str, dict[str, Any]] = {
-    **{alias: REQUIRED.get(alias, {}) for alias in MODELS.available},
+    **{
+        alias: REQUIRED.get(alias, {})
+        for alias in MODELS.available
+        if not MODELS[alias].section.multivariate
+    },
     **_FORMS,
     **_CUSTOM,
 }

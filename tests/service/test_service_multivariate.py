@@ -16,6 +16,7 @@ from vmanomaly.config import Config, load_config
 from vmanomaly.config.model import TemporalEnvelopeMultivariateSection
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
+from vmanomaly.model import MultivariateModel
 from vmanomaly.model.scoring import Policy
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Outcome, Run
@@ -48,9 +49,18 @@ def two_hosts(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
 
 
 class World:
-    """The jobs of a service with the model `joint` on both queries, with fakes at both ends."""
+    """The jobs of a service with the model `joint` on both queries, with fakes at both ends.
 
-    def __init__(self, folder: Path, answer: Answer = two_hosts, **keys: Any) -> None:
+    `model` takes the place of the envelope that the section describes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        answer: Answer = two_hosts,
+        model: MultivariateModel | None = Mahalanobis(),  # noqa: B008 - it has no state
+        **keys: Any,
+    ) -> None:
         (folder / "config.yaml").write_text(CONFIG)
         config = load_config([folder / "config.yaml"], {})
         section = TemporalEnvelopeMultivariateSection.model_validate(
@@ -68,9 +78,12 @@ class World:
         self.metrics = Metrics()
         self.health = Health({})
         self.reader, self.writer = FakeReader(answer), FakeWriter()
+        models = create_models(self.config)
+        if model is not None:
+            models["joint", ("cpu", "mem")] = model
         self.jobs: list[QueryJob] = create_jobs(
             self.config,
-            {**create_models(config), ("joint", ("cpu", "mem")): Mahalanobis()},
+            models,
             self.reader,
             self.writer,
             self.health,
@@ -354,8 +367,11 @@ def test_a_job_that_has_learned_nothing_leaves_the_other_as_it_is(tmp_path: Path
     assert set(world.scores()) == {group("a"), group("b")}
 
 
-def test_groups_are_scored_by_what_was_stored(tmp_path: Path) -> None:
-    world, restored = World(tmp_path), World(tmp_path)
+@pytest.mark.parametrize("model", [Mahalanobis(), None])
+def test_groups_are_scored_by_what_was_stored(
+    tmp_path: Path, model: MultivariateModel | None
+) -> None:
+    world, restored = (World(tmp_path, model=model) for _ in range(2))
     world.run()
     (learned,), (unit,) = world.joint.units, restored.joint.units
     content = learned.content
@@ -391,3 +407,58 @@ def test_groups_that_are_not_those_of_the_state_are_refused(tmp_path: Path) -> N
     members = dataclasses.replace(single.content.members, grouping=content.members.grouping)
     with pytest.raises(ValueError, match="one of groups"):
         single.restore(dataclasses.replace(single.content, members=members))
+
+
+LONG_FIT, LONG_INFER = TimeRange(0, 600_000), TimeRange(600_000, 660_000)
+
+
+def broken_relation(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+    """From second 630 on, `mem` of host `a` moves against `cpu`, neither further than usual."""
+    batch = two_hosts(query, time_range, stage)
+    if query.alias == "mem":
+        batch.values[0, batch.timestamps > 630_000] *= -1.0
+    return batch
+
+
+def test_the_envelope_of_a_group_sees_that_the_relation_of_its_channels_breaks(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, broken_relation, model=None, score_aggregation="max")
+    assert world.run(LONG_FIT, LONG_INFER) == Outcome(fitted=True, inferred=True, failed=False)
+    assert [list(predictions.outputs) for predictions, _ in world.writer.written] == [
+        ["anomaly_score"]
+    ]
+    broken, well = world.scores()[group("a")], world.scores()[group("b")]
+    assert (broken[:30] > 1.0).sum() <= 1
+    assert (broken[30:] > 1.0).sum() >= 5
+    assert (well > 1.0).sum() <= 1
+    alone = World(tmp_path, broken_relation, model=None, dependency_rank=0)
+    alone.run(LONG_FIT, LONG_INFER)
+    assert (alone.scores()[group("a")] < 1.0).all()
+
+
+def test_the_envelope_does_not_depend_on_the_order_of_channels(tmp_path: Path) -> None:
+    def turned(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = broken_relation(query, time_range, stage)
+        return SeriesBatch(batch.labels[::-1], batch.timestamps, batch.values[::-1])
+
+    worlds = [World(tmp_path, answer, model=None) for answer in (broken_relation, turned)]
+    for world in worlds:
+        world.run(LONG_FIT, LONG_INFER)
+    for host in "ab":
+        one, other = (world.scores()[group(host)] for world in worlds)
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_envelope_gives_outputs_of_channels_when_asked(tmp_path: Path) -> None:
+    asked = ["anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper"]
+    world = World(tmp_path, model=None, provide_series=asked)
+    world.run(LONG_FIT, LONG_INFER)
+    (_, to_joint), *channels = world.writer.written
+    assert to_joint == JOINT
+    assert [destination.query_key for _, destination in channels] == ["cpu", "mem"]
+    for predictions, _ in channels:
+        outputs = predictions.outputs
+        assert list(outputs) == asked[1:]
+        assert (outputs["yhat_lower"] < outputs["yhat"]).all()
+        assert (outputs["yhat"] < outputs["yhat_upper"]).all()

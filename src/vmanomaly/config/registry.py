@@ -252,6 +252,7 @@ MODELS: Registry[ModelSection] = Registry(
         "temporal_envelope_multivariate",
         ("model.online.TemporalEnvelopeMultivariateModel",),
         TemporalEnvelopeMultivariateSection,
+        "vmanomaly.model.temporal_envelope_multivariate:TemporalEnvelopeMultivariateModel",
     ),
     Entry(
         "rolling_quantile",

@@ -75,20 +75,6 @@ def incident_score(scores: FloatArray, evidence: FloatArray, rows: IntArray) -> 
     return result
 
 
-def needed_outputs(provide_series: Sequence[str]) -> tuple[str, ...]:
-    """Return the outputs that must be there for `add_incident_score` to give those asked for.
-
-    Examples
-    --------
-    >>> needed_outputs(["incident_score", "yhat"])
-    ('yhat', 'anomaly_score')
-    """
-    if INCIDENT_SCORE not in provide_series:
-        return tuple(provide_series)
-    others = [name for name in provide_series if name != INCIDENT_SCORE]
-    return tuple(dict.fromkeys([*others, "anomaly_score"]))
-
-
 def add_incident_score(
     predictions: Predictions, state: SeriesState, provide_series: Sequence[str]
 ) -> Predictions:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from vmanomaly.config.model import INCIDENT_SCORE
 from vmanomaly.model.base import ModelOutput
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, Predictions, SeriesBatch
 
@@ -189,6 +190,20 @@ def predict(
     outputs["y"] = y
     written = model_output.eligible & np.isfinite(y)
     return chosen(batch.labels, batch.timestamps, outputs, written, provide_series)
+
+
+def needed_outputs(provide_series: Sequence[str]) -> tuple[str, ...]:
+    """Return the outputs that must be there before an incident score is added.
+
+    Examples
+    --------
+    >>> needed_outputs(["incident_score", "yhat"])
+    ('yhat', 'anomaly_score')
+    """
+    if INCIDENT_SCORE not in provide_series:
+        return tuple(provide_series)
+    others = [name for name in provide_series if name != INCIDENT_SCORE]
+    return tuple(dict.fromkeys([*others, "anomaly_score"]))
 
 
 def chosen(

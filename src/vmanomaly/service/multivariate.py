@@ -11,8 +11,9 @@ from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import GroupedBatch, ModelOutput, MultivariateModel, SeriesState
 from vmanomaly.model.grouping import Grouping, Selection, group_channels, select
-from vmanomaly.model.incident import add_incident_score, needed_outputs
+from vmanomaly.model.incident import add_incident_score
 from vmanomaly.model.joint import predict_channels, predict_groups
+from vmanomaly.model.scoring import needed_outputs
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Labels, SeriesBatch
 from vmanomaly.service.unit import Unit, Written

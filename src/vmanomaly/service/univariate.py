@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Model, ModelOutput, SeriesState
-from vmanomaly.model.incident import add_incident_score, needed_outputs
-from vmanomaly.model.scoring import predict, scored
+from vmanomaly.model.incident import add_incident_score
+from vmanomaly.model.scoring import needed_outputs, predict, scored
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import SeriesBatch
 from vmanomaly.service.unit import Unit, Written

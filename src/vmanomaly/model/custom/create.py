@@ -13,8 +13,7 @@ from vmanomaly.errors import ConfigError
 from vmanomaly.model import base
 from vmanomaly.model.custom import interface
 from vmanomaly.model.custom.loading import load_class, user_error, without_pandas
-from vmanomaly.model.incident import needed_outputs
-from vmanomaly.model.scoring import Policy
+from vmanomaly.model.scoring import Policy, needed_outputs
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import CustomSection
