@@ -16,7 +16,7 @@ from vmanomaly.model.dependency import (
     channel_columns,
     fit_group,
     group_columns,
-    margin_of,
+    reach_of_noise,
     walk_groups,
 )
 from vmanomaly.model.factors import LEAST_UNIQUENESS
@@ -24,7 +24,8 @@ from vmanomaly.model.state import SeriesState
 from vmanomaly.series import FloatArray, Labels
 
 QUANTILES = (0.25, 0.75)
-MARGIN = 2.0
+REACH = 2.5
+STEP, WEEK = 60_000, 7 * 86_400_000
 
 
 class Groups:
@@ -46,6 +47,8 @@ class Groups:
                 {c.name: self.channels[c.name][rows] for c in channel_columns(self.rank)},
                 deviations[rows],
                 QUANTILES,
+                STEP,
+                window=16,
                 seed=42,
             )
 
@@ -63,7 +66,10 @@ class Groups:
             usable,
             deviations,
             *QUANTILES,
-            np.full(n_groups, MARGIN),
+            np.full(n_groups, REACH),
+            1.0,
+            16,
+            STEP / WEEK,
             decay,
             *(self.groups[column.name] for column in group_columns(self.rank)),
             *(self.channels[column.name] for column in channel_columns(self.rank)),
@@ -106,15 +112,16 @@ def test_a_channel_is_expected_where_the_others_say(n_channels: int) -> None:
     past, present = related(1, n_channels, 1_000), related(2, n_channels, 20)
     groups.fit(past)
     covariance = stored_covariance(groups, slice(n_channels), 0)
+    tails = groups.channels["tails"].copy()
     expected, lower, upper = groups.walk(present, [0])
     means = conditional_means(covariance, np.clip(present, -LARGEST_DEVIATION, LARGEST_DEVIATION))
     np.testing.assert_allclose(expected, means, rtol=1e-6, atol=1e-9)
     clipped = np.clip(past, -LARGEST_DEVIATION, LARGEST_DEVIATION)
     left = past - conditional_means(covariance, clipped)
     low, high = np.quantile(left, QUANTILES, axis=1)
-    margin = MARGIN * (high - low)
-    below = np.minimum(low - margin, -LEAST_DISTANCE)
-    above = np.maximum(high + margin, LEAST_DISTANCE)
+    reach = REACH * (high - low)
+    below = np.minimum(np.minimum(low, 0) - np.maximum(reach, tails[:, 0]), -LEAST_DISTANCE)
+    above = np.maximum(np.maximum(high, 0) + np.maximum(reach, tails[:, 1]), LEAST_DISTANCE)
     np.testing.assert_allclose(lower - expected, np.tile(below[:, None], 20), rtol=1e-4)
     np.testing.assert_allclose(upper - expected, np.tile(above[:, None], 20), rtol=1e-4)
 
@@ -232,13 +239,25 @@ def test_too_few_points_say_nothing() -> None:
         assert np.isnan(bound).all()
 
 
-@pytest.mark.parametrize(("step", "n_channels"), [(1_000, 2), (60_000, 10), (3_600_000, 3)])
-def test_normal_noise_leaves_the_bounds_of_a_group_once_a_week_at_most(
+@pytest.mark.parametrize(("step", "n_channels"), [(1_000, 2), (60_000, 10), (86_400_000, 3)])
+def test_normal_noise_reaches_the_bounds_of_a_group_once_a_week_at_most(
     step: int, n_channels: int
 ) -> None:
     quartile = norm.ppf(0.75)
-    bound = quartile + 2 * quartile * margin_of(2.0, step, n_channels)
-    a_week = 2 * norm.sf(bound) * n_channels * 7 * 86_400_000 / step
+    reach = reach_of_noise(step, n_channels)
+    a_week = 2 * norm.sf(quartile + 2 * quartile * reach) * n_channels * WEEK / step
     assert a_week <= 1.0 + 1e-9
-    assert margin_of(1.0, step, n_channels) == margin_of(2.0, step, n_channels) / 2
-    assert margin_of(2.0, step, n_channels) >= 2.0
+    assert reach == 2.0 or a_week == pytest.approx(1.0)
+
+
+def test_heavy_tails_move_the_bounds_apart() -> None:
+    heavy = related(10, 3, 5_000)
+    heavy += 0.05 * np.random.default_rng(10).standard_t(2, heavy.shape)
+    groups = Groups([3], rank=1)
+    groups.fit(heavy[:, :3_000])
+    _, lower, upper = groups.walk(heavy[:, 3_000:], list(range(2_000)))
+    outside = (heavy[:, 3_000:] < lower) | (heavy[:, 3_000:] > upper)
+    spreads = groups.channels["upper_quantile"] - groups.channels["lower_quantile"]
+    assert (groups.channels["tails"][:, :2] > REACH * spreads[:, None]).all()
+    # Bounds for normal noise are left by several per cent of it.
+    assert outside.mean() < 0.005

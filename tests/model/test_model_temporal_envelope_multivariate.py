@@ -33,6 +33,7 @@ def model_of(**parameters: Any) -> TemporalEnvelopeMultivariateModel:
             "channel_model": CHANNEL_MODEL,
             "quantiles": (0.25, 0.75),
             "iqr_threshold": 2.0,
+            "changepoint_window": 16,
             "decay": 1.0,
             "min_n_samples_seen": 16,
             "dependency_rank": 8,
@@ -99,7 +100,7 @@ def test_a_broken_relation_scores_although_every_channel_is_normal(aggregation: 
     alone = run(model_of(score_aggregation="max", dependency_rank=0), values)
     alone_scores = alone.outputs["anomaly_score"][0]
     # The load is near 0 in some points, where the mirrored channel is what it should be.
-    assert np.quantile(scores[300:360], 0.75) > 1.0
+    assert (scores[300:360] > 1.0).mean() > 0.15
     assert (alone_scores[300:360] > 1.0).mean() < 0.03
     calm = np.r_[scores[:300], scores[360:]]
     assert (calm > 1.0).mean() < 0.02

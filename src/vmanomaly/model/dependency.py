@@ -10,6 +10,7 @@ import numpy as np
 from vmanomaly.kernel import inlined, kernel
 from vmanomaly.model.factors import LEAST_UNIQUENESS, factor_analysis, shrunk_covariance
 from vmanomaly.model.state import Array, Column
+from vmanomaly.model.tails import TAIL, TAILS_WIDTH, learn_tail, measure_tail
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 
 LARGEST_DEVIATION = 2.0
@@ -22,6 +23,8 @@ less than that is no broken relation."""
 _LEAST_VARIANCE = 1e-12
 _LEAST_SPREAD = 0.01
 _WEEK = 7 * 86_400_000
+_IQR_OF_NORMAL = 1.349
+"""Distance of the quartiles of a normal distribution, in standard deviations."""
 
 
 def group_columns(rank: int) -> tuple[Column, ...]:
@@ -33,25 +36,23 @@ def group_columns(rank: int) -> tuple[Column, ...]:
 
 
 def channel_columns(rank: int) -> tuple[Column, ...]:
-    """Return what is kept of each channel's relation to the factors: 8 `rank` + 24 bytes."""
+    """Return what is kept of each channel's relation to the factors: 8 `rank` + 72 bytes."""
     return (
         Column("factor_products", np.float64, (rank,)),
         Column("variance", np.float64),
         Column("lower_quantile", np.float64),
         Column("upper_quantile", np.float64),
+        Column("tails", np.float64, (TAILS_WIDTH,)),
     )
 
 
-def margin_of(iqr_threshold: float, step: int, n_channels: int) -> float:
-    """Return by how many distances between the quartiles a bound is further out than they are.
+def reach_of_noise(step: int, n_channels: int) -> float:
+    """Return how far normal noise reaches beyond a quartile, in distances between the quartiles.
 
-    That is `iqr_threshold`, or more where so many residuals are looked at that normal noise would
-    leave such bounds more than once a week; then in the same proportion.
+    That is 2, or as far as one of all residuals of a group does in a week.
 
     Parameters
     ----------
-    iqr_threshold
-        As in `temporal_envelope`; 2 by default.
     step
         Milliseconds between two points.
     n_channels
@@ -59,15 +60,15 @@ def margin_of(iqr_threshold: float, step: int, n_channels: int) -> float:
 
     Examples
     --------
-    >>> margin_of(2.0, 86_400_000, 2)
+    >>> reach_of_noise(86_400_000, 2)
     2.0
-    >>> round(margin_of(2.0, 60_000, 5), 2)
+    >>> round(reach_of_noise(60_000, 5), 2)
     2.66
     """
     each = min(step / (_WEEK * n_channels), 1.0)
-    reach = NormalDist().inv_cdf(1.0 - each / 2.0)
     quartile = NormalDist().inv_cdf(0.75)
-    return iqr_threshold / 2.0 * max(2.0, (reach - quartile) / (2.0 * quartile))
+    reach = NormalDist().inv_cdf(1.0 - each / 2.0)
+    return max(2.0, (reach - quartile) / (2.0 * quartile))
 
 
 def fit_group(
@@ -75,6 +76,8 @@ def fit_group(
     channels: dict[str, Array],
     deviations: FloatArray,
     quantiles: tuple[float, float],
+    step: int,
+    window: int,
     seed: int,
 ) -> None:
     """Learn from scratch how the channels of one group move together.
@@ -90,6 +93,10 @@ def fit_group(
         units of the distance of the bound.
     quantiles
         Two probabilities: of the residuals that bounds are made of.
+    step
+        Milliseconds between two points.
+    window
+        Points without a residual beyond the bounds that separate one event from the next.
     seed
         Of the randomised start of the factor analysis.
     """
@@ -113,6 +120,16 @@ def fit_group(
     residuals = deviations - residuals
     lower, upper = np.quantile(residuals, quantiles, axis=1)
     channels["lower_quantile"][:], channels["upper_quantile"][:] = lower, upper
+    spreads = upper - lower
+    below = np.minimum(lower, 0.0)[:, None] - residuals
+    above = residuals - np.maximum(upper, 0.0)[:, None]
+    weeks = n_samples * step / _WEEK
+    reaches = reach_of_noise(step, n_channels) * spreads
+    for side, excesses in enumerate((below, above)):
+        for c, tails in enumerate(channels["tails"]):
+            measure_tail(
+                tails, side, excesses[c], spreads[c] / _IQR_OF_NORMAL, reaches[c], window, weeks
+            )
 
 
 def _expect(
@@ -222,7 +239,10 @@ def walk_groups(
     deviations: FloatArray,
     lower_share: float,
     upper_share: float,
-    margins: FloatArray,
+    reaches: FloatArray,
+    width: float,
+    window: int,
+    weeks: float,
     decay: float,
     n_learned: FloatArray,
     factor_moments: FloatArray,
@@ -230,6 +250,7 @@ def walk_groups(
     variance: FloatArray,
     lower_quantile: FloatArray,
     upper_quantile: FloatArray,
+    tails: FloatArray,
     expected: FloatArray,
     lower_bound: FloatArray,
     upper_bound: FloatArray,
@@ -255,11 +276,17 @@ def walk_groups(
         the distance of the bound.
     lower_share, upper_share
         The probabilities of the two quantiles.
-    margins
-        float64, shape (G,): from `margin_of`.
+    reaches
+        float64, shape (G,): from `reach_of_noise`.
+    width
+        By how much the bounds are further out than residuals reach.
+    window
+        Points without a residual beyond the bounds that separate one event from the next.
+    weeks
+        Between two points.
     decay
         Weight of the past, per point.
-    n_learned, ..., upper_quantile
+    n_learned, ..., tails
         The columns of `group_columns` and `channel_columns`, changed in place.
     expected, lower_bound, upper_bound
         float64, shape (C, T), filled in units of `deviations`; left as they are where nothing can
@@ -281,7 +308,7 @@ def walk_groups(
         # The channels of a group are neighbours in the state.
         mine = slice(channel_rows[first], channel_rows[first] + n_channels)
         products, variances = factor_products[mine], variance[mine]
-        lowers, uppers = lower_quantile[mine], upper_quantile[mine]
+        lowers, uppers, of_tails = lower_quantile[mine], upper_quantile[mine], tails[mine]
         loadings = np.empty((n_channels, rank))
         uniquenesses, leverages = np.empty(n_channels), np.empty(n_channels)
         posterior, triangle = np.empty((rank, rank)), np.zeros((rank, rank))
@@ -306,9 +333,11 @@ def walk_groups(
                         triangle,
                     )
                     for c in range(n_channels):
-                        margin = margins[g] * (uppers[c] - lowers[c])
-                        lower[c] = min(lowers[c] - margin, -LEAST_DISTANCE)
-                        upper[c] = max(uppers[c] + margin, LEAST_DISTANCE)
+                        reach = reaches[g] * (uppers[c] - lowers[c])
+                        below = width * max(reach, of_tails[c, TAIL])
+                        above = width * max(reach, of_tails[c, TAIL + 1])
+                        lower[c] = min(min(lowers[c], 0.0) - below, -LEAST_DISTANCE)
+                        upper[c] = max(max(uppers[c], 0.0) + above, LEAST_DISTANCE)
                     fresh = True
                 _estimate_factors(
                     deviations[first : first + n_channels, t],
@@ -331,6 +360,9 @@ def walk_groups(
                 )
                 for c in range(n_channels):
                     residual = deviations[first + c, t] - centres[c]
+                    reach = max(reaches[g] * (uppers[c] - lowers[c]), _LEAST_SPREAD)
+                    learn_tail(of_tails[c], 0, min(lowers[c], 0.0) - residual, reach, window, weeks)
+                    learn_tail(of_tails[c], 1, residual - max(uppers[c], 0.0), reach, window, weeks)
                     step = 2.0 * weight * max(uppers[c] - lowers[c], _LEAST_SPREAD)
                     lowers[c] += step * (lower_share - (1.0 if residual <= lowers[c] else 0.0))
                     uppers[c] += step * (upper_share - (1.0 if residual <= uppers[c] else 0.0))

@@ -19,22 +19,21 @@ from vmanomaly.model.envelope_forecast import (
 from vmanomaly.model.envelope_kernel import (
     BASE,
     DEVIATION,
-    EVENT_MEMORY,
     FAST,
     LARGE,
     LAST_TIME,
     LEARNED,
     LEVEL,
-    LOWER_EVENTS,
     LOWER_QUANTILE,
-    LOWER_TAIL,
     OUTAGE,
     QUARTILE_1,
     QUARTILE_3,
+    RUN_LENGTH,
     SETTLED,
     SHIFT,
     SLOPE,
     STEP,
+    TAILS,
     UPPER_QUANTILE,
     Rates,
     clipped,
@@ -43,61 +42,10 @@ from vmanomaly.model.envelope_kernel import (
     reach_of,
     sigma_of,
 )
+from vmanomaly.model.tails import measure_tail
 from vmanomaly.series import BoolArray, FloatArray, IntArray, SingleArray
 
 _PASSES = 2
-_INCIDENTS_PER_WEEK = 30.0
-_INCIDENTS_PER_SAMPLE = 0.01
-"""Events that may be incidents, whichever are fewer."""
-
-
-@kernel
-def _largest_of_events(excesses: FloatArray, threshold: float, window: int) -> FloatArray:
-    """Return the largest excess of every event above the threshold, the largest first."""
-    largest = np.empty(len(excesses))
-    n_events = 0
-    quiet = window
-    for excess in excesses:
-        quiet += 1
-        if excess > threshold:
-            if quiet > window:
-                largest[n_events] = excess
-                n_events += 1
-            else:
-                largest[n_events - 1] = max(largest[n_events - 1], excess)
-            quiet = 0
-    return -np.sort(-largest[:n_events])
-
-
-@kernel
-def _tail(falling: FloatArray, n_samples: int, weeks: float) -> float:
-    """Return what events reach once a week, by extrapolation from those that recur within days.
-
-    Four a day at most, and no more than a hundredth of the samples, are left out: they may be
-    incidents, which must not become normal. The tail is taken as exponential.
-    """
-    rank = 1 + int(min(_INCIDENTS_PER_WEEK * weeks, _INCIDENTS_PER_SAMPLE * n_samples))
-    if len(falling) < rank:
-        return 0.0
-    last = min(len(falling) - 1, 2 * rank + 10)
-    slope = 0.0
-    if last > rank:
-        slope = (falling[rank - 1] - falling[last]) / math.log((last + 1) / rank)
-    reach = falling[rank - 1] + slope * math.log(max(rank / max(weeks, 0.1), 1.0))
-    return float(min(reach, LARGE))
-
-
-@kernel
-def _events_of_late(excesses: FloatArray, tail: float, window: int, weeks: float) -> float:
-    """Return the events beyond the tail, each weighing less the longer ago it was."""
-    count = 0.0
-    quiet = window
-    for i in range(len(excesses)):
-        quiet += 1
-        if excesses[i] > tail and quiet > window:
-            count += math.exp(-weeks * (1.0 - i / len(excesses)) / EVENT_MEMORY)
-            quiet = 0
-    return count
 
 
 @kernel
@@ -200,7 +148,7 @@ def _restart(
     x[LEARNED] = SETTLED + 1
     x[LAST_TIME] = timestamps[0] - x[STEP]
     x[SLOPE] = 0.0
-    for place in range(LOWER_TAIL, FAST + 1):
+    for place in range(TAILS, FAST + 1):
         x[place] = 0.0
     x[BASE] = x[LEVEL]
     visits[:] = 0.0
@@ -242,11 +190,7 @@ def _measure(
             excesses = np.where(alive, -residuals + min(x[QUARTILE_1], 0.0), 0.0)
         else:
             excesses = np.where(alive, residuals - max(x[QUARTILE_3], 0.0), 0.0)
-        falling = _largest_of_events(excesses, sigma, window)
-        tail = _tail(falling, len(residuals), weeks)
-        x[LOWER_TAIL + side] = tail
-        beyond = max(tail, reach_of(x, sigma))
-        x[LOWER_EVENTS + side] = _events_of_late(excesses, beyond, window, weeks)
+        measure_tail(x[TAILS:RUN_LENGTH], side, excesses, sigma, reach_of(x, sigma), window, weeks)
     x[SHIFT] = 0.0
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from vmanomaly.kernel import inlined, kernel
 from vmanomaly.model.calendar import DAY, WEEK, Places, Profiles
 from vmanomaly.model.online import widened
+from vmanomaly.model.tails import TAIL, TAILS_WIDTH, learn_tail
 from vmanomaly.series import FloatArray, SingleArray
 
 # What is known of a series beside its profiles, as places in its row `x`.
@@ -27,13 +28,8 @@ UPPER_QUANTILE = 8
 DEVIATION = 9  # mean absolute residual
 LAST_SAMPLE = 10
 CHANGE = 11  # mean absolute difference of neighbouring samples
-LOWER_TAIL = 12  # how far residuals reach below the first quartile
-UPPER_TAIL = 13
-LOWER_EVENTS = 14  # reaches beyond the bounds, of late
-UPPER_EVENTS = 15
-LOWER_QUIET = 16  # samples since the last event
-UPPER_QUIET = 17
-RUN_LENGTH = 18  # consecutive residuals of one sign
+TAILS = 12  # how far residuals reach beyond the first and the third quartile, and more
+RUN_LENGTH = TAILS + TAILS_WIDTH  # consecutive residuals of one sign
 RUN_MEAN = 19
 RUN_CHANGE = 20  # mean absolute difference of neighbouring samples in the run
 SHIFT = 21  # from the level to the one before, while that may come back
@@ -49,8 +45,6 @@ LARGE = 1e306
 """Of samples and levels, so that sums and differences of a few are finite."""
 SETTLED = 16
 """Samples before which residuals say little."""
-EVENT_MEMORY = 1.0
-"""Weeks after which an event counts 1/e."""
 _LARGEST_COEFFICIENT = 1e38
 _IQR_OF_NORMAL = 1.349
 """Distance of the quartiles of a normal distribution, in standard deviations."""
@@ -59,12 +53,6 @@ _SIGMA_PER_DEVIATION = math.sqrt(math.pi / 2.0)
 _SCALE_GAIN = 0.001
 _CALM_WEEKS = 2.0
 """Weeks in which normal noise reaches beyond the bounds about once."""
-_MARGIN = 1.1
-"""Where a bound moves to that is reached beyond too often, in what was seen."""
-_FULL_WEIGHT = 3.0
-"""Events beyond the first, of late, at which a bound takes up what was seen at once."""
-_NARROWING = 0.4
-"""Share of what a bound is too wide by that it loses in a week without events."""
 _SHIFT_SIGMAS = 3.7
 """The mean of a run of residuals that is a new level."""
 _GLIDE = 8
@@ -170,8 +158,8 @@ def bounds(x: FloatArray, profile: float, rates: Rates) -> tuple[float, float, f
     expected = expected_of(x, profile)
     reach = reach_of(x, sigma_of(x))
     width = rates.iqr_threshold / 2.0
-    lower = min(x[LOWER_QUANTILE], 0.0) - width * max(reach, x[LOWER_TAIL])
-    upper = max(x[UPPER_QUANTILE], 0.0) + width * max(reach, x[UPPER_TAIL])
+    lower = min(x[LOWER_QUANTILE], 0.0) - width * max(reach, x[TAILS + TAIL])
+    upper = max(x[UPPER_QUANTILE], 0.0) + width * max(reach, x[TAILS + TAIL + 1])
     least, most = expected, expected
     if x[SHIFT] != 0.0:
         before = x[LEVEL] + x[SLOPE] + profile + x[SHIFT]
@@ -191,29 +179,6 @@ def _pass_time(x: FloatArray, timestamp: float) -> float:
     elif gap < 3.0 * x[STEP]:
         x[STEP] += 0.05 * (gap - x[STEP])
     return float(min(gap, 2.0 * x[STEP]))
-
-
-@inlined
-def _learn_tail(
-    x: FloatArray, side: int, excess: float, reach: float, window: int, weeks: float
-) -> None:
-    """Widen a bound that is reached beyond again and again, and narrow it otherwise.
-
-    One event changes nothing; from the second in a week on they count more and more, until the
-    bound lies a little beyond what was seen.
-    """
-    tail = max(x[LOWER_TAIL + side], reach)
-    if x[LOWER_TAIL + side] > reach:
-        x[LOWER_TAIL + side] += (reach - x[LOWER_TAIL + side]) * min(_NARROWING * weeks, 1.0)
-    x[LOWER_EVENTS + side] *= math.exp(-weeks / EVENT_MEMORY)
-    if excess > tail * (1.0 + 1e-9) and x[LOWER_QUIET + side] >= window:
-        x[LOWER_EVENTS + side] += 1.0
-        weight = min((x[LOWER_EVENTS + side] - 1.0) / _FULL_WEIGHT, 1.0)
-        x[LOWER_TAIL + side] = math.exp(
-            (1.0 - weight) * math.log(tail) + weight * math.log(excess * _MARGIN)
-        )
-        x[LOWER_QUIET + side] = 0.0
-    x[LOWER_QUIET + side] += 1.0
 
 
 @inlined
@@ -399,10 +364,11 @@ def learn_one(
     if x[OUTAGE] == 0.0:
         if x[LEARNED] > SETTLED:
             weeks = duration / WEEK
+            tails = x[TAILS:RUN_LENGTH]
             above = residual - max(x[QUARTILE_3], 0.0) - max(x[SHIFT], 0.0)
             below = -residual + min(x[QUARTILE_1], 0.0) + min(x[SHIFT], 0.0)
-            _learn_tail(x, 0, below, reach, rates.changepoint_window, weeks)
-            _learn_tail(x, 1, above, reach, rates.changepoint_window, weeks)
+            learn_tail(tails, 0, below, reach, rates.changepoint_window, weeks)
+            learn_tail(tails, 1, above, reach, rates.changepoint_window, weeks)
         _learn_scale(x, distance, sigma_of(x), change, rates)
         from_base = clipped(bounded + level - x[BASE], LARGE)
         base_gain = max(min(rates.alpha, duration / _BASE_TIME), 1.0 / x[LEARNED], rates.forget)

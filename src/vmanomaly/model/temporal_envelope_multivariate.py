@@ -10,12 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from vmanomaly.model.base import ModelOutput, MultivariateModel
+from vmanomaly.model.calendar import WEEK
 from vmanomaly.model.channels import ChannelState, per_channel
 from vmanomaly.model.dependency import (
     channel_columns,
     fit_group,
     group_columns,
-    margin_of,
+    reach_of_noise,
     walk_groups,
 )
 from vmanomaly.model.grouping import GroupedBatch
@@ -42,10 +43,10 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
 
     says what :math:`z_i` is to be expected to be, given all the others. What is left after that is
     bounded as the residuals of one channel are: by its quantiles, widened by `iqr_threshold` times
-    their distance, or by more where many points are looked at. A channel has the score of the
-    envelope, its own or this one, that it is further out of. So a group scores when one of its
-    channels leaves what is normal for it, and also when every channel is inside and their
-    relation is broken.
+    their distance, or by more where many points are looked at or its tails are heavy. A channel
+    has the score of the envelope, its own or this one, that it is further out of. So a group
+    scores when one of its channels leaves what is normal for it, and also when every channel is
+    inside and their relation is broken.
 
     The policies of the queries are applied to each channel, with either envelope, before the
     scores are joined. A point counts where every channel has a finite sample. The factor model
@@ -58,6 +59,8 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
         What gives each channel its own envelope.
     quantiles, iqr_threshold
         The bounds of what is left, as those of the channel's own residuals.
+    changepoint_window
+        Points that separate one event from the next.
     decay
         Weight of the past, per sample learned, in (0, 1].
     min_n_samples_seen
@@ -90,6 +93,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     channel_model: OnlineModel
     quantiles: tuple[float, float]
     iqr_threshold: float
+    changepoint_window: int
     decay: float
     min_n_samples_seen: int
     dependency_rank: int
@@ -192,7 +196,10 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
             eligible & batch.per_group(np.logical_and, np.isfinite(deviations)),
             deviations,
             *self.quantiles,
-            np.array([margin_of(self.iqr_threshold, self.step, n) for n in sizes]),
+            np.array([reach_of_noise(self.step, n) for n in sizes]),
+            self.iqr_threshold / 2.0,
+            self.changepoint_window,
+            self.step / WEEK,
             self.decay,
             *(state[column.name] for column in group_columns(self.dependency_rank)),
             *(state.channels[column.name] for column in channel_columns(self.dependency_rank)),
@@ -224,6 +231,8 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
                 {name: state.channels[name][rows] for name in channels},
                 deviations[rows][:, usable[g]],
                 self.quantiles,
+                self.step,
+                self.changepoint_window,
                 self.random_state,
             )
 
