@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.figures import memory, models
+from benchmarks.figures import memory, models, relation
 from vmanomaly.demo.telemetry import generate
 
 
@@ -18,6 +18,7 @@ def main() -> None:
     documents = {scene.alias: models.figure(scene, telemetry) for scene in models.SCENES}
     curves = [memory.bytes_per_series(step, length) for step, length in memory.LENGTH.items()]
     documents["quantile_online_memory"] = memory.figure(curves)
+    documents["temporal_envelope_multivariate"] = relation.figure()
     for name, document in documents.items():
         path = folder / f"{name}.svg"
         path.write_text(document, encoding="utf-8")

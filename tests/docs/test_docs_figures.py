@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.figures import memory, models
+from benchmarks.figures import memory, models, relation
 from vmanomaly.demo.telemetry import Telemetry, generate
 
 ROOT = Path(__file__).parents[2]
@@ -48,10 +48,18 @@ def test_every_plot_is_shown() -> None:
         chapter = PAGE.partition(f"\n## `{alias}`\n")[2].partition("\n## ")[0]
         assert f"](images/models/{alias}.svg)" in chapter
     assert "](images/models/quantile_online_memory.svg)" in PAGE
+    assert "](images/models/temporal_envelope_multivariate.svg)" in PAGE
     assert {path.stem for path in FOLDER.glob("*.svg")} == {
         *aliases,
+        "temporal_envelope_multivariate",
         "quantile_online_memory",
     }
+
+
+def test_the_plot_of_a_broken_relation_is_current() -> None:
+    drawn = relation.figure()
+    kept = (FOLDER / "temporal_envelope_multivariate.svg").read_text(encoding="utf-8")
+    assert elements(kept) == elements(drawn), "run make docs"
 
 
 def test_the_plot_of_the_memory_is_current() -> None:
