@@ -135,6 +135,12 @@ class Process:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     @property
+    def pid(self) -> int:
+        """The number of the running process."""
+        assert self._popen is not None
+        return self._popen.pid
+
+    @property
     def running(self) -> bool:
         """Whether the process is there."""
         return self._popen is not None and self._popen.poll() is None

@@ -1,0 +1,133 @@
+"""The service live on 100,000 series, a cycle a minute, with a stored state.
+
+The series are in a real VictoriaMetrics on the same machine, ahead of time, so that nothing but the
+service and the database works. A line a cycle says how long its parts took by the service's own
+metrics, what CPU time the process used and what memory it holds.
+
+Run it with `python -m benchmarks.speed.soak`; it takes as many minutes as there are cycles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.speed.infer_cycle import EXPRESSION
+from tests.integration.servers import VictoriaMetrics, Vmanomaly, free_port, request
+
+STEP_S = 60
+N_FIT = 10
+PARTS = {
+    "read": "vmanomaly_reader_request_duration_seconds_sum",
+    "parse": "vmanomaly_reader_response_parsing_seconds_sum",
+    "model": "vmanomaly_model_run_duration_seconds_sum",
+    "encode": "vmanomaly_writer_request_serialize_seconds_sum",
+    "write": "vmanomaly_writer_request_duration_seconds_sum",
+    "save": "vmanomaly_state_save_duration_seconds_sum",
+}
+SENT, STATE = "vmanomaly_writer_datapoints_sent_total", "vmanomaly_state_bytes"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--series", type=int, default=100_000)
+    parser.add_argument("--cycles", type=int, default=20)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with VictoriaMetrics(folder, "-search.latencyOffset=1ms") as vm:
+            _load(vm, arguments.series, arguments.cycles)
+            port = free_port()
+            config = _config(vm.url, port)
+            environ = {"VMANOMALY_MODEL_DUMPS_DIR": str(folder / "models")}
+            with Vmanomaly(folder, config, environ=environ) as service:
+                _watch(service, f"http://127.0.0.1:{port}/metrics", arguments.cycles)
+
+
+def _load(vm: VictoriaMetrics, n_series: int, n_cycles: int) -> None:
+    """Write what was and what is going to be."""
+    now = int(time.time()) // STEP_S * STEP_S
+    times = [1000 * (now + STEP_S * n) for n in range(-N_FIT - 2, n_cycles + 5)]
+    values = np.random.default_rng(1).normal(50, 5, (n_series, len(times))).round(3)
+    for start in range(0, n_series, 10_000):
+        vm.import_series(
+            (
+                {
+                    "__name__": EXPRESSION,
+                    "instance": f"host-{number // 8:05d}",
+                    "cpu": str(number % 8),
+                },
+                list(zip(times, row.tolist(), strict=True)),
+            )
+            for number, row in enumerate(values[start : start + 10_000], start)
+        )
+    vm.force_flush()
+
+
+def _config(url: str, port: int) -> dict[str, Any]:
+    return {
+        "settings": {"restore_state": True},
+        "schedulers": {
+            "live": {"fit_window": f"{N_FIT}m", "fit_every": "1d", "infer_every": f"{STEP_S}s"}
+        },
+        "models": {"z": {"class": "zscore_online", "queries": "all", "schedulers": "all"}},
+        "reader": {
+            "datasource_url": url,
+            "sampling_period": f"{STEP_S}s",
+            "queries": {"cpu": {"expr": EXPRESSION}},
+        },
+        "writer": {"datasource_url": url, "timeout": "30s"},
+        "server": {"addr": "127.0.0.1", "port": port},
+    }
+
+
+def _watch(service: Vmanomaly, metrics_url: str, n_cycles: int) -> None:
+    print(f"{'cycle':>5} {'points':>9} " + " ".join(f"{part:>7}" for part in PARTS), end="")
+    print(f" {'all':>7} {'CPU':>7} {'RSS':>8} {'state':>8}")
+    service.wait_until(lambda: "Listening on port" in service.output, "a listener")
+    service.wait_until(lambda: _scrape(metrics_url).get(SENT, 0.0) > 0.0, "scores", 120.0)
+    time.sleep(STEP_S / 2)
+    before, cpu_before = _scrape(metrics_url), _cpu_s(service.pid)
+    for cycle in range(1, n_cycles + 1):
+        time.sleep(STEP_S)
+        after, cpu = _scrape(metrics_url), _cpu_s(service.pid)
+        parts = [after.get(name, 0.0) - before.get(name, 0.0) for name in PARTS.values()]
+        print(
+            f"{cycle:>5} {after[SENT] - before[SENT]:>9,.0f} "
+            + " ".join(f"{1000 * part:>4.0f} ms" for part in parts)
+            + f" {sum(parts):>5.2f} s {cpu - cpu_before:>5.2f} s {_rss(service.pid) / 1e6:>5.0f} MB"
+            f" {after[STATE] / 1e6:>5.1f} MB",
+            flush=True,
+        )
+        before, cpu_before = after, cpu
+
+
+def _scrape(url: str) -> dict[str, float]:
+    """Return every metric, its values over all labels added."""
+    status, body = request("GET", url)
+    assert status == 200, body
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(body.decode()):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rss(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    main()
