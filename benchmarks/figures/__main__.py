@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.figures import memory, models, relation
+from benchmarks.figures import memory, models, parameters, relation
 from vmanomaly.demo.telemetry import generate
 
 
@@ -16,6 +16,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     telemetry = generate()
     documents = {scene.alias: models.figure(scene, telemetry) for scene in models.SCENES}
+    for comparison in parameters.COMPARISONS:
+        documents[comparison.name] = parameters.figure(comparison, telemetry)
     curves = [memory.bytes_per_series(step, length) for step, length in memory.LENGTH.items()]
     documents["quantile_online_memory"] = memory.figure(curves)
     documents["temporal_envelope_multivariate"] = relation.figure()

@@ -12,14 +12,20 @@ from benchmarks.figures.svg import standalone
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
 from vmanomaly.demo.evaluate import ScoredSeries, evaluate
+from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of
-from vmanomaly.demo.report import LEGEND
+from vmanomaly.demo.report import LEGEND as REPORT_LEGEND
 from vmanomaly.demo.telemetry import DAY, STEP, Telemetry
 from vmanomaly.model import create_model
 from vmanomaly.model.scoring import Policy, predict
-from vmanomaly.series import Labels, SeriesBatch, TimeRange
+from vmanomaly.series import BoolArray, IntArray, Labels, Predictions, SeriesBatch
 
 OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
+LEGEND = [
+    (sample, meaning.replace(", {first}", ""))
+    for sample, meaning in REPORT_LEGEND
+    if "{others}" not in meaning
+]
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,12 @@ class Scene:
 
 
 SCENES = (
+    Scene(
+        {"class": "temporal_envelope"},
+        ("cpu_usage_percent", "catalog", "catalog-1"),
+        "%",
+        ("2026-06-11T00:00Z", "2026-06-13T00:00Z"),
+    ),
     Scene(
         {"class": "zscore_online", "z_threshold": 4},
         ("disk_write_latency_milliseconds", "database", "db-1"),
@@ -95,39 +107,68 @@ SCENES = (
 
 def score(scene: Scene, telemetry: Telemetry) -> ScoredSeries:
     """Fit the first week of the series, and score the days to show point by point."""
-    labels = Labels(zip(("metric", "service", "instance"), scene.series, strict=True))
-    row = telemetry.batch.labels.index(labels)
-    values = telemetry.batch.values[row : row + 1, :: scene.every]
-    timestamps = telemetry.batch.timestamps[:: scene.every]
-    n_past = 7 * DAY // scene.every
-    query = Query.model_validate({"alias": "q", "expr": "q", "step": f"{scene.every * STEP}ms"})
-    model = create_model(MODELS[scene.alias].section.model_validate(scene.keys), query)
-    state = model.fit(SeriesBatch((labels,), timestamps[:n_past], values[:, :n_past].copy()))
-    present = SeriesBatch((labels,), timestamps[n_past:], values[:, n_past:].copy())
-    output = model.infer(state, present, np.arange(len(present.timestamps), dtype=np.int64))
-    predictions = predict(present, output, Policy(), OUTPUTS)
-    start, end = (datetime.fromisoformat(moment).timestamp() * 1000 for moment in scene.days)
-    shown = (present.timestamps >= start) & (present.timestamps <= end)
+    batch = thinned(telemetry, scene.series, scene.every)
+    predictions = fit_and_predict(scene.keys, batch, OUTPUTS)
+    shown = between(predictions.timestamps, scene.days)
     return ScoredSeries(
         query=scene.series[0],
         model="anomaly_score",
-        series=labels,
-        timestamps=present.timestamps[shown],
+        series=batch.labels[0],
+        timestamps=predictions.timestamps[shown],
         outputs={name: found[0, shown] for name, found in predictions.outputs.items()},
     )
+
+
+def thinned(telemetry: Telemetry, series: tuple[str, str, str], every: int) -> SeriesBatch:
+    """Return one series of the telemetry, a copy of a point every so many minutes."""
+    labels = Labels(zip(("metric", "service", "instance"), series, strict=True))
+    row = telemetry.batch.labels.index(labels)
+    values = telemetry.batch.values[row : row + 1, ::every].copy()
+    return SeriesBatch((labels,), telemetry.batch.timestamps[::every], values)
+
+
+def fit_and_predict(
+    keys: dict[str, Any], batch: SeriesBatch, outputs: tuple[str, ...]
+) -> Predictions:
+    """Fit the first week of a batch, and predict every point of the second before learning it."""
+    step = int(batch.timestamps[1] - batch.timestamps[0])
+    n_past = 7 * DAY * STEP // step
+    query = Query.model_validate({"alias": "q", "expr": "q", "step": f"{step}ms"})
+    model = create_model(MODELS[str(keys["class"])].section.model_validate(keys), query)
+    past, present = (
+        SeriesBatch(batch.labels, batch.timestamps[part], batch.values[:, part].copy())
+        for part in (slice(None, n_past), slice(n_past, None))
+    )
+    state = model.fit(past)
+    output = model.infer(state, present, np.arange(len(present.timestamps), dtype=np.int64))
+    return predict(present, output, Policy(), outputs)
+
+
+def moment(text: str) -> int:
+    """Return an ISO time as Unix milliseconds."""
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def between(timestamps: IntArray, days: tuple[str, str]) -> BoolArray:
+    """Return which timestamps lie between two moments, these included."""
+    start, end = map(moment, days)
+    return (timestamps >= start) & (timestamps <= end)
+
+
+def incidents_of(telemetry: Telemetry, scored: ScoredSeries) -> list[Incident]:
+    """Return what happened to a series while it was scored."""
+    start, end = scored.timestamps[[0, -1]]
+    return [
+        incident
+        for incident in telemetry.incidents
+        if incident.series == scored.series and start <= incident.end and incident.start <= end
+    ]
 
 
 def figure(scene: Scene, telemetry: Telemetry) -> str:
     """Return the plot as an SVG document."""
     scored = score(scene, telemetry)
-    span = TimeRange(int(scored.timestamps[0]), int(scored.timestamps[-1]))
-    incidents = [
-        incident
-        for incident in telemetry.incidents
-        if incident.series == scored.series
-        and span.start <= incident.end
-        and incident.start <= span.end
-    ]
+    incidents = incidents_of(telemetry, scored)
     (evaluation,) = evaluate([scored], incidents)
     panel = Panel(
         [scored],
@@ -137,12 +178,8 @@ def figure(scene: Scene, telemetry: Telemetry) -> str:
         scene.unit,
     )
     parameters = ", ".join(f"{key}: {value}" for key, value in scene.keys.items() if key != "class")
+    parameters = parameters or "default parameters"
     metric, service, instance = scene.series
     heading = f"{scene.alias} on {metric} of {service if instance == 'all' else instance}"
     remark = f"{parameters}; a point every {scene.every} min; fitted on the first week"
-    legend = [
-        (sample, meaning.replace(", {first}", ""))
-        for sample, meaning in LEGEND
-        if "{others}" not in meaning
-    ]
-    return standalone(draw(panel, scene.alias), (WIDTH, height_of(panel)), heading, remark, legend)
+    return standalone(draw(panel, scene.alias), (WIDTH, height_of(panel)), heading, remark, LEGEND)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from benchmarks.figures import memory, models, relation
+from benchmarks.figures import memory, models, parameters, relation
+from vmanomaly.config.model import OnlineModelSection, TemporalEnvelopeSection
 from vmanomaly.demo.telemetry import Telemetry, generate
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,46 @@ def test_the_plot_of_a_model_is_current(scene: models.Scene, telemetry: Telemetr
     assert elements(kept) == elements(drawn), "run make docs"
 
 
+@pytest.mark.parametrize("comparison", parameters.COMPARISONS, ids=lambda item: item.parameter)
+def test_the_plot_of_a_parameter_is_current(
+    comparison: parameters.Comparison, telemetry: Telemetry
+) -> None:
+    drawn = parameters.figure(comparison, telemetry)
+    assert {"y", "band", "yhat", "setting", "calm", "threshold"} <= classes(drawn)
+    assert "prefers-color-scheme: dark" in drawn
+    assert "nan" not in drawn.partition("</style>")[2]
+    kept = (FOLDER / f"{comparison.name}.svg").read_text(encoding="utf-8")
+    assert elements(kept) == elements(drawn), "run make docs"
+
+
+def test_every_parameter_of_the_temporal_envelope_has_its_plot_beside_its_name() -> None:
+    chapter = PAGE.partition("\n### What each parameter does\n")[2].partition("\n## ")[0]
+    for comparison in parameters.COMPARISONS:
+        part = chapter.partition(f"\n#### {comparison.parameter}\n")[2].partition("\n#### ")[0]
+        assert f"](images/models/{comparison.name}.svg)" in part
+    own = TemporalEnvelopeSection.model_fields.keys() - OnlineModelSection.model_fields.keys()
+    assert {comparison.parameter for comparison in parameters.COMPARISONS} == own
+
+
+def test_forecasts_are_drawn_at_the_time_that_they_are_for(telemetry: Telemetry) -> None:
+    (comparison,) = (c for c in parameters.COMPARISONS if c.parameter == "forecast_at")
+    batch = models.thinned(telemetry, comparison.series, comparison.every)
+    for scored, setting, n_steps in zip(
+        parameters.rows(comparison, telemetry), comparison.settings, (12, 288), strict=True
+    ):
+        (offset,) = setting["forecast_at"]
+        keys = {"class": parameters.MODEL, **setting}
+        made = models.fit_and_predict(keys, batch, (f"yhat_{offset}",))
+        first = np.searchsorted(made.timestamps, scored.timestamps[0]) - n_steps
+        earlier = made.outputs[f"yhat_{offset}"][0, first : first + len(scored.timestamps)]
+        present = np.isfinite(scored.outputs["yhat"])
+        assert np.count_nonzero(present) > 800
+        assert np.array_equal(scored.outputs["yhat"][present], earlier[present])
+        y, lower, upper = (scored.outputs[name] for name in ("y", "yhat_lower", "yhat_upper"))
+        outside = (y < lower) | (y > upper)
+        assert np.array_equal(scored.outputs["anomaly_score"] > 1, outside)
+
+
 def test_every_plot_is_shown() -> None:
     aliases = [scene.alias for scene in models.SCENES]
     for alias in aliases:
@@ -52,6 +94,7 @@ def test_every_plot_is_shown() -> None:
     assert {path.stem for path in FOLDER.glob("*.svg")} == {
         *aliases,
         "temporal_envelope_multivariate",
+        *(comparison.name for comparison in parameters.COMPARISONS),
         "quantile_online_memory",
     }
 

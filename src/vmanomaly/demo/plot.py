@@ -45,6 +45,8 @@ class Panel:
         Every alarm on the series.
     unit : str
         Unit of the values, for the axis.
+    values : tuple of two floats or None
+        Ends of the value axis; None for those of `value_range`.
     """
 
     scored: Sequence[ScoredSeries]
@@ -52,6 +54,7 @@ class Panel:
     alarms: Sequence[Alarm]
     false_alarms: frozenset[Alarm]
     unit: str
+    values: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def draw(panel: Panel, identifier: str) -> str:
     timestamps = panel.scored[0].timestamps
     first, last = int(timestamps[0]), int(timestamps[-1])
     whole = TimeRange(first, max(last, first + _HOUR // 60))
-    low, high = _value_range(panel.scored)
+    low, high = panel.values or value_range(panel.scored)
     if panel.incidents:
         width = WIDTH - _LEFT - _GAP - _ZOOM_WIDTH
         views = [
@@ -137,8 +140,8 @@ def _around(incident: Incident, whole: TimeRange) -> TimeRange:
     )
 
 
-def _value_range(scored: Sequence[ScoredSeries]) -> tuple[float, float]:
-    """Return the range of the value axis: every value, and most of the first model's band."""
+def value_range(scored: Sequence[ScoredSeries]) -> tuple[float, float]:
+    """Return the ends of the value axis: every value, and most of the first model's band."""
     outputs = scored[0].outputs
     edges = [outputs["y"][~np.isnan(outputs["y"])]]
     for name in ("yhat_lower", "yhat_upper"):
