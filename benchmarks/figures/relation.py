@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.figures.models import LEGEND
 from benchmarks.figures.svg import standalone
 from vmanomaly.config.model import TemporalEnvelopeMultivariateSection
 from vmanomaly.config.reader import Query
 from vmanomaly.demo.evaluate import ScoredSeries, evaluate
 from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of
-from vmanomaly.demo.report import LEGEND
 from vmanomaly.model import Channel, GroupedBatch, create_multivariate_model
 from vmanomaly.model.joint import predict_channels, predict_groups
 from vmanomaly.series import FloatArray, Labels
@@ -84,15 +84,10 @@ def figure() -> str:
     panel = Panel(
         [scored], [incident], evaluation.alarms, frozenset(evaluation.false_alarms), "errors/s"
     )
-    legend = [
-        (sample, meaning.replace(", {first}", ""))
-        for sample, meaning in LEGEND
-        if "{others}" not in meaning
-    ]
     return standalone(
         draw(panel, "temporal_envelope_multivariate"),
         (WIDTH, height_of(panel)),
         "temporal_envelope_multivariate on requests, errors and cpu of a service",
         "one channel with its own bounds, and the score of the group; fitted on two weeks",
-        legend,
+        LEGEND,
     )
