@@ -49,16 +49,31 @@ def telemetry() -> SeriesBatch:
 
 
 DATA = telemetry()
+STEADY = [row for row, values in enumerate(DATA.values) if np.isnan(values).mean() < 0.1]
+"""The series that are there throughout: what vanishes takes its group with it."""
 
 
 def answer(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
-    """Return what a server would: only series that have a sample in the range."""
+    """Return what a server would: only series that have a sample in the range.
+
+    The expression `steady` gives only those that are there throughout, but for gaps.
+    """
     window = TimeRange(time_range.start + int(query.offset), time_range.end + int(query.offset))
     columns = (window.start < DATA.timestamps) & (window.end >= DATA.timestamps)
     values = DATA.values[:, columns]
     rows = np.flatnonzero(~np.isnan(values).all(axis=1))
+    if query.expr == "steady":
+        rows = rows[np.isin(rows, STEADY)]
     labels = tuple(DATA.labels[row] for row in rows)
     return SeriesBatch(labels, DATA.timestamps[columns], np.ascontiguousarray(values[rows]))
+
+
+def n_scorable(model: str, start: int) -> int:
+    """Return how many scores a model has to give after a time, at most."""
+    present = np.isfinite(DATA.values[:, DATA.timestamps > start])
+    if MODELS[model].section.multivariate:
+        return int(present[STEADY].all(axis=0).sum())
+    return int(present.sum())
 
 
 def config(
@@ -78,7 +93,11 @@ def config(
             "sampling_period": "1m",
             "offset": offset,
             "queries": {
-                "load": {"expr": "load", "data_range": [-1e9, 1e9], "min_dev_from_expected": 0.01}
+                "load": {
+                    "expr": "steady" if MODELS[model].section.multivariate else "load",
+                    "data_range": [-1e9, 1e9],
+                    "min_dev_from_expected": 0.01,
+                }
             },
         },
         "models": {

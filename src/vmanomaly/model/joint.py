@@ -54,10 +54,12 @@ def predict_channels(
 ) -> dict[str, Predictions]:
     """Return the outputs of single channels, by the alias of their query.
 
-    `scale` and `clip_predictions` apply as to a univariate model. Parameters as for
+    Nothing is written where any channel of the group has no finite sample. `scale` and
+    `clip_predictions` apply as to a univariate model. Parameters as for
     `predict_groups`; `provide_series` names outputs of channels only.
     """
     group_of_channel = np.repeat(np.arange(len(batch.labels)), np.diff(batch.offsets))
+    written = model_output.eligible & batch.complete
     predictions = {}
     for query_key in dict.fromkeys(channel.query_key for channel in batch.channels):
         rows = rows_of(batch, query_key)
@@ -70,7 +72,7 @@ def predict_channels(
             ),
             ModelOutput(
                 {name: values[rows] for name, values in model_output.channels.items()},
-                model_output.eligible[groups],
+                written[groups],
                 model_output.trusted[groups],
             ),
             policies.get(query_key, Policy()),
