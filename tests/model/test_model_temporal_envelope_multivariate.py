@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmanomaly.model import Channel, GroupedBatch, ModelOutput
+from vmanomaly.config.model import TemporalEnvelopeMultivariateSection
+from vmanomaly.config.reader import Query
+from vmanomaly.model import Channel, GroupedBatch, ModelOutput, create_multivariate_model, warm_up
 from vmanomaly.model.channels import ChannelState
 from vmanomaly.model.scoring import Policy, predict
 from vmanomaly.model.temporal_envelope_multivariate import TemporalEnvelopeMultivariateModel
@@ -61,6 +63,20 @@ def channels_of(seed: int, n_timestamps: int) -> FloatArray:
             5.0 + load + 0.3 * noise[3],
         ]
     )
+
+
+def configured(**keys: Any) -> TemporalEnvelopeMultivariateModel:
+    """The model as a configuration makes it, with envelopes."""
+    section = TemporalEnvelopeMultivariateSection.model_validate(
+        {"class": "temporal_envelope_multivariate", **keys}
+    )
+    queries = [
+        Query.model_validate({"alias": alias, "expr": alias, "step": "1m", "tz": "Europe/Berlin"})
+        for alias in ("cpu", "mem")
+    ]
+    model = create_multivariate_model(section, queries)
+    assert isinstance(model, TemporalEnvelopeMultivariateModel)
+    return model
 
 
 def batch_of(values: FloatArray, start: int = 0, hosts: str = "a") -> GroupedBatch:
@@ -257,3 +273,86 @@ def test_the_seed_makes_it_reproducible() -> None:
     values = channels_of(7, 300)
     one, other = (run(model_of(), values, 200).outputs["anomaly_score"] for _ in range(2))
     np.testing.assert_array_equal(one, other)
+
+
+def test_every_channel_has_the_envelope_of_the_section() -> None:
+    model = configured(alpha=0.02, seasonalities=["hod_spiky"], forecast_at=["1h"])
+    assert model.channel_model.columns[1].shape == (144,)
+    assert "yhat_upper_1h" in model.outputs
+    assert model.default_outputs == ("anomaly_score",)
+    assert list(model.policies) == ["cpu", "mem"]
+    warm_up(model)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 7), change=st.integers(0, 39))
+def test_a_point_changes_nothing_before_its_micro_batch_ends(
+    seed: int, width: int, change: int
+) -> None:
+    model = configured(min_n_samples_seen=0, provide_series=["anomaly_score", "yhat"])
+    values = channels_of(seed, 240)
+    other = values.copy()
+    other[:, 200 + change] = [1e9, np.nan, -5.0, 0.0]
+    starts = np.arange(0, 40, width)
+    one, two = (
+        model.infer(model.fit(batch_of(v[:, :200])), batch_of(v[:, 200:], 200), starts)
+        for v in (values, other)
+    )
+    until = [t for t in range(min((change // width + 1) * width, 40)) if t != change]
+    for name in ("yhat", "yhat_lower"):
+        np.testing.assert_array_equal(one.channels[name][:, until], two.channels[name][:, until])
+    np.testing.assert_array_equal(
+        one.outputs["anomaly_score"][:, until], two.outputs["anomaly_score"][:, until]
+    )
+
+
+def test_every_fit_starts_from_scratch() -> None:
+    model = configured()
+    values = channels_of(8, 400)
+    first = model.fit(batch_of(values[:, :200]))
+    model.infer(first, batch_of(values[:, 200:300], 200), np.arange(100))
+    again, fresh = (
+        fitted.fit(batch_of(values[:, 100:300], 100)) for fitted in (model, configured())
+    )
+    for name, array in again.arrays().items():
+        np.testing.assert_array_equal(array, fresh.arrays()[name])
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, 1e300, np.nan])
+def test_constant_channels_and_channels_without_samples(value: float) -> None:
+    model = configured(min_n_samples_seen=0)
+    state = model.fit(batch_of(np.full((4, 100), value)))
+    batch = batch_of(np.full((4, 5), value), 100)
+    scores = model.infer(state, batch, np.arange(5)).outputs["anomaly_score"]
+    if np.isnan(value):
+        assert np.isnan(scores).all()
+    else:
+        assert (scores < 1e-3).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 0), (4, 1), (4, 2), (4, 3)])
+def test_short_windows(shape: tuple[int, int]) -> None:
+    model = configured(min_n_samples_seen=0)
+    state = model.fit(batch_of(np.ones(shape)))
+    batch = batch_of(channels_of(0, 6), shape[1])
+    assert model.infer(state, batch, np.arange(6)).outputs["anomaly_score"].shape == (1, 6)
+
+
+def test_no_groups() -> None:
+    model = configured()
+    empty = GroupedBatch((), (), np.zeros(1, np.int64), np.arange(5) * STEP, np.empty((0, 5)))
+    state = model.fit(empty)
+    assert len(state) == 0
+    outputs = model.infer(state, empty, np.zeros(1, np.int64)).outputs
+    assert outputs["anomaly_score"].shape == (0, 5)
+
+
+def test_scores_cross_the_days_on_which_the_clocks_change() -> None:
+    values = channels_of(9, 1_600)
+    # Sunday, 30 March 2025: at 01:00 UTC it becomes 03:00 in Berlin.
+    start = 1_743_289_200_000 // STEP - 800
+    model = configured()
+    state = model.fit(batch_of(values[:, :700], start))
+    scores = model.infer(state, batch_of(values[:, 700:], start + 700), np.arange(900)).outputs
+    assert np.isfinite(scores["anomaly_score"]).all()
+    assert (scores["anomaly_score"] > 1.0).mean() < 0.02
