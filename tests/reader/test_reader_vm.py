@@ -522,15 +522,15 @@ def test_servers_that_hide_the_last_seconds(
         else:
             well(handler, asked)
 
-    query = query_of(offset=Duration.parse(offset))
-    now = int(time.time() / STEP) * STEP
+    # At a step of a second the last point is where the offset says, at any time of the minute.
+    query = query_of(step="1s", offset=Duration.parse(offset))
     with serve(respond) as server:
         reader = reader_of(server.url, query)
         reader.read(query, range_of(3), "s", stage="fit")
         assert "latency_offset" not in caplog.text
         for _ in range(2):
-            # Ends a minute ahead, so that an offset leaves it near the present.
-            reader.read(query, range_of(3, now - STEP), "s", stage="infer")
+            now = int(time.time()) * 1000
+            reader.read(query, TimeRange(now - 3_000, now), "s", stage="infer")
         reader.close()
     found = [message for message in caplog.messages if "ignores latency_offset" in message]
     assert len(found) == warned
