@@ -30,8 +30,9 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml | $(BIN)/uv
 demo: setup
 	@$(BIN)/vmanomaly demo
 
+# Many tests wait for servers and clocks, so two processes take hardly more than half the time.
 test: setup system-packages
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff format --check .
