@@ -13,6 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
+from tests.integration.nursery import fork_as_asked, say
 from vmanomaly.config import load_config
 from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.reader import warm_up as warm_up_reader
@@ -47,7 +48,7 @@ class WorkClock:
             self.service.stop()
             return
         self.time = max(self.time, until)
-        _say(f"tick {self.time}")
+        say(f"tick {self.time}")
 
 
 def run(config: Path, now: int, end: int) -> None:
@@ -57,10 +58,6 @@ def run(config: Path, now: int, end: int) -> None:
     clock.service.run()
 
 
-def _say(words: str) -> None:
-    os.write(1, f"{words}\n".encode())
-
-
 def main() -> None:
     """Load what the configuration of the first argument needs; fork as asked for."""
     config = load_config([Path(sys.argv[1])], os.environ)
@@ -68,15 +65,7 @@ def main() -> None:
     warm_up_writer(config.writer)
     for model in create_models(config).values():
         warm_up_model(model)
-    for line in sys.stdin:
-        path, now, end = line.split()
-        child = os.fork()
-        if child == 0:
-            _say(f"pid {os.getpid()}")
-            run(Path(path), int(now), int(end))
-            os._exit(0)
-        os.waitpid(child, 0)
-        _say("ended")
+    fork_as_asked(lambda words: run(Path(words[0]), int(words[1]), int(words[2])))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ Forked from a process that has loaded everything, they begin at once.
 
 from __future__ import annotations
 
-import os
-import sys
-
 import numpy as np
 
+from tests.integration.nursery import fork_as_asked, say
 from vmanomaly.config.writer import VmWriterSection
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Labels, Predictions
@@ -36,17 +34,12 @@ def batch(number: int) -> Predictions:
     return Predictions(series, timestamps, {"yhat": np.array(values)})
 
 
-def _say(words: str) -> None:
-    os.write(1, f"{words}\n".encode())
-
-
 def _write(url: str, folder: str, first: int) -> None:
-    _say(f"pid {os.getpid()}")
     section = VmWriterSection(datasource_url=url, queue_path=folder)
     writer = create_writer(section, Metrics(), "default")
     for number in range(first, N_BATCHES):
         writer.write(batch(number), _DESTINATION)
-        _say(f"written {number}")
+        say(f"written {number}")
     writer.flush(20)
     writer.close()
 
@@ -54,14 +47,7 @@ def _write(url: str, folder: str, first: int) -> None:
 def main() -> None:
     """Fork as asked for until the standard input ends."""
     warm_up(VmWriterSection(datasource_url="http://127.0.0.1:1"))
-    for line in sys.stdin:
-        url, folder, first = line.split()
-        child = os.fork()
-        if child == 0:
-            _write(url, folder, int(first))
-            os._exit(0)
-        os.waitpid(child, 0)
-        _say("ended")
+    fork_as_asked(lambda words: _write(words[0], words[1], int(words[2])))
 
 
 if __name__ == "__main__":

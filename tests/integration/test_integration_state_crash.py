@@ -6,18 +6,16 @@ import logging
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import yaml
 
 from tests.history import DATA, FROM, STEP
+from tests.integration.nursery import Nursery, nursery
 from tests.integration.servers import Samples, VictoriaMetrics
 from vmanomaly.series import Labels
 
@@ -29,50 +27,13 @@ START = FROM + INFER_EVERY
 END = START + 450 * INFER_EVERY
 
 
-class Nursery:
-    """Starts services, one at a time; see `crashing_service`."""
-
-    def __init__(self, orders: IO[bytes], said: IO[bytes]) -> None:
-        self._orders = orders
-        self._said = said
-
-    def start(self, config: Path, now: int) -> int:
-        """Let a service run from a virtual time on; return its process id."""
-        self._orders.write(f"{config} {now} {END}\n".encode())
-        self._orders.flush()
-        what, number = self.next_words()
-        assert what == "pid"
-        return number
-
-    def next_words(self) -> tuple[str, int]:
-        """Return what is said next: `tick` with a time, or `ended`."""
-        words = self._said.readline().decode().split()
-        assert words, "the nursery has died"
-        return words[0], int(words[1]) if len(words) > 1 else 0
-
-    def last_tick(self, otherwise: int) -> int:
-        """Wait for the end of the service; return the last time that its clock has come to."""
-        last = otherwise
-        while (words := self.next_words())[0] == "tick":
-            last = words[1]
-        return last
-
-
-@contextmanager
-def nursery(config: Path, models: Path, log: Path) -> Iterator[Nursery]:
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.crashing_service", str(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, "VMANOMALY_MODEL_DUMPS_DIR": str(models)},
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield Nursery(process.stdin, process.stdout)
+def services(config: Path, models: Path) -> AbstractContextManager[Nursery]:
+    return nursery(
+        "tests.integration.crashing_service",
+        str(config),
+        environ={"VMANOMALY_MODEL_DUMPS_DIR": str(models)},
+        log=models.with_suffix(".log"),
+    )
 
 
 def write_config(path: Path, url: str, name: str) -> Path:
@@ -133,26 +94,26 @@ def test_killed_at_fifty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
     killed = write_config(tmp_path / "killed.yaml", vm.url, "killed_$VAR")
     whole = write_config(tmp_path / "whole.yaml", vm.url, "whole_$VAR")
 
-    with nursery(killed, tmp_path / "killed", tmp_path / "killed.log") as services:
+    with services(killed, tmp_path / "killed") as children:
         now = START
         for _ in range(N_KILLS):
-            process = services.start(killed, now)
+            process = children.start(killed, now, END)
             for _ in range(chance.randrange(4)):
-                what, now = services.next_words()
+                what, now = children.next_words()
                 assert what == "tick"
             # Somewhere in the next run, or before the first one.
             pause.wait(chance.uniform(0, 0.1))
             os.kill(process, signal.SIGKILL)
-            last = services.last_tick(now)
+            last = children.last("tick", now)
             # A while passes, of less than the distance of two fits.
             now = last + chance.randrange(3) * INFER_EVERY if last > now else last
         assert START < now < END - INFER_EVERY
-        services.start(killed, now)
-        assert services.last_tick(now) > END - INFER_EVERY
+        children.start(killed, now, END)
+        assert children.last("tick", now) > END - INFER_EVERY
 
-    with nursery(whole, tmp_path / "whole", tmp_path / "whole.log") as services:
-        services.start(whole, START)
-        services.last_tick(START)
+    with services(whole, tmp_path / "whole") as children:
+        children.start(whole, START, END)
+        children.last("tick", START)
 
     expected, n_twice = scores(vm, "whole")
     assert n_twice == 0

@@ -7,64 +7,21 @@ import logging
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import urllib3
 
 from tests.integration.crashing_writer import HOSTS, N_BATCHES, batch
+from tests.integration.nursery import nursery
 from tests.integration.servers import VictoriaMetrics, free_port
 from tests.loopback import Asked, Handler, Loopback, serve
 
 logger = logging.getLogger(__name__)
 
 N_KILLS = 20
-
-
-class Nursery:
-    """Starts processes that write, one at a time; see `crashing_writer`."""
-
-    def __init__(self, orders: IO[bytes], said: IO[bytes]) -> None:
-        self._orders = orders
-        self._said = said
-
-    def start(self, url: str, folder: Path, first: int) -> int:
-        """Let a process write from a batch on; return its process id."""
-        self._orders.write(f"{url} {folder} {first}\n".encode())
-        self._orders.flush()
-        what, number = self.next_words()
-        assert what == "pid"
-        return number
-
-    def next_words(self) -> tuple[str, int]:
-        """Return what is said next: `written` with a number, or `ended`."""
-        words = self._said.readline().decode().split()
-        assert words, "the nursery has died"
-        return words[0], int(words[1]) if len(words) > 1 else 0
-
-    def last_written(self, otherwise: int) -> int:
-        """Wait for the end of the process; return the last batch that it said to have written."""
-        last = otherwise
-        while (words := self.next_words())[0] == "written":
-            last = words[1]
-        return last
-
-
-@contextmanager
-def nursery() -> Iterator[Nursery]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.crashing_writer"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield Nursery(process.stdin, process.stdout)
 
 
 @contextmanager
@@ -85,7 +42,7 @@ def test_killed_at_twenty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
     folder = tmp_path / "queue"
     pause = threading.Event()
     last = -1
-    with nursery() as writers:
+    with nursery("tests.integration.crashing_writer", log=tmp_path / "writer.log") as writers:
         for _ in range(N_KILLS):
             process = writers.start(nowhere, folder, last + 1)
             for _ in range(chance.randrange(8)):
@@ -94,14 +51,14 @@ def test_killed_at_twenty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
             # Somewhere in the next batch.
             pause.wait(chance.uniform(0, 0.004))
             os.kill(process, signal.SIGKILL)
-            last = writers.last_written(last)
+            last = writers.last("written", last)
         assert 0 < last < N_BATCHES - 1
         n_waiting = len(list(folder.glob("*.segment")))
         assert n_waiting
 
         with listening(vm) as database:
             writers.start(database.url, folder, last + 1)
-            assert writers.last_written(last) == N_BATCHES - 1
+            assert writers.last("written", last) == N_BATCHES - 1
 
     expected = {host: points_of(host) for host in HOSTS}
     received = points_in_order(database.requests)
