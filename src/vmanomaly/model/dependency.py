@@ -8,6 +8,8 @@ from statistics import NormalDist
 import numpy as np
 
 from vmanomaly.kernel import inlined, kernel
+from vmanomaly.model.calendar import WEEK
+from vmanomaly.model.envelope_kernel import IQR_OF_NORMAL
 from vmanomaly.model.factors import LEAST_UNIQUENESS, factor_analysis, shrunk_covariance
 from vmanomaly.model.state import Array, Column
 from vmanomaly.model.tails import TAIL, TAILS_WIDTH, learn_tail, measure_tail
@@ -22,9 +24,6 @@ less than that is no broken relation."""
 
 _LEAST_VARIANCE = 1e-12
 _LEAST_SPREAD = 0.01
-_WEEK = 7 * 86_400_000
-_IQR_OF_NORMAL = 1.349
-"""Distance of the quartiles of a normal distribution, in standard deviations."""
 
 
 def group_columns(rank: int) -> tuple[Column, ...]:
@@ -65,7 +64,7 @@ def reach_of_noise(step: int, n_channels: int) -> float:
     >>> round(reach_of_noise(60_000, 5), 2)
     2.66
     """
-    each = min(step / (_WEEK * n_channels), 1.0)
+    each = min(step / (WEEK * n_channels), 1.0)
     quartile = NormalDist().inv_cdf(0.75)
     reach = NormalDist().inv_cdf(1.0 - each / 2.0)
     return max(2.0, (reach - quartile) / (2.0 * quartile))
@@ -123,12 +122,12 @@ def fit_group(
     spreads = upper - lower
     below = np.minimum(lower, 0.0)[:, None] - residuals
     above = residuals - np.maximum(upper, 0.0)[:, None]
-    weeks = n_samples * step / _WEEK
+    weeks = n_samples * step / WEEK
     reaches = reach_of_noise(step, n_channels) * spreads
     for side, excesses in enumerate((below, above)):
         for c, tails in enumerate(channels["tails"]):
             measure_tail(
-                tails, side, excesses[c], spreads[c] / _IQR_OF_NORMAL, reaches[c], window, weeks
+                tails, side, excesses[c], spreads[c] / IQR_OF_NORMAL, reaches[c], window, weeks
             )
 
 

@@ -46,7 +46,7 @@ LARGE = 1e306
 SETTLED = 16
 """Samples before which residuals say little."""
 _LARGEST_COEFFICIENT = 1e38
-_IQR_OF_NORMAL = 1.349
+IQR_OF_NORMAL = 1.349
 """Distance of the quartiles of a normal distribution, in standard deviations."""
 _SIGMA_PER_DEVIATION = math.sqrt(math.pi / 2.0)
 """Makes the mean absolute deviation of a normal distribution its standard deviation."""
@@ -96,7 +96,7 @@ def sigma_of(x: FloatArray) -> float:
 
     The distance of the quartiles ignores outliers, and is 0 where most samples are the same.
     """
-    quartiles = (x[QUARTILE_3] - x[QUARTILE_1]) / _IQR_OF_NORMAL
+    quartiles = (x[QUARTILE_3] - x[QUARTILE_1]) / IQR_OF_NORMAL
     return float(max(quartiles, _SIGMA_PER_DEVIATION * x[DEVIATION]))
 
 
@@ -112,12 +112,12 @@ def reach_of(x: FloatArray, sigma: float) -> float:
     Two distances of the quartiles, or where samples are many the quantile of the normal
     distribution that one of them exceeds in `_CALM_WEEKS`, by its asymptotic expansion.
     """
-    reach = 2.0 * _IQR_OF_NORMAL
+    reach = 2.0 * IQR_OF_NORMAL
     if x[STEP] > 0.0:
         rarity = math.log(2.0 * _CALM_WEEKS * WEEK / x[STEP])
         if rarity > 2.0:
             z = math.sqrt(2.0 * rarity - math.log(4.0 * math.pi * rarity))
-            reach = max(reach, z - 0.5 * _IQR_OF_NORMAL)
+            reach = max(reach, z - 0.5 * IQR_OF_NORMAL)
     return reach * sigma
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -77,6 +77,10 @@ class Policy:
                 cls().min_rel_dev_from_expected,
             ),
         )
+
+
+POLICY_KEYS = tuple(field.name for field in fields(Policy))
+"""What a section of a model may say about policies, in the order of `Policy`."""
 
 
 def _first_set(on_query: _T | None, on_model: _T | None, default: _T) -> _T:

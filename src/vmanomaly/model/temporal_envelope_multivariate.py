@@ -24,7 +24,7 @@ from vmanomaly.model.joint import predict_channels, rows_of
 from vmanomaly.model.online import LARGEST, OnlineModel, observe
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import Array, Column, SeriesState
-from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
+from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
 logger = logging.getLogger(__name__)
 
@@ -146,16 +146,17 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
         }
         batch = _small_enough(batch, self.max_channels)
         self._warn(batch)
+        complete = batch.complete
         state.add(batch.labels, np.diff(batch.offsets).tolist())
         observe(
             state,
             state.rows(batch.labels),
             batch.timestamps,
-            np.where(batch.complete, 0.0, np.nan),
+            np.where(complete, 0.0, np.nan),
             np.zeros(1, np.int64),
             predicted=False,
         )
-        values = _complete_only(batch)
+        values = _complete_only(batch, complete)
         learned = self.channel_model.fit(
             SeriesBatch(state.channels.labels, batch.timestamps, values)
         )
@@ -169,19 +170,19 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     ) -> ModelOutput:
         """Score every group, and learn the batch, micro-batch after micro-batch."""
         assert isinstance(state, ChannelState)  # noqa: S101 - it is from `fit`
-        rows = state.rows(batch.labels)
+        rows, complete = state.rows(batch.labels), batch.complete
         points, eligible, trusted = observe(
             state,
             rows,
             batch.timestamps,
-            np.where(batch.complete, 0.0, np.nan),
+            np.where(complete, 0.0, np.nan),
             micro_batch_starts,
             min_n_samples_seen=self.min_n_samples_seen,
         )
         channel_rows = state.channel_rows(rows)
         numbers = state.channels.labels
         of_batch = tuple(numbers[row] for row in channel_rows)
-        values = _complete_only(batch)
+        values = _complete_only(batch, complete)
         own = self.channel_model.infer(
             state.channels, SeriesBatch(of_batch, batch.timestamps, values), micro_batch_starts
         )
@@ -273,10 +274,10 @@ def _small_enough(batch: GroupedBatch, max_channels: int) -> GroupedBatch:
     )
 
 
-def _complete_only(batch: GroupedBatch) -> FloatArray:
+def _complete_only(batch: GroupedBatch, complete: BoolArray) -> FloatArray:
     """Return the values, NaN where one of the channels of the group has no finite sample."""
-    complete = np.repeat(batch.complete, np.diff(batch.offsets), axis=0)
-    return np.where(complete, batch.values, np.nan)
+    of_channels = np.repeat(complete, np.diff(batch.offsets), axis=0)
+    return np.where(of_channels, batch.values, np.nan)
 
 
 def _deviations(y: FloatArray, envelope: Mapping[str, FloatArray]) -> FloatArray:

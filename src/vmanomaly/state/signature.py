@@ -21,6 +21,7 @@ from vmanomaly.config import Config
 from vmanomaly.config.duration import Duration
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.config.section import Section
+from vmanomaly.model.scoring import POLICY_KEYS
 from vmanomaly.state.content import UnitKey
 
 _OF_READER = ("class", "datasource_url", "tenant_id", "query_range_path", "extra_filters", "path")
@@ -31,13 +32,7 @@ _NOT_OF_MODEL = frozenset(
         "schedulers",
         "class_folder",
         "provide_series",
-        "scale",
-        "clip_predictions",
-        "anomaly_score_outside_data_range",
-        "data_range",
-        "detection_direction",
-        "min_dev_from_expected",
-        "min_rel_dev_from_expected",
+        *POLICY_KEYS,
     }
 )
 _DIGEST_BYTES = 8

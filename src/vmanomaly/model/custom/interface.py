@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from vmanomaly.model.scoring import Policy, apply_policies, scaled_bounds, score
+from vmanomaly.model.scoring import POLICY_KEYS, Policy, apply_policies, scaled_bounds, score
 from vmanomaly.series import FloatArray
 
 if TYPE_CHECKING:
@@ -29,18 +29,7 @@ PICKLE_PROTOCOL = 5
 Pair: TypeAlias = "float | Sequence[float]"
 
 _BOUNDS = ("yhat", "yhat_lower", "yhat_upper")
-_SHARED = (
-    "args",
-    "provide_series",
-    "scale",
-    "clip_predictions",
-    "anomaly_score_outside_data_range",
-    "data_range",
-    "detection_direction",
-    "min_dev_from_expected",
-    "min_rel_dev_from_expected",
-    "groupby",
-)
+_SHARED = ("args", "provide_series", *POLICY_KEYS, "groupby")
 
 
 def deserialize_basic(model: str | bytes) -> Any:
