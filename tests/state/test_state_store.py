@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,13 @@ import pytest
 from vmanomaly.model.grouping import Channel, Grouping
 from vmanomaly.series import Labels
 from vmanomaly.state import Content, JobKey, Members, Saved, StateError, StateStore, UnitKey
-from vmanomaly.state.store import INDEX, read_index
+from vmanomaly.state.store import INDEX, _unit_row, read_index
 
 CPU, MEM = UnitKey("live", "robust", ("cpu",)), UnitKey("live", "other", ("cpu",))
 JOB = JobKey("live", ("cpu",))
 LABELS = (Labels({"host": "a"}), Labels({"host": "ä\n"}))
 PROGRESS = {"first_run": 1, "covered": None}
+ID = "0123456789abcdef"
 
 
 def saved(*values: float, members: Members | None = None) -> Saved:
@@ -134,17 +137,82 @@ def test_dropped_units_leave_nothing(tmp_path: Path) -> None:
     assert read_index(tmp_path) == ({}, {})
 
 
-def test_what_a_crash_has_left_behind_is_deleted(tmp_path: Path) -> None:
+def test_what_a_crash_has_left_behind_is_deleted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     store = StateStore(tmp_path)
     store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
     store.close()
-    (tmp_path / "states" / "arrays-1.tmp").touch()
-    (tmp_path / "states" / "arrays-1-00000000.safetensors").touch()
+    (tmp_path / "states" / f"arrays-{ID}.tmp").touch()
+    (tmp_path / "states" / f"members-{ID}-00000000.safetensors").touch()
     (tmp_path / "queue").mkdir()
     again = StateStore(tmp_path)
     assert files(tmp_path) == in_index(tmp_path)
     assert (tmp_path / "queue").exists()
+    (message,) = caplog.messages
+    assert message.startswith("Deleting 2 files of states that the index does not name")
+    assert f"arrays-{ID}.tmp in {tmp_path / 'states'}" in message
     again.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["terraform.tfstate", "arrays-1.tmp", f"arrays-{ID}.safetensors", f"x-{ID}.tmp", "arrays"],
+)
+def test_files_of_others_are_left_alone(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "states"
+    folder.mkdir()
+    (folder / name).write_text("not ours")
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    store.drop([CPU])
+    store.close()
+    StateStore(tmp_path).close()
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {name: "not ours"}
+
+
+def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    left = elsewhere / f"arrays-{ID}.tmp"
+    left.touch()
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "states").symlink_to(elsewhere)
+    with pytest.raises(StateError, match="symbolic link") as caught:
+        StateStore(models)
+    assert "VMANOMALY_MODEL_DUMPS_DIR" in str(caught.value)
+    assert left.exists()
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_an_index_that_names_files_elsewhere_loses_nobody_a_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, absolute: bool
+) -> None:
+    victim = tmp_path / "victim.safetensors"
+    victim.write_text("not ours")
+    models = tmp_path / "models"
+    store = StateStore(models)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0), MEM: saved(2.0)}, now=0)
+    name = str(victim) if absolute else "../../victim.safetensors"
+    forged = _unit_row(CPU, replace(store.entries[CPU], arrays=name, members=name))
+    store._index.execute("REPLACE INTO units VALUES (?, ?, ?, ?, ?)", forged)
+    store.close()
+    again = StateStore(models)
+    assert again.entries.keys() == {MEM}
+    assert "1 rows of the stored state are damaged and left out" in caplog.messages
+    again.save(JOB, PROGRESS, {CPU: saved(3.0)}, now=0)
+    again.drop([CPU, MEM])
+    again.close()
+    assert victim.read_text() == "not ours"
+
+
+def test_a_damaged_index_is_kept_under_another_name(tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_bytes(b"somebody's notes, and no database" * 100)
+    StateStore(tmp_path).close()
+    kept = tmp_path / f"{INDEX}.damaged"
+    assert kept.read_bytes().startswith(b"somebody's notes")
 
 
 @pytest.mark.parametrize("step", ["fsync", "rename", "commit"])
@@ -250,7 +318,10 @@ def test_an_index_that_cannot_be_used_is_replaced(
     assert again.entries == {}
     assert files(tmp_path) == set()
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("The stored state is not used, and replaced: ")
+    assert caplog.messages[0].startswith(
+        "The stored state is not used, and vmanomaly.db is kept as "
+    )
+    assert "\n" not in caplog.messages[0]
     again.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
     again.close()
 

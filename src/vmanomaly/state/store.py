@@ -3,8 +3,9 @@
 A save is one atomic step: the arrays of each unit go to a file of a new name, which is written
 under a temporary name, synced and renamed; one transaction of the index then names all new files
 of a job, with how far the job has come; only then the files that they replace are deleted. So
-after `kill -9` or a loss of power the index names whole files that belong together, and what it
-does not name is deleted at the next start.
+after `kill -9` or a loss of power the index names whole files that belong together, and files of
+states that it does not name are deleted at the next start. Only files whose names have the form of
+ours are ever touched; a link in place of the folder is not followed.
 
 Label sets have a file of their own, which is written again only when they change. Every file and
 every row of the index carries a checksum; a part that is damaged is left out alone.
@@ -13,9 +14,11 @@ every row of the index carries a checksum; a part that is damaged is left out al
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
+import re
 import secrets
 import sqlite3
 import threading
@@ -39,7 +42,12 @@ _LOCK = "vmanomaly.lock"
 _FILES = "states"
 _LAYOUT = 1
 _BUSY_TIMEOUT_S = 5.0
+_DAMAGED = ".damaged"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
+_ARRAYS, _MEMBERS = "arrays", "members"
+_FILE_NAME = re.compile(
+    rf"(?:{_ARRAYS}|{_MEMBERS})-[0-9a-f]{{16}}(?:-[0-9a-f]{{8}}\.safetensors|\.tmp)"
+)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (job TEXT PRIMARY KEY, progress TEXT, checksum INTEGER);
 CREATE TABLE IF NOT EXISTS units (
@@ -121,7 +129,7 @@ class StateStore:
         with contextlib.ExitStack() as undo:
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._files.mkdir(mode=0o700, exist_ok=True)
+                _make_own_folder(self._files)
                 lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 undo.callback(os.close, lock)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,7 +148,7 @@ class StateStore:
             self._index = self._open()
             undo.callback(self._index.close)
             self._entries, self._progress = _read_index(self._index)
-            self._delete_files(keep=self._named())
+            self._delete_unnamed()
             self._undo = undo.pop_all()
 
     @property
@@ -280,11 +288,11 @@ class StateStore:
         if old is not None and members.same_as(known) and (self._files / old.members).exists():
             members_file, members_bytes, n_written = old.members, _size(self._files, old.members), 0
         else:
-            path = write_arrays(self._files, f"members-{_fresh()}", to_arrays(members))
+            path = write_arrays(self._files, f"{_MEMBERS}-{_fresh()}", to_arrays(members))
             members_file = path.name
             members_bytes = n_written = path.stat().st_size
             written.append(path)
-        path = write_arrays(self._files, f"arrays-{_fresh()}", saved.content.arrays)
+        path = write_arrays(self._files, f"{_ARRAYS}-{_fresh()}", saved.content.arrays)
         n_bytes = path.stat().st_size
         written.append(path)
         entry = Entry(
@@ -307,9 +315,17 @@ class StateStore:
             except StateError as error:
                 if error.reason != "damaged":
                     raise
-                logger.warning("The stored state is not used, and replaced: %s", error)
+                logger.warning(
+                    "The stored state is not used, and %s is kept as %s%s: %s",
+                    INDEX,
+                    INDEX,
+                    _DAMAGED,
+                    error,
+                )
             for suffix in _SIDE_FILES:
-                (self._folder / f"{INDEX}{suffix}").unlink(missing_ok=True)
+                path = self._folder / f"{INDEX}{suffix}"
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(path.with_name(path.name + _DAMAGED))
             return _connect(self._folder / INDEX)
         except StateError as error:
             raise StateError(
@@ -328,13 +344,19 @@ class StateStore:
                 cursor.execute("ROLLBACK")
             raise
 
-    def _named(self) -> set[str]:
-        return {name for entry in self._entries.values() for name in (entry.arrays, entry.members)}
-
-    def _delete_files(self, keep: Collection[str]) -> None:
-        """Delete what a crash has left behind."""
-        names = [path.name for path in self._files.iterdir()]
-        self._unlink(name for name in names if name not in keep)
+    def _delete_unnamed(self) -> None:
+        """Delete the files that a crash has left behind; leave alone what was never ours."""
+        named = {name for entry in self._entries.values() for name in (entry.arrays, entry.members)}
+        names = {path.name for path in self._files.iterdir()}
+        left = sorted(name for name in names - named if _FILE_NAME.fullmatch(name))
+        if left:
+            logger.info(
+                "Deleting %d files of states that the index does not name, such as %s in %s",
+                len(left),
+                left[0],
+                self._files,
+            )
+            self._unlink(left)
 
     def _unlink(self, names: Iterator[str] | Collection[str]) -> None:
         """Delete files; one that stays costs room until the next start only."""
@@ -417,6 +439,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_LAYOUT}; COMMIT;")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
+            verdict = " ".join(verdict.split())
             raise StateError(f"{path.name} is damaged ({verdict})", "damaged")
     except sqlite3.Error as error:
         connection.close()
@@ -451,8 +474,10 @@ def _read_index(
             continue
         unit, text, arrays, members = row
         scheduler, model, queries = orjson.loads(unit)
-        facts = {"arrays": arrays, "members": members, **orjson.loads(text)}
-        if facts.keys() != {field.name for field in fields(Entry)}:
+        facts = {**orjson.loads(text), "arrays": arrays, "members": members}
+        if facts.keys() != {field.name for field in fields(Entry)} or not all(
+            isinstance(name, str) and _FILE_NAME.fullmatch(name) for name in (arrays, members)
+        ):
             damaged += 1
             continue
         entries[UnitKey(scheduler, model, tuple(queries))] = Entry(**facts)
@@ -483,6 +508,21 @@ def _unit_row(key: UnitKey, entry: Entry) -> list[Any]:
 def _job_row(job: JobKey, progress: Mapping[str, Any]) -> list[Any]:
     row = [_text(job), orjson.dumps(dict(progress)).decode()]
     return [*row, _checksum(row)]
+
+
+def _make_own_folder(folder: Path) -> None:
+    """Make a folder if there is none.
+
+    Raises
+    ------
+    OSError
+        It cannot be made, or something else has its name, such as a link to another folder.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"{folder} is a symbolic link, which is not followed"
+        )
 
 
 def _text(key: UnitKey | JobKey) -> str:
