@@ -40,6 +40,7 @@ _CHUNK_BYTES = 1 << 20
 _MAX_BODY_BYTES = 64 << 20
 _MAX_WORDS = 500
 _MAX_REDIRECTS = 5
+_TITLE_WITHIN_BYTES = 4096
 _SECRET_ARGUMENT = re.compile("auth|key|pass|secret|signature|token|credential", re.IGNORECASE)
 # Shorter values of headers, such as the number of a tenant, are part of many words.
 _SHORTEST_SECRET = 8
@@ -390,7 +391,8 @@ class HttpClient:
 
     def _failure(self, url: str, error: Exception) -> DatasourceError:
         where = redact_url(url)
-        reason = _POOL_PREFIX.sub("", str(error)).strip("<> ")
+        # What a server sent may be part of it, and the pattern takes its time over long texts.
+        reason = _POOL_PREFIX.sub("", str(error)[:_MAX_WORDS]).strip("<> ")
         if isinstance(error, failures.SSLError):
             return DatasourceError(f"{where}: {reason}. {self._tls_remedy(reason)}", "ssl_error")
         if isinstance(error, failures.NewConnectionError):
@@ -409,7 +411,7 @@ class HttpClient:
                 f"{where}: the answer is broken or ended too early: {reason}", "io_error"
             )
         if isinstance(cause, Exception):
-            reason = str(cause)
+            reason = str(cause)[:_MAX_WORDS]
         return DatasourceError(f"{where}: {reason}", "connection_error")
 
     def _timeout(self, url: str) -> DatasourceError:
@@ -615,10 +617,15 @@ def _words(content: bytes, content_type: str) -> str:
 
 
 def _title(content: bytes) -> str:
-    found = re.search(rb"<title[^>]*>(.*?)</title>", content, re.IGNORECASE | re.DOTALL)
-    if found is None:
+    """Return the title of a page, in brackets, if it is near its start."""
+    head = content[:_TITLE_WITHIN_BYTES]
+    lowered = head.lower()
+    tag = lowered.find(b"<title")
+    start = lowered.find(b">", tag) + 1 if tag >= 0 else 0
+    end = lowered.find(b"</title", start) if start else -1
+    if end < 0:
         return ""
-    return f" (“{' '.join(found[1].decode('utf-8', 'replace').split())[:100]}”)"
+    return f" (“{' '.join(head[start:end].decode('utf-8', 'replace').split())[:100]}”)"
 
 
 def form_encode(arguments: list[tuple[str, str]]) -> bytes:
