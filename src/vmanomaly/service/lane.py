@@ -22,9 +22,8 @@ class Lane(Executor):
     >>> with ThreadPoolExecutor() as pool:
     ...     lane = Lane(pool)
     ...     future = lane.submit(pow, 2, 3)
-    ...     lane.drain()
-    ...     future.done()
-    True
+    ...     lane.drain(), future.done()
+    (True, True)
     """
 
     def __init__(self, pool: Executor) -> None:
@@ -45,6 +44,14 @@ class Lane(Executor):
         with self._lock:
             self._pool = pool
 
-    def drain(self) -> None:
-        """Wait until nothing is under way. Nothing may be submitted meanwhile."""
-        wait(set(self._under_way))
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until nothing is under way. Return whether that is so.
+
+        Nothing may be submitted meanwhile.
+
+        Parameters
+        ----------
+        timeout_s
+            Wait no longer than this; None waits as long as it takes.
+        """
+        return not wait(set(self._under_way), timeout_s).not_done

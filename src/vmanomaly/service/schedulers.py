@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic
+from typing import TypeAlias
 
 from vmanomaly.config import Config
 from vmanomaly.config.scheduler import BacktestingSection, PeriodicSection
@@ -21,15 +21,34 @@ from vmanomaly.service.plan import longest_catch_up
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
 from vmanomaly.service.work import Work
 
-_WORKER = "worker"
+_OnEnd: TypeAlias = Callable[[str, bool], None]
 
 
-@dataclass(frozen=True)
-class _Running:
-    work: Work
-    lane: Lane
-    supervisor: Supervisor
-    thread: threading.Thread
+class _Running(threading.Thread):
+    """A scheduler that was started, in a thread of its own.
+
+    It says itself when it has ended: its thread is still alive at that moment.
+    """
+
+    def __init__(
+        self, alias: str, work: Work, lane: Lane, supervisor: Supervisor, on_end: _OnEnd
+    ) -> None:
+        super().__init__(name=f"scheduler {alias}")
+        self.work = work
+        self.lane = lane
+        self.supervisor = supervisor
+        self.has_ended = False
+        self._alias = alias
+        self._on_end = on_end
+
+    def run(self) -> None:
+        """Run the scheduler to its end, whatever that is."""
+        failed = True
+        try:
+            failed = self.supervisor.run()
+        finally:
+            self.has_ended = True
+            self._on_end(self._alias, failed)
 
 
 class Schedulers:
@@ -92,11 +111,8 @@ class Schedulers:
             lane = Lane(pool)
             # Only now, since the first run is due when its scheduler is made.
             supervisor = self._supervisor(alias, work, lane)
-            thread = threading.Thread(
-                target=self._supervise, args=(alias, supervisor), name=f"scheduler {alias}"
-            )
-            self._running[alias] = _Running(work, lane, supervisor, thread)
-            thread.start()
+            self._running[alias] = _Running(alias, work, lane, supervisor, self._note_end)
+            self._running[alias].start()
             if self.is_stopped:
                 supervisor.stop()
 
@@ -105,6 +121,9 @@ class Schedulers:
         self._stopped.set()
         for running in list(self._running.values()):
             running.supervisor.stop()
+        # The lock is reentrant: a handler may interrupt its holder.
+        with self._changed:
+            self._changed.notify_all()
 
     def end(self, aliases: Collection[str]) -> None:
         """End some schedulers, each between two of its runs, and wait for that."""
@@ -112,7 +131,7 @@ class Schedulers:
         for running in ending:
             running.supervisor.stop()
         for running in ending:
-            running.thread.join()
+            running.join()
             running.lane.drain()
         for alias in aliases:
             del self._running[alias]
@@ -149,15 +168,14 @@ class Schedulers:
         deadline_s
             By `time.monotonic`.
         """
-        workers = [each for each in threading.enumerate() if each.name.startswith(_WORKER)]
-        for worker in workers:
-            worker.join(max(0.0, deadline_s - monotonic()))
-        return not any(worker.is_alive() for worker in workers)
+        lanes = [running.lane for running in list(self._running.values())]
+        drained = [lane.drain(max(0.0, deadline_s - monotonic())) for lane in lanes]
+        return all(drained)
 
     @property
     def _has_ended(self) -> bool:
-        alive = any(running.thread.is_alive() for running in list(self._running.values()))
-        return not alive and (self.is_stopped or not self._is_changing)
+        all_ended = all(running.has_ended for running in list(self._running.values()))
+        return all_ended and (self.is_stopped or not self._is_changing)
 
     def _resized_pool(self, config: Config) -> ThreadPoolExecutor:
         """Return a pool that lets as many runs be under way at a time as a configuration asks."""
@@ -170,7 +188,7 @@ class Schedulers:
         if self._pool is not None and size == self._pool_size:
             return self._pool
         before = self._pool
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix=_WORKER)
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="worker")
         self._pool_size = size
         for running in self._running.values():
             running.lane.move(self._pool)
@@ -195,8 +213,7 @@ class Schedulers:
             work.config.preset,
         )
 
-    def _supervise(self, alias: str, supervisor: Supervisor) -> None:
-        failed = supervisor.run()
+    def _note_end(self, alias: str, failed: bool) -> None:
         with self._changed:
             if failed:
                 self.failed.append(alias)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeClock, FakeReader, FakeWriter
+from tests.history import END, FROM, START, answer, config
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.service.health import Health
+from vmanomaly.service.keeper import Keeper
+from vmanomaly.service.plan import create_models
+from vmanomaly.service.schedulers import Schedulers
+from vmanomaly.service.work import Work, create_work
+
+
+def oneoff_work(folder: Path, metrics: Metrics, health: Health) -> Work:
+    scheduler = {
+        "class": "oneoff",
+        "fit_start_s": START / 1000,
+        "fit_end_s": FROM / 1000,
+        "infer_start_s": FROM / 1000,
+        "infer_end_s": END / 1000,
+    }
+    configuration = config(folder, "zscore_online", scheduler)
+    keeper = Keeper(configuration, None, FakeClock(0), metrics)
+    models = create_models(configuration)
+    work = create_work(configuration, models, keeper, FakeWriter(), health, metrics, None)
+    work.reader.close()
+    jobs = work.jobs["s"]
+    for job in jobs:
+        job._reads._reader = FakeReader(answer)
+    return work
+
+
+def test_waiting_ends_with_the_last_scheduler_though_its_thread_still_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics, health = Metrics(), Health({})
+    schedulers = Schedulers(FakeClock(0), health, metrics)
+    schedulers.start(oneoff_work(tmp_path, metrics, health), ["s"])
+    monkeypatch.setattr(threading.Thread, "is_alive", lambda self: True)
+    waiting = threading.Thread(target=schedulers.wait, daemon=True)
+    waiting.start()
+    waiting.join(60)
+    monkeypatch.undo()
+    assert not waiting.is_alive()
+    assert schedulers.failed == []
+    assert schedulers.join(0.0)
+
+
+def test_a_stop_is_noticed_by_who_waits(tmp_path: Path) -> None:
+    schedulers = Schedulers(FakeClock(0), Health({}), Metrics())
+    with schedulers.changing():
+        waiting = threading.Thread(target=schedulers.wait, daemon=True)
+        waiting.start()
+        schedulers.stop()
+        waiting.join(60)
+        assert not waiting.is_alive()
+
+
+def test_only_runs_of_its_own_are_waited_for(tmp_path: Path) -> None:
+    over = threading.Event()
+    stranger = threading.Thread(target=over.wait, name="worker_7", daemon=True)
+    stranger.start()
+    schedulers = Schedulers(FakeClock(0), Health({}), Metrics())
+    assert schedulers.join(0.0)
+    over.set()
+    stranger.join()
