@@ -11,8 +11,8 @@ from typing import Any
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
 from vmanomaly.series import Predictions, SeriesBatch, TimeRange
+from vmanomaly.writer.delivery.queue import Record
 from vmanomaly.writer.format import Destination
-from vmanomaly.writer.queue import Record
 
 
 class FakeClock:

@@ -11,8 +11,8 @@ from benchmarks.figures.svg import standalone
 from vmanomaly.config.model import QuantileOnlineSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import create_model
+from vmanomaly.model.digest.tdigest import capacity
 from vmanomaly.model.quantile_online import OnlineQuantileModel
-from vmanomaly.model.tdigest import capacity
 from vmanomaly.series import Labels, SeriesBatch
 
 Curve = list[tuple[int, float]]

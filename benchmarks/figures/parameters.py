@@ -18,8 +18,8 @@ from benchmarks.figures.models import (
     thinned,
 )
 from benchmarks.figures.svg import standalone
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.model import TemporalEnvelopeSection
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.demo.evaluate import ScoredSeries, evaluate
 from vmanomaly.demo.incidents import Effect, Incident, add, multiply, shift_for_good
 from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of, value_range

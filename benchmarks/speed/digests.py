@@ -19,7 +19,7 @@ import numpy as np
 from fastdigest import TDigest
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.tdigest import add, capacity, quantiles
+from vmanomaly.model.digest.tdigest import add, capacity, quantiles
 from vmanomaly.series import FloatArray, IntArray, SingleArray
 
 COMPRESSION = 100

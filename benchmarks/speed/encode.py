@@ -8,10 +8,10 @@ import time
 import numpy as np
 
 from vmanomaly.series import Labels, Predictions
-from vmanomaly.writer.encode import AnyEncoder
+from vmanomaly.writer.encoding.encode import AnyEncoder
+from vmanomaly.writer.encoding.json_lines import LineEncoder
+from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder
 from vmanomaly.writer.format import Destination, written_labels
-from vmanomaly.writer.json_lines import LineEncoder
-from vmanomaly.writer.protobuf import WriteRequestEncoder
 
 METRIC_FORMAT = {"__name__": "$VAR", "for": "$QUERY_KEY"}
 DESTINATION = Destination("cpu", "zscore", "every_minute", "default")

@@ -30,8 +30,8 @@ from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.writer import Writer, create_writer
+from vmanomaly.writer.encoding.json_lines import LineEncoder
 from vmanomaly.writer.format import Destination
-from vmanomaly.writer.json_lines import LineEncoder
 
 SIZES = (1_000, 10_000, 100_000)
 N_FIT = 30

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import vmanomaly
-from vmanomaly.config.duration import Duration
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import UsageError
 
 DEFAULT_CONFIG = Path("vmanomaly.yaml")

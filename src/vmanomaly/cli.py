@@ -15,8 +15,8 @@ from pathlib import Path
 import vmanomaly
 from vmanomaly.arguments import parse_arguments
 from vmanomaly.config import Config, load_config, resolved_yaml
+from vmanomaly.config.loading.watch import ConfigWatch
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.config.watch import ConfigWatch
 from vmanomaly.errors import ConfigError, UsageError, VmanomalyError
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 

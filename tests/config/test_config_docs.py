@@ -11,7 +11,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from vmanomaly.config import load_config
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.http import HttpSection
 from vmanomaly.config.model import (
     AutoSection,
@@ -48,6 +47,7 @@ from vmanomaly.config.scheduler import (
 from vmanomaly.config.section import Section
 from vmanomaly.config.server import ServerSection
 from vmanomaly.config.settings import SettingsSection
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.writer import (
     DuckdbWriterSection,
     HttpWriterSection,

@@ -5,8 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmanomaly.config.document import MAX_DEPTH, parse_document
-from vmanomaly.config.scalar import EnvironmentText, plain, resolve
+from vmanomaly.config.loading.document import MAX_DEPTH, parse_document
+from vmanomaly.config.values.scalar import EnvironmentText, plain, resolve
 from vmanomaly.errors import ConfigError
 
 

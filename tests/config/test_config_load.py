@@ -10,7 +10,7 @@ import yaml
 
 from tests.config_helpers import MINIMAL, changed, load, problems
 from vmanomaly.config import config_files, load_config
-from vmanomaly.config.document import MAX_BYTES
+from vmanomaly.config.loading.document import MAX_BYTES
 from vmanomaly.errors import ConfigError
 
 

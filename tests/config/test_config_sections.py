@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from tests.config_helpers import changed, load, problems, without
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
 from vmanomaly.config.scheduler import BacktestingSection, OneoffSection, PeriodicSection
 from vmanomaly.config.scheduler import read_scheduler as read_times
 from vmanomaly.config.section import read_section
-from vmanomaly.config.time import parse_iso
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.time import parse_iso
 
 
 def model(name: str, **keys: Any) -> tuple[ModelSection | None, list[str]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.config_helpers import changed, load, problems, without
 from vmanomaly.config import resolved_yaml
-from vmanomaly.config.duration import Duration
+from vmanomaly.config.values.duration import Duration
 
 TEXT = st.text(
     st.characters(exclude_categories=["Cs", "Cc", "Co"], exclude_characters="%"), min_size=1

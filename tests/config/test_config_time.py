@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmanomaly.config.time import format_time, parse_clock, parse_iso, parse_time, parse_unix
+from vmanomaly.config.values.time import format_time, parse_clock, parse_iso, parse_time, parse_unix
 
 APRIL = int(dt.datetime(2022, 4, 1, tzinfo=dt.UTC).timestamp()) * 1000
 HOUR = 3_600_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vmanomaly.config.watch import ConfigWatch
+from vmanomaly.config.loading.watch import ConfigWatch
 
 
 class Settling:

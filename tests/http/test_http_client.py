@@ -17,8 +17,8 @@ import pytest
 import trustme
 
 from tests.loopback import Asked, Handler, serve
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.http import HttpSection
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError, redact_url
 
@@ -413,7 +413,7 @@ def test_health_is_any_answer() -> None:
 
 
 def test_large_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmanomaly.http._MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr("vmanomaly.http.client._MAX_BODY_BYTES", 1000)
     with serve(lambda handler, _: handler.reply(200, b" " * 1001)) as server:
         client = client_of(server.url)
         with pytest.raises(DatasourceError, match="more than"):

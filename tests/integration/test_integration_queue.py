@@ -12,7 +12,7 @@ import pytest
 import urllib3
 
 from tests.integration.servers import Samples, VictoriaMetrics, Vmanomaly, free_port, request
-from vmanomaly.writer.disk_queue import DiskQueue
+from vmanomaly.writer.delivery.disk_queue import DiskQueue
 
 STEP_S = 60
 START = 1_750_000_020

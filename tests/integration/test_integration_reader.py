@@ -13,8 +13,8 @@ import pytest
 
 from tests.integration.cluster import Cluster, start_cluster
 from tests.integration.servers import Nginx, Prometheus, Samples, VictoriaMetrics
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.reader import Query, VmReaderSection
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.vm import VmReader

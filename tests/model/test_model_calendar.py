@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from vmanomaly.model.calendar import ALL_HOLIDAYS, DAY, HOUR, PATTERNS, places_of
-from vmanomaly.model.special_days import GROUP, special_days
+from vmanomaly.model.temporal_envelope.calendar import ALL_HOLIDAYS, DAY, HOUR, PATTERNS, places_of
+from vmanomaly.model.temporal_envelope.special_days import GROUP, special_days
 from vmanomaly.series import IntArray
 
 

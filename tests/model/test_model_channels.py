@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vmanomaly.model.channels import ChannelState, per_channel
 from vmanomaly.model.state import Column
+from vmanomaly.model.temporal_envelope_multivariate.channels import ChannelState, per_channel
 from vmanomaly.series import Labels
 
 COLUMNS = (

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from vmanomaly.model.dependency import (
+from vmanomaly.model.state import SeriesState
+from vmanomaly.model.temporal_envelope_multivariate.dependency import (
     LARGEST_DEVIATION,
     LEAST_DISTANCE,
     channel_columns,
@@ -19,8 +20,7 @@ from vmanomaly.model.dependency import (
     reach_of_noise,
     walk_groups,
 )
-from vmanomaly.model.factors import LEAST_UNIQUENESS
-from vmanomaly.model.state import SeriesState
+from vmanomaly.model.temporal_envelope_multivariate.factors import LEAST_UNIQUENESS
 from vmanomaly.series import FloatArray, Labels
 
 QUANTILES = (0.25, 0.75)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmanomaly.model.digests import DigestState, digest_columns, learn, needed
+from vmanomaly.model.digest.digests import DigestState, digest_columns, learn, needed
 from vmanomaly.series import Labels
 
 N_DIGESTS = 5

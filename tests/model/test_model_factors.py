@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from vmanomaly.model.factors import (
+from vmanomaly.model.temporal_envelope_multivariate.factors import (
     LEAST_UNIQUENESS,
     FactorModel,
     factor_analysis,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vmanomaly.model.tails import TAIL, TAILS_WIDTH, learn_tail, measure_tail
+from vmanomaly.model.temporal_envelope.tails import TAIL, TAILS_WIDTH, learn_tail, measure_tail
 from vmanomaly.series import FloatArray
 
 STEP_WEEKS = 1 / 2016  # five minutes

@@ -8,7 +8,7 @@ from fastdigest import TDigest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmanomaly.model.tdigest import (
+from vmanomaly.model.digest.tdigest import (
     add,
     capacity,
     compress,

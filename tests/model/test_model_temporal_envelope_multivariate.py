@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from vmanomaly.config.model import TemporalEnvelopeMultivariateSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Channel, GroupedBatch, ModelOutput, create_multivariate_model, warm_up
-from vmanomaly.model.channels import ChannelState
 from vmanomaly.model.scoring import Policy, predict
-from vmanomaly.model.temporal_envelope_multivariate import TemporalEnvelopeMultivariateModel
+from vmanomaly.model.temporal_envelope_multivariate.channels import ChannelState
+from vmanomaly.model.temporal_envelope_multivariate.model import TemporalEnvelopeMultivariateModel
 from vmanomaly.model.zscore_online import OnlineZscoreModel
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 

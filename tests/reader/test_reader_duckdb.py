@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.reader import DuckdbReaderSection, Query
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader

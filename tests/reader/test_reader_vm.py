@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from tests.loopback import Asked, Handler, Loopback, Responder, serve
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.reader import Query, VmReaderSection
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import ConfigError, DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader, vm, warm_up

@@ -13,7 +13,7 @@ from tests.fakes import FakeWriter, SteppedClock
 from tests.integration.servers import wait_until
 from tests.loopback import Asked, Handler, serve
 from vmanomaly.config import load_config
-from vmanomaly.config.time import parse_time
+from vmanomaly.config.values.time import parse_time
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader
 from vmanomaly.scheduler import create_scheduler

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vmanomaly.errors import DatasourceError
-from vmanomaly.writer.delivery import Delivery, Drops, Outcome, Refused, Retry, Sent
-from vmanomaly.writer.disk_queue import DiskQueue
-from vmanomaly.writer.queue import MemoryQueue, Queue, QueueError, Record
+from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome, Refused, Retry, Sent
+from vmanomaly.writer.delivery.disk_queue import DiskQueue
+from vmanomaly.writer.delivery.queue import MemoryQueue, Queue, QueueError, Record
 
 DOWN = Retry(DatasourceError("connection refused", "connection_error"))
 
@@ -311,7 +311,7 @@ def test_close_ends_the_wait_and_reports_what_memory_cannot_keep(
 def test_close_does_not_wait_for_a_request_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("vmanomaly.writer.delivery._CLOSING_S", 0.01)
+    monkeypatch.setattr("vmanomaly.writer.delivery.delivery._CLOSING_S", 0.01)
     hanging, answered = threading.Event(), threading.Event()
     database = Database(DOWN)
 

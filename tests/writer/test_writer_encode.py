@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as hnp
 
 from tests.writer.write_requests import decode_write_request
 from vmanomaly.series import FloatArray, Labels, Predictions
-from vmanomaly.writer.encode import AnyEncoder, Piece
+from vmanomaly.writer.encoding.encode import AnyEncoder, Piece
+from vmanomaly.writer.encoding.json_lines import LineEncoder
+from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder
 from vmanomaly.writer.format import Destination, written_labels
-from vmanomaly.writer.json_lines import LineEncoder
-from vmanomaly.writer.protobuf import WriteRequestEncoder
 
 DESTINATION = Destination('a "quoted" \\ query', "zscore", "every_minute", "default")
 METRIC_FORMAT = {"__name__": "$VAR", "for": "$QUERY_KEY", "kind": "<$VAR>"}

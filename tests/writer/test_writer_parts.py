@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from tests.writer.write_requests import decode_write_request, decompress
 from vmanomaly.errors import DatasourceError
 from vmanomaly.series import FloatArray, Labels, Predictions
-from vmanomaly.writer.delivery import Outcome, Refused, Retry, Sent
+from vmanomaly.writer.delivery.delivery import Outcome, Refused, Retry, Sent
+from vmanomaly.writer.delivery.parts import sample_reason, send_in_parts
+from vmanomaly.writer.delivery.queue import Record
+from vmanomaly.writer.delivery.sender import to_record
+from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder
 from vmanomaly.writer.format import Destination
-from vmanomaly.writer.parts import sample_reason, send_in_parts
-from vmanomaly.writer.protobuf import WriteRequestEncoder
-from vmanomaly.writer.queue import Record
-from vmanomaly.writer.sender import to_record
 
 DESTINATION = Destination("cpu", "zscore", "every_minute", "default")
 START = 1_700_000_000_000

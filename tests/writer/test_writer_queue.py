@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from vmanomaly.writer.disk_queue import DiskQueue
-from vmanomaly.writer.open_queue import FallbackQueue, open_queue
-from vmanomaly.writer.queue import MemoryQueue, Queue, QueueError, Record
+from vmanomaly.writer.delivery.disk_queue import DiskQueue
+from vmanomaly.writer.delivery.open_queue import FallbackQueue, open_queue
+from vmanomaly.writer.delivery.queue import MemoryQueue, Queue, QueueError, Record
 
 BIG = 1 << 30
 

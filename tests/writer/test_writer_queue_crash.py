@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmanomaly.writer.disk_queue import DiskQueue
+from vmanomaly.writer.delivery.disk_queue import DiskQueue
 
 MAX_BYTES = 1 << 30
 SEGMENT_BYTES = 20_000
@@ -18,8 +18,8 @@ SEGMENT_BYTES = 20_000
 CHILD = f"""
 import os, random, sys
 from pathlib import Path
-from vmanomaly.writer.disk_queue import DiskQueue
-from vmanomaly.writer.queue import Record
+from vmanomaly.writer.delivery.disk_queue import DiskQueue
+from vmanomaly.writer.delivery.queue import Record
 
 folder, seed, number = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 chance = random.Random(seed)

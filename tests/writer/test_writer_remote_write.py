@@ -13,8 +13,8 @@ from vmanomaly.config.writer import RemoteWriteSection, VmWriterSection
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Labels, Predictions
 from vmanomaly.writer import create_writer, warm_up
+from vmanomaly.writer.delivery.queue import QueueError
 from vmanomaly.writer.format import Destination
-from vmanomaly.writer.queue import QueueError
 from vmanomaly.writer.remote_write import RemoteWriter
 
 DESTINATION = Destination("cpu", "zscore", "every_minute", "default")

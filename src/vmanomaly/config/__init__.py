@@ -5,7 +5,7 @@ that names the place in the YAML, the bad value, and what would be right.
 """
 
 from vmanomaly.config.config import Config
-from vmanomaly.config.load import config_files, load_config
+from vmanomaly.config.loading.load import config_files, load_config
 from vmanomaly.config.spec import resolved_yaml
 
 __all__ = ["Config", "config_files", "load_config", "resolved_yaml"]

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from vmanomaly.config.duration import Duration
-from vmanomaly.config.fields import (
+from vmanomaly.config.section import Section
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.fields import (
     ExistingFile,
     Headers,
     PositiveDuration,
@@ -19,7 +20,6 @@ from vmanomaly.config.fields import (
     TlsVerification,
     Url,
 )
-from vmanomaly.config.section import Section
 
 ValueT = TypeVar("ValueT")
 

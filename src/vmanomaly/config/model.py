@@ -16,8 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from vmanomaly.config.duration import Duration
-from vmanomaly.config.fields import (
+from vmanomaly.config.section import Section
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.fields import (
     OUTPUT_NAME,
     DataRange,
     Deviation,
@@ -39,8 +40,7 @@ from vmanomaly.config.fields import (
     texts,
     whole,
 )
-from vmanomaly.config.section import Section
-from vmanomaly.config.time import parse_iso
+from vmanomaly.config.values.time import parse_iso
 
 STANDARD_OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
 INCIDENT_SCORE = "incident_score"
@@ -91,7 +91,9 @@ def _special_event(value: object) -> str:
 
 def _country(value: object) -> str:
     # The library of holidays is slow to import, and few configurations name a country.
-    country_code: Callable[[str], str] = resolve_name("vmanomaly.config.countries:country_code")
+    country_code: Callable[[str], str] = resolve_name(
+        "vmanomaly.config.values.countries:country_code"
+    )
     return country_code(filled_text(value))
 
 

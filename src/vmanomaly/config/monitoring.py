@@ -6,8 +6,10 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator
 
-from vmanomaly.config.duration import Duration
-from vmanomaly.config.fields import (
+from vmanomaly.config.http import HttpSection
+from vmanomaly.config.section import Section
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.fields import (
     LabelMapping,
     Port,
     PositiveDuration,
@@ -15,8 +17,6 @@ from vmanomaly.config.fields import (
     Url,
     as_duration,
 )
-from vmanomaly.config.http import HttpSection
-from vmanomaly.config.section import Section
 
 
 def _push_frequency(value: object) -> Duration:

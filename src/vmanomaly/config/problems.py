@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from vmanomaly.config.scalar import EnvironmentText
+from vmanomaly.config.values.scalar import EnvironmentText
 
 Path: TypeAlias = "tuple[str | int, ...]"
 

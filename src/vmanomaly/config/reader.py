@@ -6,8 +6,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from vmanomaly.config.duration import Duration
-from vmanomaly.config.fields import (
+from vmanomaly.config.http import HttpSection
+from vmanomaly.config.section import Section
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.fields import (
     DataRange,
     Deviation,
     Direction,
@@ -21,8 +23,6 @@ from vmanomaly.config.fields import (
     texts,
     whole,
 )
-from vmanomaly.config.http import HttpSection
-from vmanomaly.config.section import Section
 
 
 class Query(Section):

@@ -246,13 +246,13 @@ MODELS: Registry[ModelSection] = Registry(
         "temporal_envelope",
         ("model.online.TemporalEnvelopeModel",),
         TemporalEnvelopeSection,
-        "vmanomaly.model.temporal_envelope:TemporalEnvelopeModel",
+        "vmanomaly.model.temporal_envelope.model:TemporalEnvelopeModel",
     ),
     Entry(
         "temporal_envelope_multivariate",
         ("model.online.TemporalEnvelopeMultivariateModel",),
         TemporalEnvelopeMultivariateSection,
-        "vmanomaly.model.temporal_envelope_multivariate:TemporalEnvelopeMultivariateModel",
+        "vmanomaly.model.temporal_envelope_multivariate.model:TemporalEnvelopeMultivariateModel",
     ),
     Entry(
         "rolling_quantile",

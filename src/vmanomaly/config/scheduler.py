@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator
 
-from vmanomaly.config.fields import Flag, SchedulerDuration, TimeZone, as_text, whole
 from vmanomaly.config.problems import Findings, Path, expectation
 from vmanomaly.config.section import Section, read_section
-from vmanomaly.config.time import parse_clock, parse_iso, parse_time, parse_unix
+from vmanomaly.config.values.fields import Flag, SchedulerDuration, TimeZone, as_text, whole
+from vmanomaly.config.values.time import parse_clock, parse_iso, parse_time, parse_unix
 
 
 def _start(value: object) -> str:

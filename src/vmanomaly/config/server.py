@@ -7,7 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, SecretStr, ValidationInfo, field_validator
 
-from vmanomaly.config.fields import (
+from vmanomaly.config.http import needs_certificate, needs_user
+from vmanomaly.config.section import Section
+from vmanomaly.config.values.fields import (
     ExistingFile,
     Flag,
     FreeMapping,
@@ -17,8 +19,6 @@ from vmanomaly.config.fields import (
     as_text,
     whole,
 )
-from vmanomaly.config.http import needs_certificate, needs_user
-from vmanomaly.config.section import Section
 
 
 def _path_prefix(value: object) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator
 
-from vmanomaly.config.fields import Flag, PositiveDuration, as_text, number, read_each, whole
 from vmanomaly.config.section import Section
+from vmanomaly.config.values.fields import Flag, PositiveDuration, as_text, number, read_each, whole
 
 _LEVELS = {
     "debug": "DEBUG",

@@ -12,13 +12,13 @@ import yaml
 from pydantic import SecretStr
 
 from vmanomaly.config.config import Config
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.model import CustomSection
 from vmanomaly.config.problems import REDACTED
-from vmanomaly.config.scalar import EnvironmentText, resolve
 from vmanomaly.config.scheduler import TimedSection
 from vmanomaly.config.section import Section
-from vmanomaly.config.time import format_time
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.scalar import EnvironmentText, resolve
+from vmanomaly.config.values.time import format_time
 
 _CREDENTIALS = re.compile(r"^(https?://)[^/\s]*@")
 _PLACEHOLDER = re.compile(r"%\{\w+\}")

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator
 
-from vmanomaly.config.duration import Duration
-from vmanomaly.config.fields import (
+from vmanomaly.config.http import HttpSection
+from vmanomaly.config.section import Section
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.fields import (
     LABEL_NAME,
     Folder,
     PositiveDuration,
@@ -19,8 +21,6 @@ from vmanomaly.config.fields import (
     read_each,
     whole,
 )
-from vmanomaly.config.http import HttpSection
-from vmanomaly.config.section import Section
 
 
 def _metric_format(value: object) -> dict[str, str]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.online import OnlineModel, Points, interval
-from vmanomaly.model.state import Column, SeriesState
-from vmanomaly.model.tdigest import (
+from vmanomaly.model.digest.tdigest import (
     RENORMALISE_ABOVE,
     add,
     capacity,
     median_and_deviation,
     renormalise,
 )
+from vmanomaly.model.online import OnlineModel, Points, interval
+from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
 
 SIGMA_PER_MAD = 1.4826

@@ -8,13 +8,13 @@ from typing import cast
 
 import numpy as np
 
-from vmanomaly.config.time import parse_iso
+from vmanomaly.config.values.time import parse_iso
 from vmanomaly.kernel import inlined, kernel
 from vmanomaly.model.civil_time import civil_time
-from vmanomaly.model.digests import DigestState, digest_columns, learn, needed
+from vmanomaly.model.digest.digests import DigestState, digest_columns, learn, needed
+from vmanomaly.model.digest.tdigest import RENORMALISE_ABOVE, quantiles, renormalise
 from vmanomaly.model.online import LARGEST, OnlineModel, Points, blend, widened
 from vmanomaly.model.state import Column, SeriesState
-from vmanomaly.model.tdigest import RENORMALISE_ABOVE, quantiles, renormalise
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
 
 

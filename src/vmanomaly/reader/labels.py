@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from vmanomaly.reader import kernel
+from vmanomaly.reader import scan
 from vmanomaly.series import IntArray, Labels
 
 _Bytes: TypeAlias = NDArray[np.uint8]
@@ -37,7 +37,7 @@ class _Known:
 
     @classmethod
     def of(cls, labels: tuple[Labels, ...], texts: list[bytes]) -> _Known:
-        joined = np.frombuffer(b"".join([*texts, bytes(kernel.PADDING)]), dtype=np.uint8)
+        joined = np.frombuffer(b"".join([*texts, bytes(scan.PADDING)]), dtype=np.uint8)
         return cls(labels, texts, joined, np.cumsum([len(text) for text in texts], dtype=np.int64))
 
 
@@ -136,7 +136,7 @@ class Recogniser:
         Parameters
         ----------
         buffer : ndarray of uint8
-            At least `kernel.PADDING` bytes longer than the last label set's end.
+            At least `scan.PADDING` bytes longer than the last label set's end.
         bounds : ndarray of int64, shape (n, 2)
             Start and end of each label set.
 
@@ -148,7 +148,7 @@ class Recogniser:
         same: Sequence[Labels] = ()
         if not self._others:
             start, known = self._n_same, self._known
-            n_same = kernel.count_same(buffer, bounds, known.joined, known.ends, start)
+            n_same = scan.count_same(buffer, bounds, known.joined, known.ends, start)
             same = known.labels[start : start + n_same]
             self._n_same += n_same
             if n_same == len(bounds):

@@ -24,7 +24,7 @@ import orjson
 from numpy.typing import NDArray
 
 from vmanomaly.errors import DatasourceError
-from vmanomaly.reader import kernel
+from vmanomaly.reader import scan
 from vmanomaly.reader.labels import LabelCache
 from vmanomaly.series import FloatArray, IntArray, Labels
 
@@ -147,11 +147,11 @@ class Scanner:
         return Answer(is_partial, self._n_series, datapoints, off_grid)
 
     def _append(self, piece: bytes) -> None:
-        if self._n + len(piece) + kernel.PADDING > len(self._buffer):
+        if self._n + len(piece) + scan.PADDING > len(self._buffer):
             self._make_room(len(piece))
         end = self._n + len(piece)
         self._buffer[self._n : end] = np.frombuffer(piece, dtype=np.uint8)
-        self._buffer[end : end + kernel.PADDING] = 0
+        self._buffer[end : end + scan.PADDING] = 0
         self._n = end
 
     def _make_room(self, needed: int) -> None:
@@ -163,7 +163,7 @@ class Scanner:
                 f"a series in the usual form, from byte {self._offset} on",
                 "io_error",
             )
-        size = len(kept) + needed + kernel.PADDING
+        size = len(kept) + needed + scan.PADDING
         if size > len(self._buffer):
             self._buffer = np.empty(2 * size, dtype=np.uint8)
         self._buffer[: len(kept)] = np.frombuffer(kept, dtype=np.uint8)
@@ -187,7 +187,7 @@ class Scanner:
             self._head = found[0]
             self._position = found.end()
         while not self._ended:
-            reason, self._position, n_rows = kernel.scan_series(
+            reason, self._position, n_rows = scan.scan_series(
                 self._buffer,
                 self._position,
                 self._n,
@@ -199,13 +199,13 @@ class Scanner:
                 self._counts,
             )
             self._hand_on(n_rows)
-            if reason == kernel.UNUSUAL:
+            if reason == scan.UNUSUAL:
                 reason = self._read_one()
-            if reason == kernel.INVALID:
+            if reason == scan.INVALID:
                 raise self._invalid(self._offset, "no array of series goes on like this")
-            if reason == kernel.NEEDS_BYTES:
+            if reason == scan.NEEDS_BYTES:
                 return
-            self._ended = reason == kernel.ARRAY_END
+            self._ended = reason == scan.ARRAY_END
 
     def _hand_on(self, n_rows: int) -> None:
         """Hand on the first rows of the block, while the bytes of their label sets are there."""
@@ -224,10 +224,10 @@ class Scanner:
 
     def _read_one(self) -> int:
         """Read the series at the position with the JSON parser; return how the array goes on."""
-        end = kernel.skip_object(self._buffer, self._position, self._n)
-        behind = kernel.skip_spaces(self._buffer, end)
+        end = scan.skip_object(self._buffer, self._position, self._n)
+        behind = scan.skip_spaces(self._buffer, end)
         if behind >= self._n:
-            return kernel.NEEDS_BYTES
+            return scan.NEEDS_BYTES
         text = self._buffer[self._position : end].tobytes()
         try:
             series = orjson.loads(text)
@@ -236,9 +236,9 @@ class Scanner:
         self._add(series, self._offset)
         self._position = behind
         if self._buffer[behind] not in b",]":
-            return kernel.INVALID
+            return scan.INVALID
         self._position += 1
-        return kernel.ARRAY_END if self._buffer[behind] == ord("]") else kernel.NEEDS_ROWS
+        return scan.ARRAY_END if self._buffer[behind] == ord("]") else scan.NEEDS_ROWS
 
     def _add(self, series: Any, offset: int) -> None:
         """Hand on a parsed series."""

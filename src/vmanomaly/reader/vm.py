@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmanomaly.config.duration import Duration
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
 from vmanomaly.mapped import MappedRows

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from vmanomaly.config.scheduler import BacktestingSection
-from vmanomaly.config.time import format_time
+from vmanomaly.config.values.time import format_time
 from vmanomaly.scheduler.finite import FiniteScheduler
 from vmanomaly.scheduler.run import Job, Outcome, Run
 from vmanomaly.series import TimeRange

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.config.time import format_time, parse_clock, parse_time
+from vmanomaly.config.values.time import format_time, parse_clock, parse_time
 from vmanomaly.scheduler.run import Outcome, Run
 from vmanomaly.series import TimeRange
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from vmanomaly.config import Config
+from vmanomaly.config.loading.rules import check_metric_names, check_multivariate, query_key
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import VmReaderSection
-from vmanomaly.config.rules import check_metric_names, check_multivariate, query_key
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import AnyModel, MultivariateModel, create_model, create_multivariate_model

@@ -18,9 +18,9 @@ import orjson
 from pydantic import SecretStr
 
 from vmanomaly.config import Config
-from vmanomaly.config.duration import Duration
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.config.section import Section
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.model.scoring import POLICY_KEYS
 from vmanomaly.state.content import UnitKey
 

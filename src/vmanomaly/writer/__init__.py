@@ -17,7 +17,7 @@ from vmanomaly.writer.format import Destination
 
 if TYPE_CHECKING:
     from vmanomaly.monitoring.metrics import Metrics
-    from vmanomaly.writer.queue import Record
+    from vmanomaly.writer.delivery.queue import Record
 
 
 class Writer(Protocol):
@@ -100,10 +100,10 @@ def create_writer(section: WriterSection, metrics: Metrics, preset: str) -> Repl
 def warm_up(section: WriterSection) -> None:
     """Make ready what the writer of a section compiles, so that no write has to wait for it."""
     if isinstance(section, VmWriterSection):
-        from vmanomaly.writer.json_lines import LineEncoder  # noqa: PLC0415 - loads the compiler
+        from vmanomaly.writer.encoding.json_lines import LineEncoder  # noqa: PLC0415 - loads the compiler
 
         LineEncoder.warm_up()
     elif isinstance(section, RemoteWriteSection):
-        from vmanomaly.writer.protobuf import WriteRequestEncoder  # noqa: PLC0415 - the same
+        from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder  # noqa: PLC0415 - the same
 
         WriteRequestEncoder.warm_up()

@@ -15,9 +15,9 @@ from vmanomaly.duckdb_file import connect, words
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import FloatArray, IntArray, Labels, Predictions
+from vmanomaly.writer.delivery.queue import Record
 from vmanomaly.writer.format import Destination, written_labels
-from vmanomaly.writer.outcome import report_dropped, report_empty
-from vmanomaly.writer.queue import Record
+from vmanomaly.writer.report import report_dropped, report_empty
 
 logger = logging.getLogger(__name__)
 

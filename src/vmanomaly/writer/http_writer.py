@@ -12,13 +12,13 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, redact_url
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Predictions
-from vmanomaly.writer.delivery import Delivery, Drops, Outcome
-from vmanomaly.writer.encode import AnyEncoder
+from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome
+from vmanomaly.writer.delivery.open_queue import open_queue
+from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
+from vmanomaly.writer.delivery.sender import CONTENT_TYPE, to_record
+from vmanomaly.writer.encoding.encode import AnyEncoder
 from vmanomaly.writer.format import MULTITENANT, Destination, TenancyWarnings
-from vmanomaly.writer.open_queue import open_queue
-from vmanomaly.writer.outcome import report_empty
-from vmanomaly.writer.queue import Queue, QueueError, Record
-from vmanomaly.writer.sender import CONTENT_TYPE, to_record
+from vmanomaly.writer.report import report_empty
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from vmanomaly.config.writer import RemoteWriteSection
 from vmanomaly.http import HttpClient
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.writer.delivery.parts import send_in_parts
+from vmanomaly.writer.delivery.sender import HttpSender
+from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder
 from vmanomaly.writer.http_writer import HttpWriter
-from vmanomaly.writer.parts import send_in_parts
-from vmanomaly.writer.protobuf import WriteRequestEncoder
-from vmanomaly.writer.sender import HttpSender
 
 _WRITE_PATH = "api/v1/write"
 _HEADERS = {"X-Prometheus-Remote-Write-Version": "0.1.0"}

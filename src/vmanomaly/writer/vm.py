@@ -5,9 +5,9 @@ from __future__ import annotations
 from vmanomaly.config.writer import VmWriterSection
 from vmanomaly.http import HttpClient
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.writer.delivery.sender import HttpSender
+from vmanomaly.writer.encoding.json_lines import LineEncoder
 from vmanomaly.writer.http_writer import HttpWriter
-from vmanomaly.writer.json_lines import LineEncoder
-from vmanomaly.writer.sender import HttpSender
 
 _IMPORT_PATH = "api/v1/import"
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pandas as pd
 
-from vmanomaly.config.fields import OUTPUT_NAME
+from vmanomaly.config.values.fields import OUTPUT_NAME
 from vmanomaly.model.online import LARGEST
 from vmanomaly.model.state import Array
 from vmanomaly.series import BoolArray, FloatArray, IntArray

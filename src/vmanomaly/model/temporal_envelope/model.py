@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmanomaly.config.duration import Duration
-from vmanomaly.model.calendar import (
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.model.online import OnlineModel, Points
+from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.temporal_envelope.calendar import (
     ALL_HOLIDAYS,
     ONE_HOLIDAY,
     PATTERNS,
@@ -20,12 +22,10 @@ from vmanomaly.model.calendar import (
     places_of,
     profiles_of,
 )
-from vmanomaly.model.envelope_fit import fit_rows
-from vmanomaly.model.envelope_forecast import FORECAST_WIDTH
-from vmanomaly.model.envelope_kernel import WIDTH, Rates
-from vmanomaly.model.envelope_walk import walk_rows
-from vmanomaly.model.online import OnlineModel, Points
-from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.temporal_envelope.fit import fit_rows
+from vmanomaly.model.temporal_envelope.forecast import FORECAST_WIDTH
+from vmanomaly.model.temporal_envelope.learn import WIDTH, Rates
+from vmanomaly.model.temporal_envelope.walk import walk_rows
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class TemporalEnvelopeModel(OnlineModel):
         chosen = self.holidays
         if not (chosen.countries or chosen.special_events):
             return {}
-        from vmanomaly.model.special_days import special_days  # noqa: PLC0415 - slow to import
+        from vmanomaly.model.temporal_envelope.special_days import special_days  # noqa: PLC0415 - slow to import
 
         return special_days(chosen.countries, chosen.special_events, group=chosen.group)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vmanomaly.config.build import build_config
 from vmanomaly.config.config import Config
-from vmanomaly.config.document import MAX_BYTES, Document, parse_document
+from vmanomaly.config.loading.build import build_config
+from vmanomaly.config.loading.document import MAX_BYTES, Document, parse_document
 from vmanomaly.config.problems import Findings
 from vmanomaly.errors import ConfigError
 

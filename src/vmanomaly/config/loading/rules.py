@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
-from vmanomaly.config.fields import METRIC_NAME, filled_text
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings, Path, expectation, show_value, suggest
 from vmanomaly.config.reader import Query
 from vmanomaly.config.scheduler import PeriodicSection, SchedulerSection
 from vmanomaly.config.settings import SettingsSection
+from vmanomaly.config.values.fields import METRIC_NAME, filled_text
 from vmanomaly.config.writer import HttpWriterSection, WriterSection
 
 ValueT = TypeVar("ValueT")

@@ -1,7 +1,7 @@
 """The queue that survives the process.
 
 A folder holds append-only segments, `0000000001.segment` and so on, whose format is that of
-`vmanomaly.writer.segment`, and the file `cursor`.
+`vmanomaly.writer.delivery.segment`, and the file `cursor`.
 
 What is promised, and what it costs:
 
@@ -42,8 +42,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmanomaly.writer.queue import Dropped, QueueError, Record
-from vmanomaly.writer.segment import encode, read_head, read_heads, read_record
+from vmanomaly.writer.delivery.queue import Dropped, QueueError, Record
+from vmanomaly.writer.delivery.segment import encode, read_head, read_heads, read_record
 
 logger = logging.getLogger(__name__)
 

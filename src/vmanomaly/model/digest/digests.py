@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 
 from vmanomaly.kernel import inlined, kernel
+from vmanomaly.model.digest.tdigest import add, capacity, compress
 from vmanomaly.model.state import Array, Column, SeriesState
-from vmanomaly.model.tdigest import add, capacity, compress
 from vmanomaly.series import FloatArray, IntArray, Labels, SingleArray
 
 _SMALLEST = 2

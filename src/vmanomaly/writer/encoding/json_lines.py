@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vmanomaly.kernel import kernel
 from vmanomaly.series import FloatArray, IntArray, Labels, Predictions
-from vmanomaly.writer.encode import Bytes, EncodedSeries, Encoder, Piece, append, as_array
+from vmanomaly.writer.encoding.encode import Bytes, EncodedSeries, Encoder, Piece, append, as_array
 from vmanomaly.writer.format import ACCOUNT_LABEL, kept_labels
 
 # "-2.2250738585072014e-308," is the longest number with its comma.

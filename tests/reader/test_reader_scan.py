@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmanomaly.reader import kernel
+from vmanomaly.reader import scan
 from vmanomaly.reader.decimal import (
     LARGEST_EXPONENT,
     SMALLEST_EXPONENT,
@@ -25,8 +25,8 @@ def _compiled() -> None:
 
 
 def parse(text: str) -> float | None:
-    data = text.encode() + b'"' + bytes(kernel.PADDING)
-    value, end = kernel.parse_number(np.frombuffer(bytearray(data), dtype=np.uint8), 0)
+    data = text.encode() + b'"' + bytes(scan.PADDING)
+    value, end = scan.parse_number(np.frombuffer(bytearray(data), dtype=np.uint8), 0)
     if end < 0 or end != len(text):
         return None
     return value

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.calendar import Places, Profiles
-from vmanomaly.model.envelope_forecast import forecast, learn_forecast
-from vmanomaly.model.envelope_kernel import (
+from vmanomaly.model.temporal_envelope.calendar import Places, Profiles
+from vmanomaly.model.temporal_envelope.forecast import forecast, learn_forecast
+from vmanomaly.model.temporal_envelope.learn import (
     LEARNED,
     STEP,
     Rates,

@@ -8,7 +8,8 @@ waits.
 from __future__ import annotations
 
 from vmanomaly.kernel import inlined, kernel
-from vmanomaly.model.envelope_kernel import (
+from vmanomaly.model.online import widened
+from vmanomaly.model.temporal_envelope.learn import (
     FAST,
     LARGE,
     LEVEL,
@@ -23,7 +24,6 @@ from vmanomaly.model.envelope_kernel import (
     learn_quantile,
     sigma_of,
 )
-from vmanomaly.model.online import widened
 from vmanomaly.series import FloatArray
 
 # What is known of a horizon, as places in its row `f`.

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.calendar import WEEK, Places, Profiles
-from vmanomaly.model.envelope_forecast import (
+from vmanomaly.model.temporal_envelope.calendar import WEEK, Places, Profiles
+from vmanomaly.model.temporal_envelope.forecast import (
     DUE,
     ERROR_QUANTILE,
     KNOWN,
@@ -16,7 +16,7 @@ from vmanomaly.model.envelope_forecast import (
     persistence,
     steady,
 )
-from vmanomaly.model.envelope_kernel import (
+from vmanomaly.model.temporal_envelope.learn import (
     BASE,
     DEVIATION,
     FAST,
@@ -42,7 +42,7 @@ from vmanomaly.model.envelope_kernel import (
     reach_of,
     sigma_of,
 )
-from vmanomaly.model.tails import measure_tail
+from vmanomaly.model.temporal_envelope.tails import measure_tail
 from vmanomaly.series import BoolArray, FloatArray, IntArray, SingleArray
 
 _PASSES = 2

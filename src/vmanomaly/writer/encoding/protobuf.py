@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from vmanomaly.kernel import inlined, kernel
 from vmanomaly.series import IntArray, Labels, Predictions
-from vmanomaly.writer.encode import Bytes, EncodedSeries, Encoder, Piece, append, as_array
+from vmanomaly.writer.encoding.encode import Bytes, EncodedSeries, Encoder, Piece, append, as_array
 from vmanomaly.writer.format import ACCOUNT_LABEL, kept_labels
 
 # A message or string in field 1 or 2; a double in field 1; a varint in field 2.

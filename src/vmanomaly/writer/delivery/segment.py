@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from vmanomaly.writer.queue import Record
+from vmanomaly.writer.delivery.queue import Record
 
 _CHECKSUM = struct.Struct("<I")
 _LENGTHS = struct.Struct("<III")

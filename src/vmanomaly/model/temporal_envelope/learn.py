@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 from vmanomaly.kernel import inlined, kernel
-from vmanomaly.model.calendar import DAY, WEEK, Places, Profiles
 from vmanomaly.model.online import widened
-from vmanomaly.model.tails import TAIL, TAILS_WIDTH, learn_tail
+from vmanomaly.model.temporal_envelope.calendar import DAY, WEEK, Places, Profiles
+from vmanomaly.model.temporal_envelope.tails import TAIL, TAILS_WIDTH, learn_tail
 from vmanomaly.series import FloatArray, SingleArray
 
 # What is known of a series beside its profiles, as places in its row `x`.

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from vmanomaly.config.load import config_files
+from vmanomaly.config.loading.load import config_files
 from vmanomaly.errors import ConfigError
 
 # Longer than it takes to write a file or to exchange a folder.

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError, redact_url
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.writer.delivery import Outcome, Refused, Retry, Sent
-from vmanomaly.writer.encode import AnyEncoder, Piece
+from vmanomaly.writer.delivery.delivery import Outcome, Refused, Retry, Sent
+from vmanomaly.writer.delivery.queue import Record
+from vmanomaly.writer.encoding.encode import AnyEncoder, Piece
 from vmanomaly.writer.format import Destination
-from vmanomaly.writer.queue import Record
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import logging
 import threading
 from pathlib import Path
 
-from vmanomaly.writer.disk_queue import DiskQueue
-from vmanomaly.writer.queue import Dropped, MemoryQueue, Queue, QueueError, Record
+from vmanomaly.writer.delivery.disk_queue import DiskQueue
+from vmanomaly.writer.delivery.queue import Dropped, MemoryQueue, Queue, QueueError, Record
 
 logger = logging.getLogger(__name__)
 

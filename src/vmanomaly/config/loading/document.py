@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from vmanomaly.config.problems import Path, show_path
-from vmanomaly.config.scalar import EnvironmentText, Value, resolve
+from vmanomaly.config.values.scalar import EnvironmentText, Value, resolve
 from vmanomaly.errors import ConfigError
 
 try:

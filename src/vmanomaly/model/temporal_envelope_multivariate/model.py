@@ -10,20 +10,20 @@ from typing import ClassVar
 import numpy as np
 
 from vmanomaly.model.base import ModelOutput, MultivariateModel
-from vmanomaly.model.calendar import WEEK
-from vmanomaly.model.channels import ChannelState, per_channel
-from vmanomaly.model.dependency import (
+from vmanomaly.model.grouping import GroupedBatch
+from vmanomaly.model.joint import predict_channels, rows_of
+from vmanomaly.model.online import LARGEST, OnlineModel, observe
+from vmanomaly.model.scoring import Policy
+from vmanomaly.model.state import Array, Column, SeriesState
+from vmanomaly.model.temporal_envelope.calendar import WEEK
+from vmanomaly.model.temporal_envelope_multivariate.channels import ChannelState, per_channel
+from vmanomaly.model.temporal_envelope_multivariate.dependency import (
     channel_columns,
     fit_group,
     group_columns,
     reach_of_noise,
     walk_groups,
 )
-from vmanomaly.model.grouping import GroupedBatch
-from vmanomaly.model.joint import predict_channels, rows_of
-from vmanomaly.model.online import LARGEST, OnlineModel, observe
-from vmanomaly.model.scoring import Policy
-from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
 logger = logging.getLogger(__name__)

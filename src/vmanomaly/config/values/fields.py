@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import PlainValidator, SecretStr
 
-from vmanomaly.config.duration import EXPECTED, Duration
 from vmanomaly.config.problems import REDACTED, InvalidItemsError, suggest
-from vmanomaly.config.scalar import WrittenFloat, WrittenInt, plain, resolve
+from vmanomaly.config.values.duration import EXPECTED, Duration
+from vmanomaly.config.values.scalar import WrittenFloat, WrittenInt, plain, resolve
 
 Result = TypeVar("Result")
 

@@ -8,11 +8,15 @@ from statistics import NormalDist
 import numpy as np
 
 from vmanomaly.kernel import inlined, kernel
-from vmanomaly.model.calendar import WEEK
-from vmanomaly.model.envelope_kernel import IQR_OF_NORMAL
-from vmanomaly.model.factors import LEAST_UNIQUENESS, factor_analysis, shrunk_covariance
 from vmanomaly.model.state import Array, Column
-from vmanomaly.model.tails import TAIL, TAILS_WIDTH, learn_tail, measure_tail
+from vmanomaly.model.temporal_envelope.calendar import WEEK
+from vmanomaly.model.temporal_envelope.learn import IQR_OF_NORMAL
+from vmanomaly.model.temporal_envelope.tails import TAIL, TAILS_WIDTH, learn_tail, measure_tail
+from vmanomaly.model.temporal_envelope_multivariate.factors import (
+    LEAST_UNIQUENESS,
+    factor_analysis,
+    shrunk_covariance,
+)
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 
 LARGEST_DEVIATION = 2.0

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-from vmanomaly.config import rules
 from vmanomaly.config.config import Config
-from vmanomaly.config.duration import Duration
-from vmanomaly.config.legacy import modernise
+from vmanomaly.config.loading import rules
+from vmanomaly.config.loading.legacy import modernise
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value, suggest
@@ -20,6 +19,7 @@ from vmanomaly.config.scheduler import SchedulerSection, read_scheduler
 from vmanomaly.config.section import read_section
 from vmanomaly.config.server import ServerSection
 from vmanomaly.config.settings import SettingsSection
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.writer import HttpWriterSection, WriterSection
 
 SECTIONS = (

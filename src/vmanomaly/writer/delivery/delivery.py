@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from vmanomaly.errors import DatasourceError
-from vmanomaly.writer.queue import Queue, QueueError, Record
+from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0

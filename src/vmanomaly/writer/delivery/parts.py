@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 import cramjam
 
-from vmanomaly.writer.delivery import Outcome, Refused, Retry, Sent
-from vmanomaly.writer.protobuf import FIELD_1, FIELD_2, field
-from vmanomaly.writer.queue import Record
-from vmanomaly.writer.sender import N_SERIES
+from vmanomaly.writer.delivery.delivery import Outcome, Refused, Retry, Sent
+from vmanomaly.writer.delivery.queue import Record
+from vmanomaly.writer.delivery.sender import N_SERIES
+from vmanomaly.writer.encoding.protobuf import FIELD_1, FIELD_2, field
 
 # In the words of Prometheus, Mimir, Cortex and Thanos.
 _REASONS = {

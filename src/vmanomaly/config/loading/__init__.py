@@ -1,0 +1,1 @@
+"""From files to a valid configuration, or to every problem in them."""

@@ -1,0 +1,1 @@
+"""t-digests: quantiles of many series in little memory."""

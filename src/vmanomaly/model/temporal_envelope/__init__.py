@@ -1,0 +1,1 @@
+"""The envelope: trend, calendar patterns, level shifts, residual bounds and forecasts."""

@@ -1,0 +1,1 @@
+"""The envelope of every channel of a group, and what the channels do together."""

@@ -1,0 +1,1 @@
+"""Predictions as the bodies of requests."""
