@@ -10,9 +10,8 @@ from typing import Any
 
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
-from vmanomaly.series import Predictions, SeriesBatch, TimeRange
+from vmanomaly.series import Origin, Predictions, SeriesBatch, TimeRange
 from vmanomaly.writer.delivery.queue import Record
-from vmanomaly.writer.format import Destination
 
 
 class FakeClock:
@@ -90,10 +89,10 @@ class FakeWriter:
     def __init__(self) -> None:
         self.last_error: DatasourceError | None = None
         self.n_dropped = 0
-        self.written: list[tuple[Predictions, Destination]] = []
+        self.written: list[tuple[Predictions, Origin]] = []
 
-    def write(self, predictions: Predictions, destination: Destination) -> None:
-        self.written.append((predictions, destination))
+    def write(self, predictions: Predictions, origin: Origin) -> None:
+        self.written.append((predictions, origin))
 
     def flush(self, timeout_s: float) -> bool:
         return True

@@ -120,11 +120,11 @@ def config(
 def points_of(writer: FakeWriter, *, repeated: bool = False) -> dict[Point, float]:
     """Return what was written, each point once; `repeated` ones must have had the same value."""
     written: dict[Point, float] = {}
-    for predictions, destination in writer.written:
+    for predictions, origin in writer.written:
         for output, values in predictions.outputs.items():
             for row, column in np.argwhere(~np.isnan(values)):
                 timestamp = int(predictions.timestamps[column])
-                point = (predictions.labels[row], output, destination.query_key, timestamp)
+                point = (predictions.labels[row], output, origin.query_key, timestamp)
                 value = float(values[row, column])
                 assert point not in written or (repeated and written[point] == value)
                 written[point] = value

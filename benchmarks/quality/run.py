@@ -10,9 +10,8 @@ from vmanomaly.config.reader import Query
 from vmanomaly.model import create_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import micro_batch_starts
-from vmanomaly.series import FloatArray, IntArray
+from vmanomaly.series import FloatArray, IntArray, Origin
 from vmanomaly.service.univariate import UnivariateUnit
-from vmanomaly.writer.format import Destination
 
 SCORES = ("anomaly_score", INCIDENT_SCORE)
 
@@ -48,7 +47,7 @@ def run(section: ModelSection, series: LabelledSeries) -> Run:
         model,
         section.model_copy(update={"provide_series": provide_series}),
         query,
-        Destination(query.alias, section.class_name, "labelled", "default"),
+        Origin((query.alias,), section.class_name, "labelled", "default"),
         Metrics(),
     )
     batch = series.batch(series.n_fit, len(series.timestamps))

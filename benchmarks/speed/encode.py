@@ -7,14 +7,14 @@ import time
 
 import numpy as np
 
-from vmanomaly.series import Labels, Predictions
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.writer.encoding.encode import AnyEncoder
 from vmanomaly.writer.encoding.json_lines import LineEncoder
 from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder
-from vmanomaly.writer.format import Destination, written_labels
+from vmanomaly.writer.format import written_labels
 
 METRIC_FORMAT = {"__name__": "$VAR", "for": "$QUERY_KEY"}
-DESTINATION = Destination("cpu", "zscore", "every_minute", "default")
+ORIGIN = Origin(("cpu",), "zscore", "every_minute", "default")
 
 
 def predictions(n_series: int, n_timestamps: int) -> Predictions:
@@ -71,12 +71,12 @@ def main() -> None:
         for n_series, n_timestamps in ((40_000, 1), (4, 1_000_000)):
             batch = predictions(n_series, n_timestamps)
             metrics = [
-                dict(written_labels(labels, METRIC_FORMAT, DESTINATION, "anomaly_score"))
+                dict(written_labels(labels, METRIC_FORMAT, ORIGIN, "anomaly_score"))
                 for labels in batch.labels
             ]
             encoder = kind(METRIC_FORMAT)
-            encoder.encoded_series(batch.labels, DESTINATION)
-            ours = seconds(lambda e=encoder, b=batch: sum(1 for _ in e.pieces(b, DESTINATION)), 5)
+            encoder.encoded_series(batch.labels, ORIGIN)
+            ours = seconds(lambda e=encoder, b=batch: sum(1 for _ in e.pieces(b, ORIGIN)), 5)
             plain = seconds(lambda b=batch, m=metrics: dump_lines(b, m), 2)
             n_points = batch.n_datapoints
             print(

@@ -36,7 +36,7 @@ def main() -> None:
         whole = TimeRange(START, START + N_POINTS * STEP)
         grid = whole.grid(STEP)
         warm_up(config.reader)
-        reader = create_reader(config.reader, Metrics(), config.preset)
+        reader = create_reader(config.reader, Metrics())
         with urllib3.PoolManager(retries=False) as http:
 
             def fetch() -> bytes:

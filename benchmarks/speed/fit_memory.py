@@ -24,11 +24,10 @@ from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader
 from vmanomaly.reader import warm_up as warm_up_reader
 from vmanomaly.scheduler.run import Run
-from vmanomaly.series import Labels, Predictions, TimeRange
+from vmanomaly.series import Labels, Origin, Predictions, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.writer import create_writer
-from vmanomaly.writer.format import Destination
 
 N_SERIES, N_POINTS, STEP = 5_000, 10_080, 60_000
 START = 1_750_000_020_000
@@ -62,7 +61,7 @@ def load(vm: VictoriaMetrics, n_series: int, n_points: int) -> None:
         timeout="1m",
         metric_format={"__name__": EXPRESSION, "output": "$VAR"},
     )
-    writer = create_writer(section, Metrics(), "default")
+    writer = create_writer(section, Metrics())
     timestamps = START + STEP * np.arange(1, n_points + 1)
     for start in range(0, n_series, 500):
         labels = tuple(
@@ -71,7 +70,7 @@ def load(vm: VictoriaMetrics, n_series: int, n_points: int) -> None:
         )
         values = random.normal(50, 5, (500, n_points)).round(3)
         predictions = Predictions(labels, timestamps, {"y": values})
-        writer.write(predictions, Destination("load", "none", "none", "default"))
+        writer.write(predictions, Origin(("load",), "none", "none", "default"))
     assert writer.flush(60)
     writer.close()
     vm.force_flush()
@@ -82,8 +81,8 @@ def fit(url: str) -> tuple[int, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = config_of(url, Path(folder), os.environ)
     metrics = Metrics()
-    reader = create_reader(config.reader, metrics, config.preset, config.data_folder)
-    writer = create_writer(config.writer, metrics, config.preset)
+    reader = create_reader(config.reader, metrics, config.data_folder)
+    writer = create_writer(config.writer, metrics)
     (job,) = create_jobs(config, create_models(config), reader, writer, Health({}), metrics)["live"]
     warm_up_reader(config.reader)
     assert not job.execute(Run(fit=TimeRange(START, START + 10 * STEP), infer=None)).failed

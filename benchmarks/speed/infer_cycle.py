@@ -25,13 +25,12 @@ from vmanomaly.config import Config, load_config
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader
 from vmanomaly.scheduler.run import Run
-from vmanomaly.series import Predictions, TimeRange
+from vmanomaly.series import Origin, Predictions, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.writer import Writer, create_writer
 from vmanomaly.writer.encoding.json_lines import LineEncoder
-from vmanomaly.writer.format import Destination
 
 SIZES = (1_000, 10_000, 100_000)
 N_FIT = 30
@@ -95,8 +94,8 @@ def _measure(
     """Return the seconds of each cycle and of each bare exchange, and the bytes of one."""
     config = config_of(vm.url, folder, {}, alias)
     metrics = Metrics()
-    reader = create_reader(config.reader, metrics, config.preset)
-    writer = _Recorder(create_writer(config.writer, metrics, config.preset))
+    reader = create_reader(config.reader, metrics)
+    writer = _Recorder(create_writer(config.writer, metrics))
     (job,) = create_jobs(config, create_models(config), reader, writer, Health({}), metrics)["live"]
     bare = _BareClient(vm.url)
     _fit(job)
@@ -183,11 +182,11 @@ class _Recorder:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._last: tuple[Predictions, Destination] | None = None
+        self._last: tuple[Predictions, Origin] | None = None
 
-    def write(self, predictions: Predictions, destination: Destination) -> None:
-        self._last = predictions, destination
-        self._writer.write(predictions, destination)
+    def write(self, predictions: Predictions, origin: Origin) -> None:
+        self._last = predictions, origin
+        self._writer.write(predictions, origin)
 
     def bodies(self) -> list[bytes]:
         assert self._last is not None

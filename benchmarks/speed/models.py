@@ -29,9 +29,8 @@ from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
 from vmanomaly.model import Model, SeriesState, create_model, warm_up
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, SeriesBatch
+from vmanomaly.series import Labels, Origin, SeriesBatch
 from vmanomaly.service.univariate import UnivariateUnit
-from vmanomaly.writer.format import Destination
 
 N_SERIES = 10_000
 N_PAST = 200
@@ -192,9 +191,9 @@ def resident_bytes() -> int:
 def cycle_per_series(case: Case, n_series: int, rounds: int) -> float:
     """Seconds a series of an infer as the service runs it: infer, scores, policies, metrics."""
     section = case.section()
-    destination = Destination("cpu", "model", "live", "default")
+    origin = Origin(("cpu",), "model", "live", "default")
     model = create_model(section, QUERY)
-    unit = UnivariateUnit(model, section, QUERY, destination, Metrics())
+    unit = UnivariateUnit(model, section, QUERY, origin, Metrics())
     stream = Stream(n_series)
     unit.fit([stream.take(N_PAST)])
     one = np.zeros(1, np.int64)

@@ -1,14 +1,15 @@
-"""The values that travel between reader, models and writer.
+"""The values that travel between reader, models and writer, and what they are called.
 
 A `SeriesBatch` holds S series on one shared grid of T timestamps; `Predictions` holds what a
-model says about them on the same grid. Nothing here knows where the data comes from.
+model says about them on the same grid; an `Origin` says which model on which queries. Nothing here
+knows how data is read or written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,3 +197,98 @@ class Predictions:
     def n_datapoints(self) -> int:
         """The number of values that are not NaN, over all outputs."""
         return sum(int(np.count_nonzero(~np.isnan(values))) for values in self.outputs.values())
+
+
+def query_key(queries: Iterable[str]) -> str:
+    """Return what the queries that are looked at together are called.
+
+    Examples
+    --------
+    >>> query_key(["temperature", "power"])
+    'power,temperature'
+    """
+    return ",".join(sorted(queries))
+
+
+class JobKey(NamedTuple):
+    """A job: what is read together under a scheduler.
+
+    Examples
+    --------
+    >>> print(JobKey("daily", ("cpu",)))
+    scheduler 'daily', query 'cpu'
+    """
+
+    scheduler_alias: str
+    queries: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"scheduler '{self.scheduler_alias}', query '{query_key(self.queries)}'"
+
+
+class UnitKey(NamedTuple):
+    """A unit of work: a model on a query, or on several together, under a scheduler.
+
+    Examples
+    --------
+    >>> print(UnitKey("daily", "robust", ("cpu",)))
+    scheduler 'daily', model 'robust', query 'cpu'
+    """
+
+    scheduler_alias: str
+    model_alias: str
+    queries: tuple[str, ...]
+
+    @property
+    def job(self) -> JobKey:
+        """The job that it is part of."""
+        return JobKey(self.scheduler_alias, self.queries)
+
+    def __str__(self) -> str:
+        return (
+            f"scheduler '{self.scheduler_alias}', model '{self.model_alias}', "
+            f"query '{query_key(self.queries)}'"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where predictions come from: a model on some queries under a scheduler.
+
+    Attributes
+    ----------
+    queries : tuple of str
+        Aliases of the queries, in order: one, or those that a multivariate model looks at together.
+    model_alias : str
+        Alias of the model.
+    scheduler_alias : str
+        Alias of the scheduler.
+    preset : str
+        Preset of the configuration, `default` when it has none.
+
+    Examples
+    --------
+    >>> origin = Origin(("mem", "cpu"), "robust", "daily")
+    >>> origin.query_key
+    'cpu,mem'
+    >>> print(origin)
+    model 'robust', query 'cpu,mem'
+    """
+
+    queries: tuple[str, ...]
+    model_alias: str
+    scheduler_alias: str
+    preset: str = "default"
+
+    @property
+    def query_key(self) -> str:
+        """What the queries are called together."""
+        return query_key(self.queries)
+
+    @property
+    def unit(self) -> UnitKey:
+        """The unit of work."""
+        return UnitKey(self.scheduler_alias, self.model_alias, self.queries)
+
+    def __str__(self) -> str:
+        return f"model '{self.model_alias}', query '{self.query_key}'"

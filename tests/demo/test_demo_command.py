@@ -58,9 +58,7 @@ def test_every_query_finds_its_series_with_the_labels_of_the_truth(tmp_path: Pat
     store(telemetry, tmp_path / TELEMETRY)
     section = load_config([tmp_path / CONFIG], {}).reader
     assert isinstance(section, DuckdbReaderSection)
-    reader = DuckdbReader(
-        section.model_copy(update={"path": str(tmp_path / TELEMETRY)}), Metrics(), "default"
-    )
+    reader = DuckdbReader(section.model_copy(update={"path": str(tmp_path / TELEMETRY)}), Metrics())
     end = int(telemetry.batch.timestamps[-1])
     day = TimeRange(end - 86_400_000, end)
     seen = set()

@@ -5,9 +5,8 @@ import numpy as np
 from vmanomaly.config.writer import DuckdbWriterSection
 from vmanomaly.demo.scores import read_scores
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Predictions
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.writer.duckdb import DuckdbWriter
-from vmanomaly.writer.format import Destination
 
 
 def section(path: Path) -> DuckdbWriterSection:
@@ -30,8 +29,8 @@ def test_what_a_writer_wrote_comes_back_without_the_labels_it_added(tmp_path: Pa
             "yhat": np.array([[1.0, 1.0, 1.0], [3.0, nan, 3.0]]),
         },
     )
-    target = DuckdbWriter(writer, Metrics(), "default")
-    target.write(predictions, Destination("cpu", "mad", "once", "default"))
+    target = DuckdbWriter(writer, Metrics())
+    target.write(predictions, Origin(("cpu",), "mad", "once", "default"))
     target.close()
 
     first, second = read_scores(writer)

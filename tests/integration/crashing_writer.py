@@ -13,15 +13,14 @@ import numpy as np
 from tests.integration.nursery import fork_as_asked, say
 from vmanomaly.config.writer import VmWriterSection
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Predictions
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.writer import create_writer, warm_up
-from vmanomaly.writer.format import Destination
 
 HOSTS = ("a", "b", "c")
 N_BATCHES = 200
 T0 = 1_750_000_000_000
 _SIZES = (1, 20, 300)
-_DESTINATION = Destination("cpu", "zscore", "live", "default")
+_ORIGIN = Origin(("cpu",), "zscore", "live", "default")
 
 
 def batch(number: int) -> Predictions:
@@ -36,9 +35,9 @@ def batch(number: int) -> Predictions:
 
 def _write(url: str, folder: str, first: int) -> None:
     section = VmWriterSection(datasource_url=url, queue_path=folder)
-    writer = create_writer(section, Metrics(), "default")
+    writer = create_writer(section, Metrics())
     for number in range(first, N_BATCHES):
-        writer.write(batch(number), _DESTINATION)
+        writer.write(batch(number), _ORIGIN)
         say(f"written {number}")
     writer.flush(20)
     writer.close()

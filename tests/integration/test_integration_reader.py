@@ -31,7 +31,7 @@ def reader_of(
     query = Query(alias="load", expr=expr, step=Duration(STEP))
     queries = {"load": query, "slow": Query(alias="slow", expr="slow", step=Duration(STEP))}
     section = VmReaderSection(datasource_url=url, queries=queries, **keys)
-    return VmReader(section, Metrics(), "default", data_folder), query
+    return VmReader(section, Metrics(), data_folder), query
 
 
 def counted(reader: VmReader, name: str, **labels: str) -> float:
@@ -207,7 +207,7 @@ class TestCluster:
         section = VmReaderSection(
             datasource_url=cluster.url, tenant_id=reader_tenant, queries={"load": query}
         )
-        reader = VmReader(section, Metrics(), "default")
+        reader = VmReader(section, Metrics())
         batch = reader.read(query, TimeRange(START - STEP, START + 9 * STEP), "s", stage="fit")
         reader.close()
         return batch
@@ -243,7 +243,7 @@ class TestCluster:
         section = VmReaderSection(
             datasource_url=cluster.url, tenant_id="multitenant", queries={"load": query}
         )
-        reader = VmReader(section, Metrics(), "default")
+        reader = VmReader(section, Metrics())
         batch = reader.read(query, TimeRange(START - STEP, START + 2 * STEP), "s", stage="fit")
         reader.close()
         assert [labels["vm_account_id"] for labels in batch.labels] == ["1"]

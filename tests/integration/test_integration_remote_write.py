@@ -19,14 +19,13 @@ from tests.integration.servers import (
 )
 from vmanomaly.config.writer import RemoteWriteSection
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Predictions
-from vmanomaly.writer.format import Destination
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.writer.remote_write import RemoteWriter
 
 STEP_S = 60
 N_FIT, N_INFER = 30, 20
 N_HOSTS, N_OUTPUTS = 3, 4
-DESTINATION = Destination("memory", "zscore", "once", "default")
+ORIGIN = Origin(("memory",), "zscore", "once", "default")
 
 
 def now_s() -> int:
@@ -126,11 +125,11 @@ def test_late_and_double_samples_are_counted_and_keep_no_other_out(tmp_path: Pat
     with Prometheus(tmp_path) as prometheus:
         metrics = Metrics()
         section = RemoteWriteSection(datasource_url=prometheus.url)
-        writer = RemoteWriter(section, metrics, "default")
+        writer = RemoteWriter(section, metrics)
         at = [end_s - (9 - i) * STEP_S for i in range(10)]
         # The first five minutes of two hosts, and then ten minutes of twenty.
-        writer.write(predictions(2, range(at[0], at[4] + 1, STEP_S), 1.0), DESTINATION)
-        writer.write(predictions(20, range(at[0], at[9] + 1, STEP_S), 2.0), DESTINATION)
+        writer.write(predictions(2, range(at[0], at[4] + 1, STEP_S), 1.0), ORIGIN)
+        writer.write(predictions(20, range(at[0], at[9] + 1, STEP_S), 2.0), ORIGIN)
         writer.close()
         stored = prometheus.stored("anomaly_score", end_s, 10 * STEP_S)
         values = {
@@ -150,16 +149,16 @@ def test_scores_wait_for_prometheus(tmp_path: Path) -> None:
     section = RemoteWriteSection(
         datasource_url=prometheus.url, queue_path=str(tmp_path / "queue"), timeout="2s"
     )
-    writer = RemoteWriter(section, metrics, "default")
+    writer = RemoteWriter(section, metrics)
     times = [end_s - (4 - i) * STEP_S for i in range(5)]
     for second in times[:3]:
-        writer.write(predictions(20, range(second, second + 1), float(second)), DESTINATION)
+        writer.write(predictions(20, range(second, second + 1), float(second)), ORIGIN)
     assert metrics.registry.get_sample_value("vmanomaly_writer_queue_bytes") != 0
     writer.close()
     # Another process finds them, and more come before Prometheus does.
-    writer = RemoteWriter(section, metrics, "default")
+    writer = RemoteWriter(section, metrics)
     for second in times[3:]:
-        writer.write(predictions(20, range(second, second + 1), float(second)), DESTINATION)
+        writer.write(predictions(20, range(second, second + 1), float(second)), ORIGIN)
     with prometheus:
         assert writer.flush(60)
         writer.close()
@@ -176,10 +175,8 @@ def test_a_receiver_that_is_switched_off_says_so(
     prometheus: Server = Prometheus(tmp_path)
     prometheus.command.remove("--web.enable-remote-write-receiver")
     with prometheus:
-        writer = RemoteWriter(
-            RemoteWriteSection(datasource_url=prometheus.url), Metrics(), "default"
-        )
-        writer.write(predictions(1, range(now_s(), now_s() + 1), 1.0), DESTINATION)
+        writer = RemoteWriter(RemoteWriteSection(datasource_url=prometheus.url), Metrics())
+        writer.write(predictions(1, range(now_s(), now_s() + 1), 1.0), ORIGIN)
         writer.close()
     assert "remote write receiver needs to be enabled" in caplog.text
     assert writer.n_dropped == 1

@@ -24,9 +24,8 @@ from tests.integration.disturbed import N_POINTS_PER_QUERY, QUERIES, Run, Trial
 from tests.integration.servers import Front, VictoriaMetrics, Vmauth, replace_file, wait_until
 from vmanomaly.config.writer import VmWriterSection
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Predictions
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.writer import create_writer
-from vmanomaly.writer.format import Destination
 
 UNHARMED = Run(exit_status=0)
 
@@ -86,9 +85,9 @@ def test_a_connection_is_reset_in_the_middle_of_a_body(
     metrics = Metrics()
     with Front(tmp_path, vm.url, "return 444;") as front:
         section = VmWriterSection(datasource_url=front.url)
-        writer = create_writer(section, metrics, "default")
+        writer = create_writer(section, metrics)
         front.fail()
-        writer.write(predictions, Destination("cpu", "zscore", "once", "default"))
+        writer.write(predictions, Origin(("cpu",), "zscore", "once", "default"))
         assert writer.last_error is not None
         assert writer.last_error.code == "connection_error"
         front.recover()

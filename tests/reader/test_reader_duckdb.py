@@ -33,7 +33,7 @@ def query(expr: str, *, step: int = MINUTE, offset: int = 0, tz: str = "UTC") ->
 
 def reader(path: str | Path = ":memory:", metrics: Metrics | None = None) -> DuckdbReader:
     section = DuckdbReaderSection(path=str(path), queries={})
-    made = create_reader(section, metrics or Metrics(), "default")
+    made = create_reader(section, metrics or Metrics())
     assert isinstance(made, DuckdbReader)
     return made
 

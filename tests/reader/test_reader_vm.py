@@ -45,7 +45,7 @@ def section_of(url: str, *queries: Query, **keys: Any) -> VmReaderSection:
 
 
 def reader_of(url: str, *queries: Query, **keys: Any) -> VmReader:
-    return VmReader(section_of(url, *queries, **keys), Metrics(), "default")
+    return VmReader(section_of(url, *queries, **keys), Metrics())
 
 
 def range_of(n_points: int, start: int = START) -> TimeRange:
@@ -108,8 +108,8 @@ def test_request_and_result(healthy: Loopback) -> None:
     section = section_of(
         healthy.url, query_of(step="1500ms"), extra_filters=('{env="prod"}', '{dc="x y"}')
     )
-    metrics = Metrics()
-    reader = create_reader(section, metrics, "p")
+    metrics = Metrics(preset="p")
+    reader = create_reader(section, metrics)
     reader.check_health()
     warm_up(section)
     time_range = TimeRange(1_700_000_000_999, 1_700_000_005_500)
@@ -136,7 +136,7 @@ def test_only_vm_and_duckdb_are_there(healthy: Loopback) -> None:
 
     section = VlogsReaderSection(datasource_url=healthy.url, queries={"q": query_of()})
     with pytest.raises(ConfigError, match="vlogs"):
-        create_reader(section, Metrics(), "p")
+        create_reader(section, Metrics())
 
 
 def test_metrics(healthy: Loopback) -> None:
@@ -457,7 +457,7 @@ class TestDataFolder:
             in_memory = reader_of(server.url)
             expected = in_memory.read(query_of(), range_of(700), "s", stage="fit")
             in_memory.close()
-            reader = VmReader(section_of(server.url), Metrics(), "default", folder)
+            reader = VmReader(section_of(server.url), Metrics(), folder)
             batch = reader.read(query_of(), range_of(700), "s", stage="fit")
             reader.close()
         assert batch.labels == expected.labels
@@ -467,7 +467,7 @@ class TestDataFolder:
 
     def test_an_infer_is_kept_in_memory(self, healthy: Loopback, tmp_path: Path) -> None:
         folder = tmp_path / "data"
-        reader = VmReader(section_of(healthy.url), Metrics(), "default", folder)
+        reader = VmReader(section_of(healthy.url), Metrics(), folder)
         reader.read(query_of(), range_of(3), "s", stage="infer")
         reader.close()
         assert not folder.exists()
@@ -483,7 +483,7 @@ class TestDataFolder:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr("os.posix_fallocate", no_room)
-        reader = VmReader(section_of(healthy.url), Metrics(), "default", tmp_path)
+        reader = VmReader(section_of(healthy.url), Metrics(), tmp_path)
         batch = reader.read(query_of(), range_of(300), "s", stage="fit")
         reader.close()
         assert batch.n_datapoints > 300

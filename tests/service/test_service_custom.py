@@ -92,8 +92,8 @@ class World:
 
     def scores(self) -> dict[tuple[str, Labels], list[float]]:
         return {
-            (destination.query_key, labels): values.tolist()
-            for predictions, destination in self.writer.written
+            (origin.query_key, labels): values.tolist()
+            for predictions, origin in self.writer.written
             for labels, values in zip(
                 predictions.labels, predictions.outputs["anomaly_score"], strict=True
             )

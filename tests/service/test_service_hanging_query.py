@@ -43,8 +43,8 @@ def scored(writer: FakeWriter, query: str) -> list[int]:
     """Return the timestamps that have a score, in the order in which they were written."""
     return [
         timestamp
-        for predictions, destination in list(writer.written)
-        if destination.query_key == query
+        for predictions, origin in list(writer.written)
+        if origin.query_key == query
         for timestamp in predictions.timestamps.tolist()
     ]
 
@@ -70,7 +70,7 @@ def test_the_others_go_on_and_nothing_is_left_out(tmp_path: Path) -> None:
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(sections))
         config = load_config([tmp_path / "config.yaml"], {})
         metrics, writer, clock = Metrics(), FakeWriter(), SteppedClock(START)
-        reader = create_reader(config.reader, metrics, config.preset)
+        reader = create_reader(config.reader, metrics)
         jobs = create_jobs(config, create_models(config), reader, writer, Health({}), metrics)[
             "live"
         ]

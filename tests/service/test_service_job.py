@@ -16,10 +16,9 @@ from vmanomaly.model import AnyModel, Model, ModelOutput
 from vmanomaly.model.state import Array, SeriesState
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Outcome, Run
-from vmanomaly.series import IntArray, Labels, SeriesBatch, TimeRange
+from vmanomaly.series import IntArray, Labels, Origin, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models
-from vmanomaly.writer.format import Destination
 
 CONFIG = """
 reader:
@@ -119,14 +118,14 @@ def test_a_query_is_read_once_for_all_its_models(config: Config) -> None:
     world = World(config, two_series)
     assert world.cpu.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
     assert world.reader.asked == [("cpu", FIT, "fit"), ("cpu", INFER, "infer")]
-    assert [destination.model_alias for _, destination in world.writer.written] == ["good", "other"]
+    assert [origin.model_alias for _, origin in world.writer.written] == ["good", "other"]
 
 
 def test_what_is_written_is_the_mean_of_what_came_before(config: Config) -> None:
     world = World(config, two_series)
     world.cpu.execute(run())
-    predictions, destination = world.writer.written[0]
-    assert destination == Destination("cpu", "good", "s", "default")
+    predictions, origin = world.writer.written[0]
+    assert origin == Origin(("cpu",), "good", "s", "default")
     assert list(predictions.outputs) == ["anomaly_score", "yhat", "yhat_lower", "yhat_upper"]
     np.testing.assert_array_equal(predictions.timestamps, [11_000, 12_000, 13_000])
     seen = (np.arange(1, 14) * 1000 % 3000) / 1000.0
@@ -148,7 +147,7 @@ def test_a_model_that_raises_fails_alone(config: Config, caplog: pytest.LogCaptu
     world = World(config, two_series, {"good": BrokenModel()})
     outcome = world.cpu.execute(run())
     assert outcome == Outcome(fitted=True, inferred=True, failed=True)
-    assert [destination.model_alias for _, destination in world.writer.written] == ["other"]
+    assert [origin.model_alias for _, origin in world.writer.written] == ["other"]
     assert world.counted("model_run_errors_total", "fit") == 1
     assert world.counted("model_runs_skipped_total", "infer") == 1
     (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -302,12 +301,12 @@ def test_an_infer_in_blocks_writes_the_same(
         labels = tuple(Labels({"cpu": str(i)}) for i in range(n_series))
         return SeriesBatch(labels, grid, np.sin(np.outer(np.arange(1, n_series + 1), grid)))
 
-    def scores(world: World) -> dict[tuple[Destination, Labels], dict[str, list[float]]]:
+    def scores(world: World) -> dict[tuple[Origin, Labels], dict[str, list[float]]]:
         return {
-            (destination, labels): {
+            (origin, labels): {
                 name: values[row].tolist() for name, values in predictions.outputs.items()
             }
-            for predictions, destination in world.writer.written
+            for predictions, origin in world.writer.written
             for row, labels in enumerate(predictions.labels)
         }
 

@@ -20,15 +20,14 @@ from vmanomaly.model import MultivariateModel
 from vmanomaly.model.scoring import Policy
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Outcome, Run
-from vmanomaly.series import FloatArray, Labels, SeriesBatch, TimeRange
+from vmanomaly.series import FloatArray, Labels, Origin, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.state import Saved, StateStore
-from vmanomaly.writer.format import Destination
 
 FIT, INFER = TimeRange(0, 60_000), TimeRange(60_000, 70_000)
-JOINT = Destination("cpu,mem", "joint", "s", "default")
+JOINT = Origin(("cpu", "mem"), "joint", "s", "default")
 Answer = Callable[[Query, TimeRange, str], SeriesBatch]
 
 
@@ -108,8 +107,8 @@ class World:
 
     def scores(self) -> dict[Labels, FloatArray]:
         """Return the joint scores of the last write."""
-        predictions, destination = self.writer.written[-1]
-        assert destination == JOINT
+        predictions, origin = self.writer.written[-1]
+        assert origin == JOINT
         return dict(zip(predictions.labels, predictions.outputs["anomaly_score"], strict=True))
 
 
@@ -132,8 +131,8 @@ def test_groups_across_queries_are_scored_together(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert world.joint.name == "scheduler 's', query 'cpu,mem'"
     assert world.run() == Outcome(fitted=True, inferred=True, failed=False)
-    ((predictions, destination),) = world.writer.written
-    assert destination == JOINT
+    ((predictions, origin),) = world.writer.written
+    assert origin == JOINT
     assert list(predictions.outputs) == ["anomaly_score"]
     scores = world.scores()
     assert set(scores) == {group("a"), group("b")}
@@ -298,13 +297,13 @@ def test_channels_have_outputs_of_their_own_when_asked(tmp_path: Path) -> None:
     (joint, to_joint), *channels = world.writer.written
     assert to_joint == JOINT
     assert list(joint.outputs) == ["anomaly_score"]
-    assert [destination.query_key for _, destination in channels] == ["cpu", "mem"]
-    for predictions, destination in channels:
+    assert [origin.query_key for _, origin in channels] == ["cpu", "mem"]
+    for predictions, origin in channels:
         assert list(predictions.outputs) == ["y", "yhat", "yhat_upper"]
         assert set(predictions.labels) == {group("a"), group("b")}
         for row, labels in enumerate(predictions.labels):
-            past = observed(destination.query_key, labels["host"], FIT.grid(1000))
-            present = observed(destination.query_key, labels["host"], INFER.grid(1000))
+            past = observed(origin.query_key, labels["host"], FIT.grid(1000))
+            present = observed(origin.query_key, labels["host"], INFER.grid(1000))
             np.testing.assert_array_equal(predictions.outputs["y"][row], present)
             np.testing.assert_allclose(predictions.outputs["yhat"][row], past.mean(), rtol=1e-9)
             np.testing.assert_allclose(
@@ -456,7 +455,7 @@ def test_the_envelope_gives_outputs_of_channels_when_asked(tmp_path: Path) -> No
     world.run(LONG_FIT, LONG_INFER)
     (_, to_joint), *channels = world.writer.written
     assert to_joint == JOINT
-    assert [destination.query_key for _, destination in channels] == ["cpu", "mem"]
+    assert [origin.query_key for _, origin in channels] == ["cpu", "mem"]
     for predictions, _ in channels:
         outputs = predictions.outputs
         assert list(outputs) == asked[1:]

@@ -9,10 +9,11 @@ import pytest
 from tests.fakes import eventually
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
-from vmanomaly.series import SeriesBatch, TimeRange
+from vmanomaly.series import JobKey, SeriesBatch, TimeRange
 from vmanomaly.service.reads import SharedReads
 
 CPU, RAM = (Query.model_validate({"alias": a, "expr": a, "step": "1s"}) for a in ("cpu", "ram"))
+ONE, BOTH, TWO = (JobKey("s", queries) for queries in (("cpu",), ("cpu", "ram"), ("cpu", "x")))
 MINUTE, NEXT = TimeRange(0, 60_000), TimeRange(60_000, 120_000)
 
 
@@ -42,14 +43,14 @@ def reader() -> CountingReader:
 def reads(reader: CountingReader) -> SharedReads:
     """One job reads `cpu`, another `cpu` and `ram`."""
     reads = SharedReads(reader, 4)
-    reads.expect("one", "s", [CPU])
-    reads.expect("both", "s", [CPU, RAM])
+    reads.expect(ONE)
+    reads.expect(BOTH)
     return reads
 
 
 def test_what_two_jobs_want_is_read_once(reads: SharedReads, reader: CountingReader) -> None:
-    (alone,) = reads.read("one", "s", [CPU], MINUTE, "infer")
-    together = reads.read("both", "s", [CPU, RAM], MINUTE, "infer")
+    (alone,) = reads.read(ONE, [CPU], MINUTE, "infer")
+    together = reads.read(BOTH, [CPU, RAM], MINUTE, "infer")
     assert sorted(alias for alias, *_ in reader.asked) == ["cpu", "ram"]
     assert together[0] is alone
     assert reads._kept == {}
@@ -58,32 +59,32 @@ def test_what_two_jobs_want_is_read_once(reads: SharedReads, reader: CountingRea
 def test_other_ranges_stages_and_runs_are_read_anew(
     reads: SharedReads, reader: CountingReader
 ) -> None:
-    reads.read("one", "s", [CPU], MINUTE, "infer")
-    reads.read("both", "s", [CPU, RAM], MINUTE, "fit")
-    reads.read("both", "s", [CPU, RAM], NEXT, "infer")
-    reads.read("both", "s", [CPU, RAM], NEXT, "infer")
+    reads.read(ONE, [CPU], MINUTE, "infer")
+    reads.read(BOTH, [CPU, RAM], MINUTE, "fit")
+    reads.read(BOTH, [CPU, RAM], NEXT, "infer")
+    reads.read(BOTH, [CPU, RAM], NEXT, "infer")
     assert [alias for alias, *_ in reader.asked].count("cpu") == 4
 
 
 def test_at_most_one_range_a_stage_is_kept(reads: SharedReads) -> None:
     for minute in range(5):
-        reads.read("one", "s", [CPU], TimeRange(minute, minute + 1), "fit")
+        reads.read(ONE, [CPU], TimeRange(minute, minute + 1), "fit")
     assert len(reads._kept) == 1
 
 
 def test_nothing_is_kept_for_a_job_that_went_on(reads: SharedReads) -> None:
-    reads.read("one", "s", [CPU], MINUTE, "fit")
-    reads.end_run("one")
+    reads.read(ONE, [CPU], MINUTE, "fit")
+    reads.end_run(ONE)
     assert len(reads._kept) == 1
-    reads.end_run("both")
+    reads.end_run(BOTH)
     assert reads._kept == {}
 
 
 def test_a_query_of_one_job_is_never_kept(reader: CountingReader) -> None:
     reads = SharedReads(reader, 4)
-    reads.expect("one", "s", [CPU])
-    reads.expect("one of another scheduler", "t", [CPU])
-    reads.read("one", "s", [CPU], MINUTE, "fit")
+    reads.expect(ONE)
+    reads.expect(JobKey("t", ("cpu",)))
+    reads.read(ONE, [CPU], MINUTE, "fit")
     assert reads._kept == {}
 
 
@@ -93,10 +94,10 @@ def test_a_failure_is_everybodys() -> None:
 
     reader = CountingReader(refuse)
     reads = SharedReads(reader, 4)
-    for job in ("one", "two"):
-        reads.expect(job, "s", [CPU])
-    (first,) = reads.read("one", "s", [CPU], MINUTE, "infer")
-    (second,) = reads.read("two", "s", [CPU], MINUTE, "infer")
+    for job in (ONE, TWO):
+        reads.expect(job)
+    (first,) = reads.read(ONE, [CPU], MINUTE, "infer")
+    (second,) = reads.read(TWO, [CPU], MINUTE, "infer")
     assert isinstance(first, DatasourceError)
     assert second is first
     assert len(reader.asked) == 1
@@ -105,21 +106,21 @@ def test_a_failure_is_everybodys() -> None:
 def test_queries_are_read_side_by_side(reads: SharedReads, reader: CountingReader) -> None:
     meet = threading.Barrier(2, timeout=10)
     reader.on_read = meet.wait
-    assert len(reads.read("both", "s", [CPU, RAM], MINUTE, "infer")) == 2
+    assert len(reads.read(BOTH, [CPU, RAM], MINUTE, "infer")) == 2
 
 
 def test_who_comes_while_it_is_read_waits_for_it(reader: CountingReader) -> None:
     reads = SharedReads(reader, 4)
-    for job in ("one", "two"):
-        reads.expect(job, "s", [CPU])
+    for job in (ONE, TWO):
+        reads.expect(job)
     go_on = threading.Event()
     reader.on_read = go_on.wait
     answers = []
     threads = [
         threading.Thread(
-            target=lambda job=job: answers.extend(reads.read(job, "s", [CPU], MINUTE, "fit"))
+            target=lambda job=job: answers.extend(reads.read(job, [CPU], MINUTE, "fit"))
         )
-        for job in ("one", "two")
+        for job in (ONE, TWO)
     ]
     for thread in threads:
         thread.start()

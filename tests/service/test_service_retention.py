@@ -16,14 +16,13 @@ from vmanomaly.config.model import IsolationForestMultivariateSection
 from vmanomaly.config.reader import Query
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler import create_scheduler
-from vmanomaly.series import Labels, SeriesBatch, TimeRange
+from vmanomaly.series import Labels, Origin, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.multivariate import MultivariateUnit
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.state import StateStore
-from vmanomaly.writer.format import Destination
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -158,7 +157,7 @@ def test_groups_are_forgotten_with_their_channels(tmp_path: Path) -> None:
         OnlineMahalanobis(),
         section,
         queries,
-        Destination("cpu,mem", "m", "s", "default"),
+        Origin(("cpu", "mem"), "m", "s", "default"),
         Metrics(),
     )
     hosts = tuple(Labels({"host": name}) for name in "ab")

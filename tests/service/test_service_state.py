@@ -21,14 +21,13 @@ from vmanomaly.config import Config, load_config
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler import create_scheduler
-from vmanomaly.series import Labels, Predictions
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.service.preview import preview
 from vmanomaly.state import StateStore
-from vmanomaly.writer.format import Destination
 
 LIVE = {"class": "periodic", "fit_window": "2h", "fit_every": "80m", "infer_every": "4m"}
 DAY_MS = 86_400_000
@@ -45,10 +44,10 @@ class MortalWriter(FakeWriter):
         super().__init__()
         self.n_left: int | None = None
 
-    def write(self, predictions: Predictions, destination: Destination) -> None:
+    def write(self, predictions: Predictions, origin: Origin) -> None:
         if self.n_left == 0:
             raise Killed
-        super().write(predictions, destination)
+        super().write(predictions, origin)
         if self.n_left is not None:
             self.n_left -= 1
 
@@ -292,8 +291,8 @@ class TestPartialReuse:
                 (predictions.labels[row], int(predictions.timestamps[column])): float(
                     predictions.outputs["yhat"][row, column]
                 )
-                for predictions, destination in life.writer.written
-                if (destination.model_alias, destination.query_key) == ("quantile_online", "q1")
+                for predictions, origin in life.writer.written
+                if (origin.model_alias, origin.query_key) == ("quantile_online", "q1")
                 for row, column in np.argwhere(~np.isnan(predictions.outputs["yhat"]))
             }
 

@@ -41,7 +41,7 @@ class World:
         self.ticks: list[tuple[int, float | None, list[str]]] = []
         self.clock = FakeClock(0, self.look)
         self.supervisor = Supervisor(
-            "s", scheduler, max_restarts, self.clock, self.health, self.metrics, "default"
+            "s", scheduler, max_restarts, self.clock, self.health, self.metrics
         )
 
     def look(self, now: int) -> None:

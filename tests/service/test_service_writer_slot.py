@@ -22,12 +22,11 @@ from vmanomaly.config.writer import (
 )
 from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Predictions
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.service.writer_slot import QueueNotEmptyError, WriterSlot
 from vmanomaly.writer import create_writer
-from vmanomaly.writer.format import Destination
 
-DESTINATION = Destination("cpu", "zscore", "every_minute", "default")
+ORIGIN = Origin(("cpu",), "zscore", "every_minute", "default")
 DOWN = (503, "text/plain", b"down")
 
 
@@ -43,7 +42,7 @@ def section(url: str, **keys: Any) -> VmWriterSection:
 @contextmanager
 def slot_of(first: WriterSection, metrics: Metrics | None = None) -> Iterator[WriterSlot]:
     metrics = metrics or Metrics()
-    slot = WriterSlot(first, lambda section: create_writer(section, metrics, "default"))
+    slot = WriterSlot(first, lambda section: create_writer(section, metrics))
     try:
         yield slot
     finally:
@@ -76,11 +75,11 @@ def test_what_waits_is_delivered_once_and_in_order_by_the_next_writer(
     ):
         old.answers = [DOWN] * 100
         for minute in (1, 2, 3):
-            slot.write(predict(minute), DESTINATION)
+            slot.write(predict(minute), ORIGIN)
         n_asked = len(old.requests)
         slot.replace(section(new.url, **keys))
         assert slot.flush(10)
-        slot.write(predict(4), DESTINATION)
+        slot.write(predict(4), ORIGIN)
         assert arrived(new) == [1, 2, 3, 4]
         assert len(old.requests) - n_asked <= 1
         assert slot.n_dropped == 0
@@ -106,13 +105,13 @@ def test_a_request_that_is_under_way_is_not_repeated_by_the_next_writer() -> Non
         record() as new,
         slot_of(section(old.url, timeout="20s")) as slot,
     ):
-        slot.write(predict(1), DESTINATION)
+        slot.write(predict(1), ORIGIN)
         assert entered.wait(10)
         replacing = threading.Thread(target=slot.replace, args=(section(new.url),))
         replacing.start()
         go_on.set()
         replacing.join(10)
-        slot.write(predict(2), DESTINATION)
+        slot.write(predict(2), ORIGIN)
         assert slot.flush(10)
         assert arrived(new) == [2]
         assert len(old.requests) == 2
@@ -131,13 +130,13 @@ def test_who_writes_is_waited_for_and_who_comes_waits() -> None:
         record() as new,
         slot_of(section(old.url, timeout="20s")) as slot,
     ):
-        threads = [threading.Thread(target=slot.write, args=(predict(1), DESTINATION))]
+        threads = [threading.Thread(target=slot.write, args=(predict(1), ORIGIN))]
         threads[0].start()
         assert entered.wait(10)
         threads.append(threading.Thread(target=slot.replace, args=(section(new.url),)))
         threads[1].start()
         assert eventually(lambda: slot._is_replacing)
-        threads.append(threading.Thread(target=slot.write, args=(predict(2), DESTINATION)))
+        threads.append(threading.Thread(target=slot.write, args=(predict(2), ORIGIN)))
         threads[2].start()
         assert new.requests == []
         go_on.set()
@@ -155,7 +154,7 @@ def test_what_the_next_writer_could_not_deliver_is_kept_and_told_of(
     keys = keys_of(queue, tmp_path)
     with record() as server, slot_of(section(server.url, **keys)) as slot:
         server.answers = [DOWN]
-        slot.write(predict(1), DESTINATION)
+        slot.write(predict(1), ORIGIN)
         following: WriterSection
         if other == "class":
             following = RemoteWriteSection(datasource_url=server.url, **keys)
@@ -171,19 +170,19 @@ def test_what_the_next_writer_could_not_deliver_is_kept_and_told_of(
 def test_a_writer_that_cannot_be_made_leaves_the_old_one_and_what_waits(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with record() as server, slot_of(section(server.url)) as slot:
-        slot.write(predict(1), DESTINATION)
+        slot.write(predict(1), ORIGIN)
         with pytest.raises(VmanomalyError):
             slot.replace(section(server.url, queue_path=str(tmp_path / "file")))
-        slot.write(predict(2), DESTINATION)
+        slot.write(predict(2), ORIGIN)
         server.answers = [DOWN]
-        slot.write(predict(3), DESTINATION)
+        slot.write(predict(3), ORIGIN)
         assert slot.flush(10)
         assert arrived(server)[-1] == 3
         assert slot.n_dropped == 0
 
 
 def test_without_any_writer_there_is_no_way_back() -> None:
-    writers = iter([create_writer(section("http://localhost:1"), Metrics(), "default")])
+    writers = iter([create_writer(section("http://localhost:1"), Metrics())])
 
     def create(_: WriterSection) -> Any:
         try:
@@ -206,7 +205,7 @@ def test_writers_of_all_classes_take_each_others_place(tmp_path: Path) -> None:
         ]
         with slot_of(sections[0]) as slot:
             for following in [*sections[1:], sections[0]]:
-                slot.write(predict(1), DESTINATION)
+                slot.write(predict(1), ORIGIN)
                 slot.replace(following)
                 assert slot.last_error is None
             slot.check_health()

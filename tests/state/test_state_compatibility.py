@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import vmanomaly
-from vmanomaly.state import UnitKey
+from vmanomaly.series import UnitKey
 from vmanomaly.state.compatibility import CHANGES, Change, parse_version, reason_against
 from vmanomaly.state.decision import Verdict, decide
 from vmanomaly.state.store import Entry

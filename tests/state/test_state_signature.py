@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from vmanomaly.config import Config, load_config
-from vmanomaly.state import UnitKey
+from vmanomaly.series import UnitKey
 from vmanomaly.state.signature import differences, signature_of, unit_keys
 
 SECTIONS: dict[str, Any] = {

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from vmanomaly.model.grouping import Channel, Grouping
-from vmanomaly.series import Labels
-from vmanomaly.state import Content, JobKey, Members, Saved, StateError, StateStore, UnitKey
+from vmanomaly.series import JobKey, Labels, UnitKey
+from vmanomaly.state import Content, Members, Saved, StateError, StateStore
 from vmanomaly.state.store import INDEX, _unit_row, read_index
 
 CPU, MEM = UnitKey("live", "robust", ("cpu",)), UnitKey("live", "other", ("cpu",))

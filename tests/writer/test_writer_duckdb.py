@@ -13,12 +13,11 @@ import pytest
 from vmanomaly.config.writer import DuckdbWriterSection
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import FloatArray, Labels, Predictions
+from vmanomaly.series import FloatArray, Labels, Origin, Predictions
 from vmanomaly.writer import create_writer, warm_up
 from vmanomaly.writer import duckdb as module
-from vmanomaly.writer.format import Destination
 
-DESTINATION = Destination("cpu", "zscore", "every_minute", "default")
+ORIGIN = Origin(("cpu",), "zscore", "every_minute", "default")
 START = 1_700_000_000_000
 LABELS = tuple(
     Labels({"__name__": "load", "host": f'"{i}" \\ ünï', "for": "theirs"}) for i in range(2)
@@ -42,8 +41,8 @@ def predict(values: FloatArray, start: int = START) -> Predictions:
 
 
 def write(path: Path, metrics: Metrics, predictions: Predictions, **keys: Any) -> Any:
-    writer = create_writer(DuckdbWriterSection(path=str(path), **keys), metrics, "default")
-    writer.write(predictions, DESTINATION)
+    writer = create_writer(DuckdbWriterSection(path=str(path), **keys), metrics)
+    writer.write(predictions, ORIGIN)
     writer.flush(1.0)
     writer.close()
     return writer
@@ -100,11 +99,11 @@ def test_a_repeated_run_replaces_its_rows(path: Path, metrics: Metrics) -> None:
 
 
 def test_other_models_and_queries_keep_their_rows(path: Path, metrics: Metrics) -> None:
-    writer = create_writer(DuckdbWriterSection(path=str(path)), metrics, "default")
+    writer = create_writer(DuckdbWriterSection(path=str(path)), metrics)
     predictions = predict(np.array([[1.0]]))
-    others = [Destination("cpu", "mad", "s", "p"), Destination("memory", "zscore", "s", "p")]
-    for destination in (DESTINATION, *others, DESTINATION):
-        writer.write(predictions, destination)
+    others = [Origin(("cpu",), "mad", "s", "p"), Origin(("memory",), "zscore", "s", "p")]
+    for origin in (ORIGIN, *others, ORIGIN):
+        writer.write(predictions, origin)
     assert len(rows(path)) == 3 * 2
 
 
@@ -172,7 +171,7 @@ def test_a_missing_folder_is_reported(
 
 
 def test_health_opens_the_file(path: Path, metrics: Metrics) -> None:
-    create_writer(DuckdbWriterSection(path=str(path)), metrics, "default").check_health()
+    create_writer(DuckdbWriterSection(path=str(path)), metrics).check_health()
     assert path.exists()
 
 

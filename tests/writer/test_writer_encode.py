@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.writer.write_requests import decode_write_request
-from vmanomaly.series import FloatArray, Labels, Predictions
+from vmanomaly.series import FloatArray, Labels, Origin, Predictions
 from vmanomaly.writer.encoding.encode import AnyEncoder, Piece
 from vmanomaly.writer.encoding.json_lines import LineEncoder
 from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder
-from vmanomaly.writer.format import Destination, written_labels
+from vmanomaly.writer.format import written_labels
 
-DESTINATION = Destination('a "quoted" \\ query', "zscore", "every_minute", "default")
+ORIGIN = Origin(('a "quoted" \\ query',), "zscore", "every_minute", "default")
 METRIC_FORMAT = {"__name__": "$VAR", "for": "$QUERY_KEY", "kind": "<$VAR>"}
 OUTPUTS = ("anomaly_score", "yhat")
 
@@ -48,7 +48,7 @@ class Format:
 
     def encode(self, predictions: Predictions, max_piece_bytes: int = 8 << 20) -> list[Piece]:
         encoder = self.encoder(METRIC_FORMAT, max_piece_bytes)
-        return list(encoder.pieces(predictions, DESTINATION))
+        return list(encoder.pieces(predictions, ORIGIN))
 
     def decode(self, pieces: list[Piece]) -> Points:
         points: Points = defaultdict(list)
@@ -82,7 +82,7 @@ def expected(predictions: Predictions) -> Points:
                 if math.isfinite(value)
             ]
             if finite:
-                points[written_labels(labels, METRIC_FORMAT, DESTINATION, output)] = finite
+                points[written_labels(labels, METRIC_FORMAT, ORIGIN, output)] = finite
     return points
 
 
@@ -135,7 +135,7 @@ def test_numbers_read_back_exactly(wire: Format) -> None:
     special = [0.1 + 0.2, 1e22, 1e-7, 5e-324, -1.7976931348623157e308, -0.0, 2.0**53 + 2]
     predictions = predict(np.array([special]))
     points = wire.decode(wire.encode(predictions))
-    found = points[written_labels(some_labels(1)[0], METRIC_FORMAT, DESTINATION, "anomaly_score")]
+    found = points[written_labels(some_labels(1)[0], METRIC_FORMAT, ORIGIN, "anomaly_score")]
     assert [value.hex() for _, value in found] == [value.hex() for value in special]
 
 
@@ -149,27 +149,27 @@ def test_views_and_other_layouts_are_encoded(wire: Format) -> None:
 def test_encoded_labels_are_kept_while_the_series_stay_the_same(wire: Format) -> None:
     encoder = wire.encoder(METRIC_FORMAT)
     labels = some_labels(3)
-    first = encoder.encoded_series(labels, DESTINATION)
-    assert encoder.encoded_series(tuple(labels), DESTINATION) is first
-    assert encoder.encoded_series(some_labels(3), DESTINATION) is first
-    changed = encoder.encoded_series((*labels, Labels({"i": "new"})), DESTINATION)
+    first = encoder.encoded_series(labels, ORIGIN)
+    assert encoder.encoded_series(tuple(labels), ORIGIN) is first
+    assert encoder.encoded_series(some_labels(3), ORIGIN) is first
+    changed = encoder.encoded_series((*labels, Labels({"i": "new"})), ORIGIN)
     assert changed is not first
-    assert encoder.encoded_series(labels, DESTINATION).text.tobytes() == first.text.tobytes()
+    assert encoder.encoded_series(labels, ORIGIN).text.tobytes() == first.text.tobytes()
 
 
 def test_destinations_do_not_share_encoded_labels(wire: Format) -> None:
     encoder = wire.encoder(METRIC_FORMAT)
-    other = Destination("other", "mad", "daily", "default")
+    other = Origin(("other",), "mad", "daily", "default")
     predictions = predict(np.array([[1.0]]))
-    for destination in (DESTINATION, other, DESTINATION):
-        (piece,) = encoder.pieces(predictions, destination)
+    for origin in (ORIGIN, other, ORIGIN):
+        (piece,) = encoder.pieces(predictions, origin)
         metric, _ = wire.decode_body(piece.body)[0]
-        assert metric["for"] == destination.query_key
-        assert metric["model_alias"] == destination.model_alias
+        assert metric["for"] == origin.query_key
+        assert metric["model_alias"] == origin.model_alias
 
 
 def test_series_with_an_account_are_counted(wire: Format) -> None:
     labels = (Labels({"vm_account_id": "1"}), Labels({"job": "node"}))
-    assert wire.encoder(METRIC_FORMAT).encoded_series(labels, DESTINATION).n_with_account == 1
+    assert wire.encoder(METRIC_FORMAT).encoded_series(labels, ORIGIN).n_with_account == 1
     explicit = {**METRIC_FORMAT, "vm_account_id": "7"}
-    assert wire.encoder(explicit).encoded_series(labels, DESTINATION).n_with_account == 2
+    assert wire.encoder(explicit).encoded_series(labels, ORIGIN).n_with_account == 2

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmanomaly.series import Labels
+from vmanomaly.series import Labels, Origin
 from vmanomaly.writer.format import (
-    Destination,
     TenancyWarnings,
     added_labels,
     fill_placeholders,
@@ -14,7 +13,7 @@ from vmanomaly.writer.format import (
     written_labels,
 )
 
-DESTINATION = Destination("query_name_1", "zscore", "every_minute", "default")
+ORIGIN = Origin(("query_name_1",), "zscore", "every_minute", "default")
 DEFAULT_FORMAT = {"__name__": "$VAR", "for": "$QUERY_KEY"}
 MISSING = (
     "The label `vm_account_id` was not found in the label set of cpu, but "
@@ -45,7 +44,7 @@ def test_written_labels_of_the_documented_example() -> None:
             "custom_label_1": "label_name_1",
             "custom_label_2": "label_name_2",
         },
-        DESTINATION,
+        ORIGIN,
         "anomaly_score",
     )
     assert labels == Labels(
@@ -71,22 +70,20 @@ def test_placeholders_are_replaced_everywhere_but_only_once() -> None:
 
 
 def test_placeholders_work_in_every_value() -> None:
-    added = added_labels({"__name__": "score", "kind": "$VAR of $QUERY_KEY"}, DESTINATION, "y")
+    added = added_labels({"__name__": "score", "kind": "$VAR of $QUERY_KEY"}, ORIGIN, "y")
     assert added["__name__"] == "score"
     assert added["kind"] == "y of query_name_1"
 
 
 def test_metric_format_wins_over_the_labels_of_the_service() -> None:
     metric_format = {**DEFAULT_FORMAT, "model_alias": "mine"}
-    labels = written_labels({"model_alias": "theirs"}, metric_format, DESTINATION, "y")
+    labels = written_labels({"model_alias": "theirs"}, metric_format, ORIGIN, "y")
     assert labels["model_alias"] == "mine"
     assert labels["exported_model_alias"] == "theirs"
 
 
 def test_a_taken_exported_label_is_prefixed_again() -> None:
-    labels = written_labels(
-        {"preset": "a", "exported_preset": "b"}, DEFAULT_FORMAT, DESTINATION, "y"
-    )
+    labels = written_labels({"preset": "a", "exported_preset": "b"}, DEFAULT_FORMAT, ORIGIN, "y")
     assert labels["preset"] == "default"
     assert labels["exported_preset"] == "b"
     assert labels["exported_exported_preset"] == "a"
@@ -96,7 +93,7 @@ def test_empty_values_are_as_no_label() -> None:
     labels = written_labels(
         {"for": "", "cpu": "", "mode": "idle", "team": "core"},
         {**DEFAULT_FORMAT, "team": ""},
-        DESTINATION,
+        ORIGIN,
         "y",
     )
     assert "cpu" not in labels
@@ -128,8 +125,8 @@ def test_kept_labels_are_those_of_the_input_under_free_names(
 @given(label_sets)
 def test_names_of_added_labels_do_not_depend_on_the_output(extra: dict[str, str]) -> None:
     metric_format = {**extra, **DEFAULT_FORMAT}
-    assert list(added_labels(metric_format, DESTINATION, "y")) == list(
-        added_labels(metric_format, DESTINATION, "anomaly_score")
+    assert list(added_labels(metric_format, ORIGIN, "y")) == list(
+        added_labels(metric_format, ORIGIN, "anomaly_score")
     )
 
 

@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 
 from tests.writer.write_requests import decode_write_request, decompress
 from vmanomaly.errors import DatasourceError
-from vmanomaly.series import FloatArray, Labels, Predictions
+from vmanomaly.series import FloatArray, Labels, Origin, Predictions
 from vmanomaly.writer.delivery.delivery import Outcome, Refused, Retry, Sent
 from vmanomaly.writer.delivery.parts import sample_reason, send_in_parts
 from vmanomaly.writer.delivery.queue import Record
 from vmanomaly.writer.delivery.sender import to_record
 from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder
-from vmanomaly.writer.format import Destination
 
-DESTINATION = Destination("cpu", "zscore", "every_minute", "default")
+ORIGIN = Origin(("cpu",), "zscore", "every_minute", "default")
 START = 1_700_000_000_000
 STEP = 60_000
 
@@ -65,8 +64,8 @@ def make_record(values: FloatArray) -> Record:
         {"anomaly_score": values},
     )
     encoder = WriteRequestEncoder({"__name__": "$VAR"})
-    (piece,) = encoder.pieces(predictions, DESTINATION)
-    return to_record(piece, DESTINATION, encoder)
+    (piece,) = encoder.pieces(predictions, ORIGIN)
+    return to_record(piece, ORIGIN, encoder)
 
 
 # No more samples than can be told apart before so many requests in vain end the search.

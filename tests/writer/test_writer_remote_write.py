@@ -11,13 +11,12 @@ from tests.recorder import Recorder, record
 from tests.writer.write_requests import decode_write_request, decompress
 from vmanomaly.config.writer import RemoteWriteSection, VmWriterSection
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Predictions
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.writer import create_writer, warm_up
 from vmanomaly.writer.delivery.queue import QueueError
-from vmanomaly.writer.format import Destination
 from vmanomaly.writer.remote_write import RemoteWriter
 
-DESTINATION = Destination("cpu", "zscore", "every_minute", "default")
+ORIGIN = Origin(("cpu",), "zscore", "every_minute", "default")
 PREDICTIONS = Predictions(
     (Labels({"__name__": "node_load", "cpu": "0"}),),
     np.array([1_700_000_000_000, 1_700_000_060_000]),
@@ -42,9 +41,9 @@ def section(url: str, **keys: Any) -> RemoteWriteSection:
 
 def test_series_arrive_with_labels_and_points(recorder: Recorder, metrics: Metrics) -> None:
     warm_up(section(recorder.url))
-    writer = create_writer(section(recorder.url), metrics, "default")
+    writer = create_writer(section(recorder.url), metrics)
     assert isinstance(writer, RemoteWriter)
-    writer.write(PREDICTIONS, DESTINATION)
+    writer.write(PREDICTIONS, ORIGIN)
     writer.close()
     (request,) = recorder.requests
     assert (request.method, request.path) == ("POST", "/api/v1/write")
@@ -81,8 +80,8 @@ def test_series_arrive_with_labels_and_points(recorder: Recorder, metrics: Metri
 def test_addresses(
     recorder: Recorder, metrics: Metrics, suffix: str, tenant: str | None, path: str
 ) -> None:
-    writer = RemoteWriter(section(recorder.url + suffix, tenant_id=tenant), metrics, "default")
-    writer.write(PREDICTIONS, DESTINATION)
+    writer = RemoteWriter(section(recorder.url + suffix, tenant_id=tenant), metrics)
+    writer.write(PREDICTIONS, ORIGIN)
     writer.close()
     assert [request.path for request in recorder.requests] == [path]
 
@@ -92,8 +91,8 @@ def test_samples_that_come_too_late_are_counted_and_the_others_arrive(
 ) -> None:
     late = (400, "text/plain", b"out of order sample")
     recorder.answers = [late, late]
-    writer = RemoteWriter(section(recorder.url), metrics, "default")
-    writer.write(PREDICTIONS, DESTINATION)
+    writer = RemoteWriter(section(recorder.url), metrics)
+    writer.write(PREDICTIONS, ORIGIN)
     writer.close()
     arrived = [decode_write_request(decompress(request.body)) for request in recorder.requests]
     assert [samples for ((_, samples),) in arrived] == [
@@ -114,12 +113,12 @@ def test_a_queue_of_another_class_is_left_alone(
     recorder.answers = [(503, "text/plain", b"not now")]
     folder = str(tmp_path / "queue")
     json_lines = VmWriterSection(datasource_url=recorder.url, queue_path=folder)
-    writer = create_writer(json_lines, metrics, "default")
-    writer.write(PREDICTIONS, DESTINATION)
+    writer = create_writer(json_lines, metrics)
+    writer.write(PREDICTIONS, ORIGIN)
     writer.close()
     with pytest.raises(QueueError, match="2 points of another writer class"):
-        RemoteWriter(section(recorder.url, queue_path=folder), metrics, "default")
-    again = create_writer(json_lines, metrics, "default")
+        RemoteWriter(section(recorder.url, queue_path=folder), metrics)
+    again = create_writer(json_lines, metrics)
     assert again.flush(30)
     again.close()
     assert [request.path for request in recorder.requests] == ["/api/v1/import"] * 2

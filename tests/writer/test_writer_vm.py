@@ -13,12 +13,11 @@ from tests.recorder import Recorder, record
 from vmanomaly.config.writer import VmWriterSection
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Predictions
+from vmanomaly.series import Labels, Origin, Predictions
 from vmanomaly.writer import create_writer, warm_up
-from vmanomaly.writer.format import Destination
 from vmanomaly.writer.vm import VmWriter
 
-DESTINATION = Destination("cpu", "zscore", "every_minute", "default")
+ORIGIN = Origin(("cpu",), "zscore", "every_minute", "default")
 
 
 @pytest.fixture
@@ -56,8 +55,8 @@ def sample(metrics: Metrics, name: str, url: str, **labels: str) -> float | None
 
 
 def test_series_arrive_with_labels_and_points(recorder: Recorder, metrics: Metrics) -> None:
-    writer = VmWriter(section(recorder.url), metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(section(recorder.url), metrics)
+    writer.write(predict(), ORIGIN)
     writer.close()
     (request,) = recorder.requests
     assert (request.method, request.path) == ("POST", "/api/v1/import")
@@ -81,8 +80,8 @@ def test_series_arrive_with_labels_and_points(recorder: Recorder, metrics: Metri
 
 
 def test_writes_are_measured(recorder: Recorder, metrics: Metrics) -> None:
-    writer = VmWriter(section(recorder.url), metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(section(recorder.url), metrics)
+    writer.write(predict(), ORIGIN)
     writer.close()
     url = f"{recorder.url}/api/v1/import"
     assert sample(metrics, "responses_total", url, code="204") == 1
@@ -94,9 +93,9 @@ def test_writes_are_measured(recorder: Recorder, metrics: Metrics) -> None:
 
 
 def test_connections_are_kept(recorder: Recorder, metrics: Metrics) -> None:
-    writer = VmWriter(section(recorder.url), metrics, "default")
+    writer = VmWriter(section(recorder.url), metrics)
     for _ in range(3):
-        writer.write(predict(), DESTINATION)
+        writer.write(predict(), ORIGIN)
     writer.close()
     assert len(recorder.requests) == 3
     assert len(recorder.connections) == 1
@@ -104,8 +103,8 @@ def test_connections_are_kept(recorder: Recorder, metrics: Metrics) -> None:
 
 def test_large_bodies_are_compressed(recorder: Recorder, metrics: Metrics) -> None:
     predictions = predict(n_timestamps=5000)
-    writer = VmWriter(section(recorder.url), metrics, "default")
-    writer.write(predictions, DESTINATION)
+    writer = VmWriter(section(recorder.url), metrics)
+    writer.write(predictions, ORIGIN)
     writer.close()
     (request,) = recorder.requests
     assert request.headers["Content-Encoding"] == "gzip"
@@ -136,8 +135,8 @@ def test_large_bodies_are_compressed(recorder: Recorder, metrics: Metrics) -> No
 def test_addresses(
     recorder: Recorder, metrics: Metrics, suffix: str, keys: dict[str, str], path: str
 ) -> None:
-    writer = VmWriter(section(recorder.url + suffix, **keys), metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(section(recorder.url + suffix, **keys), metrics)
+    writer.write(predict(), ORIGIN)
     writer.close()
     assert [request.path for request in recorder.requests] == [path]
 
@@ -163,9 +162,9 @@ def test_tenancy(
     labels: dict[str, str],
     warning: str | None,
 ) -> None:
-    writer = VmWriter(section(recorder.url + suffix, tenant_id=tenant), metrics, "default")
+    writer = VmWriter(section(recorder.url + suffix, tenant_id=tenant), metrics)
     for _ in range(2):
-        writer.write(predict(labels), DESTINATION)
+        writer.write(predict(labels), ORIGIN)
     writer.close()
     assert len(recorder.requests) == 2
     written = json.loads(recorder.lines[0])["metric"]
@@ -179,8 +178,8 @@ def test_a_broken_connection_is_made_anew(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers = [None]
-    writer = VmWriter(section(recorder.url), metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(section(recorder.url), metrics)
+    writer.write(predict(), ORIGIN)
     writer.close()
     first, second = recorder.requests
     assert first.body == second.body
@@ -199,8 +198,8 @@ def test_attempts_come_to_an_end(
 ) -> None:
     recorder.answers = [None] * 10
     keys = section(recorder.url, connection_retry_attempts=attempts)
-    writer = VmWriter(keys, metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(keys, metrics)
+    writer.write(predict(), ORIGIN)
     writer.close()
     assert len(recorder.requests) == attempts + 1
     assert "Cannot write 4 points for cpu: " in caplog.text
@@ -216,8 +215,8 @@ def test_a_refusal_is_logged_in_the_servers_words(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     recorder.answers = [(status, "text/plain", b"no such luck")]
-    writer = VmWriter(section(recorder.url), metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(section(recorder.url), metrics)
+    writer.write(predict(), ORIGIN)
     assert len(recorder.requests) == 1
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -235,8 +234,8 @@ def test_what_the_server_cannot_take_now_is_sent_later(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     recorder.answers = [(status, "text/plain", b"not now")]
-    writer = VmWriter(section(recorder.url), metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(section(recorder.url), metrics)
+    writer.write(predict(), ORIGIN)
     error = writer.last_error
     assert error is not None
     assert error.code == str(status)
@@ -258,11 +257,11 @@ def test_a_queue_on_disk_outlives_the_writer(
 ) -> None:
     recorder.answers = [(503, "text/plain", b"not now")]
     keys = section(recorder.url, queue_path=str(tmp_path / "queue"))
-    writer = VmWriter(keys, metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(keys, metrics)
+    writer.write(predict(), ORIGIN)
     writer.close()
     (lost,) = [request.body for request in recorder.requests]
-    again = VmWriter(keys, metrics, "default")
+    again = VmWriter(keys, metrics)
     assert again.flush(30)
     again.close()
     assert [request.body for request in recorder.requests] == [lost, lost]
@@ -272,8 +271,8 @@ def test_a_page_is_not_a_success(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers = [(200, "text/html; charset=utf-8", b"<title>Log in</title>")]
-    writer = VmWriter(section(recorder.url), metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(section(recorder.url), metrics)
+    writer.write(predict(), ORIGIN)
     writer.close()
     assert "Cannot write 4 points for cpu" in caplog.text
     assert "datasource_url" in caplog.text
@@ -284,9 +283,9 @@ def test_pieces_that_fail_are_sent_later_in_order(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers = [(500, "text/plain", b"full")]
-    writer = VmWriter(section(recorder.url), metrics, "default")
+    writer = VmWriter(section(recorder.url), metrics)
     predictions = predict(n_timestamps=150_000)
-    writer.write(predictions, DESTINATION)
+    writer.write(predictions, ORIGIN)
     assert writer.flush(30)
     writer.close()
     assert len(recorder.requests) > 2
@@ -300,19 +299,19 @@ def test_pieces_that_fail_are_sent_later_in_order(
 def test_nothing_finite_is_nothing_sent(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = VmWriter(section(recorder.url), metrics, "default")
+    writer = VmWriter(section(recorder.url), metrics)
     nothing = np.array([[np.nan, np.inf]])
     writer.write(
-        Predictions((Labels(),), np.array([1000, 2000]), {"anomaly_score": nothing}), DESTINATION
+        Predictions((Labels(),), np.array([1000, 2000]), {"anomaly_score": nothing}), ORIGIN
     )
-    writer.write(Predictions((), np.array([1000]), {"yhat": np.empty((0, 1))}), DESTINATION)
+    writer.write(Predictions((), np.array([1000]), {"yhat": np.empty((0, 1))}), ORIGIN)
     writer.close()
     assert recorder.requests == []
     assert caplog.text.count("No valid datapoints to save for metric cpu") == 2
 
 
 def test_health(recorder: Recorder, metrics: Metrics) -> None:
-    writer = create_writer(section(recorder.url), metrics, "default")
+    writer = create_writer(section(recorder.url), metrics)
     writer.check_health()
     writer.flush(1.0)
     writer.close()
@@ -320,7 +319,7 @@ def test_health(recorder: Recorder, metrics: Metrics) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        lost = create_writer(section(f"http://127.0.0.1:{port}"), metrics, "default")
+        lost = create_writer(section(f"http://127.0.0.1:{port}"), metrics)
         with pytest.raises(DatasourceError):
             lost.check_health()
 
@@ -329,9 +328,9 @@ def test_a_server_that_answers_and_takes_nothing_is_not_healthy(
     recorder: Recorder, metrics: Metrics
 ) -> None:
     recorder.answers = [(503, "text/plain", b"not now")] * 50
-    writer = create_writer(section(recorder.url), metrics, "default")
+    writer = create_writer(section(recorder.url), metrics)
     writer.check_health()
-    writer.write(predict(), DESTINATION)
+    writer.write(predict(), ORIGIN)
     with pytest.raises(DatasourceError, match="not now") as caught:
         writer.check_health()
     assert caught.value.code == "503"
@@ -346,8 +345,8 @@ def test_credentials_stay_out_of_metrics_and_logs(
 ) -> None:
     recorder.answers = [(401, "text/plain", b"who are you?")]
     url = recorder.url.replace("http://", "http://scott:tiger@")
-    writer = VmWriter(section(url), metrics, "default")
-    writer.write(predict(), DESTINATION)
+    writer = VmWriter(section(url), metrics)
+    writer.write(predict(), ORIGIN)
     writer.close()
     assert recorder.requests[0].headers["Authorization"].startswith("Basic ")
     assert "tiger" not in caplog.text

@@ -11,8 +11,8 @@ import numpy as np
 from vmanomaly.config.writer import DuckdbWriterSection
 from vmanomaly.demo.evaluate import ScoredSeries
 from vmanomaly.duckdb_file import connect
-from vmanomaly.series import FloatArray, IntArray, Labels
-from vmanomaly.writer.format import Destination, added_labels, fill_placeholders
+from vmanomaly.series import FloatArray, IntArray, Labels, Origin
+from vmanomaly.writer.format import added_labels, fill_placeholders
 
 OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
 """The outputs that are read back."""
@@ -46,11 +46,11 @@ def read_scores(writer: DuckdbWriterSection) -> list[ScoredSeries]:
     found: dict[tuple[str, str, Labels], dict[str, tuple[IntArray, FloatArray]]] = {}
     for row in _rows(Path(writer.path)):
         query, model, scheduler, preset, metric, labels, timestamps, values = row
-        destination = Destination(query, model, scheduler, preset)
+        origin = Origin((query,), model, scheduler, preset)
         name = writer.metric_format["__name__"]
         names = {fill_placeholders(name, output, query): output for output in OUTPUTS}
         if metric in names:
-            added = added_labels(writer.metric_format, destination, names[metric])
+            added = added_labels(writer.metric_format, origin, names[metric])
             series = Labels(labels).without(*added)
             outputs = found.setdefault((query, model, series), {})
             outputs[names[metric]] = (timestamps.astype(np.int64), values.astype(np.float64))

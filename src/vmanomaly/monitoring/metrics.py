@@ -16,6 +16,8 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
+from vmanomaly.series import Origin
+
 # A series more for each counter, of which no dashboard knows.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -29,6 +31,12 @@ class Metrics:
 
     Names are given without the suffix `_total`, which `prometheus_client` adds to counters.
 
+    Parameters
+    ----------
+    preset
+        Preset of the configuration: the label of that name. May be set again with another
+        configuration.
+
     Examples
     --------
     >>> metrics = Metrics()
@@ -37,7 +45,8 @@ class Metrics:
     0.0
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preset: str = "default") -> None:
+        self.preset = preset
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -181,6 +190,23 @@ class Metrics:
         self.writer_dropped_datapoints = counter(
             "writer_dropped_datapoints", "Values that could not be delivered, by reason.", "reason"
         )
+
+    def of_query(self, url: str, query_key: str, scheduler_alias: str) -> tuple[str, ...]:
+        """Return the values of the labels of a reader's or writer's metrics, in their order."""
+        return url, query_key, scheduler_alias, self.preset
+
+    def of_model(self, origin: Origin) -> dict[str, str]:
+        """Return the labels of a model's metrics, apart from `stage`."""
+        return {
+            "query_key": origin.query_key,
+            "model_alias": origin.model_alias,
+            "scheduler_alias": origin.scheduler_alias,
+            "preset": origin.preset,
+        }
+
+    def of_scheduler(self, alias: str) -> dict[str, str]:
+        """Return the labels of a scheduler's metrics."""
+        return {"scheduler_alias": alias, "preset": self.preset}
 
     def forget(self, labels: Mapping[str, str]) -> None:
         """Remove whatever carries these labels, of all metrics that have them.

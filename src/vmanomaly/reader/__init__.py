@@ -47,7 +47,7 @@ class Reader(Protocol):
 
 
 def create_reader(
-    section: ReaderSection, metrics: Metrics, preset: str, data_folder: Path | None = None
+    section: ReaderSection, metrics: Metrics, data_folder: Path | None = None
 ) -> Reader:
     """Return the reader that a configuration asks for.
 
@@ -57,8 +57,6 @@ def create_reader(
         The section `reader`.
     metrics
         The service's metrics.
-    preset
-        Preset of the configuration.
     data_folder
         Where the data of a fit is kept while models learn it; None keeps it in memory.
 
@@ -70,11 +68,11 @@ def create_reader(
     if isinstance(section, DuckdbReaderSection):
         from vmanomaly.reader.duckdb import DuckdbReader  # noqa: PLC0415 - loads DuckDB
 
-        return DuckdbReader(section, metrics, preset)
+        return DuckdbReader(section, metrics)
     if isinstance(section, VmReaderSection) and section.class_name == "vm":
         from vmanomaly.reader.vm import VmReader  # noqa: PLC0415 - loads the compiled scanner
 
-        return VmReader(section, metrics, preset, data_folder)
+        return VmReader(section, metrics, data_folder)
     raise ConfigError(
         [f"reader.class: `{section.class_name}` cannot be used yet; choose `vm` or `duckdb`"]
     )

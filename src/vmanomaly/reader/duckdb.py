@@ -52,14 +52,11 @@ class DuckdbReader:
         The configuration of the reader.
     metrics
         Where queries are counted.
-    preset
-        A label of the metrics.
     """
 
-    def __init__(self, section: DuckdbReaderSection, metrics: Metrics, preset: str) -> None:
+    def __init__(self, section: DuckdbReaderSection, metrics: Metrics) -> None:
         self._path = section.path
         self._metrics = metrics
-        self._preset = preset
         self._log = StateLog(logger)
         self._known: dict[str, dict[Pairs, Labels]] = {}
 
@@ -127,7 +124,7 @@ class DuckdbReader:
 
     def _read_grid(self, query: Query, grid: IntArray, scheduler_alias: str) -> SeriesBatch:
         metrics = self._metrics
-        metric_labels = (self._path, query.alias, scheduler_alias, self._preset)
+        metric_labels = metrics.of_query(self._path, query.alias, scheduler_alias)
         querying = metrics.reader_request_duration_seconds.labels(*metric_labels)
         parsing = metrics.reader_response_parsing_seconds.labels("df", *metric_labels)
         step = int(query.step)

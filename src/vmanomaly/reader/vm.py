@@ -71,8 +71,6 @@ class VmReader:
         The configuration of the reader.
     metrics
         Where requests are counted.
-    preset
-        A label of the metrics.
     data_folder
         Where the data of a fit is kept while models learn it; None keeps it in memory.
     """
@@ -81,13 +79,11 @@ class VmReader:
         self,
         section: VmReaderSection,
         metrics: Metrics,
-        preset: str,
         data_folder: Path | None = None,
     ) -> None:
         self._section = section
         self._data_folder = data_folder
         self._metrics = metrics
-        self._preset = preset
         self._client = HttpClient(section, "reader")
         self._workers = threading.BoundedSemaphore(n_workers(section))
         self._closed = threading.Event()
@@ -169,7 +165,7 @@ class VmReader:
             extra_labels = {"vm_account_id": account, "vm_project_id": project or "0"}
         cache = self._caches.setdefault((query.alias, tenant), LabelCache(extra_labels))
         url = redact_url(address)
-        metric_labels = (url, query.alias, scheduler_alias, self._preset)
+        metric_labels = self._metrics.of_query(url, query.alias, scheduler_alias)
         return _Task(query, scheduler_alias, stage, address, url, metric_labels, cache)
 
     @contextmanager
@@ -403,7 +399,7 @@ class _Task:
     stage: str
     address: str
     url: str
-    metric_labels: tuple[str, str, str, str]
+    metric_labels: tuple[str, ...]
     cache: LabelCache
 
 

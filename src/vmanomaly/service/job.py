@@ -10,12 +10,11 @@ from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
 from vmanomaly.scheduler.run import Outcome, Run, micro_batch_starts
 from vmanomaly.scheduler.schedule import Progress
-from vmanomaly.series import SeriesBatch, TimeRange
+from vmanomaly.series import JobKey, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
 from vmanomaly.service.unit import AnyUnit
-from vmanomaly.state import JobKey
 from vmanomaly.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -28,12 +27,10 @@ class QueryJob:
 
     Parameters
     ----------
+    key
+        What it is called.
     queries
         What is read: one query, or several of the same step and offset.
-    query_key
-        What they are called together.
-    scheduler_alias
-        On whose behalf.
     units
         The models that run on exactly these queries.
     reads, writer
@@ -50,6 +47,8 @@ class QueryJob:
 
     Attributes
     ----------
+    key : JobKey
+        What it is called.
     progress : Progress
         How far it has come under such a scheduler.
     units : sequence of Unit
@@ -58,9 +57,8 @@ class QueryJob:
 
     def __init__(
         self,
+        key: JobKey,
         queries: Sequence[Query],
-        query_key: str,
-        scheduler_alias: str,
         units: Sequence[AnyUnit],
         reads: SharedReads,
         writer: Writer,
@@ -69,10 +67,9 @@ class QueryJob:
         keeper: Keeper | None = None,
         on_stage_done: Callable[[], None] | None = None,
     ) -> None:
+        self.key = key
         self._queries = queries
-        self._query_key = query_key
         self._step, self._offset = int(queries[0].step), int(queries[0].offset)
-        self._scheduler_alias = scheduler_alias
         self.units = units
         self.progress = Progress()
         self._reads = reads
@@ -82,22 +79,17 @@ class QueryJob:
         self._keeper = keeper
         self._on_stage_done = on_stage_done
         self.on_unit_done: Callable[[str], None] | None = None
-        reads.expect(self.name, scheduler_alias, queries)
+        reads.expect(key)
 
     @property
     def name(self) -> str:
         """Scheduler and query, as in logs."""
-        return f"scheduler '{self._scheduler_alias}', query '{self._query_key}'"
+        return str(self.key)
 
     @property
     def n_units(self) -> int:
         """The number of models that run on the query."""
         return len(self.units)
-
-    @property
-    def key(self) -> JobKey:
-        """What the job is called where states are kept."""
-        return JobKey(self._scheduler_alias, tuple(query.alias for query in self._queries))
 
     @property
     def unfitted(self) -> bool:
@@ -124,7 +116,7 @@ class QueryJob:
         try:
             return self._execute(run)
         finally:
-            self._reads.end_run(self.name)
+            self._reads.end_run(self.key)
 
     def _execute(self, run: Run) -> Outcome:
         fitted = inferred = fitted_well = inferred_well = True
@@ -160,7 +152,7 @@ class QueryJob:
         for unit in units:
             if batches is not None and not unit.fit(batches):
                 well = False
-            self._done(f"fit {unit.destination.model_alias} on {self._query_key}")
+            self._done(f"fit {unit.origin.model_alias} on {unit.origin.query_key}")
         return batches is not None, well
 
     def _infer(self, time_range: TimeRange, run: Run) -> tuple[bool, bool]:
@@ -179,11 +171,11 @@ class QueryJob:
             if unit.unfitted:
                 continue  # It is new, and what comes before its first fit is not its business.
             scored = unit.infer(batches, starts)
-            for predictions, destination in scored.written:
-                self._writer.write(predictions, destination)
+            for predictions, origin in scored.written:
+                self._writer.write(predictions, origin)
                 self._health.report_datasource("writer", self._writer.last_error)
             well = well and scored.well
-            self._done(f"infer {unit.destination.model_alias} on {self._query_key}")
+            self._done(f"infer {unit.origin.model_alias} on {unit.origin.query_key}")
         return True, well
 
     def _read(
@@ -191,9 +183,7 @@ class QueryJob:
     ) -> list[SeriesBatch] | None:
         """Return what each query gives; None if any of them fails."""
         batches = []
-        for answer in self._reads.read(
-            self.name, self._scheduler_alias, self._queries, time_range, stage
-        ):
+        for answer in self._reads.read(self.key, self._queries, time_range, stage):
             if isinstance(answer, DatasourceError):
                 self._health.report_datasource("reader", answer)
             else:

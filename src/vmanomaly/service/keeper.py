@@ -15,8 +15,9 @@ from vmanomaly.config.settings import Retention
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.schedule import Progress
+from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.service.unit import AnyUnit
-from vmanomaly.state import Content, JobKey, Saved, StateError, StateStore, UnitKey
+from vmanomaly.state import Content, Saved, StateError, StateStore
 from vmanomaly.state.decision import Verdict, decide
 from vmanomaly.state.errors import REASONS
 from vmanomaly.state.signature import differences, signature_of

@@ -15,9 +15,8 @@ from vmanomaly.model.incident import add_incident_score
 from vmanomaly.model.joint import predict_channels, predict_groups
 from vmanomaly.model.scoring import needed_outputs
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, SeriesBatch
+from vmanomaly.series import Labels, Origin, SeriesBatch
 from vmanomaly.service.unit import Unit, Written
-from vmanomaly.writer.format import Destination
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ class MultivariateUnit(Unit[GroupedBatch]):
 
     Parameters
     ----------
-    model, section, queries, destination, metrics
+    model, section, queries, origin, metrics
         As for `Unit`.
     """
 
@@ -39,10 +38,10 @@ class MultivariateUnit(Unit[GroupedBatch]):
         model: MultivariateModel,
         section: ModelSection,
         queries: Sequence[Query],
-        destination: Destination,
+        origin: Origin,
         metrics: Metrics,
     ) -> None:
-        super().__init__(model, section, queries, destination, metrics)
+        super().__init__(model, section, queries, origin, metrics)
         self._query_keys = [query.alias for query in queries]
         self._groupby = section.groupby
         self._fitted: Grouping | None = None
@@ -64,8 +63,8 @@ class MultivariateUnit(Unit[GroupedBatch]):
             logger.warning(
                 "Model '%s', query '%s': %d series lack a label of groupby [%s] and are left out, "
                 "such as %s",
-                self.destination.model_alias,
-                self.destination.query_key,
+                self.origin.model_alias,
+                self.origin.query_key,
                 len(left_out),
                 ", ".join(self._groupby),
                 left_out[0],
@@ -121,10 +120,10 @@ class MultivariateUnit(Unit[GroupedBatch]):
         single = [name for name in wanted if name in of_channels and name not in output.outputs]
         joint = [name for name in wanted if name not in single]
         predictions = predict_groups(batch, output, self._policies, needed_outputs(joint))
-        written = [(add_incident_score(predictions, state, joint), self.destination)]
+        written = [(add_incident_score(predictions, state, joint), self.origin)]
         if single:
             written += [
-                (predictions, replace(self.destination, query_key=query_key))
+                (predictions, replace(self.origin, queries=(query_key,)))
                 for query_key, predictions in predict_channels(
                     batch, output, self._policies, single
                 ).items()

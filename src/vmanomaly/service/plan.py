@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from vmanomaly.config import Config
-from vmanomaly.config.loading.rules import check_metric_names, check_multivariate, query_key
+from vmanomaly.config.loading.rules import check_metric_names, check_multivariate
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import VmReaderSection
@@ -18,6 +18,7 @@ from vmanomaly.model.custom.create import is_multivariate
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
 from vmanomaly.reader.workers import n_workers
+from vmanomaly.series import JobKey, Origin, query_key
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
@@ -26,7 +27,6 @@ from vmanomaly.service.reads import SharedReads
 from vmanomaly.service.unit import AnyUnit
 from vmanomaly.service.univariate import UnivariateUnit
 from vmanomaly.writer import Writer
-from vmanomaly.writer.format import Destination
 
 Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
 """Models by their alias and the aliases of their queries."""
@@ -114,20 +114,19 @@ def create_jobs(
         }
         for (alias, queries), model in models.items():
             if scheduler_alias in config.models[alias].schedulers:
-                destination = Destination(
-                    query_key=query_key(queries),
+                origin = Origin(
+                    queries=queries,
                     model_alias=alias,
                     scheduler_alias=scheduler_alias,
                     preset=config.preset,
                 )
-                unit = _create_unit(config, model, queries, destination, metrics)
+                unit = _create_unit(config, model, queries, origin, metrics)
                 units.setdefault(queries, []).append(unit)
         jobs |= {
             scheduler_alias: [
                 QueryJob(
+                    JobKey(scheduler_alias, queries),
                     [config.reader.queries[query] for query in queries],
-                    query_key(queries),
-                    scheduler_alias,
                     on_queries,
                     reads,
                     writer,
@@ -147,18 +146,18 @@ def _create_unit(
     config: Config,
     model: AnyModel,
     queries: tuple[str, ...],
-    destination: Destination,
+    origin: Origin,
     metrics: Metrics,
 ) -> AnyUnit:
-    section = config.models[destination.model_alias]
+    section = config.models[origin.model_alias]
     of_unit = [config.reader.queries[query] for query in queries]
     if isinstance(model, MultivariateModel):
-        return MultivariateUnit(model, section, of_unit, destination, metrics)
+        return MultivariateUnit(model, section, of_unit, origin, metrics)
     return UnivariateUnit(
         model,
         section,
         of_unit[0],
-        destination,
+        origin,
         metrics,
         min_block_series=config.reader.series_processing_batch_size,
     )

@@ -8,7 +8,8 @@ from vmanomaly.config import Config
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.errors import UsageError
 from vmanomaly.scheduler.schedule import Progress, fit_is_due
-from vmanomaly.state import JobKey, StateError, UnitKey
+from vmanomaly.series import JobKey, UnitKey
+from vmanomaly.state import StateError
 from vmanomaly.state.compatibility import VERSION_OVERRIDE, parse_version
 from vmanomaly.state.decision import Decision, Verdict, decide
 from vmanomaly.state.signature import signature_of, unit_keys

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
 from vmanomaly.reader import Reader
-from vmanomaly.series import SeriesBatch, TimeRange
+from vmanomaly.series import JobKey, SeriesBatch, TimeRange
 
 _Source = tuple[str, str]
 """The aliases of a scheduler and of a query."""
@@ -20,7 +20,7 @@ _Source = tuple[str, str]
 class _Read:
     time_range: TimeRange
     answer: Future[SeriesBatch]
-    wanted_by: set[str]
+    wanted_by: set[JobKey]
 
 
 class SharedReads:
@@ -41,19 +41,18 @@ class SharedReads:
     def __init__(self, reader: Reader, most_at_once: int) -> None:
         self._reader = reader
         self._most_at_once = most_at_once
-        self._jobs: dict[_Source, set[str]] = {}
+        self._jobs: dict[_Source, set[JobKey]] = {}
         self._kept: dict[tuple[_Source, str], _Read] = {}
         self._lock = threading.Lock()
 
-    def expect(self, job: str, scheduler_alias: str, queries: Sequence[Query]) -> None:
-        """Note that a job is going to read these queries."""
-        for query in queries:
-            self._jobs.setdefault((scheduler_alias, query.alias), set()).add(job)
+    def expect(self, job: JobKey) -> None:
+        """Note that a job is going to read its queries."""
+        for query in job.queries:
+            self._jobs.setdefault((job.scheduler_alias, query), set()).add(job)
 
     def read(
         self,
-        job: str,
-        scheduler_alias: str,
+        job: JobKey,
         queries: Sequence[Query],
         time_range: TimeRange,
         stage: str,
@@ -62,15 +61,17 @@ class SharedReads:
 
         Parameters
         ----------
-        job, scheduler_alias, queries
+        job
             As announced by `expect`.
+        queries
+            Those of the job.
         time_range, stage
             As for `Reader.read`.
         """
 
         def read(query: Query) -> SeriesBatch | DatasourceError:
             try:
-                return self._read(job, scheduler_alias, query, time_range, stage)
+                return self._read(job, query, time_range, stage)
             except DatasourceError as error:
                 return error
 
@@ -80,7 +81,7 @@ class SharedReads:
         with ThreadPoolExecutor(n_threads, thread_name_prefix="read") as threads:
             return list(threads.map(read, queries))
 
-    def end_run(self, job: str) -> None:
+    def end_run(self, job: JobKey) -> None:
         """Note that a job has ended a run: it will not take what was kept for that."""
         with self._lock:
             for key, kept in list(self._kept.items()):
@@ -88,13 +89,11 @@ class SharedReads:
                 if not kept.wanted_by:
                     del self._kept[key]
 
-    def _read(
-        self, job: str, scheduler_alias: str, query: Query, time_range: TimeRange, stage: str
-    ) -> SeriesBatch:
-        source = (scheduler_alias, query.alias)
+    def _read(self, job: JobKey, query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        source = (job.scheduler_alias, query.alias)
         others = self._jobs[source] - {job}
         if not others:
-            return self._reader.read(query, time_range, scheduler_alias, stage=stage)
+            return self._reader.read(query, time_range, job.scheduler_alias, stage=stage)
         key = (source, stage)
         with self._lock:
             kept = self._kept.get(key)
@@ -108,7 +107,7 @@ class SharedReads:
                 self._kept[key] = _Read(time_range, answer, others)
         if reads:
             try:
-                batch = self._reader.read(query, time_range, scheduler_alias, stage=stage)
+                batch = self._reader.read(query, time_range, job.scheduler_alias, stage=stage)
             except BaseException as error:
                 answer.set_exception(error)
                 raise

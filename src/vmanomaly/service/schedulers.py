@@ -210,7 +210,6 @@ class Schedulers:
             self._clock,
             self._health,
             self._metrics,
-            work.config.preset,
         )
 
     def _note_end(self, alias: str, failed: bool) -> None:

@@ -75,12 +75,13 @@ class Service:
         config = with_custom_classes(config)
         models = create_models(config)
         self.metrics = metrics or Metrics()
+        self.metrics.preset = config.preset
         self.abandoned = False
         self._on_stage_done = on_stage_done
         self._clock = clock or SystemClock()
         self._store = _open_store(config)
         self._writer = WriterSlot(
-            config.writer, lambda section: create_writer(section, self.metrics, config.preset)
+            config.writer, lambda section: create_writer(section, self.metrics)
         )
         self.health = Health({"reader": self._check_reader, "writer": self._writer.check_health})
         self._work = self._create_work(config, models)
@@ -172,6 +173,7 @@ class Service:
                 raise
             work.keeper.drop_all_but(work.lasting_jobs(work.jobs))
             self._work = work
+            self.metrics.preset = config.preset
             self._schedulers.start(work, started)
         self._close_readers(works)
         self._forget_metrics(before, work)
@@ -273,7 +275,7 @@ class Service:
 
 def _label_values(work: Work, names: Collection[str]) -> set[tuple[str, ...]]:
     return {
-        tuple(getattr(unit.destination, name) for name in names)
+        tuple(getattr(unit.origin, name) for name in names)
         for jobs in work.jobs.values()
         for job in jobs
         for unit in job.units

@@ -39,8 +39,6 @@ class Supervisor:
         Told when the scheduler is dead.
     metrics
         Where its life and its restarts are counted.
-    preset
-        A label of the metrics.
     """
 
     def __init__(
@@ -51,18 +49,16 @@ class Supervisor:
         clock: Clock,
         health: Health,
         metrics: Metrics,
-        preset: str,
     ) -> None:
         self._alias = alias
         self._scheduler = scheduler
         self._max_restarts = max_restarts
         self._clock = clock
         self._health = health
-        self._alive = metrics.scheduler_alive.labels(scheduler_alias=alias, preset=preset)
+        labels = metrics.of_scheduler(alias)
+        self._alive = metrics.scheduler_alive.labels(**labels)
         self._restarts = {
-            status: metrics.scheduler_restarts.labels(
-                scheduler_alias=alias, preset=preset, status=status
-            )
+            status: metrics.scheduler_restarts.labels(**labels, status=status)
             for status in ("success", "failure")
         }
         self._stopped = threading.Event()

@@ -21,9 +21,8 @@ from vmanomaly.model.incident import MEMORY
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import NEVER, SeriesState
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import IntArray, Labels, Predictions, SeriesBatch
-from vmanomaly.state import Content, Members, UnitKey
-from vmanomaly.writer.format import Destination
+from vmanomaly.series import IntArray, Labels, Origin, Predictions, SeriesBatch
+from vmanomaly.state import Content, Members
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ _Result = TypeVar("_Result")
 
 _STAGES = ("fit", "infer")
 
-Written = tuple[Predictions, Destination]
+Written = tuple[Predictions, Origin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Scored:
 
     Attributes
     ----------
-    written : list of (Predictions, Destination)
+    written : list of (Predictions, Origin)
         What is to be written.
     well : bool
         Whether nothing failed.
@@ -64,7 +63,7 @@ class Unit(ABC, Generic[BatchT]):
         Its section of the configuration.
     queries
         The queries whose series it is run on.
-    destination
+    origin
         Says for the writer where the predictions come from.
     metrics
         Where runs are counted.
@@ -86,15 +85,11 @@ class Unit(ABC, Generic[BatchT]):
         model: BaseModel[BatchT],
         section: ModelSection,
         queries: Sequence[Query],
-        destination: Destination,
+        origin: Origin,
         metrics: Metrics,
     ) -> None:
-        self.destination = destination
-        self.key = UnitKey(
-            destination.scheduler_alias,
-            destination.model_alias,
-            tuple(query.alias for query in queries),
-        )
+        self.origin = origin
+        self.key = origin.unit
         self.state: SeriesState | None = None
         self.unfitted = True
         self.changed = False
@@ -102,12 +97,7 @@ class Unit(ABC, Generic[BatchT]):
         self._policies = {query.alias: Policy.of(section, query) for query in queries}
         self._provide_series = section.provide_series or model.default_outputs or None
         self._metrics = metrics
-        self._labels = {
-            "query_key": destination.query_key,
-            "model_alias": destination.model_alias,
-            "scheduler_alias": destination.scheduler_alias,
-            "preset": destination.preset,
-        }
+        self._labels = metrics.of_model(origin)
         self._last_told: dict[str, tuple[str, str]] = {}
         # From 0 on, so that whoever looks at the increase sees the first one too.
         for counter in (metrics.model_runs_skipped, metrics.model_run_errors):
@@ -200,8 +190,8 @@ class Unit(ABC, Generic[BatchT]):
             "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d %s",
             batch.n_datapoints,
             batch.values.size,
-            self.destination.model_alias,
-            self.destination.query_key,
+            self.origin.model_alias,
+            self.origin.query_key,
             len(batch.labels),
             "groups" if self._model.multivariate else "series",
         )
@@ -265,8 +255,8 @@ class Unit(ABC, Generic[BatchT]):
         logger.exception(
             "Error during stage '%s' for model '%s', query '%s'",
             stage,
-            self.destination.model_alias,
-            self.destination.query_key,
+            self.origin.model_alias,
+            self.origin.query_key,
         )
 
     @abstractmethod
@@ -350,8 +340,8 @@ class Unit(ABC, Generic[BatchT]):
             level,
             "Skipping run for stage '%s' for model '%s', query '%s': %s",
             stage,
-            self.destination.model_alias,
-            self.destination.query_key,
+            self.origin.model_alias,
+            self.origin.query_key,
             reason,
         )
 
@@ -382,8 +372,8 @@ class Unit(ABC, Generic[BatchT]):
             logger.error(
                 "Error during stage '%s' for model '%s', query '%s', %s%s",
                 stage,
-                self.destination.model_alias,
-                self.destination.query_key,
+                self.origin.model_alias,
+                self.origin.query_key,
                 failed[0],
                 more,
                 exc_info=errors[failed[0]],

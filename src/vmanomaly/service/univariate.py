@@ -10,9 +10,8 @@ from vmanomaly.model import Model, ModelOutput, SeriesState
 from vmanomaly.model.incident import add_incident_score
 from vmanomaly.model.scoring import needed_outputs, predict, scored
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import SeriesBatch
+from vmanomaly.series import Origin, SeriesBatch
 from vmanomaly.service.unit import Unit, Written
-from vmanomaly.writer.format import Destination
 
 # Large enough to keep every core busy, small beside the data of a fit that is worth cutting.
 _BLOCK_BYTES = 32 << 20
@@ -23,7 +22,7 @@ class UnivariateUnit(Unit[SeriesBatch]):
 
     Parameters
     ----------
-    model, section, destination, metrics
+    model, section, origin, metrics
         As for `Unit`.
     query
         The query whose series it is run on.
@@ -36,11 +35,11 @@ class UnivariateUnit(Unit[SeriesBatch]):
         model: Model,
         section: ModelSection,
         query: Query,
-        destination: Destination,
+        origin: Origin,
         metrics: Metrics,
         min_block_series: int = 1,
     ) -> None:
-        super().__init__(model, section, [query], destination, metrics)
+        super().__init__(model, section, [query], origin, metrics)
         self._policy = self._policies[query.alias]
         self._min_block_series = min_block_series
 
@@ -77,4 +76,4 @@ class UnivariateUnit(Unit[SeriesBatch]):
             predictions = scored(batch, output, needed)
         else:
             predictions = predict(batch, output, self._policy, needed)
-        return [(add_incident_score(predictions, state, wanted or ()), self.destination)]
+        return [(add_incident_score(predictions, state, wanted or ()), self.origin)]

@@ -94,7 +94,7 @@ def create_work(
     if before is not None and _reader_of(config) == _reader_of(before.config):
         reader = before.reader
     else:
-        reader = create_reader(config.reader, metrics, config.preset, config.data_folder)
+        reader = create_reader(config.reader, metrics, config.data_folder)
     jobs = create_jobs(
         config, models, reader, writer, health, metrics, keeper, on_stage_done=on_stage_done
     )
@@ -146,4 +146,4 @@ def _connection_of(config: Config) -> object:
 
 
 def _reader_of(config: Config) -> object:
-    return _connection_of(config), n_workers(config.reader), config.preset, config.data_folder
+    return _connection_of(config), n_workers(config.reader), config.data_folder

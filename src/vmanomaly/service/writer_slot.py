@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 from vmanomaly.config.writer import HttpWriterSection, WriterSection
 from vmanomaly.errors import DatasourceError, RollbackError, VmanomalyError
-from vmanomaly.series import Predictions
+from vmanomaly.series import Origin, Predictions
 from vmanomaly.writer import ReplaceableWriter
-from vmanomaly.writer.format import Destination
 
 
 class QueueNotEmptyError(VmanomalyError):
@@ -52,13 +51,13 @@ class WriterSlot:
         """Values that were given up since the start."""
         return self._n_dropped_before + self._writer.n_dropped
 
-    def write(self, predictions: Predictions, destination: Destination) -> None:
+    def write(self, predictions: Predictions, origin: Origin) -> None:
         """Deliver or queue the predictions."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_replacing)
             self._n_writing += 1
         try:
-            self._writer.write(predictions, destination)
+            self._writer.write(predictions, origin)
         finally:
             with self._changed:
                 self._n_writing -= 1
@@ -69,7 +68,7 @@ class WriterSlot:
         return self._writer.flush(timeout_s)
 
     def check_health(self) -> None:
-        """Raise `DatasourceError` if the destination cannot be reached."""
+        """Raise `DatasourceError` if the origin cannot be reached."""
         self._writer.check_health()
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """What models have learned, kept over restarts: in a folder, by a signature of what made it."""
 
-from vmanomaly.state.content import Content, JobKey, Members, UnitKey
+from vmanomaly.series import JobKey, UnitKey
+from vmanomaly.state.content import Content, Members
 from vmanomaly.state.errors import StateError
 from vmanomaly.state.store import Entry, Saved, StateStore
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
@@ -12,38 +12,6 @@ import orjson
 from vmanomaly.model.grouping import Channel, Grouping
 from vmanomaly.model.state import Array
 from vmanomaly.series import Labels
-
-
-class JobKey(NamedTuple):
-    """A job: what is read together under a scheduler."""
-
-    scheduler_alias: str
-    queries: tuple[str, ...]
-
-
-class UnitKey(NamedTuple):
-    """A unit of work: a model on a query, or on several together, under a scheduler.
-
-    Examples
-    --------
-    >>> print(UnitKey("daily", "robust", ("cpu",)))
-    scheduler 'daily', model 'robust', query 'cpu'
-    """
-
-    scheduler_alias: str
-    model_alias: str
-    queries: tuple[str, ...]
-
-    @property
-    def job(self) -> JobKey:
-        """The job that it is part of."""
-        return JobKey(self.scheduler_alias, self.queries)
-
-    def __str__(self) -> str:
-        return (
-            f"scheduler '{self.scheduler_alias}', model '{self.model_alias}', "
-            f"query '{','.join(self.queries)}'"
-        )
 
 
 @dataclass(frozen=True, slots=True)

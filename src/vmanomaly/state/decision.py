@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from vmanomaly.series import UnitKey
 from vmanomaly.state.compatibility import reason_against
-from vmanomaly.state.content import UnitKey
 from vmanomaly.state.signature import differences
 from vmanomaly.state.store import Entry
 

@@ -22,7 +22,7 @@ from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.model.scoring import POLICY_KEYS
-from vmanomaly.state.content import UnitKey
+from vmanomaly.series import UnitKey
 
 _OF_READER = ("class", "datasource_url", "tenant_id", "query_range_path", "extra_filters", "path")
 _OF_QUERY = ("expr", "step", "tz", "tenant_id", "offset")

@@ -30,7 +30,8 @@ from typing import Any
 
 import orjson
 
-from vmanomaly.state.content import Content, JobKey, Members, UnitKey, members_of, to_arrays
+from vmanomaly.series import JobKey, UnitKey
+from vmanomaly.state.content import Content, Members, members_of, to_arrays
 from vmanomaly.state.errors import StateError
 from vmanomaly.state.files import read_arrays, sync_folder, write_arrays
 

@@ -12,8 +12,7 @@ from vmanomaly.config.writer import (
     WriterSection,
 )
 from vmanomaly.errors import ConfigError, DatasourceError
-from vmanomaly.series import Predictions
-from vmanomaly.writer.format import Destination
+from vmanomaly.series import Origin, Predictions
 
 if TYPE_CHECKING:
     from vmanomaly.monitoring.metrics import Metrics
@@ -32,7 +31,7 @@ class Writer(Protocol):
         """Values that were given up since the start."""
         ...
 
-    def write(self, predictions: Predictions, destination: Destination) -> None:
+    def write(self, predictions: Predictions, origin: Origin) -> None:
         """Deliver or queue the predictions; what is lost is logged and counted, not raised."""
 
     def flush(self, timeout_s: float) -> bool:
@@ -40,7 +39,7 @@ class Writer(Protocol):
         ...
 
     def check_health(self) -> None:
-        """Raise `DatasourceError` if the destination cannot be reached."""
+        """Raise `DatasourceError` if the origin cannot be reached."""
 
     def close(self) -> None:
         """Release connections and files."""
@@ -65,7 +64,7 @@ class ReplaceableWriter(Writer, Protocol):
         """Deliver what another writer of the same class has handed over."""
 
 
-def create_writer(section: WriterSection, metrics: Metrics, preset: str) -> ReplaceableWriter:
+def create_writer(section: WriterSection, metrics: Metrics) -> ReplaceableWriter:
     """Return the writer of a section.
 
     Parameters
@@ -74,8 +73,6 @@ def create_writer(section: WriterSection, metrics: Metrics, preset: str) -> Repl
         The section `writer` of the configuration.
     metrics
         The service's metrics.
-    preset
-        Preset of the configuration, for the metrics' label of that name.
 
     Raises
     ------
@@ -85,15 +82,15 @@ def create_writer(section: WriterSection, metrics: Metrics, preset: str) -> Repl
     if isinstance(section, DuckdbWriterSection):
         from vmanomaly.writer.duckdb import DuckdbWriter  # noqa: PLC0415 - loads DuckDB
 
-        return DuckdbWriter(section, metrics, preset)
+        return DuckdbWriter(section, metrics)
     if isinstance(section, VmWriterSection):
         from vmanomaly.writer.vm import VmWriter  # noqa: PLC0415 - loads the compiled encoder
 
-        return VmWriter(section, metrics, preset)
+        return VmWriter(section, metrics)
     if isinstance(section, RemoteWriteSection):
         from vmanomaly.writer.remote_write import RemoteWriter  # noqa: PLC0415 - loads snappy
 
-        return RemoteWriter(section, metrics, preset)
+        return RemoteWriter(section, metrics)
     raise ConfigError([f"writer.class: {section.class_name} is unknown"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import duckdb
 import numpy as np
@@ -14,9 +13,9 @@ from vmanomaly.config.writer import DuckdbWriterSection
 from vmanomaly.duckdb_file import connect, words
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import FloatArray, IntArray, Labels, Predictions
+from vmanomaly.series import FloatArray, IntArray, Labels, Origin, Predictions
 from vmanomaly.writer.delivery.queue import Record
-from vmanomaly.writer.format import Destination, written_labels
+from vmanomaly.writer.format import written_labels
 from vmanomaly.writer.report import report_dropped, report_empty
 
 logger = logging.getLogger(__name__)
@@ -70,8 +69,6 @@ class DuckdbWriter:
         The section `writer`.
     metrics
         The service's metrics.
-    preset
-        Preset of the configuration.
 
     Attributes
     ----------
@@ -81,29 +78,28 @@ class DuckdbWriter:
         Values that were given up since the start.
     """
 
-    def __init__(self, section: DuckdbWriterSection, metrics: Metrics, preset: str) -> None:
+    def __init__(self, section: DuckdbWriterSection, metrics: Metrics) -> None:
         self.last_error: DatasourceError | None = None
         self.n_dropped = 0
         self._path = section.path
         self._metric_format = section.metric_format
         self._metrics = metrics
-        self._preset = preset
 
-    def write(self, predictions: Predictions, destination: Destination) -> None:
+    def write(self, predictions: Predictions, origin: Origin) -> None:
         """Replace the rows of the predictions; a failure is logged and counted."""
         finite = [np.isfinite(values) for values in predictions.outputs.values()]
         n_points = int(sum(map(np.count_nonzero, finite)))
         if n_points == 0:
-            report_empty(logger, destination)
+            report_empty(logger, origin)
             return
         metrics = self._metrics
-        labels = (self._path, destination.query_key, destination.scheduler_alias, self._preset)
+        labels = metrics.of_query(self._path, origin.query_key, origin.scheduler_alias)
         try:
             with metrics.writer_request_duration_seconds.labels(*labels).time():
-                self._replace(predictions, destination)
+                self._replace(predictions, origin)
         except DatasourceError as error:
             metrics.writer_responses.labels(*labels, error.code).inc()
-            report_dropped(logger, metrics, n_points, destination, error)
+            report_dropped(logger, metrics, n_points, origin, error)
             self.last_error = error
             self.n_dropped += n_points
             return
@@ -137,14 +133,14 @@ class DuckdbWriter:
     def close(self) -> None:
         """Do nothing: the database is open only during a write."""
 
-    def _replace(self, predictions: Predictions, destination: Destination) -> None:
+    def _replace(self, predictions: Predictions, origin: Origin) -> None:
         with connect(self._path, read_only=False) as connection:
             try:
                 connection.begin()
                 connection.execute(_CREATE_TABLE)
                 for output, values in predictions.outputs.items():
-                    self._register_series(connection, predictions.labels, destination, output)
-                    _replace_rows(connection, predictions.timestamps, values, destination)
+                    self._register_series(connection, predictions.labels, origin, output)
+                    _replace_rows(connection, predictions.timestamps, values, origin)
                 connection.commit()
             except duckdb.IOException as error:
                 raise DatasourceError(f"{self._path}: {words(error)}", "io_error") from error
@@ -159,12 +155,10 @@ class DuckdbWriter:
         self,
         connection: duckdb.DuckDBPyConnection,
         labels: tuple[Labels, ...],
-        destination: Destination,
+        origin: Origin,
         output: str,
     ) -> None:
-        written = [
-            written_labels(series, self._metric_format, destination, output) for series in labels
-        ]
+        written = [written_labels(series, self._metric_format, origin, output) for series in labels]
         names = {
             "series": np.arange(len(written)),
             "metric": np.array([series["__name__"] for series in written], dtype=object),
@@ -182,7 +176,7 @@ def _replace_rows(
     connection: duckdb.DuckDBPyConnection,
     timestamps: IntArray,
     values: FloatArray,
-    destination: Destination,
+    origin: Origin,
 ) -> None:
     """Replace the rows of one output, inserting them in blocks to bound the memory."""
     times = timestamps.astype("datetime64[ms]").astype("datetime64[us]")
@@ -193,5 +187,14 @@ def _replace_rows(
         series, columns = np.divmod(finite, len(times))
         points = {"series": series, "timestamp": times[columns], "value": flat[finite]}
         connection.register("vmanomaly_points", points)
-        connection.execute(_INSERT, asdict(destination))
+        connection.execute(_INSERT, _columns(origin))
         connection.unregister("vmanomaly_points")
+
+
+def _columns(origin: Origin) -> dict[str, str]:
+    return {
+        "query_key": origin.query_key,
+        "model_alias": origin.model_alias,
+        "scheduler_alias": origin.scheduler_alias,
+        "preset": origin.preset,
+    }

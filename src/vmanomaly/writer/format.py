@@ -6,9 +6,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
-from vmanomaly.series import Labels
+from vmanomaly.series import Labels, Origin
 
 MULTITENANT = "multitenant"
 ACCOUNT_LABEL = "vm_account_id"
@@ -31,28 +30,6 @@ _ACCOUNT_UNEXPECTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Whose predictions are written: one query of one model under one scheduler.
-
-    Attributes
-    ----------
-    query_key : str
-        Alias of the query.
-    model_alias : str
-        Alias of the model.
-    scheduler_alias : str
-        Alias of the scheduler.
-    preset : str
-        Preset of the configuration, `default` when it has none.
-    """
-
-    query_key: str
-    model_alias: str
-    scheduler_alias: str
-    preset: str
-
-
 def fill_placeholders(template: str, output: str, query_key: str) -> str:
     """Return `template` with `$VAR` and `$QUERY_KEY` replaced, wherever they occur.
 
@@ -69,9 +46,7 @@ def fill_placeholders(template: str, output: str, query_key: str) -> str:
     )
 
 
-def added_labels(
-    metric_format: Mapping[str, str], destination: Destination, output: str
-) -> dict[str, str]:
+def added_labels(metric_format: Mapping[str, str], origin: Origin, output: str) -> dict[str, str]:
     """Return the labels that all series of one output share, `__name__` first.
 
     Parameters
@@ -79,7 +54,7 @@ def added_labels(
     metric_format
         The section of that name: label names to templates, `__name__` among them. A label of the
         same name as one of the service's own (`model_alias`, ...) replaces it.
-    destination
+    origin
         Whose predictions are written.
     output
         Name of the output, such as `anomaly_score`.
@@ -91,19 +66,19 @@ def added_labels(
 
     Examples
     --------
-    >>> destination = Destination("cpu", "zscore", "every_minute", "default")
-    >>> added_labels({"__name__": "my_$VAR", "for": "$QUERY_KEY"}, destination, "yhat")
+    >>> origin = Origin(("cpu",), "zscore", "every_minute", "default")
+    >>> added_labels({"__name__": "my_$VAR", "for": "$QUERY_KEY"}, origin, "yhat")
     {'__name__': 'my_yhat', 'for': 'cpu', 'model_alias': 'zscore', \
 'scheduler_alias': 'every_minute', 'preset': 'default'}
     """
     added = {
-        name: fill_placeholders(template, output, destination.query_key)
+        name: fill_placeholders(template, output, origin.query_key)
         for name, template in metric_format.items()
     }
     added = {"__name__": added.pop("__name__"), **added}
-    added.setdefault("model_alias", destination.model_alias)
-    added.setdefault("scheduler_alias", destination.scheduler_alias)
-    added.setdefault("preset", destination.preset)
+    added.setdefault("model_alias", origin.model_alias)
+    added.setdefault("scheduler_alias", origin.scheduler_alias)
+    added.setdefault("preset", origin.preset)
     return {name: value for name, value in added.items() if value}
 
 
@@ -139,7 +114,7 @@ def kept_labels(labels: Mapping[str, str], added: Collection[str]) -> dict[str, 
 def written_labels(
     labels: Mapping[str, str],
     metric_format: Mapping[str, str],
-    destination: Destination,
+    origin: Origin,
     output: str,
 ) -> Labels:
     """Return all labels of a written series, its `__name__` included.
@@ -152,13 +127,13 @@ def written_labels(
     >>> written_labels(
     ...     {"__name__": "node_load1", "cpu": "0"},
     ...     {"__name__": "$VAR", "for": "$QUERY_KEY"},
-    ...     Destination("load", "zscore", "every_minute", "default"),
+    ...     Origin(("load",), "zscore", "every_minute", "default"),
     ...     "yhat",
     ... )
     {__name__="yhat", cpu="0", for="load", model_alias="zscore", preset="default", \
 scheduler_alias="every_minute"}
     """
-    added = added_labels(metric_format, destination, output)
+    added = added_labels(metric_format, origin, output)
     return Labels({**kept_labels(labels, added), **added})
 
 

@@ -11,13 +11,13 @@ from vmanomaly.config.writer import HttpWriterSection
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, redact_url
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Predictions
+from vmanomaly.series import Origin, Predictions
 from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome
 from vmanomaly.writer.delivery.open_queue import open_queue
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
 from vmanomaly.writer.delivery.sender import CONTENT_TYPE, to_record
 from vmanomaly.writer.encoding.encode import AnyEncoder
-from vmanomaly.writer.format import MULTITENANT, Destination, TenancyWarnings
+from vmanomaly.writer.format import MULTITENANT, TenancyWarnings
 from vmanomaly.writer.report import report_empty
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,6 @@ class HttpWriter:
         The section `writer`.
     metrics
         The service's metrics.
-    preset
-        Preset of the configuration.
     client
         Client of the database; closed with the writer.
     url
@@ -57,7 +55,6 @@ class HttpWriter:
         self,
         section: HttpWriterSection,
         metrics: Metrics,
-        preset: str,
         *,
         client: HttpClient,
         url: str,
@@ -65,7 +62,6 @@ class HttpWriter:
         send: Callable[[Record], Outcome],
     ) -> None:
         self._metrics = metrics
-        self._preset = preset
         self._client = client
         self._url_label = redact_url(url)
         self._encoder = encoder
@@ -100,22 +96,20 @@ class HttpWriter:
         """Values that were given up since the start."""
         return self._drops.n_points
 
-    def write(self, predictions: Predictions, destination: Destination) -> None:
+    def write(self, predictions: Predictions, origin: Origin) -> None:
         """Send all finite values of the predictions, piece by piece, or queue them.
 
         While a piece is sent, the next is encoded. Returns when each piece is delivered, refused
         by the server, which is logged and counted, or safely in the queue.
         """
-        series = self._encoder.encoded_series(predictions.labels, destination)
-        warning = self._tenancy.message(
-            destination.query_key, len(series.labels), series.n_with_account
-        )
+        series = self._encoder.encoded_series(predictions.labels, origin)
+        warning = self._tenancy.message(origin.query_key, len(series.labels), series.n_with_account)
         if warning is not None:
             logger.warning(warning)
-        records = self._records(predictions, destination)
+        records = self._records(predictions, origin)
         record = next(records, None)
         if record is None:
-            report_empty(logger, destination)
+            report_empty(logger, origin)
         while record is not None:
             following = self._ahead.submit(next, records, None)
             self._delivery.deliver(record)
@@ -154,16 +148,13 @@ class HttpWriter:
         self._delivery.close()
         self._client.close()
 
-    def _records(self, predictions: Predictions, destination: Destination) -> Iterator[Record]:
+    def _records(self, predictions: Predictions, origin: Origin) -> Iterator[Record]:
         serialize_seconds = self._metrics.writer_request_serialize_seconds.labels(
-            url=self._url_label,
-            query_key=destination.query_key,
-            scheduler_alias=destination.scheduler_alias,
-            preset=self._preset,
+            *self._metrics.of_query(self._url_label, origin.query_key, origin.scheduler_alias)
         )
         started = time.perf_counter()
-        for piece in self._encoder.pieces(predictions, destination):
-            record = to_record(piece, destination, self._encoder)
+        for piece in self._encoder.pieces(predictions, origin):
+            record = to_record(piece, origin, self._encoder)
             serialize_seconds.observe(time.perf_counter() - started)
             yield record
             started = time.perf_counter()

@@ -30,8 +30,6 @@ class RemoteWriter(HttpWriter):
         The section `writer`.
     metrics
         The service's metrics.
-    preset
-        Preset of the configuration.
 
     Raises
     ------
@@ -39,17 +37,14 @@ class RemoteWriter(HttpWriter):
         The folder of the queue cannot be used, or holds records of another format.
     """
 
-    def __init__(self, section: RemoteWriteSection, metrics: Metrics, preset: str) -> None:
+    def __init__(self, section: RemoteWriteSection, metrics: Metrics) -> None:
         client = HttpClient(section, "writer")
         is_whole = "/api/v1/" in urlsplit(section.datasource_url).path
         url = client.url("" if is_whole else _WRITE_PATH, None if is_whole else section.tenant_id)
-        sender = HttpSender(
-            client, url, section.connection_retry_attempts, metrics, preset, _HEADERS
-        )
+        sender = HttpSender(client, url, section.connection_retry_attempts, metrics, _HEADERS)
         super().__init__(
             section,
             metrics,
-            preset,
             client=client,
             url=url,
             encoder=WriteRequestEncoder(section.metric_format),

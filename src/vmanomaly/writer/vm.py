@@ -21,8 +21,6 @@ class VmWriter(HttpWriter):
         The section `writer`.
     metrics
         The service's metrics.
-    preset
-        Preset of the configuration.
 
     Raises
     ------
@@ -30,14 +28,13 @@ class VmWriter(HttpWriter):
         The folder of the queue cannot be used, or holds records of another format.
     """
 
-    def __init__(self, section: VmWriterSection, metrics: Metrics, preset: str) -> None:
+    def __init__(self, section: VmWriterSection, metrics: Metrics) -> None:
         client = HttpClient(section, "writer")
         url = client.url(section.import_json_path or _IMPORT_PATH, section.tenant_id)
-        sender = HttpSender(client, url, section.connection_retry_attempts, metrics, preset)
+        sender = HttpSender(client, url, section.connection_retry_attempts, metrics)
         super().__init__(
             section,
             metrics,
-            preset,
             client=client,
             url=url,
             encoder=LineEncoder(section.metric_format),

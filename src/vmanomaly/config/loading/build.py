@@ -21,6 +21,7 @@ from vmanomaly.config.server import ServerSection
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.writer import HttpWriterSection, WriterSection
+from vmanomaly.series import query_key
 
 SECTIONS = (
     "preset",
@@ -101,7 +102,7 @@ def build_config(
     multivariate = {alias: model for alias, model in valid_models.items() if model.multivariate}
     rules.check_multivariate(multivariate, valid_queries, findings)
     if writer is not None:
-        together = [rules.query_key(model.queries) for model in multivariate.values()]
+        together = [query_key(model.queries) for model in multivariate.values()]
         rules.check_metric_names(writer, dict.fromkeys([*queries, *together]), findings)
         rules.warn_of_tenants(writer, valid_queries, findings)
     if settings is not None:

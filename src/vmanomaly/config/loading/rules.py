@@ -134,17 +134,6 @@ def check_multivariate(
                 )
 
 
-def query_key(queries: Iterable[str]) -> str:
-    """Return what queries are called that a multivariate model looks at together.
-
-    Examples
-    --------
-    >>> query_key(["temperature", "power"])
-    'power,temperature'
-    """
-    return ",".join(sorted(queries))
-
-
 def check_metric_names(writer: WriterSection, queries: Iterable[str], findings: Findings) -> None:
     """Check that `metric_format` gives valid metric names for every query or set of queries."""
     place = ("writer", "metric_format", "__name__")

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError, redact_url
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.series import Origin
 from vmanomaly.writer.delivery.delivery import Outcome, Refused, Retry, Sent
 from vmanomaly.writer.delivery.queue import Record
 from vmanomaly.writer.encoding.encode import AnyEncoder, Piece
-from vmanomaly.writer.format import Destination
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +25,10 @@ _SCHEDULER_ALIAS = "scheduler_alias"
 N_SERIES = "n_series"
 
 
-def to_record(piece: Piece, destination: Destination, encoder: AnyEncoder) -> Record:
+def to_record(piece: Piece, origin: Origin, encoder: AnyEncoder) -> Record:
     """Return the request that brings a piece, as it can wait in a queue."""
     request = {
-        _SCHEDULER_ALIAS: destination.scheduler_alias,
+        _SCHEDULER_ALIAS: origin.scheduler_alias,
         N_SERIES: str(piece.n_series),
         CONTENT_TYPE: encoder.content_type,
     }
@@ -37,7 +37,7 @@ def to_record(piece: Piece, destination: Destination, encoder: AnyEncoder) -> Re
         body = piece.body
     else:
         request[CONTENT_ENCODING] = encoder.content_encoding
-    return Record(body, destination.query_key, piece.n_points, piece.oldest_timestamp, request)
+    return Record(body, origin.query_key, piece.n_points, piece.oldest_timestamp, request)
 
 
 class HttpSender:
@@ -46,15 +46,13 @@ class HttpSender:
     Parameters
     ----------
     client
-        Client of the destination.
+        Client of the origin.
     url
         Where records are posted.
     retry_attempts
         How often a record is sent again at once after a connection error.
     metrics
         The service's metrics.
-    preset
-        Value of the metrics' label of that name.
     headers
         Sent with every record, beside its own.
     """
@@ -65,7 +63,6 @@ class HttpSender:
         url: str,
         retry_attempts: int,
         metrics: Metrics,
-        preset: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._client = client
@@ -73,17 +70,13 @@ class HttpSender:
         self._url_label = redact_url(url)
         self._retry_attempts = retry_attempts
         self._metrics = metrics
-        self._preset = preset
         self._headers = headers or {}
 
     def send(self, record: Record) -> Outcome:
         """Send a record, and say whether the server took it, will take it later, or never."""
         metrics = self._metrics
-        metric_labels = (
-            self._url_label,
-            record.query_key,
-            record.request[_SCHEDULER_ALIAS],
-            self._preset,
+        metric_labels = metrics.of_query(
+            self._url_label, record.query_key, record.request[_SCHEDULER_ALIAS]
         )
         try:
             self._post_repeatedly(record, metric_labels)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmanomaly.kernel import kernel
-from vmanomaly.series import IntArray, Labels, Predictions
-from vmanomaly.writer.format import Destination, added_labels
+from vmanomaly.series import IntArray, Labels, Origin, Predictions
+from vmanomaly.writer.format import added_labels
 
 MAX_PIECE_BYTES: Final = 8 * 1024 * 1024
 _MAX_CACHED_DESTINATIONS = 1024
@@ -101,37 +101,37 @@ class Encoder(ABC, Generic[SeriesT]):
     ) -> None:
         self._metric_format = dict(metric_format)
         self._max_piece_bytes = max_piece_bytes
-        self._cache: OrderedDict[Destination, SeriesT] = OrderedDict()
+        self._cache: OrderedDict[Origin, SeriesT] = OrderedDict()
         self._lock = threading.Lock()
 
-    def encoded_series(self, labels: tuple[Labels, ...], destination: Destination) -> SeriesT:
+    def encoded_series(self, labels: tuple[Labels, ...], origin: Origin) -> SeriesT:
         """Return the encoded labels of the series, from the last call where they are the same.
 
-        One entry is kept for each destination. Comparing two tuples of the same `Labels` objects
+        One entry is kept for each origin. Comparing two tuples of the same `Labels` objects
         takes microseconds, encoding them milliseconds.
         """
         with self._lock:
-            cached = self._cache.get(destination)
+            cached = self._cache.get(origin)
             if cached is not None:
-                self._cache.move_to_end(destination)
+                self._cache.move_to_end(origin)
         if cached is not None and cached.labels == labels:
             return cached
-        fresh = self._encode_series(labels, added_labels(self._metric_format, destination, "any"))
+        fresh = self._encode_series(labels, added_labels(self._metric_format, origin, "any"))
         if fresh.n_twins:
             logger.warning(
                 "%d series of %s differ from another one in their name only, and are written as "
                 "the same series. Have the query keep them apart, with label_replace for one",
                 fresh.n_twins,
-                destination.query_key,
+                origin.query_key,
             )
         with self._lock:
-            self._cache[destination] = fresh
-            self._cache.move_to_end(destination)
+            self._cache[origin] = fresh
+            self._cache.move_to_end(origin)
             if len(self._cache) > _MAX_CACHED_DESTINATIONS:
                 self._cache.popitem(last=False)
         return fresh
 
-    def pieces(self, predictions: Predictions, destination: Destination) -> Iterator[Piece]:
+    def pieces(self, predictions: Predictions, origin: Origin) -> Iterator[Piece]:
         """Yield the bodies that together hold every finite value, oldest first for each series.
 
         NaN and infinities are left out, and with them series and pieces that would be empty.
@@ -141,14 +141,14 @@ class Encoder(ABC, Generic[SeriesT]):
         ----------
         predictions
             S series, T timestamps, any number of outputs.
-        destination
+        origin
             Whose predictions they are.
         """
         if not predictions.outputs or not predictions.labels or not len(predictions.timestamps):
             return
-        series = self.encoded_series(predictions.labels, destination)
+        series = self.encoded_series(predictions.labels, origin)
         added = [
-            added_labels(self._metric_format, destination, output) for output in predictions.outputs
+            added_labels(self._metric_format, origin, output) for output in predictions.outputs
         ]
         for piece in self._encode_pieces(predictions, series, added):
             if piece.n_points:
@@ -158,7 +158,7 @@ class Encoder(ABC, Generic[SeriesT]):
     def warm_up(cls) -> None:
         """Compile the kernels, or load them from the cache on disk, before the first write."""
         predictions = Predictions((Labels(),), np.array([0]), {"y": np.array([[0.0]])})
-        for _ in cls({"__name__": "$VAR"}).pieces(predictions, Destination("", "", "", "")):
+        for _ in cls({"__name__": "$VAR"}).pieces(predictions, Origin(("",), "", "", "")):
             pass
 
     @abstractmethod

@@ -70,14 +70,14 @@ class LineEncoder(Encoder[EncodedSeries]):
 
     Examples
     --------
-    >>> from vmanomaly.writer.format import Destination
+    >>> from vmanomaly.series import Origin
     >>> encoder = LineEncoder({"__name__": "$VAR", "for": "$QUERY_KEY"})
     >>> predictions = Predictions(
     ...     (Labels({"cpu": "0"}),),
     ...     np.array([1000, 2000, 3000]),
     ...     {"yhat": np.array([[0.5, np.nan, 2.0]])},
     ... )
-    >>> for piece in encoder.pieces(predictions, Destination("load", "zscore", "s", "default")):
+    >>> for piece in encoder.pieces(predictions, Origin(("load",), "zscore", "s", "default")):
     ...     print(piece.body.decode(), end="")
     {"metric":{"__name__":"yhat","for":"load","model_alias":"zscore","scheduler_alias":"s",\
 "preset":"default","cpu":"0"},"values":[0.5,2.0],"timestamps":[1000,3000]}

@@ -93,12 +93,12 @@ class WriteRequestEncoder(Encoder[InterleavedSeries]):
 
     Examples
     --------
-    >>> from vmanomaly.writer.format import Destination
+    >>> from vmanomaly.series import Origin
     >>> encoder = WriteRequestEncoder({"__name__": "$VAR", "for": "$QUERY_KEY"})
     >>> predictions = Predictions(
     ...     (Labels({"cpu": "0"}),), np.array([1000, 2000]), {"yhat": np.array([[0.5, np.nan]])}
     ... )
-    >>> (piece,) = encoder.pieces(predictions, Destination("load", "zscore", "s", "default"))
+    >>> (piece,) = encoder.pieces(predictions, Origin(("load",), "zscore", "s", "default"))
     >>> piece.n_points, piece.n_series, piece.body[:20]
     (1, 1, b'\nw\n\x10\n\x08__name__\x12\x04yhat')
     """
