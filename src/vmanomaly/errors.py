@@ -44,3 +44,11 @@ class DatasourceError(VmanomalyError):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class CancelledError(VmanomalyError):
+    """Work was stopped by whoever had asked for it."""
+
+
+class DeadlineExceededError(VmanomalyError):
+    """Work was not done in the time that it was given."""
