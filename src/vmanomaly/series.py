@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vmanomaly.keys import query_key
 from vmanomaly.mapped import release
 
 # Small beside what is worth keeping in a file.
@@ -197,17 +198,6 @@ class Predictions:
     def n_datapoints(self) -> int:
         """The number of values that are not NaN, over all outputs."""
         return sum(int(np.count_nonzero(~np.isnan(values))) for values in self.outputs.values())
-
-
-def query_key(queries: Iterable[str]) -> str:
-    """Return what the queries that are looked at together are called.
-
-    Examples
-    --------
-    >>> query_key(["temperature", "power"])
-    'power,temperature'
-    """
-    return ",".join(sorted(queries))
 
 
 class JobKey(NamedTuple):

@@ -13,12 +13,13 @@ from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import VmReaderSection
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.errors import ConfigError
+from vmanomaly.keys import query_key
 from vmanomaly.model import AnyModel, MultivariateModel, create_model, create_multivariate_model
 from vmanomaly.model.custom.create import is_multivariate
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
 from vmanomaly.reader.workers import n_workers
-from vmanomaly.series import JobKey, Origin, query_key
+from vmanomaly.series import JobKey, Origin
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper

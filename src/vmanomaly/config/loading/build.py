@@ -21,7 +21,7 @@ from vmanomaly.config.server import ServerSection
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.writer import HttpWriterSection, WriterSection
-from vmanomaly.series import query_key
+from vmanomaly.keys import query_key
 
 SECTIONS = (
     "preset",
