@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vmanomaly.arguments import parse_arguments
+from vmanomaly.cli.arguments import parse_arguments
 from vmanomaly.errors import UsageError
 
 

@@ -1,4 +1,4 @@
-"""The command `vmanomaly`: from arguments to a running service."""
+"""The command without a subcommand: from arguments to a running service."""
 
 from __future__ import annotations
 
@@ -13,60 +13,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import vmanomaly
-from vmanomaly.arguments import parse_arguments
+from vmanomaly.cli.arguments import parse_arguments
+from vmanomaly.cli.dispatch import DONE
+from vmanomaly.cli.output import write_output
+from vmanomaly.cli.signals import call_on_stop_signals
 from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.loading.watch import ConfigWatch
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.errors import ConfigError, UsageError, VmanomalyError
+from vmanomaly.errors import UsageError
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 
-logger = logging.getLogger(__name__)
-
-_DONE, _FAILED, _WRONG = 0, 1, 2
+logger = logging.getLogger("vmanomaly.cli")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status.
-
-    Parameters
-    ----------
-    arguments
-        The command line without the name of the program; None for the process's own.
-
-    Returns
-    -------
-    int
-        0 done, or stopped by SIGTERM or SIGINT; 2 wrong configuration or usage; 1 anything else.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if arguments[:1] == ["demo"]:
-            return _demo(arguments[1:])
-        return _service(parse_arguments(arguments))
-    except ConfigError as error:
-        n_problems = len(error.problems)
-        logger.error(
-            "Config validation failed: %d problem%s",
-            n_problems,
-            "" if n_problems == 1 else "s",
-            extra={"problems": error.problems},
-        )
-        return _WRONG
-    except UsageError as error:
-        print(f"vmanomaly: {error}", file=sys.stderr)
-        return _WRONG
-    except VmanomalyError as error:
-        logger.error("%s", error)
-        return _FAILED
-
-
-def _demo(arguments: Sequence[str]) -> int:
-    from vmanomaly.demo.command import main as demo
-
-    return demo(arguments)
-
-
-def _service(options: Namespace) -> int:
+def run(arguments: Sequence[str]) -> int:
+    """Run the service, or what the options ask for in its place; return the exit status."""
+    options = parse_arguments(arguments)
     configure_logging(options.logger_level, options.logger_format)
     logger.info("vmanomaly %s", vmanomaly.__version__)
     if options.licensed:
@@ -79,7 +41,7 @@ def _service(options: Namespace) -> int:
         _write(options.output_spec, resolved_yaml(config))
     if options.dry_run:
         _print_plan(config)
-        return _DONE
+        return DONE
     return _run(config, options, watch)
 
 
@@ -97,18 +59,17 @@ def _run(config: Config, options: Namespace, watch: ConfigWatch) -> int:
         options.config_check_interval.seconds,
     )
 
-    def stop(number: int, _: object) -> None:
-        logger.info("%s: finishing what is under way", signal.Signals(number).name)
+    def stop(received: signal.Signals) -> None:
+        logger.info("%s: finishing what is under way", received.name)
         application.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    call_on_stop_signals(stop)
     signal.signal(signal.SIGHUP, lambda *_: reloader.reload_soon())
     reloader.start()
     with _progress(config) as on_progress:
         status = application.run(on_progress)
     reloader.stop()
-    logger.info("Stopped" if status == _DONE else "Ended with failures; see the log above")
+    logger.info("Stopped" if status == DONE else "Ended with failures; see the log above")
     if application.abandoned:
         # A thread that hangs in a request would keep the process alive.
         logging.shutdown()
@@ -139,15 +100,15 @@ def _print_plan(config: Config) -> None:
 
     config = with_custom_classes(config)
     create_models(config)
-    print("The configuration is valid. It would run:")
-    for alias, model in config.models.items():
-        print(
-            f"  model {alias} ({model.class_name}) on {', '.join(model.queries)} "
-            f"under {', '.join(model.schedulers)}"
-        )
     version = os.environ.get(VERSION_OVERRIDE) or vmanomaly.__version__
-    for line in preview(config, version, SystemClock().now()):
-        print(line)
+    lines = ["The configuration is valid. It would run:"]
+    lines += [
+        f"  model {alias} ({model.class_name}) on {', '.join(model.queries)} "
+        f"under {', '.join(model.schedulers)}"
+        for alias, model in config.models.items()
+    ]
+    lines += preview(config, version, SystemClock().now())
+    write_output("\n".join(lines) + "\n")
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import vmanomaly
+from vmanomaly.cli.output import write_output
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import UsageError
 
@@ -62,6 +63,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         raise UsageError(f"{message}\nvmanomaly -h prints what is accepted")
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        # In place of argparse's, which keeps quiet about a full disk.
+        write_output(message)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,35 @@
+"""Standard output: what reads it may have gone, and the disk behind it may be full."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from vmanomaly.errors import VmanomalyError
+
+
+class OutputError(VmanomalyError):
+    """Standard output takes nothing any more."""
+
+
+def write_output(text: str) -> None:
+    """Write text to standard output at once. A reader that has gone has seen enough.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_what_is_left()
+    except OSError as error:
+        _discard_what_is_left()
+        raise OutputError(f"cannot write the output: {error.strerror}") from error
+
+
+def _discard_what_is_left() -> None:
+    """Keep Python from writing at its end what could not be written now."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

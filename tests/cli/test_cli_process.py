@@ -1,0 +1,93 @@
+"""The command as a process: signals that come early, and outputs that take nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.fakes import eventually
+
+CONFIG = {
+    "reader": {
+        "class": "duckdb",
+        "path": ":memory:",
+        "sampling_period": "1m",
+        "queries": {"q": {"expr": "SELECT now() AS timestamp, 1 AS value"}},
+    },
+    "models": {"m": {"class": "zscore_online", "queries": "all", "schedulers": "all"}},
+    "schedulers": {"s": {"fit_window": "1h", "infer_every": "1m"}},
+    "writer": {"class": "duckdb", "path": "scores.duckdb"},
+    "server": {"port": 0},
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(CONFIG))
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "vmanomaly", *map(str, arguments)]
+
+
+def catches(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
+    """Tell whether a process has a handler for a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    assert found is not None
+    return bool(int(found[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_process_starts_ends_it_well(
+    config: Path, number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        command(config), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=config.parent
+    ) as process:
+        # SIGTERM has a handler before anything is loaded; Python has one of its own for SIGINT.
+        assert eventually(lambda: catches(process, signal.SIGTERM))
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (0, b"", b"")
+
+
+def test_a_reader_of_the_output_that_has_seen_enough_is_no_error(config: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        command(config, "--dryRun"), stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert b"BrokenPipe" not in done.stderr
+
+
+def test_an_output_on_a_full_disk_is_one_line(config: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command(config, "--dryRun"), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        b"vmanomaly: cannot write the output: No space left on device"
+    )
+
+
+@pytest.mark.parametrize("option", ["-h", "--version"])
+def test_help_on_a_full_disk_is_one_line(option: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command(option), stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr == b"vmanomaly: cannot write the output: No space left on device\n"
