@@ -91,3 +91,29 @@ def test_help_on_a_full_disk_is_one_line(option: str) -> None:
         done = subprocess.run(command(option), stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 1
     assert done.stderr == b"vmanomaly: cannot write the output: No space left on device\n"
+
+
+def test_a_configuration_may_come_through_a_pipe(config: Path) -> None:
+    content = config.read_bytes()
+    done = subprocess.run(
+        command("/dev/stdin", "--dryRun"), input=content, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"model m (zscore_online) on q under s" in done.stdout
+
+
+def test_a_device_that_never_ends_is_refused() -> None:
+    done = subprocess.run(
+        command("/dev/zero", "--dryRun"), capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert b"/dev/zero: larger than 8 MiB" in done.stderr
+
+
+def test_a_pipe_in_a_folder_of_configurations_is_not_waited_for(config: Path) -> None:
+    os.mkfifo(config.parent / "z.yaml")
+    (config.parent / "zero.yaml").symlink_to("/dev/zero")
+    done = subprocess.run(
+        command(config.parent, "--dryRun"), capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

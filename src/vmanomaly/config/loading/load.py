@@ -87,11 +87,19 @@ def config_files(path: Path) -> list[Path]:
     files = [
         file
         for file in names
-        if file.suffix in _SUFFIXES and not file.name.startswith(".") and not file.is_dir()
+        if file.suffix in _SUFFIXES and not file.name.startswith(".") and _may_be_read(file)
     ]
     if not files:
         raise ConfigError([f"{path}: the folder holds no .yaml or .yml file"])
     return files
+
+
+def _may_be_read(file: Path) -> bool:
+    """Tell whether a name in a folder is that of a file, or of nothing, which is told later.
+
+    A pipe in a folder would be waited for, a device never ends.
+    """
+    return file.is_file() or not file.exists()
 
 
 def _read_documents(

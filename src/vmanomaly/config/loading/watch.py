@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from vmanomaly.config.loading.document import MAX_BYTES
 from vmanomaly.config.loading.load import config_files
 from vmanomaly.errors import ConfigError
 
@@ -69,9 +70,15 @@ def _files(path: Path) -> list[Path]:
 
 
 def _digest(file: Path) -> str | None:
-    """Return what tells one content from another; None for a file that cannot be read."""
+    """Return what tells one content from another; None for what cannot be read again and again.
+
+    That is a file that cannot be read at all, or a pipe such as standard input, whose content goes
+    to whoever reads it first.
+    """
     try:
+        if not file.is_file():
+            return None
         with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            return hashlib.sha256(stream.read(MAX_BYTES + 1)).hexdigest()
     except OSError:
         return None
