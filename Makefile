@@ -4,14 +4,16 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
-# The Numenta Anomaly Benchmark for make quality: a folder with its data/ and labels/.
+# The Numenta Anomaly Benchmark for make quality and regression: a folder with data/ and labels/.
 NAB ?= ../shared/data/nab
+# The Skoltech Anomaly Benchmark for make regression: a folder with its valve1/.
+SKAB ?= ../shared/data/skab
 QUALITY_PAGE ?= build/quality
 # Models for make quality, such as MODELS="mad_online '{class: std, period: 288}'".
 MODELS ?=
 APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
 
-.PHONY: setup demo test lint format bench quality docs lock system-packages clean
+.PHONY: setup demo test lint format bench quality regression docs lock system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -49,6 +51,11 @@ bench: setup system-packages
 
 quality: setup
 	@$(BIN)/python -m benchmarks.quality --nab $(NAB) --page $(QUALITY_PAGE) $(MODELS)
+
+# BEFORE is a folder made by: python -m benchmarks.regression record FOLDER
+regression: setup
+	@test -n "$(BEFORE)" || { echo "Name the record to compare with: make regression BEFORE=folder"; exit 2; }
+	@$(BIN)/python -m benchmarks.regression compare --nab $(NAB) --skab $(SKAB) $(BEFORE)
 
 docs: setup
 	@$(BIN)/python -m benchmarks.figures --into docs/images/models
