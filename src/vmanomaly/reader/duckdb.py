@@ -122,6 +122,10 @@ class DuckdbReader:
     def close(self) -> None:
         """Do nothing: the database is open only while a query runs."""
 
+    @staticmethod
+    def warm_up() -> None:
+        """Do nothing: DuckDB is compiled already."""
+
     def _read_grid(self, query: Query, grid: IntArray, scheduler_alias: str) -> SeriesBatch:
         metrics = self._metrics
         metric_labels = metrics.of_query(self._path, query.alias, scheduler_alias)
