@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from vmanomaly.config import Config, load_config
+from vmanomaly.config.section import Section
 from vmanomaly.errors import ConfigError
 
 MINIMAL: dict[str, Any] = {
@@ -56,6 +57,15 @@ def load(content: str | Mapping[str, Any], environ: Mapping[str, str] | None = N
         file = Path(folder, "config.yaml")
         file.write_text(text, encoding="utf-8")
         return load_config([file], environ or {})
+
+
+def required(section: type[Section]) -> dict[str, Any]:
+    """Return an example for each key of a section that has no default: what the section gives."""
+    return {
+        field.alias or name: (field.examples or [None])[0]
+        for name, field in section.model_fields.items()
+        if field.is_required() and name not in section.derived
+    }
 
 
 def problems(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
 import yaml
 
+from tests.config_helpers import required
 from tests.fakes import FakeWriter
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
@@ -21,12 +21,8 @@ N_POINTS = 640
 START = 1_750_000_020_000
 END = START + N_POINTS * STEP
 FROM = START + 160 * STEP
-REQUIRED: dict[str, dict[str, Any]] = {
-    "rolling_quantile": {"quantile": 0.9, "window_steps": 20},
-    "std": {"period": 30},
-}
 ONLINE = [
-    alias for alias in MODELS.available if resolve_name(MODELS[alias].implementation or "").online
+    alias for alias in MODELS.available if alias != "custom" and MODELS.implementation(alias).online
 ]
 Point = tuple[Labels, str, str, int]
 
@@ -106,7 +102,7 @@ def config(
                 "queries": "all",
                 "schedulers": "all",
                 "provide_series": outputs,
-                **REQUIRED.get(model, {}),
+                **required(MODELS[model].section),
             }
         },
         "schedulers": {"s": scheduler},

@@ -148,11 +148,33 @@ def test_a_configuration_that_says_the_same_changes_nothing(
     world.apply({"models.z.queries": ["cpu"]})
     world.apply({"settings.logger_levels": {"reader": "ERROR"}})
     world.apply({})
+    world.apply({"settings.n_workers": 2, "settings.restore_state": False})
     assert [message for message in caplog.messages if "chang" in message] == [
         "Nothing has changed in the configuration but how it is written",
         "Applied component log level changes without restarting services",
         "Applied component log level changes without restarting services",
+        "Applied settings changes without restarting services",
     ]
+    assert "Config has been reloaded successfully" not in caplog.messages
+
+
+def test_threads_of_libraries_follow_their_settings(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmanomaly.service.service.available_cpus", lambda: 8.0)
+    monkeypatch.setattr("vmanomaly.service.service.limit_native_threads", lambda n_threads: None)
+
+    def n_threads() -> float | None:
+        return world.application.metrics.registry.get_sample_value(
+            "vmanomaly_native_threads_per_worker"
+        )
+
+    world.apply({"settings.native_threads_per_worker": 3})
+    assert n_threads() == 3
+    world.apply({"settings.n_workers": 4})
+    assert n_threads() == 2
+    world.apply({"settings.retention": {"ttl": "1d", "check_interval": "1h"}})
+    assert n_threads() == 8
 
 
 def test_giving_up_is_a_failure(world: World) -> None:

@@ -8,7 +8,7 @@ from math import log10
 import numpy as np
 
 from benchmarks.figures.svg import standalone
-from vmanomaly.config.model import QuantileOnlineSection
+from vmanomaly.config.model.quantile_online import QuantileOnlineSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import create_model
 from vmanomaly.model.digest.tdigest import capacity

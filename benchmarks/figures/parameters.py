@@ -18,7 +18,7 @@ from benchmarks.figures.models import (
     thinned,
 )
 from benchmarks.figures.svg import standalone
-from vmanomaly.config.model import TemporalEnvelopeSection
+from vmanomaly.config.model.temporal_envelope import TemporalEnvelopeSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.demo.evaluate import ScoredSeries, evaluate
 from vmanomaly.demo.incidents import Effect, Incident, add, multiply, shift_for_good

@@ -6,7 +6,9 @@ import numpy as np
 
 from benchmarks.figures.models import LEGEND
 from benchmarks.figures.svg import standalone
-from vmanomaly.config.model import TemporalEnvelopeMultivariateSection
+from vmanomaly.config.model.temporal_envelope_multivariate import (
+    TemporalEnvelopeMultivariateSection,
+)
 from vmanomaly.config.reader import Query
 from vmanomaly.demo.evaluate import ScoredSeries, evaluate
 from vmanomaly.demo.incidents import Incident

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.quality.generate import DAY, HOUR, generate
 from benchmarks.quality.labelled import LabelledSeries
 from benchmarks.quality.nab import read_nab
-from vmanomaly.config.model import TemporalEnvelopeSection
+from vmanomaly.config.model.temporal_envelope import TemporalEnvelopeSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Model, create_model
 from vmanomaly.scheduler.run import micro_batch_starts

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from vmanomaly.config import Config
+from vmanomaly.config.effect import LEARNED_FROM, RESTARTS
+from vmanomaly.config.settings import SettingsSection
 from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.logs import set_logger_levels
 from vmanomaly.monitoring.metrics import Metrics
@@ -94,8 +96,11 @@ class Application:
         set_logger_levels(
             config.settings.logger_levels, self._logger_level, before.settings.logger_levels
         )
-        if _but_levels(config) == _but_levels(before):
-            logger.info("Applied component log level changes without restarting services")
+        if _decisive(config) == _decisive(before):
+            self._service.hold(config.settings)
+            has_new_levels = config.settings.logger_levels != before.settings.logger_levels
+            what = "component log level" if has_new_levels else "settings"
+            logger.info("Applied %s changes without restarting services", what)
         else:
             self._replace(before, config)
             logger.info("Config has been reloaded successfully")
@@ -173,9 +178,10 @@ def _or_no_way_back(error: Exception) -> Iterator[None]:
         raise RollbackError(f"{error}. And then: {no_way_back}") from error
 
 
-def _but_levels(config: Config) -> Config:
-    settings = config.settings.model_copy(update={"logger_levels": {}})
-    return replace(config, settings=settings)
+def _decisive(config: Config) -> object:
+    """Return all of a configuration that something has to be made again for when it changes."""
+    settings = config.settings.deciding(LEARNED_FROM, RESTARTS)
+    return replace(config, settings=SettingsSection()), settings
 
 
 def _listeners(config: Config) -> object:

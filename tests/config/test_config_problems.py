@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.config_helpers import changed, problems, without
+from vmanomaly.config.registry import MODELS
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,24 @@ def test_bad_value(path: str, value: Any, message: str) -> None:
             "x",
             "reader.queries.cpu.alias: unknown key; known here: expr",
         ),
-        ("models.z.threshold", 3, "models.z.threshold: unknown key; did you mean z_threshold?"),
+        (
+            "models.z.threshold",
+            3,
+            (
+                "models.z.threshold: not a key of zscore_online, only of mad_online; "
+                "did you mean z_threshold?"
+            ),
+        ),
+        (
+            "writer.path",
+            "scores.duckdb",
+            "writer.path: not a key of vm, only of duckdb; remove it",
+        ),
+        (
+            "schedulers.live.n_jobs",
+            2,
+            "schedulers.live.n_jobs: not a key of periodic, only of backtesting; remove it",
+        ),
         (
             "schedulers.live.infer_evry",
             "1m",
@@ -144,11 +162,7 @@ def test_unknown_key(path: str, value: Any, problem: str) -> None:
         ("schedulers.live.infer_every", "schedulers.live.infer_every: required, but not set"),
         (
             "models.z.class",
-            (
-                "models.z.class: required, but not set; available: zscore_online, mad_online, "
-                "quantile_online, temporal_envelope, temporal_envelope_multivariate, "
-                "rolling_quantile, std, custom"
-            ),
+            f"models.z.class: required, but not set; available: {', '.join(MODELS.available)}",
         ),
     ],
 )
@@ -172,11 +186,7 @@ def test_null_is_the_same_as_left_out() -> None:
         (
             "models.z.class",
             "neural",
-            (
-                "unknown model class, got 'neural'; available: zscore_online, mad_online, "
-                "quantile_online, temporal_envelope, temporal_envelope_multivariate, "
-                "rolling_quantile, std, custom"
-            ),
+            f"unknown model class, got 'neural'; available: {', '.join(MODELS.available)}",
         ),
         (
             "models.z.class",

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.config_helpers import changed, load, problems, without
+from tests.config_helpers import changed, load, problems, required, without
 from vmanomaly.config.model import CustomSection, ModelSection
+from vmanomaly.config.model.auto import AutoSection
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
 from vmanomaly.config.scheduler import BacktestingSection, OneoffSection, PeriodicSection
-from vmanomaly.config.scheduler import read_scheduler as read_times
 from vmanomaly.config.section import read_section
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.time import parse_iso
@@ -32,19 +32,9 @@ def valid(name: str, **keys: Any) -> Any:
     return section
 
 
-REQUIRED: dict[str, dict[str, Any]] = {
-    "rolling_quantile": {"quantile": 0.9, "window_steps": 96},
-    "std": {"period": 2},
-    "auto": {
-        "tuned_class_name": "zscore_online",
-        "optimization_params": {"anomaly_percentage": 0.01},
-    },
-}
-
-
 @pytest.mark.parametrize("name", MODELS.aliases)
 def test_every_model_has_its_defaults(name: str) -> None:
-    section = valid(name, **REQUIRED.get(name, {}))
+    section = valid(name, **required(MODELS[name].section))
     assert section.class_name == name
     assert section.scale == (1, 1)
     assert section.provide_series is None
@@ -70,7 +60,7 @@ def test_defaults_of_the_reference() -> None:
     assert (envelope.max_channels, envelope.recommended_max_channels) == (1000, 100)
     assert envelope.random_state == 42
     assert valid("isolation_forest").contamination == "auto"
-    tuning = valid("auto", **REQUIRED["auto"]).optimization_params
+    tuning = valid("auto", **required(AutoSection)).optimization_params
     assert (tuning.n_splits, tuning.n_trials, tuning.n_jobs) == (3, 128, 1)
     assert (tuning.validation_scheme, tuning.train_val_ratio) == ("regular", 3)
     assert (tuning.exact, tuning.optimize_complexity) == (False, True)
@@ -126,7 +116,7 @@ def test_defaults_of_the_reference() -> None:
     ],
 )
 def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
-    valid(name, **REQUIRED.get(name, {}) | keys)
+    valid(name, **required(MODELS[name].section) | keys)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +220,7 @@ def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
     ],
 )
 def test_bounds(name: str, keys: dict[str, Any], problem: str) -> None:
-    section, found = model(name, **REQUIRED.get(name, {}) | keys)
+    section, found = model(name, **required(MODELS[name].section) | keys)
     assert section is None
     assert problem in "\n".join(found)
 
@@ -241,7 +231,7 @@ def test_timestamp_in_provide_series_means_nothing() -> None:
 
 @pytest.mark.parametrize("tuned", ["auto", "custom", "no_such"])
 def test_auto_tunes_built_in_models_only(tuned: str) -> None:
-    keys = {"class": "auto", **REQUIRED["auto"], "tuned_class_name": tuned, "queries": "all"}
+    keys = {"class": "auto", **required(AutoSection), "tuned_class_name": tuned, "queries": "all"}
     found = problems(changed({"models.a": keys}))
     assert any(line.startswith("models.a.tuned_class_name: expected a built-in") for line in found)
 
@@ -271,22 +261,6 @@ def test_names_are_unique(registry: Any) -> None:
 )
 def test_class_names(name: str, alias: str) -> None:
     assert load(changed({"models.z.class": name})).models["z"].class_name == alias
-
-
-def test_available_classes() -> None:
-    assert READERS.available == ["vm", "duckdb"]
-    assert WRITERS.available == ["vm", "duckdb", "remote_write"]
-    assert SCHEDULERS.available == ["periodic", "oneoff", "backtesting"]
-    assert MODELS.available == [
-        "zscore_online",
-        "mad_online",
-        "quantile_online",
-        "temporal_envelope",
-        "temporal_envelope_multivariate",
-        "rolling_quantile",
-        "std",
-        "custom",
-    ]
 
 
 class TestCustom:
@@ -388,8 +362,28 @@ class TestReader:
             changed({"reader": duckdb, "writer": {"class": "duckdb", "path": "scores.duckdb"}})
         )
         assert config.reader.class_name == config.writer.class_name == "duckdb"
-        (problem,) = problems(changed({"reader": duckdb | {"datasource_url": "http://x"}}))
-        assert problem.startswith("reader.datasource_url: unknown key")
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("datasource_url", "http://x"),
+            ("timeout", "5s"),
+            ("tenant_id", "1"),
+            ("max_points_per_query", 1000),
+            ("queries.a.tenant_id", "1"),
+            ("queries.a.max_points_per_query", 1000),
+        ],
+    )
+    def test_duckdb_refuses_what_it_would_not_heed(self, key: str, value: object) -> None:
+        duckdb = {
+            "reader.class": "duckdb",
+            "reader.path": ":memory:",
+            "reader.queries.a.expr": "SELECT 1",
+        }
+        base = changed(duckdb, without("reader.datasource_url"))
+        assert problems(changed({f"reader.{key}": value}, base)) == [
+            f"reader.{key}: not a key of duckdb, only of vm, vlogs; remove it"
+        ]
 
     def test_a_tenant_of_victorialogs_is_single(self) -> None:
         found = problems(changed({"reader.class": "vlogs", "reader.tenant_id": "multitenant"}))
@@ -400,7 +394,7 @@ class TestScheduler:
     def read(self, **keys: Any) -> tuple[Any, list[str]]:
         findings = Findings()
         entry = SCHEDULERS[keys.pop("name")]
-        section = read_times(entry.section, {"class": entry.alias, **keys}, ("s",), findings)
+        section = entry.section.read({"class": entry.alias, **keys}, ("s",), findings)
         return section, findings.problems
 
     def test_periodic(self) -> None:

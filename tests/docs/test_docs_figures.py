@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.figures import memory, models, parameters, relation
-from vmanomaly.config.model import OnlineModelSection, TemporalEnvelopeSection
+from vmanomaly.config.model import OnlineModelSection
+from vmanomaly.config.model.temporal_envelope import TemporalEnvelopeSection
 from vmanomaly.demo.telemetry import Telemetry, generate
 
 ROOT = Path(__file__).parents[2]

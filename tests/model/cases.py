@@ -1,7 +1,8 @@
 """The models that conform: every available one of single series, in several forms.
 
 A case is named by the alias of its class, and after a space by what is special about it. A class
-that becomes available is one case without further work, unless it has parameters without default.
+that becomes available is one case without further work, on the examples that its section gives for
+parameters without default.
 """
 
 from __future__ import annotations
@@ -9,18 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tests.config_helpers import required
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.registry import MODELS
-
-REQUIRED: dict[str, dict[str, Any]] = {
-    "rolling_quantile": {"quantile": 0.9, "window_steps": 20},
-    "std": {"period": 3},
-    "auto": {
-        "tuned_class_name": "zscore_online",
-        "optimization_params": {"anomaly_percentage": 0.01},
-    },
-}
-"""What must be given, by alias."""
 
 _FORMS: dict[str, dict[str, Any]] = {
     "quantile_online seasonal": {"seasonal_interval": "6m", "min_subseason": "2m"},
@@ -32,6 +24,7 @@ _FORMS: dict[str, dict[str, Any]] = {
         "use_transform": True,
     },
     "rolling_quantile wide": {"quantile": 0.75, "window_steps": 1, "iqr_threshold": 2},
+    "std odd": {"period": 3},
     "std even": {"period": 4},
     "temporal_envelope calendar": {
         "seasonalities": ["hod_spiky", "dow_plateau", "weekpart_plateau", "month_smooth"],
@@ -60,7 +53,7 @@ _CUSTOM: dict[str, dict[str, Any]] = {
 
 CASES: dict[str, dict[str, Any]] = {
     **{
-        alias: REQUIRED.get(alias, {})
+        alias: required(MODELS[alias].section)
         for alias in MODELS.available
         if not MODELS[alias].section.multivariate
     },

@@ -29,7 +29,7 @@ def test_parameters_come_from_the_section(make_model: Callable[..., Model]) -> N
 def test_a_class_without_code_names_those_that_have_it() -> None:
     section: Any = SimpleNamespace(class_name="prophet")
     query = Query(alias="cpu", expr="cpu", step="1m")
-    with pytest.raises(ConfigError, match=r"'prophet' is not available.*zscore_online"):
+    with pytest.raises(ConfigError, match=r"prophet is known, but not part of .*zscore_online"):
         create_model(section, query)
 
 

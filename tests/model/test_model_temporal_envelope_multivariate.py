@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmanomaly.config.model import TemporalEnvelopeMultivariateSection
+from vmanomaly.config.model.temporal_envelope_multivariate import (
+    TemporalEnvelopeMultivariateSection,
+)
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Channel, GroupedBatch, ModelOutput, create_multivariate_model, warm_up
 from vmanomaly.model.scoring import Policy, predict

@@ -18,7 +18,7 @@ from benchmarks.quality.run import run
 from benchmarks.quality.table import judge, kinds, table
 from tests.fakes import FakeClock, FakeReader, FakeWriter, InlineExecutor
 from vmanomaly.config import load_config
-from vmanomaly.config.model import ZscoreOnlineSection
+from vmanomaly.config.model.zscore_online import ZscoreOnlineSection
 from vmanomaly.config.reader import Query
 from vmanomaly.model.scoring import score
 from vmanomaly.monitoring.metrics import Metrics

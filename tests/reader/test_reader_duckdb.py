@@ -3,8 +3,11 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -31,8 +34,10 @@ def query(expr: str, *, step: int = MINUTE, offset: int = 0, tz: str = "UTC") ->
     return Query(alias="cpu", expr=expr, step=Duration(step), offset=Duration(offset), tz=tz)
 
 
-def reader(path: str | Path = ":memory:", metrics: Metrics | None = None) -> DuckdbReader:
-    section = DuckdbReaderSection(path=str(path), queries={})
+def reader(
+    path: str | Path = ":memory:", metrics: Metrics | None = None, workers: int = 0
+) -> DuckdbReader:
+    section = DuckdbReaderSection(path=str(path), queries={}, workers=workers)
     made = create_reader(section, metrics or Metrics())
     assert isinstance(made, DuckdbReader)
     return made
@@ -390,3 +395,27 @@ def test_the_grid_is_that_of_a_plain_loop(rows: list[tuple[int, str, int]], step
     }
     assert found == {key: value for key, (_, value) in expected.items()}
     assert batch.timestamps.tolist() == grid
+
+
+def test_no_more_queries_at_a_time_than_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = threading.Lock()
+    running = [0, 0]
+    both = threading.Barrier(2)
+    read_grid = DuckdbReader._read_grid
+
+    def read_with_another(*arguments: Any) -> SeriesBatch:
+        with lock:
+            running[0] += 1
+            running[1] = max(running)
+        both.wait(10)
+        with lock:
+            running[0] -= 1
+        return read_grid(*arguments)
+
+    monkeypatch.setattr(DuckdbReader, "_read_grid", read_with_another)
+    made = reader(workers=2)
+    asked = query(sql_rows((60_000, 1)))
+    with ThreadPoolExecutor(6) as pool:
+        futures = [pool.submit(made.read, asked, RANGE, "s", stage="infer") for _ in range(6)]
+        assert all(future.result().n_datapoints == 1 for future in futures)
+    assert running == [0, 2]

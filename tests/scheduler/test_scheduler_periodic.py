@@ -12,11 +12,12 @@ import pytest
 
 from tests.fakes import FakeClock, InlineExecutor
 from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.clock import SystemClock
 from vmanomaly.scheduler.periodic import PeriodicScheduler
 from vmanomaly.scheduler.run import Job, Outcome, Run
-from vmanomaly.scheduler.schedule import PeriodicSchedule, Progress
+from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import TimeRange
 
 DONE = Outcome(fitted=True, inferred=True, failed=False)
@@ -50,12 +51,18 @@ class RecordingJob:
 def nothing() -> None: ...
 
 
-def schedule(first: int = 1000) -> PeriodicSchedule:
-    return PeriodicSchedule(first, 10, 10_000, 100, longest_catch_up=1000)
+def every_10_ms(clock: FakeClock, *jobs: RecordingJob) -> PeriodicScheduler:
+    """Return a scheduler with intervals that are shorter than a configuration may have them."""
+    section = PeriodicSection.model_construct(
+        fit_window=Duration(100), infer_every=Duration(10), fit_every=Duration(10_000)
+    )
+    for job in jobs:
+        job.progress.first_run = job.progress.first_run or 1000
+    return PeriodicScheduler(section, jobs, clock, InlineExecutor(), longest_catch_up=1000)
 
 
-def run_until(end: int, clock: FakeClock, *jobs: tuple[RecordingJob, PeriodicSchedule]) -> None:
-    scheduler = PeriodicScheduler(list(jobs), clock, InlineExecutor())
+def run_until(end: int, clock: FakeClock, *jobs: RecordingJob) -> None:
+    scheduler = every_10_ms(clock, *jobs)
 
     def stop_at_end(now: int) -> None:
         if now > end:
@@ -72,7 +79,7 @@ def infers(job: RecordingJob) -> list[TimeRange]:
 def test_runs_on_the_grid() -> None:
     clock = FakeClock(1000)
     job = RecordingJob("a", clock)
-    run_until(1050, clock, (job, schedule()))
+    run_until(1050, clock, job)
     assert [now for now, _ in job.runs] == [1000, 1010, 1020, 1030, 1040, 1050]
 
 
@@ -84,7 +91,7 @@ def test_a_job_that_takes_longer_than_its_interval_covers_all_of_them() -> None:
         return DONE
 
     slow, quick = RecordingJob("slow", clock, take_long), RecordingJob("quick", clock)
-    run_until(1060, clock, (slow, schedule()), (quick, schedule()))
+    run_until(1060, clock, slow, quick)
     assert infers(slow) == [
         TimeRange(990, 1000),
         TimeRange(1000, 1010),
@@ -100,7 +107,7 @@ def test_a_failing_read_is_made_up_by_the_next_run() -> None:
     clock = FakeClock(1000)
     lost = Outcome(fitted=True, inferred=False, failed=True)
     job = RecordingJob("a", clock, lambda n: lost if n in (2, 3) else DONE)
-    run_until(1040, clock, (job, schedule()))
+    run_until(1040, clock, job)
     assert infers(job)[-2:] == [TimeRange(1000, 1030), TimeRange(1030, 1040)]
 
 
@@ -115,7 +122,7 @@ def test_a_clock_set_forward_is_followed_and_nothing_is_lost(
 
     job = RecordingJob("a", clock, jump)
     with caplog.at_level(logging.INFO):
-        run_until(1520, clock, (job, schedule()))
+        run_until(1520, clock, job)
     assert infers(job)[1] == TimeRange(1000, 1500)
     assert "a is late" in caplog.text
 
@@ -176,7 +183,8 @@ def test_scattered_jobs_keep_to_their_places(start_from: str | None) -> None:
 def test_jobs_wait_for_their_own_time() -> None:
     clock = FakeClock(1000)
     early, late = RecordingJob("early", clock), RecordingJob("late", clock)
-    run_until(1020, clock, (early, schedule(1000)), (late, schedule(1005)))
+    late.progress.first_run = 1005
+    run_until(1020, clock, early, late)
     assert [now for now, _ in late.runs] == [1005, 1015]
 
 
@@ -188,7 +196,7 @@ def test_a_job_that_raises_ends_the_scheduler() -> None:
 
     job = RecordingJob("a", clock, fail)
     with pytest.raises(ZeroDivisionError):
-        run_until(1020, clock, (job, schedule()))
+        run_until(1020, clock, job)
 
 
 def test_stop_wakes_a_scheduler_that_waits_on_the_system_clock() -> None:
@@ -209,10 +217,9 @@ def test_stop_wakes_a_scheduler_that_waits_on_the_system_clock() -> None:
         def unlearned(self) -> Job:
             return self
 
-    first = clock.now()
-    plan = PeriodicSchedule(first, 3_600_000, 3_600_000, 3_600_000, 3_600_000)
+    section = PeriodicSection(fit_window="1h", infer_every="1h")
     with ThreadPoolExecutor(1) as executor:
-        scheduler = PeriodicScheduler([(Job(), plan)], clock, executor)
+        scheduler = PeriodicScheduler(section, [Job()], clock, executor, HOUR)
         thread = threading.Thread(target=scheduler.run, args=(nothing,))
         thread.start()
         assert started.wait(10)
@@ -231,7 +238,7 @@ def test_a_scheduler_that_raised_goes_on_where_it_was() -> None:
         return DONE
 
     job, other = RecordingJob("a", clock, fail_once), RecordingJob("b", clock)
-    scheduler = PeriodicScheduler([(job, schedule()), (other, schedule())], clock, InlineExecutor())
+    scheduler = every_10_ms(clock, job, other)
     clock.on_tick = lambda now: scheduler.stop() if now > 1030 else None
     with pytest.raises(ZeroDivisionError):
         scheduler.run(lambda: ended.append(clock.now()))
@@ -250,7 +257,7 @@ def test_a_scheduler_that_raised_goes_on_where_it_was() -> None:
 def test_a_clock_that_is_set_back_is_followed(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock(1000)
     job = RecordingJob("a", clock)
-    scheduler = PeriodicScheduler([(job, schedule())], clock, InlineExecutor())
+    scheduler = every_10_ms(clock, job)
 
     def set_back_once(now: int) -> None:
         if now == 1100 and "set back" not in caplog.text:
@@ -270,7 +277,7 @@ def test_a_clock_that_is_set_back_is_followed(caplog: pytest.LogCaptureFixture) 
 def test_a_clock_that_is_set_back_a_little_repeats_nothing() -> None:
     clock = FakeClock(1000)
     job = RecordingJob("a", clock)
-    scheduler = PeriodicScheduler([(job, schedule())], clock, InlineExecutor())
+    scheduler = every_10_ms(clock, job)
 
     corrections = iter([12])
 
@@ -293,7 +300,7 @@ def test_a_job_under_way_while_the_clock_is_set_back_follows_when_it_ends() -> N
         return DONE
 
     job = RecordingJob("a", clock, set_back)
-    scheduler = PeriodicScheduler([(job, schedule())], clock, InlineExecutor())
+    scheduler = every_10_ms(clock, job)
     clock.on_tick = lambda now: scheduler.stop() if len(job.runs) == 4 else None
     scheduler.run(nothing)
     assert infers(job)[-1] == TimeRange(520, 530)
@@ -314,7 +321,7 @@ def test_a_job_is_kept_after_every_run() -> None:
     clock = FakeClock(1000)
     lost = Outcome(fitted=True, inferred=False, failed=True)
     job = RecordingJob("a", clock, lambda n: lost if n == 2 else DONE)
-    run_until(1030, clock, (job, schedule()))
+    run_until(1030, clock, job)
     assert job.kept == [1000, 1000, 1020, 1030]
 
 
@@ -322,6 +329,6 @@ def test_a_job_that_has_come_far_goes_on_there() -> None:
     clock = FakeClock(1057)
     job = RecordingJob("a", clock)
     job.progress = Progress(first_run=1000, covered=1030, last_fit=0)
-    run_until(1070, clock, (job, schedule()))
+    run_until(1070, clock, job)
     assert infers(job) == [TimeRange(1030, 1050), TimeRange(1050, 1060), TimeRange(1060, 1070)]
     assert all(run.fit is None for _, run in job.runs)

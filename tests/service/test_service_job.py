@@ -257,10 +257,13 @@ def test_a_step_longer_than_the_interval_is_read_when_it_ends(config: Config) ->
     assert world.counted("model_runs_skipped_total", "infer") == 0
 
 
-def test_infer_can_begin_where_data_was_last_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "source", ["datasource_url: http://localhost:8428", "class: duckdb\n  path: telemetry.duckdb"]
+)
+def test_infer_can_begin_where_data_was_last_seen(tmp_path: Path, source: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(
-        CONFIG.replace(
+        CONFIG.replace("datasource_url: http://localhost:8428", source, 1).replace(
             "  sampling_period: 1s",
             "  sampling_period: 1s\n  query_from_last_seen_timestamp: true\n"
             "  query_last_seen_max_lookback: 30s",

@@ -13,7 +13,9 @@ from tests.fakes import FakeReader, FakeWriter
 from tests.mahalanobis import Mahalanobis
 from tests.service.test_service_job import CONFIG
 from vmanomaly.config import Config, load_config
-from vmanomaly.config.model import TemporalEnvelopeMultivariateSection
+from vmanomaly.config.model.temporal_envelope_multivariate import (
+    TemporalEnvelopeMultivariateSection,
+)
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
 from vmanomaly.model import MultivariateModel

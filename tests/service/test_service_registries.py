@@ -1,19 +1,73 @@
+"""What holds for every class that a registry calls available."""
+
 from __future__ import annotations
 
-from pkgutil import resolve_name
+import inspect
+from typing import Any
 
 import pytest
 
-from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
+from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Registry
+from vmanomaly.errors import ConfigError
 
-IMPLEMENTATIONS = [
-    implementation
-    for registry in (READERS, WRITERS, SCHEDULERS, MODELS)
-    for alias in registry.available
-    if (implementation := registry[alias].implementation) is not None
-]
+REGISTRIES = (READERS, WRITERS, SCHEDULERS, MODELS)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_every_class_that_is_called_available_is_there(implementation: str) -> None:
-    assert isinstance(resolve_name(implementation), type)
+def available(*registries: Registry[Any]) -> list[Any]:
+    return [
+        pytest.param(registry, alias, id=f"{registry.kind} {alias}")
+        for registry in registries
+        for alias in registry.available
+    ]
+
+
+@pytest.mark.parametrize(("registry", "alias"), available(*REGISTRIES))
+def test_every_class_that_is_called_available_is_there(registry: Registry[Any], alias: str) -> None:
+    assert callable(registry.implementation(alias))
+
+
+@pytest.mark.parametrize(
+    ("registry", "alias"),
+    [
+        pytest.param(registry, entry.alias, id=entry.alias)
+        for registry in REGISTRIES
+        for entry in registry
+        if entry.implementation is None
+    ],
+)
+def test_a_class_without_code_names_those_that_have_it(registry: Registry[Any], alias: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        registry.create(alias)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"the {registry.kind} class {alias} is known, but not part of")
+    assert problem.endswith(f"available: {', '.join(registry.available)}")
+
+
+PARTS = {
+    "reader": {"section", "metrics", "data_folder"},
+    "writer": {"section", "metrics"},
+    "scheduler": {"section", "jobs", "clock", "executor", "longest_catch_up"},
+}
+
+
+@pytest.mark.parametrize(("registry", "alias"), available(READERS, WRITERS, SCHEDULERS))
+def test_a_class_is_made_of_what_there_is(registry: Registry[Any], alias: str) -> None:
+    parameters = inspect.signature(registry.implementation(alias)).parameters.values()
+    needed = {each.name for each in parameters if each.default is each.empty}
+    assert needed <= PARTS[registry.kind]
+
+
+@pytest.mark.parametrize(("registry", "alias"), available(READERS, WRITERS))
+def test_readers_and_writers_can_be_warmed_up_before_there_is_one(
+    registry: Registry[Any], alias: str
+) -> None:
+    registry.implementation(alias).warm_up()
+
+
+def test_parts_go_to_the_parameters_that_name_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made:
+        def __init__(self, b: int, missing: int = 3) -> None:
+            self.given = (b, missing)
+
+    monkeypatch.setattr(READERS, "implementation", lambda name: Made)
+    assert READERS.create("vm", a=1, b=2).given == (2, 3)

@@ -12,7 +12,7 @@ import yaml
 from tests.fakes import FakeClock, FakeReader, FakeWriter, InlineExecutor
 from tests.mahalanobis import Mahalanobis
 from vmanomaly.config import Config, load_config
-from vmanomaly.config.model import IsolationForestMultivariateSection
+from vmanomaly.config.model.isolation_forest import IsolationForestMultivariateSection
 from vmanomaly.config.reader import Query
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler import create_scheduler

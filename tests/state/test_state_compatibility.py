@@ -6,7 +6,7 @@ import vmanomaly
 from vmanomaly.series import UnitKey
 from vmanomaly.state.compatibility import CHANGES, Change, parse_version, reason_against
 from vmanomaly.state.decision import Verdict, decide
-from vmanomaly.state.store import Entry
+from vmanomaly.state.store import StoredUnit
 
 TABLE = (
     Change("1.2.0", frozenset({"std"}), "the phases of std are counted from 1970"),
@@ -51,8 +51,8 @@ def test_this_version_may_use_its_own_states() -> None:
     assert reason_against(vmanomaly.__version__, vmanomaly.__version__, "mad_online") is None
 
 
-def entry(version: str = "1.0.0", **signature: str) -> Entry:
-    return Entry(signature, "mad_online", version, 0, 1, 1, "a", "m")
+def entry(version: str = "1.0.0", **signature: str) -> StoredUnit:
+    return StoredUnit(signature, "mad_online", version, 0, 1, 1, "a", "m")
 
 
 def test_decisions() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ SECTIONS: dict[str, Any] = {
     "writer.datasource_url": "http://localhost:8428",
 }
 KEY = UnitKey("live", "z", ("cpu",))
+STORED = Path(__file__).parent / "signatures"
+"""Configurations, and the signatures that version 0.1.0 has stored for them."""
 
 
 def config(folder: Path, **changes: Any) -> Config:
@@ -101,3 +104,10 @@ def test_units_of_schedulers_that_end_keep_no_state(tmp_path: Path) -> None:
         "models.z.queries": ["mem", "cpu"],
     }
     assert unit_keys(config(tmp_path, **changes)) == [KEY, UnitKey("live", "z", ("mem",))]
+
+
+@pytest.mark.parametrize("name", ["vm", "duckdb", "custom"])
+def test_stored_states_stay_valid(name: str) -> None:
+    stored = json.loads((STORED / "signatures.json").read_text())
+    loaded = load_config([STORED / f"{name}.yaml"], {})
+    assert {str(key): signature_of(loaded, key) for key in unit_keys(loaded)} == stored[name]

@@ -19,7 +19,6 @@ from vmanomaly.cli.output import write_output
 from vmanomaly.cli.signals import call_on_stop_signals
 from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.loading.watch import ConfigWatch
-from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.errors import UsageError
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 
@@ -80,8 +79,8 @@ def _run(config: Config, options: Namespace, watch: ConfigWatch) -> int:
 @contextmanager
 def _progress(config: Config) -> Iterator[Callable[[int, int, str], None] | None]:
     """Show a bar in place of the log while schedulers run that all end, if there is a terminal."""
-    endless = any(isinstance(each, PeriodicSection) for each in config.schedulers.values())
-    if endless or not sys.stderr.isatty():
+    all_end = all(section.ends_by_itself for section in config.schedulers.values())
+    if not all_end or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from vmanomaly.config.effect import RESTARTS
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import (
@@ -49,19 +50,19 @@ class HttpSection(Section):
         Sent with every request.
     """
 
-    datasource_url: Url
-    tenant_id: Tenant | None = None
-    health_path: Text = "health"
-    user: Text | None = None
-    password: Secret | None = None
-    password_file: ExistingFile | None = None
-    bearer_token: Secret | None = None
-    bearer_token_file: ExistingFile | None = None
-    timeout: PositiveDuration = Duration(30_000)
-    verify_tls: TlsVerification = True
-    tls_cert_file: ExistingFile | None = None
-    tls_key_file: ExistingFile | None = None
-    headers: Headers = Field(default_factory=dict)
+    datasource_url: Annotated[Url, RESTARTS]
+    tenant_id: Annotated[Tenant | None, RESTARTS] = None
+    health_path: Annotated[Text, RESTARTS] = "health"
+    user: Annotated[Text | None, RESTARTS] = None
+    password: Annotated[Secret | None, RESTARTS] = None
+    password_file: Annotated[ExistingFile | None, RESTARTS] = None
+    bearer_token: Annotated[Secret | None, RESTARTS] = None
+    bearer_token_file: Annotated[ExistingFile | None, RESTARTS] = None
+    timeout: Annotated[PositiveDuration, RESTARTS] = Duration(30_000)
+    verify_tls: Annotated[TlsVerification, RESTARTS] = True
+    tls_cert_file: Annotated[ExistingFile | None, RESTARTS] = None
+    tls_key_file: Annotated[ExistingFile | None, RESTARTS] = None
+    headers: Annotated[Headers, RESTARTS] = Field(default_factory=dict)
 
     @field_validator("user")
     @classmethod

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator
 
+from vmanomaly.config.effect import RESTARTS
 from vmanomaly.config.http import HttpSection
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.duration import Duration
@@ -68,6 +69,8 @@ class MonitoringSection(Section):
     push
         Where to push to; None for nowhere.
     """
+
+    default_effect = RESTARTS
 
     pull: PullSection | None = None
     push: PushSection | None = None

@@ -1,50 +1,50 @@
-"""Which classes there are: one registry a kind, alias and dotted name to section and code.
+"""Which classes there are: one registry per kind, from alias and dotted name to section and code.
 
-A new class is one line here, one section, and one file of code.
+A new class is an entry here, a module with its section, and a module with its code.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from pkgutil import resolve_name
+from typing import Any, Generic, TypeVar
 
-from vmanomaly.config.model import (
-    AutoSection,
-    CustomSection,
-    HoltWintersSection,
+from vmanomaly.config.model.auto import AutoSection
+from vmanomaly.config.model.base import ModelSection
+from vmanomaly.config.model.custom import CustomSection
+from vmanomaly.config.model.holtwinters import HoltWintersSection
+from vmanomaly.config.model.isolation_forest import (
     IsolationForestMultivariateSection,
     IsolationForestSection,
-    MadOnlineSection,
-    ModelSection,
-    ProphetSection,
-    QuantileOnlineSection,
-    RollingQuantileSection,
-    StdSection,
+)
+from vmanomaly.config.model.mad_online import MadOnlineSection
+from vmanomaly.config.model.prophet import ProphetSection
+from vmanomaly.config.model.quantile_online import QuantileOnlineSection
+from vmanomaly.config.model.rolling_quantile import RollingQuantileSection
+from vmanomaly.config.model.std import StdSection
+from vmanomaly.config.model.temporal_envelope import TemporalEnvelopeSection
+from vmanomaly.config.model.temporal_envelope_multivariate import (
     TemporalEnvelopeMultivariateSection,
-    TemporalEnvelopeSection,
-    ZscoreOnlineSection,
 )
-from vmanomaly.config.problems import Findings, Path, show_value
-from vmanomaly.config.reader import (
-    DuckdbReaderSection,
-    ReaderSection,
-    VlogsReaderSection,
-    VmReaderSection,
-)
-from vmanomaly.config.scheduler import (
-    BacktestingSection,
-    OneoffSection,
-    PeriodicSection,
-    SchedulerSection,
-)
+from vmanomaly.config.model.zscore_online import ZscoreOnlineSection
+from vmanomaly.config.problems import Findings, Path, show_value, suggest
+from vmanomaly.config.reader.base import ReaderSection
+from vmanomaly.config.reader.duckdb import DuckdbReaderSection
+from vmanomaly.config.reader.vlogs import VlogsReaderSection
+from vmanomaly.config.reader.vm import VmReaderSection
+from vmanomaly.config.scheduler.backtesting import BacktestingSection
+from vmanomaly.config.scheduler.base import SchedulerSection
+from vmanomaly.config.scheduler.oneoff import OneoffSection
+from vmanomaly.config.scheduler.periodic import PeriodicSection
 from vmanomaly.config.section import Section
-from vmanomaly.config.writer import (
-    DuckdbWriterSection,
-    RemoteWriteSection,
-    VmWriterSection,
-    WriterSection,
-)
+from vmanomaly.config.writer.base import WriterSection
+from vmanomaly.config.writer.duckdb import DuckdbWriterSection
+from vmanomaly.config.writer.remote_write import RemoteWriteSection
+from vmanomaly.config.writer.vm import VmWriterSection
+from vmanomaly.errors import ConfigError
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -62,7 +62,8 @@ class Entry(Generic[SectionT]):
     section
         Its keys.
     implementation
-        `module:Class` of the code; None where this version has none.
+        `module:name` of the class, or the function, that makes it; None where this version has
+        none.
     deprecated_names
         Names that still work, with a warning.
     """
@@ -96,6 +97,9 @@ class Registry(Generic[SectionT]):
             for name in (entry.alias, *entry.names, *entry.deprecated_names)
         }
 
+    def __iter__(self) -> Iterator[Entry[SectionT]]:
+        return iter(dict.fromkeys(self._by_name.values()))
+
     def __getitem__(self, name: str) -> Entry[SectionT]:
         return self._by_name[name]
 
@@ -106,12 +110,54 @@ class Registry(Generic[SectionT]):
     @property
     def aliases(self) -> list[str]:
         """The canonical names of all classes."""
-        return list(dict.fromkeys(entry.alias for entry in self._by_name.values()))
+        return [entry.alias for entry in self]
 
     @property
     def available(self) -> list[str]:
         """The canonical names of the classes that this version runs."""
-        return [alias for alias in self.aliases if self._by_name[alias].implementation]
+        return [entry.alias for entry in self if entry.implementation]
+
+    def implementation(self, name: str) -> Any:
+        """Return what runs the class called `name`; its code is imported only now.
+
+        Raises
+        ------
+        ConfigError
+            This version has no code for it.
+        """
+        entry = self._by_name.get(name) or self._by_name["custom"]
+        if entry.implementation is None:
+            raise ConfigError([self._missing(entry)])
+        return resolve_name(entry.implementation)
+
+    def create(self, name: str, **parts: object) -> Any:
+        """Make what the class called `name` describes.
+
+        Parameters
+        ----------
+        name
+            One of its names.
+        parts
+            What there is to make it of. It is given those that its parameters name.
+
+        Raises
+        ------
+        ConfigError
+            This version has no code for it.
+        """
+        made = self.implementation(name)
+        wanted = inspect.signature(made).parameters
+        return made(**{part: value for part, value in parts.items() if part in wanted})
+
+    def explain(self, name: str, key: str) -> str | None:
+        """Return why a key is none of the class called `name`, if it is one of other classes."""
+        known = self._by_name[name].section.yaml_keys()
+        others = [entry.alias for entry in self if key in entry.section.yaml_keys()]
+        if key in known or not others:
+            return None
+        close = suggest(key, known)
+        remedy = close if close.startswith("did") else "remove it"
+        return f"not a key of {name}, only of {', '.join(others)}; {remedy}"
 
     def may_be_custom(self, name: str) -> bool:
         """Tell whether `name` may be that of a user's class: any but in a module of the others."""
@@ -155,14 +201,16 @@ class Registry(Generic[SectionT]):
             findings.error(path, f"unknown {self.kind} class, {show_value(path, name)}; {reason}")
             return None
         if entry.implementation is None:
-            findings.error(
-                path,
-                f"the {self.kind} class {entry.alias} is known, but not part of this version; "
-                f"{choose}",
-            )
+            findings.error(path, self._missing(entry))
         if name in entry.deprecated_names:
             findings.warn(path, f"{name} is deprecated and runs as {entry.alias}; write that")
         return entry
+
+    def _missing(self, entry: Entry[SectionT]) -> str:
+        return (
+            f"the {self.kind} class {entry.alias} is known, but not part of this version; "
+            f"available: {', '.join(self.available)}"
+        )
 
 
 READERS: Registry[ReaderSection] = Registry(
@@ -278,7 +326,7 @@ MODELS: Registry[ModelSection] = Registry(
         "custom",
         ("model.custom.CustomModel",),
         CustomSection,
-        "vmanomaly.model.custom.adapter:PandasModel",
+        "vmanomaly.model.custom.create:create_custom",
         ("model.model.CustomModel",),
     ),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from vmanomaly.config.effect import Effect
 from vmanomaly.config.problems import (
     Findings,
     InvalidItemsError,
@@ -26,6 +27,9 @@ class Section(BaseModel):
         Names of fields that the loader fills in and that are no keys of the YAML.
     takes_any_key
         Whether keys that are not known here are somebody else's.
+    default_effect
+        The effect of the fields that are declared here, or in a class derived from this one,
+        without an effect of their own; None where each must have one.
     """
 
     model_config = ConfigDict(
@@ -39,6 +43,7 @@ class Section(BaseModel):
 
     derived: ClassVar[frozenset[str]] = frozenset()
     takes_any_key: ClassVar[bool] = False
+    default_effect: ClassVar[Effect | None] = None
 
     @classmethod
     def yaml_keys(cls) -> list[str]:
@@ -48,6 +53,46 @@ class Section(BaseModel):
             for name, field in cls.model_fields.items()
             if name not in cls.derived
         ]
+
+    @classmethod
+    def effect_of(cls, name: str) -> Effect:
+        """Return what the field `name` decides.
+
+        Raises
+        ------
+        TypeError
+            Neither the field nor the class that declares it says so.
+        """
+        sections = [base for base in cls.__mro__ if issubclass(base, Section)]
+        for section in sections:
+            if name in section.model_fields:
+                for mark in section.model_fields[name].metadata:
+                    if isinstance(mark, Effect):
+                        return mark
+        declaring = next(base for base in sections if name in base.__annotations__)
+        if declaring.default_effect is None:
+            raise TypeError(
+                f"{declaring.__name__}.{name} does not say what it decides; annotate it with one "
+                f"of {', '.join(Effect.__members__)}"
+            )
+        return declaring.default_effect
+
+    def deciding(self, *effects: Effect) -> dict[str, Any]:
+        """Return the values of the fields with one of these effects, by their keys in the YAML."""
+        cls = type(self)
+        return {
+            field.alias or name: getattr(self, name)
+            for name, field in cls.model_fields.items()
+            if cls.effect_of(name) in effects
+        }
+
+    def written(self) -> dict[str, Any]:
+        """Return what a YAML file with this section would hold, by key."""
+        return {
+            field.alias or name: value
+            for name, field in type(self).model_fields.items()
+            if name not in self.derived and (value := getattr(self, name)) is not None
+        }
 
     @model_validator(mode="before")
     @classmethod
@@ -67,6 +112,7 @@ def read_section(
     path: Path,
     findings: Findings,
     derived: Mapping[str, object] | None = None,
+    known_elsewhere: Callable[[str], str | None] = lambda key: None,
 ) -> SectionT | None:
     """Make a section of a mapping.
 
@@ -82,6 +128,8 @@ def read_section(
         Takes every problem.
     derived
         Fields that do not come from the YAML.
+    known_elsewhere
+        Says of a key that is unknown here why somebody may have written it; None if nobody knows.
 
     Returns
     -------
@@ -99,7 +147,8 @@ def read_section(
     }
     unknown = [key for key in raw if key not in given]
     for key in unknown:
-        findings.error((*path, key), f"unknown key; {suggest(key, known)}")
+        reason = known_elsewhere(key) or f"unknown key; {suggest(key, known)}"
+        findings.error((*path, key), reason)
     try:
         section = cls.model_validate(given | dict(derived or {}), by_alias=True, by_name=False)
     except ValidationError as error:

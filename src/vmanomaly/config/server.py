@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, SecretStr, ValidationInfo, field_validator
 
+from vmanomaly.config.effect import RESTARTS
 from vmanomaly.config.http import needs_certificate, needs_user
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.fields import (
@@ -92,6 +93,8 @@ class ServerSection(Section):
     auth
         Who may ask; None: everybody.
     """
+
+    default_effect = RESTARTS
 
     addr: Text = "0.0.0.0"
     port: Port = 8490

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator
 
+from vmanomaly.config.effect import HARMLESS, RESTARTS
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.fields import Flag, PositiveDuration, as_text, number, read_each, whole
 
@@ -67,11 +68,13 @@ class SettingsSection(Section):
         Level by component; a more specific name wins.
     """
 
-    n_workers: Annotated[int, whole()] = 1
-    native_threads_per_worker: Annotated[int, whole(0)] = 0
+    n_workers: Annotated[int, whole(), HARMLESS] = 1
+    native_threads_per_worker: Annotated[int, whole(0), HARMLESS] = 0
     anomaly_score_outside_data_range: Annotated[
-        float, number("a number of 0 or more", lambda x: x >= 0)
+        float, number("a number of 0 or more", lambda x: x >= 0), HARMLESS
     ] = 1.01
-    restore_state: Flag = False
-    retention: Retention | None = None
-    logger_levels: Annotated[dict[str, str], PlainValidator(_levels)] = Field(default_factory=dict)
+    restore_state: Annotated[Flag, HARMLESS] = False
+    retention: Annotated[Retention | None, RESTARTS] = None
+    logger_levels: Annotated[dict[str, str], PlainValidator(_levels), HARMLESS] = Field(
+        default_factory=dict
+    )

@@ -12,13 +12,10 @@ import yaml
 from pydantic import SecretStr
 
 from vmanomaly.config.config import Config
-from vmanomaly.config.model import CustomSection
 from vmanomaly.config.problems import REDACTED
-from vmanomaly.config.scheduler import TimedSection
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.scalar import EnvironmentText, resolve
-from vmanomaly.config.values.time import format_time
 
 _CREDENTIALS = re.compile(r"^(https?://)[^/\s]*@")
 _PLACEHOLDER = re.compile(r"%\{\w+\}")
@@ -51,19 +48,7 @@ def resolved_yaml(config: Config) -> str:
 
 
 def _section(section: Section) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    if isinstance(section, TimedSection):
-        for ends in section.stretches:
-            for key, attribute in ends:
-                result[f"{key}_iso"] = format_time(getattr(section, attribute))
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if name in section.derived or value is None:
-            continue
-        result[field.alias or name] = _value(value)
-    if isinstance(section, CustomSection):
-        result |= _value(section.own_keys)
-    return result
+    return {key: _value(value) for key, value in section.written().items()}
 
 
 def _value(value: object) -> Any:

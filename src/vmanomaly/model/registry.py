@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from dataclasses import fields
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from vmanomaly.config.model import CustomSection
 from vmanomaly.config.registry import MODELS
-from vmanomaly.errors import ConfigError
 from vmanomaly.model.base import Model, MultivariateModel
-from vmanomaly.model.custom.create import create_custom
 from vmanomaly.model.scoring import Policy
 
 if TYPE_CHECKING:
@@ -28,9 +24,9 @@ def create_model(section: ModelSection, query: Query) -> Model:
     Raises
     ------
     ConfigError
-        There is no model of that class.
+        This version has no model of that class.
     """
-    model: Model = _create(section, [query])
+    model: Model = _create(section.class_name, section, [query])
     return model
 
 
@@ -44,31 +40,27 @@ def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -
     Raises
     ------
     ConfigError
-        There is no model of that class.
+        This version has no model of that class.
     """
-    model: MultivariateModel = _create(section, queries)
+    model: MultivariateModel = _create(section.class_name, section, queries)
     return model
 
 
-def _create(section: ModelSection, queries: Sequence[Query], alias: str | None = None) -> Any:
-    if isinstance(section, CustomSection):
-        return create_custom(section, queries)
-    implementation = MODELS[alias or section.class_name].implementation
-    if implementation is None:
-        available = ", ".join(MODELS.available)
-        raise ConfigError(
-            [f"class '{section.class_name}' is not available, use one of: {available}"]
-        )
-    model_class = resolve_name(implementation)
-    names = (field.name for field in fields(model_class))
-    return model_class(**{name: _parameter(name, section, queries) for name in names})
+def _create(class_name: str, section: ModelSection, queries: Sequence[Query]) -> Any:
+    made = MODELS.implementation(class_name)
+    names = inspect.signature(made).parameters
+    return made(**{name: _parameter(name, section, queries) for name in names})
 
 
 def _parameter(name: str, section: ModelSection, queries: Sequence[Query]) -> Any:
     match name:
-        case "channel_model":
-            return _create(section, queries, alias="temporal_envelope")
+        case "section":
+            return section
+        case "queries":
+            return queries
         case "policies":
             return {query.alias: Policy.of(section, query) for query in queries}
+        case "channel_model":
+            return _create("temporal_envelope", section, queries)
         case _:
             return getattr(section if hasattr(section, name) else queries[0], name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from vmanomaly.config.reader import DuckdbReaderSection, Query, ReaderSection, VmReaderSection
-from vmanomaly.errors import ConfigError
+from vmanomaly.config.reader import Query, ReaderSection
+from vmanomaly.config.registry import READERS
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import SeriesBatch, TimeRange
 
@@ -46,6 +46,19 @@ class Reader(Protocol):
         ...
 
 
+class ReaderClass(Protocol):
+    """What a class of readers has besides.
+
+    Its parameters are those of these that it names: `section`, `metrics` and `data_folder`, as in
+    `create_reader`.
+    """
+
+    @staticmethod
+    def warm_up() -> None:
+        """Make ready what the class compiles, so that no read has to wait for it."""
+        ...
+
+
 def create_reader(
     section: ReaderSection, metrics: Metrics, data_folder: Path | None = None
 ) -> Reader:
@@ -63,24 +76,15 @@ def create_reader(
     Raises
     ------
     ConfigError
-        There is no reader of this class.
+        This version has no reader of this class.
     """
-    if isinstance(section, DuckdbReaderSection):
-        from vmanomaly.reader.duckdb import DuckdbReader  # noqa: PLC0415 - loads DuckDB
-
-        return DuckdbReader(section, metrics)
-    if isinstance(section, VmReaderSection) and section.class_name == "vm":
-        from vmanomaly.reader.vm import VmReader  # noqa: PLC0415 - loads the compiled scanner
-
-        return VmReader(section, metrics, data_folder)
-    raise ConfigError(
-        [f"reader.class: `{section.class_name}` cannot be used yet; choose `vm` or `duckdb`"]
+    reader: Reader = READERS.create(
+        section.class_name, section=section, metrics=metrics, data_folder=data_folder
     )
+    return reader
 
 
 def warm_up(section: ReaderSection) -> None:
     """Compile the kernels of the reader, or load them from disk, before its first query."""
-    if isinstance(section, VmReaderSection):
-        from vmanomaly.reader import scanner  # noqa: PLC0415 - loads the compiler
-
-        scanner.warm_up()
+    reader_class: ReaderClass = READERS.implementation(section.class_name)
+    reader_class.warm_up()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from vmanomaly.duckdb_file import connect, words
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.log import StateLog, no_data
+from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.series import IntArray, Labels, SeriesBatch, TimeRange
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class DuckdbReader:
     def __init__(self, section: DuckdbReaderSection, metrics: Metrics) -> None:
         self._path = section.path
         self._metrics = metrics
+        self._workers = threading.BoundedSemaphore(n_reads_at_once(section))
         self._log = StateLog(logger)
         self._known: dict[str, dict[Pairs, Labels]] = {}
 
@@ -97,7 +100,8 @@ class DuckdbReader:
             return SeriesBatch((), grid, np.empty((0, 0)))
         who = (scheduler_alias, query.alias, stage)
         try:
-            batch = self._read_grid(query, grid, scheduler_alias)
+            with self._a_worker(query, scheduler_alias):
+                batch = self._read_grid(query, grid, scheduler_alias)
         except DatasourceError as error:
             failure = DatasourceError(
                 f"Error querying {self._path} for {query.alias}: {error}", error.code
@@ -121,6 +125,22 @@ class DuckdbReader:
 
     def close(self) -> None:
         """Do nothing: the database is open only while a query runs."""
+
+    @staticmethod
+    def warm_up() -> None:
+        """Do nothing: DuckDB is compiled already."""
+
+    @contextmanager
+    def _a_worker(self, query: Query, scheduler_alias: str) -> Iterator[None]:
+        """Wait until fewer than `workers` queries are being read."""
+        metric_labels = self._metrics.of_query(self._path, query.alias, scheduler_alias)
+        queued = self._metrics.reader_processing_tasks_queued.labels(*metric_labels)
+        with queued.track_inprogress():
+            self._workers.acquire()
+        try:
+            yield
+        finally:
+            self._workers.release()
 
     def _read_grid(self, query: Query, grid: IntArray, scheduler_alias: str) -> SeriesBatch:
         metrics = self._metrics

@@ -31,8 +31,9 @@ from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.labels import LabelCache
 from vmanomaly.reader.log import StateLog, no_data
 from vmanomaly.reader.scanner import Answer, Scanner
+from vmanomaly.reader.scanner import warm_up as warm_up_scanner
 from vmanomaly.reader.stitch import MemoryRows, Stitch
-from vmanomaly.reader.workers import n_workers
+from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.series import IntArray, SeriesBatch, TimeRange
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class VmReader:
         self._data_folder = data_folder
         self._metrics = metrics
         self._client = HttpClient(section, "reader")
-        self._workers = threading.BoundedSemaphore(n_workers(section))
+        self._workers = threading.BoundedSemaphore(n_reads_at_once(section))
         self._closed = threading.Event()
         self._caches: dict[tuple[str, str | None], LabelCache] = {}
         self._lock = threading.Lock()
@@ -154,6 +155,11 @@ class VmReader:
         """Close the connections; reads that are under way fail soon."""
         self._closed.set()
         self._client.close()
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the scanner, or load it from disk."""
+        warm_up_scanner()
 
     def _task(self, query: Query, scheduler_alias: str, stage: str) -> _Task:
         section = self._section

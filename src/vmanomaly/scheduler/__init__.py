@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Protocol
+from typing import Any, Protocol
 
-from vmanomaly.config.scheduler import (
-    BacktestingSection,
-    OneoffSection,
-    PeriodicSection,
-    SchedulerSection,
-)
-from vmanomaly.scheduler.backtesting import BacktestingScheduler
+from vmanomaly.config.registry import SCHEDULERS
+from vmanomaly.config.scheduler import SchedulerSection
 from vmanomaly.scheduler.clock import Clock
-from vmanomaly.scheduler.oneoff import OneoffScheduler
-from vmanomaly.scheduler.periodic import PeriodicJob, PeriodicScheduler
-from vmanomaly.scheduler.schedule import periodic_schedules
+from vmanomaly.scheduler.periodic import PeriodicJob
+from vmanomaly.scheduler.run import Run
+from vmanomaly.scheduler.schedule import Progress
 
 
 class Scheduler(Protocol):
@@ -34,6 +29,24 @@ class Scheduler(Protocol):
 
     def stop(self) -> None:
         """Start no more runs, and let `run` return. Safe in a signal handler."""
+        ...
+
+
+class SchedulerClass(Protocol):
+    """What a class of schedulers has besides.
+
+    Its parameters are those of these that it names: `section`, `jobs`, `clock`, `executor` and
+    `longest_catch_up`, as in `create_scheduler`.
+    """
+
+    @staticmethod
+    def planned_runs(section: Any) -> Sequence[Run]:
+        """Return the runs of a job that are known beforehand, in order; none if there is no end."""
+        ...
+
+    @staticmethod
+    def fit_is_due(section: Any, progress: Progress, now: int) -> bool:
+        """Tell whether a job that has come so far has to fit its models now."""
         ...
 
 
@@ -57,16 +70,39 @@ def create_scheduler(
     executor
         Where jobs run.
     longest_catch_up
-        How much of a backlog a periodic scheduler makes up, milliseconds.
+        How much of a backlog is made up, milliseconds.
     """
-    match section:
-        case PeriodicSection():
-            progresses = [job.progress for job in jobs]
-            schedules = periodic_schedules(section, progresses, clock.now(), longest_catch_up)
-            return PeriodicScheduler(list(zip(jobs, schedules, strict=True)), clock, executor)
-        case OneoffSection():
-            return OneoffScheduler(jobs, section, executor)
-        case BacktestingSection():
-            return BacktestingScheduler(jobs, section, executor)
-        case _:
-            raise TypeError(f"no scheduler for {type(section).__name__}")
+    scheduler: Scheduler = SCHEDULERS.create(
+        section.class_name,
+        section=section,
+        jobs=jobs,
+        clock=clock,
+        executor=executor,
+        longest_catch_up=longest_catch_up,
+    )
+    return scheduler
+
+
+def planned_runs(section: SchedulerSection) -> Sequence[Run]:
+    """Return the runs of each job that are known beforehand, in order; none if there is no end."""
+    return _class_of(section).planned_runs(section)
+
+
+def fit_is_due(section: SchedulerSection, progress: Progress, now: int) -> bool:
+    """Tell whether a job has to fit its models now.
+
+    Parameters
+    ----------
+    section
+        The section of its scheduler.
+    progress
+        How far it has come.
+    now
+        Unix milliseconds.
+    """
+    return _class_of(section).fit_is_due(section, progress, now)
+
+
+def _class_of(section: SchedulerSection) -> SchedulerClass:
+    scheduler_class: SchedulerClass = SCHEDULERS.implementation(section.class_name)
+    return scheduler_class

@@ -82,7 +82,12 @@ class BacktestingScheduler(FiniteScheduler):
     def __init__(
         self, jobs: Sequence[Job], section: BacktestingSection, executor: Executor
     ) -> None:
-        super().__init__(jobs, backtesting_runs(section), executor, section.n_jobs)
+        super().__init__(jobs, self.planned_runs(section), executor, section.n_jobs)
+
+    @staticmethod
+    def planned_runs(section: BacktestingSection) -> Sequence[Run]:
+        """Return the runs of a job, in the order of time."""
+        return backtesting_runs(section)
 
     def _note(self, job: Job, run: Run, outcome: Outcome, n_done: int) -> None:
         piece = run.infer or TimeRange(0, 0)

@@ -37,4 +37,9 @@ class OneoffScheduler(FiniteScheduler):
     """
 
     def __init__(self, jobs: Sequence[Job], section: OneoffSection, executor: Executor) -> None:
-        super().__init__(jobs, [oneoff_run(section)], executor, side_by_side=len(jobs))
+        super().__init__(jobs, self.planned_runs(section), executor, side_by_side=len(jobs))
+
+    @staticmethod
+    def planned_runs(section: OneoffSection) -> Sequence[Run]:
+        """Return the only run of a job."""
+        return [oneoff_run(section)]

@@ -11,9 +11,15 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
+from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.scheduler.clock import Clock
-from vmanomaly.scheduler.run import Job
-from vmanomaly.scheduler.schedule import PeriodicSchedule, Progress
+from vmanomaly.scheduler.run import Job, Run
+from vmanomaly.scheduler.schedule import (
+    PeriodicSchedule,
+    Progress,
+    fit_is_due,
+    periodic_schedules,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,19 +77,31 @@ class PeriodicScheduler:
 
     Parameters
     ----------
+    section
+        Says when runs are due.
     jobs
-        The jobs, each with its schedule.
+        The jobs.
     clock
         Tells the time.
     executor
         Where jobs run.
+    longest_catch_up
+        How much of a backlog is made up, milliseconds.
     """
 
     def __init__(
-        self, jobs: Sequence[tuple[PeriodicJob, PeriodicSchedule]], clock: Clock, executor: Executor
+        self,
+        section: PeriodicSection,
+        jobs: Sequence[PeriodicJob],
+        clock: Clock,
+        executor: Executor,
+        longest_catch_up: int,
     ) -> None:
+        progresses = [job.progress for job in jobs]
+        schedules = periodic_schedules(section, progresses, clock.now(), longest_catch_up)
         self._tasks = [
-            _Task(job, schedule, schedule.next_index(job.progress)) for job, schedule in jobs
+            _Task(job, schedule, schedule.next_index(job.progress))
+            for job, schedule in zip(jobs, schedules, strict=True)
         ]
         self._clock = clock
         self._executor = executor
@@ -124,6 +142,16 @@ class PeriodicScheduler:
         """Start no more runs. Those that are under way go on; the caller waits for them."""
         self._stopped = True
         self._wake_up.set()
+
+    @staticmethod
+    def planned_runs(section: PeriodicSection) -> Sequence[Run]:
+        """Return nothing: runs become due without end."""
+        return ()
+
+    @staticmethod
+    def fit_is_due(section: PeriodicSection, progress: Progress, now: int) -> bool:
+        """Tell whether a job that has come so far has to fit its models now."""
+        return fit_is_due(section, progress, now)
 
     def _idle(self) -> list[int]:
         return [number for number in range(len(self._tasks)) if number not in self._under_way]

@@ -8,17 +8,15 @@ from typing import TypeAlias
 
 from vmanomaly.config import Config
 from vmanomaly.config.loading.rules import check_metric_names, check_multivariate
-from vmanomaly.config.model import CustomSection, ModelSection
+from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings
-from vmanomaly.config.reader import VmReaderSection
-from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.errors import ConfigError
 from vmanomaly.keys import query_key
 from vmanomaly.model import AnyModel, MultivariateModel, create_model, create_multivariate_model
-from vmanomaly.model.custom.create import is_multivariate
+from vmanomaly.model.custom.create import resolved_section
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
-from vmanomaly.reader.workers import n_workers
+from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.series import JobKey, Origin
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
@@ -73,19 +71,15 @@ def with_custom_classes(config: Config) -> Config:
     models: dict[str, ModelSection] = {}
     findings = Findings()
     for alias, section in config.models.items():
-        models[alias] = section
-        if not isinstance(section, CustomSection):
-            continue
         try:
-            if not is_multivariate(section):
-                continue
+            models[alias] = resolved_section(section)
         except ConfigError as error:
             for problem in error.problems:
                 findings.error(("models", alias), problem)
             continue
-        models[alias] = section.as_multivariate()
-        check_multivariate({alias: section}, config.reader.queries, findings)
-        check_metric_names(config.writer, [query_key(section.queries)], findings)
+        if models[alias].multivariate and not section.multivariate:
+            check_multivariate({alias: section}, config.reader.queries, findings)
+            check_metric_names(config.writer, [query_key(section.queries)], findings)
     if findings.problems:
         raise ConfigError(findings.problems)
     return replace(config, models=models)
@@ -107,7 +101,7 @@ def create_jobs(
     shared by all the models on it. The queries that a multivariate model looks at together are a
     job of their own.
     """
-    reads = SharedReads(reader, n_workers(config.reader))
+    reads = SharedReads(reader, n_reads_at_once(config.reader))
     jobs: dict[str, list[QueryJob]] = {}
     for scheduler_alias, scheduler in config.schedulers.items():
         units: dict[tuple[str, ...], list[AnyUnit]] = {
@@ -133,7 +127,7 @@ def create_jobs(
                     writer,
                     health,
                     catch_up=_catch_up(config, scheduler_alias),
-                    keeper=keeper if isinstance(scheduler, PeriodicSection) else None,
+                    keeper=None if scheduler.ends_by_itself else keeper,
                     on_stage_done=on_stage_done,
                 )
                 for queries, on_queries in units.items()
@@ -167,17 +161,13 @@ def _create_unit(
 def longest_catch_up(config: Config, scheduler_alias: str) -> int:
     """Return how much of a backlog a scheduler makes up, milliseconds.
 
-    That is `query_last_seen_max_lookback`, or else the fit window, which is known to fit into
-    memory.
+    That is `query_last_seen_max_lookback`, or else what the scheduler itself makes up.
     """
-    if isinstance(config.reader, VmReaderSection) and config.reader.query_last_seen_max_lookback:
-        return int(config.reader.query_last_seen_max_lookback)
-    scheduler = config.schedulers[scheduler_alias]
-    return int(scheduler.fit_window) if isinstance(scheduler, PeriodicSection) else 0
+    lookback = config.reader.query_last_seen_max_lookback
+    return int(lookback or config.schedulers[scheduler_alias].longest_catch_up)
 
 
 def _catch_up(config: Config, scheduler_alias: str) -> int | None:
-    reader = config.reader
-    if isinstance(reader, VmReaderSection) and reader.query_from_last_seen_timestamp:
+    if config.reader.query_from_last_seen_timestamp:
         return longest_catch_up(config, scheduler_alias)
     return None

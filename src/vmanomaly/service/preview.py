@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from vmanomaly.config import Config
-from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.errors import UsageError
-from vmanomaly.scheduler.schedule import Progress, fit_is_due
+from vmanomaly.scheduler import fit_is_due
+from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.state import StateError
 from vmanomaly.state.compatibility import VERSION_OVERRIDE, parse_version
 from vmanomaly.state.decision import Decision, Verdict, decide
 from vmanomaly.state.signature import signature_of, unit_keys
-from vmanomaly.state.store import Entry, check_files, read_index
+from vmanomaly.state.store import StoredUnit, check_files, read_index
 
 
 def preview(config: Config, version: str, now: int) -> list[str]:
@@ -57,7 +57,7 @@ def preview(config: Config, version: str, now: int) -> list[str]:
 def _looked_into(
     config: Config,
     key: UnitKey,
-    entry: Entry,
+    entry: StoredUnit,
     stored_progress: dict[JobKey, dict[str, Any]],
     now: int,
 ) -> Decision:
@@ -71,6 +71,6 @@ def _looked_into(
         check_files(config.model_folder, entry)
     except StateError as error:
         return Decision(Verdict.REFIT, str(error))
-    if isinstance(section, PeriodicSection) and fit_is_due(section, Progress(**progress), now):
+    if fit_is_due(section, Progress(**progress), now):
         return Decision(Verdict.REFIT, "fit_every has passed since its last fit")
     return Decision(Verdict.REUSE, f"nothing has changed; {entry.n_series} series")

@@ -10,9 +10,8 @@ from time import monotonic
 from typing import TypeAlias
 
 from vmanomaly.config import Config
-from vmanomaly.config.scheduler import BacktestingSection, PeriodicSection
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.reader.workers import n_workers
+from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.clock import Clock
 from vmanomaly.service.health import Health, scheduler_component
@@ -179,12 +178,8 @@ class Schedulers:
 
     def _resized_pool(self, config: Config) -> ThreadPoolExecutor:
         """Return a pool that lets as many runs be under way at a time as a configuration asks."""
-        backtests = (
-            section.n_jobs
-            for section in config.schedulers.values()
-            if isinstance(section, BacktestingSection)
-        )
-        size = max(n_workers(config.reader), *backtests, 1)
+        n_runs = (section.n_runs_at_once for section in config.schedulers.values())
+        size = max(n_reads_at_once(config.reader), *n_runs)
         if self._pool is not None and size == self._pool_size:
             return self._pool
         before = self._pool
@@ -202,7 +197,7 @@ class Schedulers:
             section, work.jobs[alias], self._clock, lane, longest_catch_up(work.config, alias)
         )
         # One that ends by itself would begin from the start again.
-        max_restarts = MAX_RESTARTS if isinstance(section, PeriodicSection) else 0
+        max_restarts = 0 if section.ends_by_itself else MAX_RESTARTS
         return Supervisor(
             alias,
             scheduler,

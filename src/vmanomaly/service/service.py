@@ -9,15 +9,10 @@ from collections.abc import Callable, Collection
 
 import vmanomaly
 from vmanomaly.config import Config
-from vmanomaly.config.scheduler import (
-    BacktestingSection,
-    OneoffSection,
-    PeriodicSection,
-    SchedulerSection,
-)
+from vmanomaly.config.settings import SettingsSection
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
-from vmanomaly.scheduler.backtesting import backtesting_runs
+from vmanomaly.scheduler import planned_runs
 from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
@@ -105,7 +100,7 @@ class Service:
         """
         self._describe_process()
         self._describe(self._work)
-        self._limit_native_threads(self._work.config)
+        self._limit_native_threads(self._work.config.settings)
         self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
         warm_up(self._work)
         self.health.start()
@@ -122,6 +117,10 @@ class Service:
     def stop(self) -> None:
         """Take no new work, and let `run` return within ten seconds. Safe in a signal handler."""
         self._schedulers.stop()
+
+    def hold(self, settings: SettingsSection) -> None:
+        """Let those settings hold from now on that need nothing to be made again."""
+        self._limit_native_threads(settings)
 
     def apply(self, config: Config) -> None:
         """Go on with another configuration, or, when it cannot be applied, as before.
@@ -177,7 +176,7 @@ class Service:
             self._schedulers.start(work, started)
         self._close_readers(works)
         self._forget_metrics(before, work)
-        self._limit_native_threads(config)
+        self._limit_native_threads(config.settings)
         self._describe(work)
         logger.info(
             "Schedulers that go on untouched: %s; started: %s; ended: %s",
@@ -241,8 +240,8 @@ class Service:
             len(work.config.reader.queries),
         )
 
-    def _limit_native_threads(self, config: Config) -> None:
-        n_threads = n_native_threads(config.settings, available_cpus())
+    def _limit_native_threads(self, settings: SettingsSection) -> None:
+        n_threads = n_native_threads(settings, available_cpus())
         limit_native_threads(n_threads)
         self.metrics.native_threads_per_worker.set(n_threads)
 
@@ -291,7 +290,7 @@ def _report_progress(work: Work, on_progress: Progress) -> None:
     jobs = [
         (job, n_runs)
         for alias, jobs in work.jobs.items()
-        if (n_runs := _n_runs(work.config.schedulers[alias]))
+        if (n_runs := len(planned_runs(work.config.schedulers[alias])))
         for job in jobs
     ]
     total = 2 * sum(n_runs * job.n_units for job, n_runs in jobs)
@@ -310,16 +309,5 @@ def _report_progress(work: Work, on_progress: Progress) -> None:
 
 def _open_store(config: Config) -> StateStore | None:
     """Open the folder of states; schedulers that end by themselves leave it alone."""
-    periodic = any(isinstance(each, PeriodicSection) for each in config.schedulers.values())
-    return StateStore(config.model_folder) if config.model_folder and periodic else None
-
-
-def _n_runs(section: SchedulerSection) -> int:
-    """Return how many runs of a job a scheduler starts; 0 for one that does not end."""
-    match section:
-        case OneoffSection():
-            return 1
-        case BacktestingSection():
-            return len(backtesting_runs(section))
-        case _:
-            return 0
+    is_endless = not all(section.ends_by_itself for section in config.schedulers.values())
+    return StateStore(config.model_folder) if config.model_folder and is_endless else None

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from vmanomaly.config import Config
-from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.config.effect import LEARNED_FROM, RESTARTS
+from vmanomaly.config.section import Section
 from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader, create_reader
 from vmanomaly.reader import warm_up as warm_up_reader
-from vmanomaly.reader.workers import n_workers
+from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
@@ -58,7 +59,7 @@ class Work:
         return [
             job
             for alias in aliases
-            if isinstance(self.config.schedulers[alias], PeriodicSection)
+            if not self.config.schedulers[alias].ends_by_itself
             for job in self.jobs[alias]
         ]
 
@@ -125,25 +126,23 @@ def _work_of(alias: str, config: Config) -> object:
     if alias not in config.schedulers:
         return None
     models = {
-        model: section.model_copy(update={"schedulers": ()})
-        for model, section in config.models.items()
-        if alias in section.schedulers
+        model: section for model, section in config.models.items() if alias in section.schedulers
     }
     queries = {query for section in models.values() for query in section.queries}
     return (
-        config.schedulers[alias],
-        models,
-        {query: config.reader.queries[query] for query in queries},
-        _connection_of(config),
+        _deciding(config.schedulers[alias]),
+        {model: _deciding(section) for model, section in models.items()},
+        {query: _deciding(config.reader.queries[query]) for query in queries},
+        _deciding(config.reader),
+        _deciding(config.settings),
         config.preset,
         config.data_folder,
-        config.settings.retention,
     )
 
 
-def _connection_of(config: Config) -> object:
-    return config.reader.model_copy(update={"queries": {}})
-
-
 def _reader_of(config: Config) -> object:
-    return _connection_of(config), n_workers(config.reader), config.data_folder
+    return _deciding(config.reader), n_reads_at_once(config.reader), config.data_folder
+
+
+def _deciding(section: Section) -> object:
+    return type(section), section.deciding(LEARNED_FROM, RESTARTS)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from vmanomaly.config.writer import HttpWriterSection, WriterSection
+from vmanomaly.config.writer import WriterSection
 from vmanomaly.errors import DatasourceError, RollbackError, VmanomalyError
 from vmanomaly.series import Origin, Predictions
 from vmanomaly.writer import ReplaceableWriter
@@ -122,7 +122,7 @@ def _check_queue(n_queued: int, old: WriterSection, new: WriterSection) -> None:
         return
     for key in ("class_name", "queue_path"):
         if getattr(old, key, None) != getattr(new, key, None):
-            where = old.queue_path if isinstance(old, HttpWriterSection) else None
+            where = getattr(old, "queue_path", None)
             raise QueueNotEmptyError(
                 f"{n_queued} points wait in the writer's queue "
                 f"({'in memory' if where is None else where}), and a writer with another "

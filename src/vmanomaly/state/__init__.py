@@ -3,15 +3,15 @@
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.state.content import Content, Members
 from vmanomaly.state.errors import StateError
-from vmanomaly.state.store import Entry, Saved, StateStore
+from vmanomaly.state.store import Saved, StateStore, StoredUnit
 
 __all__ = [
     "Content",
-    "Entry",
     "JobKey",
     "Members",
     "Saved",
     "StateError",
     "StateStore",
+    "StoredUnit",
     "UnitKey",
 ]

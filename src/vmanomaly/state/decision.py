@@ -9,7 +9,7 @@ from enum import Enum
 from vmanomaly.series import UnitKey
 from vmanomaly.state.compatibility import reason_against
 from vmanomaly.state.signature import differences
-from vmanomaly.state.store import Entry
+from vmanomaly.state.store import StoredUnit
 
 _MOST_NAMED = 4
 
@@ -43,7 +43,7 @@ class Decision:
 
 
 def decide(
-    wanted: Mapping[UnitKey, Mapping[str, str]], stored: Mapping[UnitKey, Entry], version: str
+    wanted: Mapping[UnitKey, Mapping[str, str]], stored: Mapping[UnitKey, StoredUnit], version: str
 ) -> dict[UnitKey, Decision]:
     """Say what becomes of every unit that is wanted or stored.
 
@@ -63,7 +63,7 @@ def decide(
     return decisions | {key: unwanted for key in stored if key not in wanted}
 
 
-def _judge(entry: Entry | None, signature: Mapping[str, str], version: str) -> Decision:
+def _judge(entry: StoredUnit | None, signature: Mapping[str, str], version: str) -> Decision:
     if entry is None:
         return Decision(Verdict.FIT, "nothing of it is stored")
     changed = differences(entry.signature, signature)

@@ -1,9 +1,9 @@
 """What a state was made with: it may be used again by whatever is made with the same.
 
 A signature is flat: the path of a key in the YAML, and a digest of its value. So two signatures
-can be compared key by key, and none holds a secret. What decides only how scores are made, written
-or read does not belong to it: to change a policy, an output, a timeout or a password costs no
-learning.
+can be compared key by key, and none holds a secret. It holds the fields that say that they are
+`LEARNED_FROM`. What decides only how scores are made, written or read does not belong to it: to
+change a policy, an output, a timeout or a password costs no learning.
 """
 
 from __future__ import annotations
@@ -18,33 +18,21 @@ import orjson
 from pydantic import SecretStr
 
 from vmanomaly.config import Config
-from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.config.effect import LEARNED_FROM
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.model.scoring import POLICY_KEYS
 from vmanomaly.series import UnitKey
 
-_OF_READER = ("class", "datasource_url", "tenant_id", "query_range_path", "extra_filters", "path")
-_OF_QUERY = ("expr", "step", "tz", "tenant_id", "offset")
-_NOT_OF_MODEL = frozenset(
-    {
-        "queries",
-        "schedulers",
-        "class_folder",
-        "provide_series",
-        *POLICY_KEYS,
-    }
-)
 _DIGEST_BYTES = 8
 
 
 def unit_keys(config: Config) -> list[UnitKey]:
-    """Return the units of a configuration that keep a state: those of periodic schedulers."""
+    """Return the units of a configuration that keep a state: those of schedulers without end."""
     return [
         UnitKey(scheduler, model, queries)
         for model, section in config.models.items()
         for scheduler in section.schedulers
-        if isinstance(config.schedulers[scheduler], PeriodicSection)
+        if not config.schedulers[scheduler].ends_by_itself
         for queries in section.query_groups
     ]
 
@@ -72,10 +60,9 @@ def signature_of(config: Config, key: UnitKey) -> dict[str, str]:
     }
     parts |= {f"reader.queries.{query}": config.reader.queries[query] for query in key.queries}
     return {
-        f"{path}.{name}": _digest(value)
+        f"{path}.{key}": _digest(value)
         for path, section in parts.items()
-        for name, value in _values(section)
-        if _matters(path, name)
+        for key, value in section.deciding(LEARNED_FROM).items()
     }
 
 
@@ -90,14 +77,6 @@ def differences(stored: Mapping[str, str], wanted: Mapping[str, str]) -> list[st
     return sorted(
         path for path in stored.keys() | wanted.keys() if stored.get(path) != wanted.get(path)
     )
-
-
-def _matters(path: str, name: str) -> bool:
-    if path.startswith("models."):
-        return name not in _NOT_OF_MODEL
-    if path == "reader":
-        return name in _OF_READER
-    return not path.startswith("reader.queries.") or name in _OF_QUERY
 
 
 def _values(section: Section) -> Iterator[tuple[str, Any]]:

@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS units (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredUnit:
     """What the index says about a stored unit.
 
     Attributes
@@ -96,7 +96,7 @@ class Saved:
     Attributes
     ----------
     signature, class_name, version
-        As in `Entry`.
+        As in `StoredUnit`.
     content : Content
         What it has learned.
     """
@@ -153,7 +153,7 @@ class StateStore:
             self._undo = undo.pop_all()
 
     @property
-    def entries(self) -> dict[UnitKey, Entry]:
+    def entries(self) -> dict[UnitKey, StoredUnit]:
         """What is stored."""
         with self._lock:
             return dict(self._entries)
@@ -212,7 +212,7 @@ class StateStore:
         StateError
             That cannot be stored. What was stored before is untouched.
         """
-        fresh: dict[UnitKey, Entry] = {}
+        fresh: dict[UnitKey, StoredUnit] = {}
         written: list[Path] = []
         n_written = 0
         try:
@@ -281,7 +281,7 @@ class StateStore:
 
     def _write(
         self, key: UnitKey, saved: Saved, now: int, written: list[Path]
-    ) -> tuple[Entry, int]:
+    ) -> tuple[StoredUnit, int]:
         """Write the files of a unit, and note them in `written`; return its entry and the bytes."""
         members = saved.content.members
         with self._lock:
@@ -296,7 +296,7 @@ class StateStore:
         path = write_arrays(self._files, f"{_ARRAYS}-{_fresh()}", saved.content.arrays)
         n_bytes = path.stat().st_size
         written.append(path)
-        entry = Entry(
+        entry = StoredUnit(
             signature=saved.signature,
             class_name=saved.class_name,
             version=saved.version,
@@ -366,7 +366,7 @@ class StateStore:
                 (self._files / name).unlink()
 
 
-def read_index(folder: Path) -> tuple[dict[UnitKey, Entry], dict[JobKey, dict[str, Any]]]:
+def read_index(folder: Path) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]]]:
     """Return what is stored in a folder and how far the jobs have come; change nothing there.
 
     Another process may be using the folder.
@@ -390,7 +390,7 @@ def read_index(folder: Path) -> tuple[dict[UnitKey, Entry], dict[JobKey, dict[st
         raise StateError.of(error) from error
 
 
-def check_files(folder: Path, entry: Entry) -> None:
+def check_files(folder: Path, entry: StoredUnit) -> None:
     """Read the files of a unit in a folder of states.
 
     Raises
@@ -459,9 +459,9 @@ def _check_layout(connection: sqlite3.Connection) -> None:
 
 def _read_index(
     connection: sqlite3.Connection,
-) -> tuple[dict[UnitKey, Entry], dict[JobKey, dict[str, Any]]]:
+) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]]]:
     """Return what the index holds; rows that are damaged are left out."""
-    entries: dict[UnitKey, Entry] = {}
+    entries: dict[UnitKey, StoredUnit] = {}
     progress: dict[JobKey, dict[str, Any]] = {}
     damaged = 0
     try:
@@ -476,12 +476,12 @@ def _read_index(
         unit, text, arrays, members = row
         scheduler, model, queries = orjson.loads(unit)
         facts = {**orjson.loads(text), "arrays": arrays, "members": members}
-        if facts.keys() != {field.name for field in fields(Entry)} or not all(
+        if facts.keys() != {field.name for field in fields(StoredUnit)} or not all(
             isinstance(name, str) and _FILE_NAME.fullmatch(name) for name in (arrays, members)
         ):
             damaged += 1
             continue
-        entries[UnitKey(scheduler, model, tuple(queries))] = Entry(**facts)
+        entries[UnitKey(scheduler, model, tuple(queries))] = StoredUnit(**facts)
     for *row, checksum in jobs:
         if checksum != _checksum(row):
             damaged += 1
@@ -493,7 +493,7 @@ def _read_index(
     return entries, progress
 
 
-def _unit_row(key: UnitKey, entry: Entry) -> list[Any]:
+def _unit_row(key: UnitKey, entry: StoredUnit) -> list[Any]:
     facts = {
         "signature": dict(entry.signature),
         "class_name": entry.class_name,

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from vmanomaly.config.writer import (
-    DuckdbWriterSection,
-    RemoteWriteSection,
-    VmWriterSection,
-    WriterSection,
-)
-from vmanomaly.errors import ConfigError, DatasourceError
+from vmanomaly.config.registry import WRITERS
+from vmanomaly.config.writer import WriterSection
+from vmanomaly.errors import DatasourceError
 from vmanomaly.series import Origin, Predictions
 
 if TYPE_CHECKING:
@@ -64,6 +60,18 @@ class ReplaceableWriter(Writer, Protocol):
         """Deliver what another writer of the same class has handed over."""
 
 
+class WriterClass(Protocol):
+    """What a class of writers has besides.
+
+    Its parameters are those of these that it names: `section` and `metrics`, as in `create_writer`.
+    """
+
+    @staticmethod
+    def warm_up() -> None:
+        """Make ready what the class compiles, so that no write has to wait for it."""
+        ...
+
+
 def create_writer(section: WriterSection, metrics: Metrics) -> ReplaceableWriter:
     """Return the writer of a section.
 
@@ -77,30 +85,13 @@ def create_writer(section: WriterSection, metrics: Metrics) -> ReplaceableWriter
     Raises
     ------
     ConfigError
-        The class is known, but not available in this version.
+        This version has no writer of this class.
     """
-    if isinstance(section, DuckdbWriterSection):
-        from vmanomaly.writer.duckdb import DuckdbWriter  # noqa: PLC0415 - loads DuckDB
-
-        return DuckdbWriter(section, metrics)
-    if isinstance(section, VmWriterSection):
-        from vmanomaly.writer.vm import VmWriter  # noqa: PLC0415 - loads the compiled encoder
-
-        return VmWriter(section, metrics)
-    if isinstance(section, RemoteWriteSection):
-        from vmanomaly.writer.remote_write import RemoteWriter  # noqa: PLC0415 - loads snappy
-
-        return RemoteWriter(section, metrics)
-    raise ConfigError([f"writer.class: {section.class_name} is unknown"])
+    writer: ReplaceableWriter = WRITERS.create(section.class_name, section=section, metrics=metrics)
+    return writer
 
 
 def warm_up(section: WriterSection) -> None:
     """Make ready what the writer of a section compiles, so that no write has to wait for it."""
-    if isinstance(section, VmWriterSection):
-        from vmanomaly.writer.encoding.json_lines import LineEncoder  # noqa: PLC0415 - loads the compiler
-
-        LineEncoder.warm_up()
-    elif isinstance(section, RemoteWriteSection):
-        from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder  # noqa: PLC0415 - the same
-
-        WriteRequestEncoder.warm_up()
+    writer_class: WriterClass = WRITERS.implementation(section.class_name)
+    writer_class.warm_up()

@@ -85,6 +85,10 @@ class DuckdbWriter:
         self._metric_format = section.metric_format
         self._metrics = metrics
 
+    @staticmethod
+    def warm_up() -> None:
+        """Do nothing: DuckDB is compiled already."""
+
     def write(self, predictions: Predictions, origin: Origin) -> None:
         """Replace the rows of the predictions; a failure is logged and counted."""
         finite = [np.isfinite(values) for values in predictions.outputs.values()]

@@ -50,3 +50,8 @@ class RemoteWriter(HttpWriter):
             encoder=WriteRequestEncoder(section.metric_format),
             send=lambda record: send_in_parts(record, sender.send),
         )
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the encoder, or load it from disk."""
+        WriteRequestEncoder.warm_up()

@@ -40,3 +40,8 @@ class VmWriter(HttpWriter):
             encoder=LineEncoder(section.metric_format),
             send=sender.send,
         )
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the encoder, or load it from disk."""
+        LineEncoder.warm_up()

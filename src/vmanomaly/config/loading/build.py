@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -14,13 +15,13 @@ from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value, suggest
 from vmanomaly.config.reader import Query, ReaderSection
-from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
-from vmanomaly.config.scheduler import SchedulerSection, read_scheduler
+from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Entry
+from vmanomaly.config.scheduler import SchedulerSection
 from vmanomaly.config.section import read_section
 from vmanomaly.config.server import ServerSection
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.config.writer import HttpWriterSection, WriterSection
+from vmanomaly.config.writer import WriterSection
 from vmanomaly.keys import query_key
 
 SECTIONS = (
@@ -201,6 +202,7 @@ def _read_reader(
         path,
         findings,
         {"queries": {}},
+        partial(READERS.explain, entry.alias),
     )
     raw_queries = raw.get("queries")
     if not raw_queries or not isinstance(raw_queries, Mapping):
@@ -219,7 +221,7 @@ def _read_reader(
                 f"required, because these queries have no step: {', '.join(without_step)}",
             )
     queries = {
-        alias: _read_query(alias, query, raw, reader, findings)
+        alias: _read_query(alias, query, raw, entry, reader, findings)
         for alias, query in raw_queries.items()
     }
     if reader is None or None in queries.values():
@@ -231,13 +233,16 @@ def _read_query(
     alias: str,
     raw: object,
     raw_reader: Mapping[str, Any],
+    entry: Entry[ReaderSection],
     reader: ReaderSection | None,
     findings: Findings,
 ) -> Query | None:
     path: Path = ("reader", "queries", alias)
+    section = entry.section.query
     if not isinstance(raw, Mapping):
-        return read_section(Query, raw, path, findings)
-    if raw.get("tenant_id") is not None and raw_reader.get("tenant_id") is None:
+        return read_section(section, raw, path, findings)
+    has_tenants = "tenant_id" in section.yaml_keys()
+    if has_tenants and raw.get("tenant_id") is not None and raw_reader.get("tenant_id") is None:
         findings.error(
             (*path, "tenant_id"),
             "a query has a tenant and the reader has none; set reader.tenant_id too, "
@@ -246,7 +251,14 @@ def _read_query(
     # Where the reader's own step is wrong or missing, that is said once, not for every query.
     defaults = {"step": Duration(1000)} | (reader.query_defaults() if reader else {})
     inherited = {key: value for key, value in defaults.items() if raw.get(key) is None}
-    return read_section(Query, raw, path, findings, {"alias": alias} | inherited)
+    return read_section(
+        section,
+        raw,
+        path,
+        findings,
+        {"alias": alias} | inherited,
+        partial(READERS.explain, entry.alias),
+    )
 
 
 def _read_scheduler(raw: object, path: Path, findings: Findings) -> SchedulerSection | None:
@@ -255,7 +267,9 @@ def _read_scheduler(raw: object, path: Path, findings: Findings) -> SchedulerSec
     entry = SCHEDULERS.find(raw.get("class"), (*path, "class"), findings)
     if entry is None:
         return None
-    return read_scheduler(entry.section, {**raw, "class": entry.alias}, path, findings)
+    return entry.section.read(
+        {**raw, "class": entry.alias}, path, findings, partial(SCHEDULERS.explain, entry.alias)
+    )
 
 
 def _read_model(
@@ -302,7 +316,9 @@ def _read_model(
     derived = {}
     if is_custom:
         derived["class_folder"] = FilePath(environ.get(_CUSTOM_MODELS_FOLDER) or ".").absolute()
-    return read_section(entry.section, merged, path, findings, derived)
+    return read_section(
+        entry.section, merged, path, findings, derived, partial(MODELS.explain, entry.alias)
+    )
 
 
 def _read_writer(
@@ -325,8 +341,12 @@ def _read_writer(
         )
     defaults = {}
     folder = environ.get(_DATA_FOLDER) or environ.get(rules.MODEL_FOLDER)
-    if folder and issubclass(entry.section, HttpWriterSection):
+    if folder and "queue_path" in entry.section.model_fields:
         defaults["queue_path"] = str(FilePath(folder, "queue"))
     return read_section(
-        entry.section, defaults | _valid(raw) | {"class": entry.alias}, path, findings
+        entry.section,
+        defaults | _valid(raw) | {"class": entry.alias},
+        path,
+        findings,
+        known_elsewhere=partial(WRITERS.explain, entry.alias),
     )

@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeVar
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings, Path, expectation, show_value, suggest
 from vmanomaly.config.reader import Query
-from vmanomaly.config.scheduler import PeriodicSection, SchedulerSection
+from vmanomaly.config.scheduler import SchedulerSection
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.values.fields import METRIC_NAME, filled_text
-from vmanomaly.config.writer import HttpWriterSection, WriterSection
+from vmanomaly.config.writer import WriterSection
 
 ValueT = TypeVar("ValueT")
 
@@ -153,7 +153,7 @@ def warn_of_tenants(
     writer: WriterSection, queries: Mapping[str, Query], findings: Findings
 ) -> None:
     """Warn where scores would not go back to the tenants that were read."""
-    if not isinstance(writer, HttpWriterSection) or writer.tenant_id == "multitenant":
+    if not hasattr(writer, "tenant_id") or writer.tenant_id == "multitenant":
         return
     tenants = {_full_tenant(query.tenant_id) for query in queries.values() if query.tenant_id}
     if not tenants or tenants == {_full_tenant(writer.tenant_id)}:
@@ -183,7 +183,7 @@ def check_state(
     if not settings.restore_state:
         return
     for alias, scheduler in schedulers.items():
-        if not isinstance(scheduler, PeriodicSection):
+        if scheduler.ends_by_itself:
             findings.warn(
                 ("schedulers", alias),
                 f"{scheduler.class_name} runs once and ends: it keeps no state, and "

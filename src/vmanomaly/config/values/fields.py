@@ -353,6 +353,7 @@ Secret = Annotated[SecretStr, PlainValidator(_secret)]
 Headers = Annotated[dict[str, SecretStr], PlainValidator(_headers)]
 Size = Annotated[int, PlainValidator(_size)]
 Port = Annotated[int, whole(0, 65535)]
+Count = Annotated[int, whole(1)]
 
 PositiveDuration = Annotated[Duration, duration(1, "above 0")]
 NonNegativeDuration = Annotated[Duration, duration(0)]

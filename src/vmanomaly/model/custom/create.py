@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
+from vmanomaly.config.model import CustomSection
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import base
 from vmanomaly.model.custom import interface
@@ -16,7 +17,7 @@ from vmanomaly.model.custom.loading import load_class, user_error, without_panda
 from vmanomaly.model.scoring import Policy, needed_outputs
 
 if TYPE_CHECKING:
-    from vmanomaly.config.model import CustomSection
+    from vmanomaly.config.model import ModelSection
     from vmanomaly.config.reader import Query
 
 _DOTTED_NAME = "model.custom.CustomModel"
@@ -37,6 +38,19 @@ def is_multivariate(section: CustomSection) -> bool:
     if issubclass(user_class, interface.Model):
         return user_class.is_multivariate
     return issubclass(user_class, base.MultivariateModel)
+
+
+def resolved_section(section: ModelSection) -> ModelSection:
+    """Return the section of a model, after a look at the class if that is a user's own.
+
+    Raises
+    ------
+    ConfigError
+        There is no such class, or it is no class of a model.
+    """
+    if isinstance(section, CustomSection) and is_multivariate(section):
+        return section.as_multivariate()
+    return section
 
 
 def create_custom(section: CustomSection, queries: Sequence[Query]) -> base.AnyModel:

@@ -1,0 +1,19 @@
+"""The section `models`: a module for each class."""
+
+from vmanomaly.config.model.base import (
+    INCIDENT_SCORE,
+    STANDARD_OUTPUTS,
+    ModelSection,
+    OnlineModelSection,
+)
+from vmanomaly.config.model.custom import CustomSection
+from vmanomaly.config.model.temporal_envelope import Holidays
+
+__all__ = [
+    "INCIDENT_SCORE",
+    "STANDARD_OUTPUTS",
+    "CustomSection",
+    "Holidays",
+    "ModelSection",
+    "OnlineModelSection",
+]

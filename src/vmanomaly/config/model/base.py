@@ -1,0 +1,113 @@
+"""What the sections of all models share."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator
+
+from vmanomaly.config.effect import HARMLESS, LEARNED_FROM, RESTARTS
+from vmanomaly.config.model.values import FORECAST, NotNegative, Outputs
+from vmanomaly.config.section import Section
+from vmanomaly.config.values.fields import (
+    DataRange,
+    Deviation,
+    Direction,
+    Flag,
+    FreeMapping,
+    Scale,
+    number,
+    texts,
+    whole,
+)
+
+STANDARD_OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
+INCIDENT_SCORE = "incident_score"
+"""Of every model: it is made of the anomaly score."""
+
+
+class ModelSection(Section):
+    """What every model takes.
+
+    Attributes
+    ----------
+    outputs
+        What the class can produce, in addition to forecasts and the incident score; None where
+        only a run can tell.
+    multivariate
+        Whether one model looks at all series of its queries together.
+    queries, schedulers
+        Aliases of what the model runs on. Schedulers that it stays on do not notice that it comes
+        to others.
+    provide_series
+        Outputs to write; None for the model's own choice.
+    scale
+        Factors on the lower and the upper width of the expected range.
+    clip_predictions
+        Whether to clip predictions to the query's `data_range`.
+    anomaly_score_outside_data_range
+        Score of a value outside the query's `data_range`.
+    data_range, detection_direction, min_dev_from_expected, min_rel_dev_from_expected
+        Deprecated. Used where the query says nothing.
+    groupby
+        One multivariate model for every combination of the values of these labels.
+    args
+        Passed to the model of the library inside.
+    """
+
+    outputs: ClassVar[tuple[str, ...] | None] = STANDARD_OUTPUTS
+    multivariate: ClassVar[bool] = False
+    default_effect = LEARNED_FROM
+
+    class_name: str = Field(alias="class")
+    queries: Annotated[tuple[str, ...], RESTARTS] = ()
+    schedulers: Annotated[tuple[str, ...], HARMLESS] = ()
+    provide_series: Annotated[Outputs | None, RESTARTS] = None
+    scale: Annotated[Scale, RESTARTS] = (1.0, 1.0)
+    clip_predictions: Annotated[Flag, RESTARTS] = False
+    anomaly_score_outside_data_range: Annotated[NotNegative, RESTARTS] = 1.01
+    data_range: Annotated[DataRange | None, RESTARTS] = None
+    detection_direction: Annotated[Direction | None, RESTARTS] = None
+    min_dev_from_expected: Annotated[Deviation | None, RESTARTS] = None
+    min_rel_dev_from_expected: Annotated[Deviation | None, RESTARTS] = None
+    groupby: Annotated[tuple[str, ...], texts()] = ()
+    args: FreeMapping = Field(default_factory=dict)
+
+    @property
+    def query_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The aliases of what one model looks at: all queries together, or each for itself."""
+        queries = tuple(sorted(self.queries))
+        return (queries,) if self.multivariate else tuple((query,) for query in queries)
+
+    @field_validator("provide_series")
+    @classmethod
+    def _check_producible(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if cls.outputs is None:
+            return value
+        forecasts = "forecast_at" in cls.model_fields
+        outputs = (*cls.outputs, INCIDENT_SCORE)
+        wrong = [
+            name
+            for name in value
+            if name not in outputs and not (forecasts and FORECAST.fullmatch(name))
+        ]
+        if wrong:
+            raise ValueError(
+                f"this model does not produce {', '.join(wrong)}; it produces {', '.join(outputs)}"
+            )
+        return value
+
+
+class OnlineModelSection(ModelSection):
+    """What every online model takes in addition.
+
+    Attributes
+    ----------
+    decay
+        Weight of the past, per point; 1 forgets nothing.
+    min_n_samples_seen
+        The score is 0 until that many points were seen.
+    """
+
+    decay: Annotated[float, number("a number above 0 and up to 1", lambda x: 0 < x <= 1)] = 1.0
+    min_n_samples_seen: Annotated[int, whole(0)] = 16

@@ -1,0 +1,18 @@
+"""The section of the model `holtwinters`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vmanomaly.config.model.base import ModelSection
+from vmanomaly.config.model.values import Positive
+from vmanomaly.config.values.fields import PositiveDuration
+
+
+class HoltWintersSection(ModelSection):
+    """Holt-Winters exponential smoothing of statsmodels."""
+
+    class_name: str = Field("holtwinters", alias="class")
+    frequency: PositiveDuration | None = None
+    seasonality: PositiveDuration | None = None
+    z_threshold: Positive = 2.5

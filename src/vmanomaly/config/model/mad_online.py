@@ -1,0 +1,17 @@
+"""The section of the model `mad_online`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vmanomaly.config.model.base import OnlineModelSection
+from vmanomaly.config.model.values import Compression, HistoryStrength, Positive
+
+
+class MadOnlineSection(OnlineModelSection):
+    """Median and median absolute deviation."""
+
+    class_name: str = Field("mad_online", alias="class")
+    threshold: Positive = 2.5
+    compression: Compression = 100
+    history_strength: HistoryStrength = 1.0

@@ -1,0 +1,103 @@
+"""The section of the model `temporal_envelope`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from vmanomaly.config.model.base import STANDARD_OUTPUTS, OnlineModelSection
+from vmanomaly.config.model.values import FORECAST, ForecastOffsets, NotNegative, Positive
+from vmanomaly.config.section import Section
+from vmanomaly.config.values.fields import (
+    Flag,
+    TwoQuantiles,
+    as_text,
+    filled_text,
+    number,
+    one_of,
+    texts,
+    whole,
+)
+from vmanomaly.config.values.time import parse_iso
+
+_DAY = re.compile(r"(\d{4}-)?\d{2}-\d{2}")
+
+
+def _special_event(value: object) -> str:
+    text = as_text(value)
+    if not _DAY.fullmatch(text):
+        raise ValueError("expected a day as MM-DD, or YYYY-MM-DD for one year only")
+    # 2000 is a leap year: 02-29 is a day.
+    parse_iso(text if len(text) > 5 else f"2000-{text}")
+    return text
+
+
+def _country(value: object) -> str:
+    # The library of holidays is slow to import, and few configurations name a country.
+    country_code: Callable[[str], str] = resolve_name(
+        "vmanomaly.config.values.countries:country_code"
+    )
+    return country_code(filled_text(value))
+
+
+class Holidays(Section):
+    """Days that behave in their own way.
+
+    Attributes
+    ----------
+    countries
+        Codes or names of the countries whose public holidays count.
+    special_events
+        More days: `MM-DD` every year, `YYYY-MM-DD` once.
+    group
+        Whether all of them share one learned effect.
+    """
+
+    countries: Annotated[tuple[str, ...], texts(_country)] = ()
+    special_events: Annotated[tuple[str, ...], texts(_special_event)] = ()
+    group: Flag = True
+
+
+class TemporalEnvelopeSection(OnlineModelSection):
+    """Trend, calendar patterns, holidays, level shifts and forecasts."""
+
+    class_name: str = Field("temporal_envelope", alias="class")
+    quantiles: TwoQuantiles = (0.25, 0.75)
+    iqr_threshold: NotNegative = 2.0
+    alpha: Annotated[float, number("a number above 0 and up to 1", lambda x: 0 < x <= 1)] = 0.005
+    loss_reactivity: Positive = 5.0
+    changepoint_window: Annotated[int, whole(1)] = 16
+    seasonalities: Annotated[
+        tuple[str, ...],
+        texts(
+            one_of(
+                "hod_smooth",
+                "hod_spiky",
+                "hod_plateau",
+                "dow_smooth",
+                "dow_spiky",
+                "dow_plateau",
+                "weekpart_plateau",
+                "month_smooth",
+                "month_plateau",
+            )
+        ),
+    ] = ("hod_smooth", "dow_smooth")
+    holidays: Holidays = Field(default_factory=Holidays)
+    forecast_at: ForecastOffsets = Field((), validate_default=True)
+
+    @field_validator("forecast_at")
+    @classmethod
+    def _check_forecasts(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        named = info.data.get("provide_series") or ()
+        forecasts = (FORECAST.fullmatch(name) for name in named if name not in STANDARD_OUTPUTS)
+        missing = {match[1] for match in forecasts if match and match[1] not in value}
+        if missing:
+            raise ValueError(
+                f"provide_series names forecasts for {', '.join(sorted(missing))}; list them here"
+            )
+        return value

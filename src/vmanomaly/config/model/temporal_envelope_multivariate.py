@@ -1,0 +1,23 @@
+"""The section of the model `temporal_envelope_multivariate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vmanomaly.config.model.temporal_envelope import TemporalEnvelopeSection
+from vmanomaly.config.values.fields import choice, whole
+
+
+class TemporalEnvelopeMultivariateSection(TemporalEnvelopeSection):
+    """The same for every channel, and what the channels do together."""
+
+    multivariate = True
+
+    class_name: str = Field("temporal_envelope_multivariate", alias="class")
+    dependency_rank: Annotated[int, whole(0)] = 8
+    score_aggregation: Annotated[str, choice("max", "mean", "l2")] = "l2"
+    max_channels: Annotated[int, whole(1)] = 1000
+    recommended_max_channels: Annotated[int, whole(1)] = 100
+    random_state: Annotated[int, whole(0)] = 42

@@ -1,0 +1,16 @@
+"""The section `reader`, and the queries in it: a module for each class."""
+
+from vmanomaly.config.reader.base import ReaderSection
+from vmanomaly.config.reader.duckdb import DuckdbReaderSection
+from vmanomaly.config.reader.query import HttpQuery, Query
+from vmanomaly.config.reader.vlogs import VlogsReaderSection
+from vmanomaly.config.reader.vm import VmReaderSection
+
+__all__ = [
+    "DuckdbReaderSection",
+    "HttpQuery",
+    "Query",
+    "ReaderSection",
+    "VlogsReaderSection",
+    "VmReaderSection",
+]

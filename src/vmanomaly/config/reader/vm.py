@@ -1,0 +1,60 @@
+"""The section of the reader `vm`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vmanomaly.config.effect import LEARNED_FROM, RESTARTS
+from vmanomaly.config.http import HttpSection
+from vmanomaly.config.reader.base import ReaderSection
+from vmanomaly.config.reader.query import HttpQuery
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.fields import (
+    Count,
+    NonNegativeDuration,
+    PositiveDuration,
+    Tenant,
+    Text,
+    Url,
+    texts,
+)
+
+
+class VmReaderSection(HttpSection, ReaderSection):
+    """VictoriaMetrics, Prometheus, and whatever else answers `query_range`.
+
+    Attributes
+    ----------
+    max_points_per_query
+        Default of the queries, already applied to them.
+    query_range_path
+        Overrides the path of the query API.
+    extra_filters
+        Series selectors, sent as `extra_filters[]`.
+    latency_offset
+        Sent with every query; overrides the server's `-search.latencyOffset`.
+    fetch_timeout, processing_timeout
+        Of a request, and of the work on its answer; each is `timeout` where left out.
+    """
+
+    query = HttpQuery
+    inherited = ReaderSection.inherited | {
+        "max_points_per_query": "max_points_per_query",
+        "tenant_id": "tenant_id",
+    }
+
+    class_name: str = Field("vm", alias="class")
+    datasource_url: Annotated[Url, LEARNED_FROM]
+    tenant_id: Annotated[Tenant | None, LEARNED_FROM] = None
+    max_points_per_query: Annotated[Count | None, RESTARTS] = None
+    query_range_path: Annotated[Text | None, LEARNED_FROM] = None
+    extra_filters: Annotated[tuple[str, ...], texts(), LEARNED_FROM] = ()
+    latency_offset: Annotated[NonNegativeDuration, RESTARTS] = Duration(1)
+    fetch_timeout: Annotated[PositiveDuration, RESTARTS] = Field(
+        default_factory=lambda data: data["timeout"]
+    )
+    processing_timeout: Annotated[PositiveDuration, RESTARTS] = Field(
+        default_factory=lambda data: data["timeout"]
+    )

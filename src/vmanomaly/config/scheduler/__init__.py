@@ -1,0 +1,15 @@
+"""The section `schedulers`: a module for each class."""
+
+from vmanomaly.config.scheduler.backtesting import BacktestingSection
+from vmanomaly.config.scheduler.base import SchedulerSection
+from vmanomaly.config.scheduler.oneoff import OneoffSection
+from vmanomaly.config.scheduler.periodic import PeriodicSection
+from vmanomaly.config.scheduler.timed import TimedSection
+
+__all__ = [
+    "BacktestingSection",
+    "OneoffSection",
+    "PeriodicSection",
+    "SchedulerSection",
+    "TimedSection",
+]

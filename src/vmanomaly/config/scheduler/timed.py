@@ -1,0 +1,95 @@
+"""What the sections of schedulers of fixed times share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+from vmanomaly.config.problems import Findings, Path, expectation
+from vmanomaly.config.scheduler.base import SchedulerSection
+from vmanomaly.config.section import Section, read_section
+from vmanomaly.config.values.fields import TimeZone, as_text
+from vmanomaly.config.values.time import format_time, parse_iso, parse_time, parse_unix
+
+
+class TimedSection(SchedulerSection):
+    """A scheduler of fixed times.
+
+    Attributes
+    ----------
+    stretches
+        Start and end of each stretch of time: the name in the YAML, and the field.
+    suffixes
+        What follows the name in the YAML.
+    """
+
+    stretches: ClassVar[tuple[tuple[tuple[str, str], tuple[str, str]], ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def time_keys(cls) -> list[str]:
+        """Return the keys of the YAML that hold times."""
+        ends = [end for stretch in cls.stretches for end in stretch]
+        return [name + suffix for name, _ in ends for suffix in cls.suffixes]
+
+    @classmethod
+    def yaml_keys(cls) -> list[str]:
+        """Return the keys that the YAML may hold, times first."""
+        return cls.time_keys() + super().yaml_keys()
+
+    @classmethod
+    def read(
+        cls,
+        raw: Mapping[str, Any],
+        path: Path,
+        findings: Findings,
+        known_elsewhere: Callable[[str], str | None] = lambda key: None,
+    ) -> Self | None:
+        """Make the section of a mapping, its times resolved."""
+        zone = read_section(_Zone, {"tz": raw.get("tz")}, path, Findings())
+        times: dict[str, int | None] = {}
+        for start, end in cls.stretches:
+            for name, field in (start, end):
+                written = {name + suffix: raw.get(name + suffix) for suffix in cls.suffixes}
+                given = {key: value for key, value in written.items() if value is not None}
+                times[field] = _read_time(given, list(written), zone or _Zone(), path, findings)
+            first, last = times[start[1]], times[end[1]]
+            if first is not None and last is not None and last <= first:
+                findings.error((*path, end[0]), f"the end must be after the start ({start[0]})")
+                times[end[1]] = None
+        derived = {field: 0 if time is None else time for field, time in times.items()}
+        rest = {key: value for key, value in raw.items() if key not in cls.time_keys()}
+        section = read_section(cls, rest, path, findings, derived, known_elsewhere)
+        return None if None in times.values() else section
+
+    def written(self) -> dict[str, Any]:
+        """Return what a YAML file with this section would hold, by key; times first."""
+        ends = [end for stretch in self.stretches for end in stretch]
+        times = {f"{name}_iso": format_time(getattr(self, field)) for name, field in ends}
+        return times | super().written()
+
+
+class _Zone(Section):
+    tz: TimeZone = "UTC"
+
+
+def _read_time(
+    given: Mapping[str, object], keys: list[str], zone: _Zone, path: Path, findings: Findings
+) -> int | None:
+    if not given:
+        findings.error((*path, keys[0]), f"required, but not set; or set {' or '.join(keys[1:])}")
+        return None
+    (key, value), *more = given.items()
+    if more:
+        findings.error((*path, more[0][0]), f"the same time is set by {key} already; keep one")
+        return None
+    try:
+        text = as_text(value)
+        if key.endswith("_iso"):
+            return parse_iso(text, zone.tz)
+        if key.endswith("_s"):
+            return parse_unix(text)
+        return parse_time(text, zone.tz)
+    except ValueError as error:
+        findings.error((*path, key), expectation(str(error), (*path, key), value))
+        return None

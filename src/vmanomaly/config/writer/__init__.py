@@ -1,0 +1,15 @@
+"""The section `writer`: a module for each class."""
+
+from vmanomaly.config.writer.base import WriterSection
+from vmanomaly.config.writer.duckdb import DuckdbWriterSection
+from vmanomaly.config.writer.http import HttpWriterSection
+from vmanomaly.config.writer.remote_write import RemoteWriteSection
+from vmanomaly.config.writer.vm import VmWriterSection
+
+__all__ = [
+    "DuckdbWriterSection",
+    "HttpWriterSection",
+    "RemoteWriteSection",
+    "VmWriterSection",
+    "WriterSection",
+]
