@@ -11,9 +11,11 @@ SKAB ?= ../shared/data/skab
 QUALITY_PAGE ?= build/quality
 # Models for make quality, such as MODELS="mad_online '{class: std, period: 288}'".
 MODELS ?=
+# For pytest, such as ARGS="tests/model -k std".
+ARGS ?=
 APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
 
-.PHONY: setup demo test lint format bench quality regression docs lock system-packages clean
+.PHONY: setup demo test unit test-pythons lint format bench quality regression docs lock system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -34,7 +36,14 @@ demo: setup
 
 # Many tests wait for servers and clocks, so two processes take hardly more than half the time.
 test: setup system-packages
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# No servers, and nothing that takes seconds.
+unit: setup
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/integration --ignore tests/ui $(ARGS)
+
+test-pythons: setup system-packages
+	@tests/every-python.sh $(shell $(BIN)/python -c "import sys; print('%d.%d' % sys.version_info[:2])")
 
 lint: setup
 	@$(BIN)/ruff format --check .
@@ -69,4 +78,4 @@ system-packages:
 	@sh tests/integration/install-servers.sh $(APT_PACKAGES)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from functools import cache
 from typing import TypeVar, cast
 
 from numba import njit
 
-logger = logging.getLogger(__name__)
+from vmanomaly.kernel_cache import KernelCache, warn_uncached
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -19,10 +17,10 @@ def kernel(function: Function) -> Function:
 
     The code is kept on disk for the next start, releases the interpreter lock, and divides as
     NumPy does (by zero gives an infinity or NaN). Where no folder can be written to, it is
-    compiled anew at every start and one warning says so.
+    compiled again at every start and one warning says so.
 
-    The code on disk is renewed when the file of `function` changes, not when only the file of a
-    kernel that it calls does: after such an edit, remove the `__pycache__` beside it.
+    The code on disk is renewed when the source of any kernel changes, or what these import
+    (`vmanomaly.kernel_cache`).
 
     Examples
     --------
@@ -41,21 +39,11 @@ def inlined(function: Function) -> Function:
 
 
 def _compile(function: Function, *, forceinline: bool) -> Function:
+    compiled = njit(nogil=True, error_model="numpy", forceinline=forceinline)(function)
     try:
-        compiled = njit(cache=True, nogil=True, error_model="numpy", forceinline=forceinline)(
-            function
-        )
+        compiled._cache = KernelCache(function)  # type: ignore[attr-defined,no-untyped-call]
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        _warn_uncached()
-        compiled = njit(nogil=True, error_model="numpy", forceinline=forceinline)(function)
+        warn_uncached("no folder for it can be written to")
     return cast("Function", compiled)
-
-
-@cache
-def _warn_uncached() -> None:
-    logger.warning(
-        "No writable folder for compiled code: it is compiled again at every start. "
-        "Set NUMBA_CACHE_DIR to a folder that can be written to and survives restarts."
-    )

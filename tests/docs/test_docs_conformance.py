@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ TABLES = sorted((ROOT / "docs" / "conformance").glob("*.md"))
 _TEST = re.compile(r"`(tests/\S+\.py)(?:::(\S+))?`")
 
 
+@cache
 def names(path: Path) -> set[str]:
     """Return the functions of a file, and the methods as `Class::method`."""
     found = set()

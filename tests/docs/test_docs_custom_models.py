@@ -54,6 +54,7 @@ def test_the_examples_are_there() -> None:
     assert len(FILES) == 4
 
 
+@pytest.mark.slow
 def test_the_usual_range_of_each_hour(folder: Path) -> None:
     found = scores(folder, "hours.yaml")
     assert set(found) == {("by_hour", "shop"), ("by_hour", "blog")}
@@ -64,6 +65,7 @@ def test_the_usual_range_of_each_hour(folder: Path) -> None:
         }
 
 
+@pytest.mark.slow
 def test_the_same_model_for_pandas_and_for_batches(folder: Path) -> None:
     found = scores(folder, "detectors.yaml")
     assert set(found) == {

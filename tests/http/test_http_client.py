@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_redirects_keep_credentials_on_the_host() -> None:
             422,
             b'{"status":"error","errorType":"422","error":"cannot parse"}',
             "application/json",
-            "answered 422 Unprocessable Entity: cannot parse",
+            f"answered 422 {HTTPStatus(422).phrase}: cannot parse",
         ),
         (400, b"plain\n words", "text/plain", "answered 400 Bad Request: plain words"),
         (502, b"<html><title>Bad\nGateway</title>", "text/html", "HTML (“Bad Gateway”)"),

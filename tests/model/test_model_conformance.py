@@ -177,7 +177,7 @@ def test_the_batch_is_not_changed(make_model: MakeModel, alias: str) -> None:
 
 
 @each_model
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**32 - 1),
     width=st.integers(1, 12),
@@ -205,7 +205,7 @@ def test_many_series_at_once_are_the_same_as_each_alone(
 
 
 @each_online_model
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**32 - 1),
     starts=st.sets(st.integers(1, 39), max_size=12),
@@ -233,7 +233,7 @@ def test_calls_may_be_split_between_micro_batches(
 
 
 @each_online_model
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 10), change=st.integers(0, 39))
 def test_a_point_changes_nothing_before_its_micro_batch_ends(
     make_online: MakeModel, alias: str, seed: int, width: int, change: int
@@ -320,7 +320,7 @@ def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
 
 
 @each_online_model
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 9), least=st.integers(0, 40))
 def test_trust_counts_finite_samples_before_the_micro_batch(
     make_online: MakeModel, alias: str, seed: int, width: int, least: int
@@ -418,7 +418,7 @@ def test_empty_batches(make_model: MakeModel, alias: str, shape: tuple[int, int]
 
 
 @each_built_in_model
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(
         st.one_of(
@@ -496,7 +496,7 @@ def test_decay_forgets(make_online: MakeModel, alias: str) -> None:
 
 
 @each_model
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**32 - 1),
     cuts=st.sets(st.integers(0, 39), max_size=3),
@@ -542,7 +542,7 @@ def test_series_can_be_removed_and_added_without_touching_the_others(
 
 
 @each_online_model
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.tuples(

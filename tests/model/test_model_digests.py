@@ -65,7 +65,7 @@ def test_room_is_bounded_whatever_comes() -> None:
     assert state["digest_room"].item() <= COMPRESSION + 16
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(0, 10**6), st.integers(1, 60)), max_size=8

@@ -24,7 +24,7 @@ ANY_SCORE = st.one_of(
 any_scores = arrays(
     np.float64, st.tuples(st.integers(1, 4), st.integers(0, 60)), elements=ANY_SCORE
 )
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=100)
 
 
 def follow(*scores: float, evidence: float = 0.0) -> FloatArray:

@@ -29,7 +29,7 @@ def walk(mad: OnlineMADModel, past: FloatArray, present: FloatArray) -> dict[str
 number = st.one_of(st.floats(-1e9, 1e9), st.integers(-3, 3).map(float))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(number, min_size=1, max_size=60),
     st.lists(number, min_size=1, max_size=50),

@@ -51,7 +51,7 @@ def walk(
 number = st.one_of(st.floats(-1e6, 1e6), st.integers(-3, 3).map(float))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     values=st.lists(number, min_size=2, max_size=60),
     quantiles=st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3, unique=True).map(sorted),

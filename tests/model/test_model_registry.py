@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from vmanomaly import kernel
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import Model, create_model
@@ -37,16 +35,3 @@ def test_no_compiler_is_imported_before_a_model_is_created() -> None:
     code = "import sys, vmanomaly.model, vmanomaly.model.scoring; print('numba' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert answer.stdout.strip() == b"False"
-
-
-def test_a_kernel_runs_where_nothing_can_be_cached(caplog: pytest.LogCaptureFixture) -> None:
-    def double(x: float) -> float:
-        return 2.0 * x
-
-    double.__code__ = double.__code__.replace(co_filename="<nowhere>")
-    kernel._warn_uncached.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        assert kernel.kernel(double)(4.0) == 8.0
-        assert kernel.kernel(double)(5.0) == 10.0
-    assert [record.getMessage() for record in caplog.records if "NUMBA_CACHE_DIR" in record.msg]
-    assert len(caplog.records) == 1

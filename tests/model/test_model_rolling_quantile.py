@@ -42,7 +42,7 @@ def expected_bounds(
 number = st.one_of(st.floats(-1e6, 1e6), st.integers(-3, 3).map(float), st.just(np.nan))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     values=st.lists(number, min_size=2, max_size=60),
     window=st.integers(1, 20),

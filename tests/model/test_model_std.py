@@ -35,7 +35,7 @@ def telemetry(seed: int, n_timestamps: int, period: int, slope: float) -> FloatA
     return values
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     period=st.integers(2, 9),

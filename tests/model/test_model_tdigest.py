@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from fastdigest import TDigest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vmanomaly.model.digest.tdigest import (
@@ -82,7 +82,6 @@ def test_rank_error_of_both_medians(
 
 
 @pytest.mark.parametrize("compression", [10, 37, 100, 500])
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 3.0))
 def test_compression_bounds_the_size_and_keeps_the_sums(
     compression: int, seed: int, spread: float
@@ -121,7 +120,6 @@ def test_weights_that_vanished_do_no_harm() -> None:
     assert median_and_deviation(means, weights, size) == (115.0, 0.0)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(st.floats(-1e9, 1e9), st.integers(-3, 3).map(float)), min_size=1, max_size=100

@@ -42,7 +42,7 @@ def half_width(mean: float, deviation: float) -> float:
     return max(2.5 * deviation, 1e-9 * abs(mean), 1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(-(10**6), 10**6).map(float), min_size=2, max_size=40))
 def test_without_decay_it_is_mean_and_standard_deviation(values: list[float]) -> None:
     yhat, half_widths = walk(model(), np.array(values[:1]), np.array([*values[1:], 0.0]))

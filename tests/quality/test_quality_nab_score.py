@@ -79,7 +79,7 @@ def _walk(item: Scored, threshold: float) -> float:
     return 100 * (total + sum(best.values()) + len(best)) / (2 * len(best))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), first=st.integers(0, 20), width=st.integers(1, 9))
 def test_every_threshold_gives_what_a_walk_gives(seed: int, first: int, width: int) -> None:
     scores = np.random.default_rng(seed).integers(0, 6, 60).astype(float)

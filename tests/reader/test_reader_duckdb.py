@@ -371,7 +371,7 @@ def test_reads_are_measured() -> None:
     ),
     st.integers(1, 40),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_grid_is_that_of_a_plain_loop(rows: list[tuple[int, str, int]], step: int) -> None:
     time_range = TimeRange(START, START + 200)
     expected: dict[tuple[str, int], tuple[int, int]] = {}

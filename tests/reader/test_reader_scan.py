@@ -44,6 +44,7 @@ def test_shortest_form_of_every_float(value: float) -> None:
     assert same(parsed, value)
 
 
+@pytest.mark.slow
 @settings(max_examples=2_000)
 @given(st.from_regex(r"\A[+-]?[0-9]{0,25}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?\Z"))
 def test_never_another_number_than_float(text: str) -> None:

@@ -121,6 +121,7 @@ def test_scans_what_json_reads(
     check(scan(body, GRID, STEP, None, *sizes), result)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(
     st.lists(SERIES, min_size=1, max_size=3),

@@ -111,6 +111,7 @@ class Month:
         self.keeper.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "on_disk"), [("mad_online", False), ("zscore_online", True)])
 def test_a_month_of_churn_keeps_what_ttl_allows(tmp_path: Path, model: str, on_disk: bool) -> None:
     retention = {"ttl": "6h", "check_interval": "1h"}
@@ -126,6 +127,7 @@ def test_a_month_of_churn_keeps_what_ttl_allows(tmp_path: Path, model: str, on_d
     assert unit.state.n_samples_seen[steady].min() > 30 * 24
 
 
+@pytest.mark.slow
 def test_without_retention_nothing_is_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -109,7 +109,6 @@ def predict(values: FloatArray, start: int = 1_700_000_000_000) -> Predictions:
     st.sampled_from([-120_000, 0, 9_999_900_000, 1_700_000_000_000]),
     st.sampled_from([1, 400, 700, 1500, 8 << 20]),
 )
-@settings(deadline=None)
 def test_pieces_hold_every_finite_value_and_nothing_else(
     wire: Format, values: FloatArray, start: int, max_piece_bytes: int
 ) -> None:

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.writer.write_requests import decode_write_request, decompress
@@ -74,7 +74,6 @@ def make_record(values: FloatArray) -> Record:
     st.integers(1, 7),
     st.data(),
 )
-@settings(deadline=None)
 def test_every_sample_that_can_be_taken_is_taken(
     newest: list[int], n_timestamps: int, data: st.DataObject
 ) -> None:

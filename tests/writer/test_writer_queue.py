@@ -178,7 +178,7 @@ TestMemoryQueue = Queues.TestCase
 TestDiskQueue = DiskQueues.TestCase
 TestFallbackQueue = FallbackQueues.TestCase
 TestMemoryQueue.settings = TestDiskQueue.settings = TestFallbackQueue.settings = settings(
-    max_examples=50, stateful_step_count=40, deadline=None
+    max_examples=50, stateful_step_count=40
 )
 
 
@@ -370,7 +370,7 @@ def temporary_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     sizes=st.lists(st.integers(0, 700), min_size=1, max_size=12),
     acknowledged=st.integers(0, 11),
@@ -425,7 +425,7 @@ def test_damage_never_raises_reorders_or_invents(
         assert segments(folder) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     sizes=st.lists(st.integers(0, 700), min_size=1, max_size=8),
     acknowledged=st.integers(0, 7),

@@ -177,7 +177,7 @@ def _phase(civil: IntArray, pattern: Pattern) -> FloatArray:
         moments = civil.astype("datetime64[ms]")
         months = moments.astype("datetime64[M]")
         begin = months.astype("datetime64[ms]").astype(np.int64)
-        end = (months + 1).astype("datetime64[ms]").astype(np.int64)
+        end = (months + np.timedelta64(1, "M")).astype("datetime64[ms]").astype(np.int64)
         share = (civil - begin).astype(np.float64) / (end - begin).astype(np.float64)
         return np.asarray(months.astype(np.int64) % 12 + share, np.float64)
     start = _FIRST_MONDAY if pattern.unit == "week" else 0
