@@ -19,10 +19,10 @@ from tests.service.test_service_multivariate import group, two_hosts
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
+from vmanomaly.detect.incident import MEMORY
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import create_model
-from vmanomaly.model.incident import MEMORY
-from vmanomaly.model.scoring import Policy, predict, scored
+from vmanomaly.model.scoring import Policy, score_series
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Run
 from vmanomaly.series import FloatArray, Predictions, SeriesBatch, TimeRange
@@ -92,8 +92,8 @@ def scores_of(config: Config, fit: TimeRange, infer: TimeRange) -> FloatArray:
     output = model.infer(state, batch, np.arange(len(batch.timestamps)))
     wanted = ["anomaly_score"]
     if model.applies_policies:
-        return scored(batch, output, wanted).outputs["anomaly_score"]
-    return predict(batch, output, Policy.of(section, query), wanted).outputs["anomaly_score"]
+        return score_series(batch, output, None, wanted).outputs["anomaly_score"]
+    return score_series(batch, output, Policy.of(section, query), wanted).outputs["anomaly_score"]
 
 
 @pytest.mark.parametrize("case", UNIVARIATE)
@@ -202,16 +202,14 @@ def joint(folder: Path, provide_series: Sequence[str], **keys: Any) -> JointWorl
 
 def test_a_group_gathers_evidence_from_its_joint_score(tmp_path: Path) -> None:
     world = joint(tmp_path, ["incident_score", "yhat", "anomaly_score"])
-    (unit,) = world.joint.units
-    unit._policies = dict.fromkeys(unit._policies, Policy(data_range=(-1.0, 1.0)))
+    world.set_policy(Policy(data_range=(-1.0, 1.0)), "cpu", "mem")
     world.run(JOINT_FIT, JOINT_INFER)
     (outputs, *channels) = (predictions.outputs for predictions, _ in world.writer.written)
     assert list(outputs) == ["incident_score", "anomaly_score"]
     assert [list(each) for each in channels] == [["yhat"], ["yhat"]]
     middle = JOINT_FIT.end - MEMORY * SECOND
     before = joint(tmp_path, ["anomaly_score"])
-    (unit,) = before.joint.units
-    unit._policies = dict.fromkeys(unit._policies, Policy(data_range=(-1.0, 1.0)))
+    before.set_policy(Policy(data_range=(-1.0, 1.0)), "cpu", "mem")
     before.run(TimeRange(0, middle), TimeRange(middle, JOINT_FIT.end))
     for g, host in enumerate("ab"):
         expected, _ = walk(outputs["anomaly_score"][g], walk(before.scores()[group(host)], 0.0)[1])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vmanomaly.model.incident import add_incident_score, incident_score
+from vmanomaly.detect.incident import add_incident_score, incident_score
 from vmanomaly.model.scoring import needed_outputs
 from vmanomaly.model.state import SeriesState
 from vmanomaly.series import FloatArray, Labels, Predictions
