@@ -269,6 +269,25 @@ def test_learning_at_fit_and_at_infer_are_the_same(make_online: MakeModel, alias
     same_state(model, whole, pieces)
 
 
+@each_built_in_model
+def test_a_fit_that_is_said_to_be_a_replay_is_one_to_the_bit(
+    make_model: MakeModel, alias: str
+) -> None:
+    model = make_model(alias)
+    assert model.fit_is_replay == (alias not in SEVERAL_PASSES)
+    assert not make_model(alias, history_strength=2.0).fit_is_replay or (
+        "history_strength" not in section_of(alias).model_fields
+    )
+    past = telemetry(4, 4, 300)
+    whole, replayed = model.fit(grid(past)), model.fit(grid(past[:, :200]))
+    model.infer(replayed, grid(past[:, 200:], 200), every(1, 100))
+    alike = [
+        np.array_equal(array, replayed.arrays()[name], equal_nan=array.dtype.kind == "f")
+        for name, array in whole.arrays().items()
+    ]
+    assert all(alike) == model.fit_is_replay
+
+
 @each_online_model
 def test_points_are_never_scored_or_learned_twice(make_online: MakeModel, alias: str) -> None:
     model = make_online(alias)

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vmanomaly.model.base import ModelOutput
-from vmanomaly.model.scoring import Policy, score, score_series
+from vmanomaly.model.scoring import Policy, adjusted, policed_score, score, score_series
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
 LARGEST = float(np.finfo(np.float64).max)
@@ -422,3 +422,21 @@ def test_the_query_has_the_last_word_and_the_model_fills_gaps() -> None:
         anomaly_score_outside_data_range=1.5,
         min_rel_dev_from_expected=(3.0, 4.0),
     )
+
+
+def test_a_bound_without_its_prediction_is_not_moved() -> None:
+    outputs = {"yhat_upper": np.array([3.0]), "yhat": np.array([1.0]), "yhat_lower_1h": np.ones(1)}
+    moved = adjusted(outputs, Policy(scale=(2.0, 2.0)))
+    assert {name: float(values[0]) for name, values in moved.items()} == {
+        "yhat_upper": 5.0,
+        "yhat": 1.0,
+        "yhat_lower_1h": 1.0,
+    }
+
+
+def test_a_score_needs_bounds_or_one_of_the_models_own() -> None:
+    y = np.array([1.0, 5.0])
+    with pytest.raises(ValueError, match="no anomaly_score, and not all of .* it returned yhat$"):
+        policed_score({"yhat": y}, y, Policy())
+    own = policed_score({"anomaly_score": np.array([0.5, np.nan])}, y, Policy())
+    assert own.tolist() == [0.5, 0.0]

@@ -118,11 +118,11 @@ class World:
         return dict(zip(predictions.labels, predictions.outputs["anomaly_score"], strict=True))
 
 
-def distance(host: str) -> FloatArray:
+def distance(host: str, fit: TimeRange = FIT, infer: TimeRange = INFER) -> FloatArray:
     """Compute the scores of a host from the definition of the Mahalanobis distance."""
     past, present = (
         np.array([observed(alias, host, time_range.grid(1000)) for alias in ("cpu", "mem")])
-        for time_range in (FIT, INFER)
+        for time_range in (fit, infer)
     )
     inverse = np.linalg.inv(np.cov(past))
     deviations = (present - past.mean(axis=1, keepdims=True)).T
