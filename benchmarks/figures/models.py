@@ -16,8 +16,9 @@ from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of
 from vmanomaly.demo.report import LEGEND as REPORT_LEGEND
 from vmanomaly.demo.telemetry import DAY, STEP, Telemetry
+from vmanomaly.detect import UnivariateDetector
 from vmanomaly.model import create_model
-from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.model.scoring import Policy
 from vmanomaly.series import BoolArray, IntArray, Labels, Predictions, SeriesBatch
 
 OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
@@ -139,9 +140,10 @@ def fit_and_predict(
         SeriesBatch(batch.labels, batch.timestamps[part], batch.values[:, part].copy())
         for part in (slice(None, n_past), slice(n_past, None))
     )
-    state = model.fit(past)
-    output = model.infer(state, present, np.arange(len(present.timestamps), dtype=np.int64))
-    return predict(present, output, Policy(), outputs)
+    detector = UnivariateDetector(model, Policy(), outputs)
+    learned, _ = detector.fit([past])
+    _, result = detector.infer(learned, [present], np.arange(len(present.timestamps)))
+    return result.parts[0].predictions
 
 
 def moment(text: str) -> int:

@@ -13,9 +13,9 @@ from vmanomaly.config.reader import Query
 from vmanomaly.demo.evaluate import ScoredSeries, evaluate
 from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of
-from vmanomaly.model import Channel, GroupedBatch, create_multivariate_model
-from vmanomaly.model.joint import predict_channels, predict_groups
-from vmanomaly.series import FloatArray, Labels
+from vmanomaly.detect import create_detector
+from vmanomaly.model import create_multivariate_model
+from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
 STEP = 300_000
 DAY = 288
@@ -25,6 +25,7 @@ BROKEN = slice(N_PAST + DAY + 100, N_PAST + DAY + 172)
 """Six hours in which errors fall when requests rise."""
 
 NAMES = ("requests", "errors", "cpu")
+OUTPUTS = ["anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper"]
 
 
 def values() -> FloatArray:
@@ -47,38 +48,31 @@ def values() -> FloatArray:
 
 def figure() -> str:
     """Return the plot of one channel, with the score of its group, as an SVG document."""
-    channels = tuple(Channel(name, Labels({"service": "shop"})) for name in NAMES)
+    shop = Labels({"service": "shop"})
     observed = values()
     timestamps = START + STEP * np.arange(observed.shape[1], dtype=np.int64)
 
-    def batch(columns: slice) -> GroupedBatch:
-        return GroupedBatch(
-            (Labels({"service": "shop"}),),
-            channels,
-            np.array([0, len(NAMES)]),
-            timestamps[columns],
-            np.ascontiguousarray(observed[:, columns]),
-        )
+    def batches(columns: slice) -> list[SeriesBatch]:
+        return [SeriesBatch((shop,), timestamps[columns], row[None, columns]) for row in observed]
 
     queries = [Query.model_validate({"alias": name, "expr": name, "step": "5m"}) for name in NAMES]
     section = TemporalEnvelopeMultivariateSection.model_validate(
-        {"class": "temporal_envelope_multivariate"}
+        {"class": "temporal_envelope_multivariate", "provide_series": OUTPUTS}
     )
     model = create_multivariate_model(section, queries)
-    state = model.fit(batch(slice(N_PAST)))
-    present = batch(slice(N_PAST, None))
-    output = model.infer(state, present, np.arange(len(present.timestamps), dtype=np.int64))
-    (joint,) = predict_groups(present, output, {}, ["anomaly_score"]).outputs["anomaly_score"]
-    of_channel = predict_channels(present, output, {}, ["y", "yhat", "yhat_lower", "yhat_upper"])[
-        "errors"
-    ].outputs
-    shop = Labels({"service": "shop"})
+    detector = create_detector(model, section, queries)
+    learned, _ = detector.fit(batches(slice(N_PAST)))
+    present = batches(slice(N_PAST, None))
+    n_present = len(present[0].timestamps)
+    _, result = detector.infer(learned, present, np.arange(n_present, dtype=np.int64))
+    predictions = dict(result.parts)
+    outputs = predictions[None].outputs | predictions["errors"].outputs
     scored = ScoredSeries(
         query="errors",
         model="anomaly_score",
         series=shop,
-        timestamps=present.timestamps,
-        outputs={"anomaly_score": joint, **{name: found[0] for name, found in of_channel.items()}},
+        timestamps=timestamps[N_PAST:],
+        outputs={name: found[0] for name, found in outputs.items()},
     )
     times = timestamps[BROKEN]
     incident = Incident("Relation broken", "relation", "found", shop, int(times[0]), int(times[-1]))

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from benchmarks.quality.labelled import LabelledSeries
 from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
 from vmanomaly.config.reader import Query
+from vmanomaly.detect import create_detector
 from vmanomaly.model import create_model
-from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import micro_batch_starts
-from vmanomaly.series import FloatArray, IntArray, Origin
-from vmanomaly.service.univariate import UnivariateUnit
+from vmanomaly.series import FloatArray, IntArray
 
 SCORES = ("anomaly_score", INCIDENT_SCORE)
 
@@ -36,29 +35,29 @@ class Run:
 def run(section: ModelSection, series: LabelledSeries) -> Run:
     """Fit a model on the fit window of a series, and score the rest a step at a time.
 
-    The service's own unit does both, on data whose timestamps need not be on a grid.
+    The service's own detector does both, on data whose timestamps need not be on a grid.
+
+    Raises
+    ------
+    RuntimeError
+        The model failed on the series.
     """
     query = Query.model_validate(
         {"alias": series.name, "expr": series.name, "step": f"{series.step}ms"}
     )
     model = create_model(section, query)
     provide_series = (*model.outputs, INCIDENT_SCORE)
-    unit = UnivariateUnit(
-        model,
-        section.model_copy(update={"provide_series": provide_series}),
-        query,
-        Origin((query.alias,), section.class_name, "labelled", "default"),
-        Metrics(),
-    )
+    section = section.model_copy(update={"provide_series": provide_series})
+    detector = create_detector(model, section, [query])
     batch = series.batch(series.n_fit, len(series.timestamps))
     starts = micro_batch_starts(
         batch.timestamps, series.step, int(series.timestamps[series.n_fit - 1])
     )
-    unit.fit([series.batch(0, series.n_fit)])
-    written = unit.infer([batch], starts).written
-    if not written:
-        raise RuntimeError(f"{section.class_name} failed on {series.name}; the log says why")
-    ((predictions, _),) = written
+    learned, fitted = detector.fit([series.batch(0, series.n_fit)])
+    _, result = detector.infer(learned, [batch], starts)
+    for failure in (*fitted.failures, *result.failures):
+        raise RuntimeError(f"{section.class_name} on {series.name}: {failure}")
+    ((_, predictions),) = result.parts
     return Run(
         series,
         predictions.timestamps,

@@ -27,10 +27,9 @@ from river import anomaly, stats
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
+from vmanomaly.detect import create_detector
 from vmanomaly.model import Model, SeriesState, create_model, warm_up
-from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Origin, SeriesBatch
-from vmanomaly.service.univariate import UnivariateUnit
+from vmanomaly.series import Labels, SeriesBatch
 
 N_SERIES = 10_000
 N_PAST = 200
@@ -189,21 +188,19 @@ def resident_bytes() -> int:
 
 
 def cycle_per_series(case: Case, n_series: int, rounds: int) -> float:
-    """Seconds a series of an infer as the service runs it: infer, scores, policies, metrics."""
+    """Seconds a series of an infer as the service runs it: infer, scores, policies."""
     section = case.section()
-    origin = Origin(("cpu",), "model", "live", "default")
-    model = create_model(section, QUERY)
-    unit = UnivariateUnit(model, section, QUERY, origin, Metrics())
+    detector = create_detector(create_model(section, QUERY), section, [QUERY])
     stream = Stream(n_series)
-    unit.fit([stream.take(N_PAST)])
+    learned, _ = detector.fit([stream.take(N_PAST)])
     one = np.zeros(1, np.int64)
     for _ in range(3):
-        assert unit.infer([stream.take(1)], one).well
+        assert not detector.infer(learned, [stream.take(1)], one)[1].failures
     elapsed = 0.0
     for _ in range(rounds):
         batch = stream.take(1)
         started = process_time()
-        unit.infer([batch], one)
+        detector.infer(learned, [batch], one)
         elapsed += process_time() - started
     return elapsed / rounds / n_series
 
@@ -229,7 +226,7 @@ def main() -> None:
             line += f"  {case.target / 1e6:.0f}, {verdict}"
         print(line, flush=True)
 
-    print("\nan infer cycle of a unit, 1 new point a series, CPU time per series, microseconds")
+    print("\nan infer cycle of a detector, 1 new point a series, CPU time per series, microseconds")
     print(f"{'model':<32}" + "".join(f"{f'{n:,} series':>16}" for n in SIZES))
     for case in CASES:
         costs = [cycle_per_series(case, n, rounds) for n, rounds in SIZES.items()]

@@ -46,9 +46,13 @@ class DatasourceError(VmanomalyError):
         self.code = code
 
 
-class CancelledError(VmanomalyError):
+class StoppedError(VmanomalyError):
+    """Work was stopped before it was done."""
+
+
+class CancelledError(StoppedError):
     """Work was stopped by whoever had asked for it."""
 
 
-class DeadlineExceededError(VmanomalyError):
+class DeadlineExceededError(StoppedError):
     """Work was not done in the time that it was given."""

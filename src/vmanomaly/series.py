@@ -70,6 +70,13 @@ class Labels(Mapping[str, str]):
             return self._hash == other._hash and self._labels == other._labels
         return NotImplemented
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Labels:
+        return self
+
+    def __reduce__(self) -> tuple[type[Labels], tuple[dict[str, str]]]:
+        # Hashes of text differ from process to process.
+        return Labels, (self._labels,)
+
     def __repr__(self) -> str:
         pairs = (f'{name}="{_escape(value)}"' for name, value in self._labels.items())
         return "{" + ", ".join(pairs) + "}"

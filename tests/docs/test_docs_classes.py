@@ -30,10 +30,7 @@ def test_the_readme_lists_what_there_is(registry: object) -> None:
 
 def test_the_readme_lists_what_is_missing() -> None:
     missing = {
-        entry.alias
-        for registry in REGISTRIES
-        for entry in registry
-        if entry.implementation is None
+        entry.alias for registry in REGISTRIES for entry in registry if entry.implementation is None
     }
     assert listed("not yet") == missing - {"isolation_forest_multivariate"}
 

@@ -26,7 +26,7 @@ from tests.model.cases import (
 )
 from vmanomaly.config.model import STANDARD_OUTPUTS, OnlineModelSection
 from vmanomaly.model import Model, ModelOutput, SeriesState, warm_up
-from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.model.scoring import Policy, score_series
 from vmanomaly.model.state import Array
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
@@ -136,9 +136,12 @@ def test_declared_outputs_are_consistent(make_model: MakeModel, alias: str) -> N
     assert len(set(model.outputs)) == len(model.outputs)
     batch = grid(telemetry(0, 2, 40))
     output = model.infer(model.fit(batch), grid(telemetry(1, 2, 5), 40), every(1, 5))
-    predictions = predict(batch_of(output), output, Policy(), model.outputs)
+    predictions = score_series(batch_of(output), output, Policy(), model.outputs)
     assert tuple(predictions.outputs) == model.outputs
-    assert tuple(predict(batch_of(output), output, Policy(), None).outputs) == model.default_outputs
+    assert (
+        tuple(score_series(batch_of(output), output, Policy(), None).outputs)
+        == model.default_outputs
+    )
 
 
 def batch_of(output: ModelOutput) -> SeriesBatch:
@@ -266,6 +269,25 @@ def test_learning_at_fit_and_at_infer_are_the_same(make_online: MakeModel, alias
     same_state(model, whole, pieces)
 
 
+@each_built_in_model
+def test_a_fit_that_is_said_to_be_a_replay_is_one_to_the_bit(
+    make_model: MakeModel, alias: str
+) -> None:
+    model = make_model(alias)
+    assert model.fit_is_replay == (alias not in SEVERAL_PASSES)
+    assert not make_model(alias, history_strength=2.0).fit_is_replay or (
+        "history_strength" not in section_of(alias).model_fields
+    )
+    past = telemetry(4, 4, 300)
+    whole, replayed = model.fit(grid(past)), model.fit(grid(past[:, :200]))
+    model.infer(replayed, grid(past[:, 200:], 200), every(1, 100))
+    alike = [
+        np.array_equal(array, replayed.arrays()[name], equal_nan=array.dtype.kind == "f")
+        for name, array in whole.arrays().items()
+    ]
+    assert all(alike) == model.fit_is_replay
+
+
 @each_online_model
 def test_points_are_never_scored_or_learned_twice(make_online: MakeModel, alias: str) -> None:
     model = make_online(alias)
@@ -309,7 +331,7 @@ def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
     assert first.trusted.tolist() == [[True] * 5, [False] * 4 + [True]]
     assert np.isnan(first.outputs["yhat"][1, 0])
     batch = grid(values[1:, 40:45], 40, "bc")
-    scores = predict(batch, first, Policy(), ["anomaly_score"]).outputs["anomaly_score"]
+    scores = score_series(batch, first, Policy(), ["anomaly_score"]).outputs["anomaly_score"]
     assert scores[1, :4].tolist() == [0.0] * 4
     # `a` was away for five minutes, and goes on from what it knew.
     second = model.infer(state, grid(values[:, 45:50], 45, "abc"), every(1, 5))
@@ -355,7 +377,9 @@ def test_a_constant_series_has_a_tiny_interval(make_model: MakeModel, alias: str
         assert lower < yhat < upper
         assert upper - lower <= 2.1 * max(1e-9 * abs(value), 1e-12)
         batch = grid(present, 300)
-        scores = predict(batch, output, Policy(), ["anomaly_score"]).outputs["anomaly_score"][0]
+        scores = score_series(batch, output, Policy(), ["anomaly_score"]).outputs["anomaly_score"][
+            0
+        ]
         assert scores[0] < 1e-3
         assert scores[1] < 1.0
         assert scores[2] > 1.0
@@ -373,7 +397,7 @@ def test_huge_tiny_and_negative_samples(make_model: MakeModel, alias: str, unit:
     for name, found in output.outputs.items():
         assert np.isfinite(found).all(), name
     np.testing.assert_allclose(output.outputs["yhat"] / unit, 10.0, atol=1.1)
-    scores = predict(batch, output, Policy(), ["anomaly_score"]).outputs["anomaly_score"][0]
+    scores = score_series(batch, output, Policy(), ["anomaly_score"]).outputs["anomaly_score"][0]
     assert np.isfinite(scores).all()
     # The least interval is 1e-12 wide: what is smaller is no anomaly.
     assert (scores[6] > 1.0) == (abs(unit) > 1e-12)
@@ -388,7 +412,7 @@ def test_a_series_without_samples(make_model: MakeModel, alias: str) -> None:
         assert state.n_samples_seen.tolist() == [0, 0]
         batch = grid(np.full((2, 5), nothing), 50)
         output = model.infer(state, batch, every(1, 5))
-        for values in predict(batch, output, Policy(), model.outputs).outputs.values():
+        for values in score_series(batch, output, Policy(), model.outputs).outputs.values():
             assert np.isnan(values).all()
 
 
@@ -401,7 +425,7 @@ def test_one_sample(make_model: MakeModel, alias: str) -> None:
     yhat = output.outputs["yhat"][0]
     # A model may need more than one sample to say something.
     assert ((yhat == 3.0) | np.isnan(yhat)).all()
-    scores = predict(batch, output, Policy(), None).outputs["anomaly_score"][0]
+    scores = score_series(batch, output, Policy(), None).outputs["anomaly_score"][0]
     assert scores[0] == 0.0
     assert scores[1] > 1.0 or np.isnan(yhat[1])
 
@@ -413,7 +437,7 @@ def test_empty_batches(make_model: MakeModel, alias: str, shape: tuple[int, int]
     batch = grid(np.empty(shape))
     state = model.fit(batch)
     output = model.infer(state, batch, np.zeros(1, np.int64))
-    predictions = predict(batch, output, Policy(), model.outputs or None)
+    predictions = score_series(batch, output, Policy(), model.outputs or None)
     assert {values.shape for values in predictions.outputs.values()} == {shape}
 
 
@@ -450,7 +474,7 @@ def test_finite_samples_give_finite_ordered_bounds_and_scores(
     assert (lower[known] <= yhat[known]).all()
     assert (yhat[known] <= upper[known]).all()
     assert (lower[known] < upper[known]).all()
-    scores = predict(batch, output, Policy(), None).outputs["anomaly_score"]
+    scores = score_series(batch, output, Policy(), None).outputs["anomaly_score"]
     assert np.isfinite(scores).all()
     assert (scores >= 0.0).all()
 
@@ -625,7 +649,7 @@ def test_days_on_which_the_clocks_change(
     same_state(model, whole_state, pieces_state)
     known = np.isfinite(whole.outputs["yhat"])
     assert known.mean() > 0.5
-    scores = predict(part(50, 432), whole, Policy(), None).outputs["anomaly_score"]
+    scores = score_series(part(50, 432), whole, Policy(), None).outputs["anomaly_score"]
     assert np.isfinite(scores[np.isfinite(values[:, 50:])]).all()
 
 

@@ -26,7 +26,7 @@ from vmanomaly.model import (
 )
 from vmanomaly.model.custom import interface
 from vmanomaly.model.custom.create import is_multivariate
-from vmanomaly.model.scoring import Policy, predict, scored
+from vmanomaly.model.scoring import Policy, score_series
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
 A, B = Labels({"series": "a"}), Labels({"series": "b"})
@@ -153,7 +153,7 @@ def run(model: Model, past: Any, present: Any, *, provide: tuple[str, ...] | Non
     state = model.fit(grid(past))
     batch = grid(present, np.shape(past)[1])
     output = model.infer(state, batch, np.zeros(1, np.int64))
-    return scored(batch, output, provide).outputs, {**state.errors, **output.errors}
+    return score_series(batch, output, None, provide).outputs, {**state.errors, **output.errors}
 
 
 class TestTheFile:
@@ -345,7 +345,7 @@ class TestWhatItIsGiven:
         assert instance.calls == [(0, [1.0, 2.0]), (2, [3.0]), (3, [4.0, 5.0]), (5, [6.0])]
         assert instance.n_samples_seen_ == 6
         assert state.n_samples_seen.tolist() == [6]
-        scores = scored(present, output, None).outputs["anomaly_score"][0]
+        scores = score_series(present, output, None, None).outputs["anomaly_score"][0]
         np.testing.assert_array_equal(scores, [0, np.nan, np.nan, np.nan, 0, 0, 7])
 
     def test_a_class_may_count_by_itself(self, folder: Folder) -> None:
@@ -422,7 +422,9 @@ class TestScores:
             for name, value in (("yhat", 5.0), ("yhat_lower", 0.0), ("yhat_upper", 10.0))
         }
         everywhere = np.ones(shape, np.bool_)
-        return predict(batch, ModelOutput(bounds, everywhere, everywhere), policy, None).outputs
+        return score_series(
+            batch, ModelOutput(bounds, everywhere, everywhere), policy, None
+        ).outputs
 
     @pytest.mark.parametrize("policy", POLICIES)
     @pytest.mark.parametrize(
@@ -559,7 +561,7 @@ class TestErrors:
         output = model.infer(state, batch, np.arange(3))
         assert {labels: str(error) for labels, error in output.errors.items()} == {A: "too high"}
         np.testing.assert_array_equal(
-            scored(batch, output, None).outputs["anomaly_score"],
+            score_series(batch, output, None, None).outputs["anomaly_score"],
             [[0.5, np.nan, np.nan], [0.5, 0.5, 0.5]],
         )
         assert state.n_samples_seen.tolist() == [2, 4]

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vmanomaly.model.base import ModelOutput
-from vmanomaly.model.scoring import Policy, predict, score
+from vmanomaly.model.scoring import Policy, adjusted, policed_score, score, score_series
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
 LARGEST = float(np.finfo(np.float64).max)
@@ -112,7 +112,7 @@ def predict_one(
 ) -> dict[str, float]:
     batch, output = one_point(y, {"yhat": yhat, "yhat_lower": lower, "yhat_upper": upper})
     output = ModelOutput(output.outputs, np.array([[eligible]]), np.array([[trusted]]))
-    predictions = predict(batch, output, Policy(**policy), None)
+    predictions = score_series(batch, output, Policy(**policy), None)
     return {name: float(values[0, 0]) for name, values in predictions.outputs.items()}
 
 
@@ -243,10 +243,10 @@ def test_without_a_prediction_the_score_is_0() -> None:
 def test_provide_series_selects_and_orders() -> None:
     batch, output = one_point(9.0, {"yhat": 10.0, "yhat_lower": 8.0, "yhat_upper": 12.0})
     wanted = ["yhat_upper", "timestamp", "y", "anomaly_score"]
-    outputs = predict(batch, output, Policy(), wanted).outputs
+    outputs = score_series(batch, output, Policy(), wanted).outputs
     assert list(outputs) == ["yhat_upper", "y", "anomaly_score"]
     assert [values.item() for values in outputs.values()] == [12.0, 9.0, 0.5]
-    assert list(predict(batch, output, Policy(), ["yhat"]).outputs) == ["yhat"]
+    assert list(score_series(batch, output, Policy(), ["yhat"]).outputs) == ["yhat"]
 
 
 def test_a_score_of_the_models_own() -> None:
@@ -257,7 +257,7 @@ def test_a_score_of_the_models_own() -> None:
         (Policy(data_range=(0.0, 5.0)), 1.5),
         (Policy(detection_direction="below_expected", min_dev_from_expected=(9.0, 9.0)), 1.5),
     ]:
-        outputs = predict(batch, output, policy, None).outputs
+        outputs = score_series(batch, output, policy, None).outputs
         assert {name: values.item() for name, values in outputs.items()} == {
             "anomaly_score": expected
         }
@@ -268,7 +268,7 @@ def test_forecasts_are_scaled_and_clipped_like_yhat() -> None:
         9.0, {"yhat": 5.0, "yhat_1h": 20.0, "yhat_lower_1h": 18.0, "yhat_upper_1h": 22.0}
     )
     policy = Policy(scale=(2.0, 3.0), clip_predictions=True, data_range=(17.0, 25.0))
-    outputs = predict(batch, output, policy, ["yhat_lower_1h", "yhat_1h", "yhat_upper_1h"])
+    outputs = score_series(batch, output, policy, ["yhat_lower_1h", "yhat_1h", "yhat_upper_1h"])
     assert [values.item() for values in outputs.outputs.values()] == [17.0, 20.0, 25.0]
 
 
@@ -325,7 +325,7 @@ def test_all_policies_together(
     lower, upper = yhat - down, yhat + up
     batch, output = one_point(y, {"yhat": yhat, "yhat_lower": lower, "yhat_upper": upper})
     output = ModelOutput(output.outputs, output.eligible, np.array([[trusted]]))
-    found = predict(batch, output, policy, None).outputs
+    found = score_series(batch, output, policy, None).outputs
     expected = by_the_book(y, yhat, lower, upper, trusted, policy)
     for name, value in zip(
         ("anomaly_score", "yhat", "yhat_lower", "yhat_upper"), expected, strict=True
@@ -360,7 +360,7 @@ def test_points_are_independent_and_inputs_stay_untouched(data: st.DataObject) -
     labels = tuple(Labels({"series": str(s)}) for s in range(shape[0]))
     timestamps = np.arange(shape[1], dtype=np.int64)
     before = {name: values.copy() for name, values in model_outputs.items()}
-    whole = predict(
+    whole = score_series(
         SeriesBatch(labels, timestamps, y),
         ModelOutput(model_outputs, eligible, trusted),
         policy,
@@ -371,7 +371,7 @@ def test_points_are_independent_and_inputs_stay_untouched(data: st.DataObject) -
     for s in range(shape[0]):
         for t in range(shape[1]):
             point = np.s_[s : s + 1, t : t + 1]
-            alone = predict(
+            alone = score_series(
                 SeriesBatch(labels[s : s + 1], timestamps[t : t + 1], y[point]),
                 ModelOutput(
                     {name: values[point] for name, values in model_outputs.items()},
@@ -422,3 +422,21 @@ def test_the_query_has_the_last_word_and_the_model_fills_gaps() -> None:
         anomaly_score_outside_data_range=1.5,
         min_rel_dev_from_expected=(3.0, 4.0),
     )
+
+
+def test_a_bound_without_its_prediction_is_not_moved() -> None:
+    outputs = {"yhat_upper": np.array([3.0]), "yhat": np.array([1.0]), "yhat_lower_1h": np.ones(1)}
+    moved = adjusted(outputs, Policy(scale=(2.0, 2.0)))
+    assert {name: float(values[0]) for name, values in moved.items()} == {
+        "yhat_upper": 5.0,
+        "yhat": 1.0,
+        "yhat_lower_1h": 1.0,
+    }
+
+
+def test_a_score_needs_bounds_or_one_of_the_models_own() -> None:
+    y = np.array([1.0, 5.0])
+    with pytest.raises(ValueError, match=r"no anomaly_score, and not all of .* it returned yhat$"):
+        policed_score({"yhat": y}, y, Policy())
+    own = policed_score({"anomaly_score": np.array([0.5, np.nan])}, y, Policy())
+    assert own.tolist() == [0.5, 0.0]

@@ -33,6 +33,39 @@ def test_the_same_labels_give_the_same_array() -> None:
     assert not rows.flags.writeable
 
 
+def test_blocks_that_come_again_and_again_are_all_remembered() -> None:
+    state = SeriesState(COLUMNS)
+    blocks = [labels("a", "b"), labels("c", "d"), labels("e")]
+    rows = [state.rows(block) for block in blocks]
+    assert [each.tolist() for each in rows] == [[0, 1], [2, 3], [4]]
+    for block, known in zip(blocks, rows, strict=True):
+        assert state.rows(block) is known
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    state = SeriesState(COLUMNS)
+    names = [str(i) for i in range(20)]
+    for first in range(20):
+        found = state.rows(labels(*names[first:], *names[:first]))
+        assert found.tolist() == [*range(first, 20), *range(first)]
+    assert sum(len(known) for known, _ in state._asked.values()) <= 2 * len(state)
+
+
+def test_a_copy_as_of_a_time_has_learned_the_same_and_stands_alone() -> None:
+    state = SeriesState(COLUMNS)
+    state.rows(labels("early", "late", "never"))
+    state.last_seen[:] = [5, 20, NEVER]
+    state["mean"][:] = [1.0, 2.0, 3.0]
+    copy = state.as_of(10)
+    assert copy.last_seen.tolist() == [5, 10, NEVER]
+    assert copy["mean"].tolist() == [1.0, 2.0, 3.0]
+    copy["mean"][:] = 0.0
+    copy.rows(labels("new"))
+    assert state["mean"].tolist() == [1.0, 2.0, 3.0]
+    assert state.last_seen.tolist() == [5, 20, NEVER]
+    assert labels("new")[0] not in state
+
+
 def test_values_stay_with_their_series_when_the_state_grows() -> None:
     state = SeriesState(COLUMNS)
     for i in range(100):

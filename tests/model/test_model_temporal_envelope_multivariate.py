@@ -16,7 +16,7 @@ from vmanomaly.config.model.temporal_envelope_multivariate import (
 )
 from vmanomaly.config.reader import Query
 from vmanomaly.model import Channel, GroupedBatch, ModelOutput, create_multivariate_model, warm_up
-from vmanomaly.model.scoring import Policy, predict
+from vmanomaly.model.scoring import Policy, score_series
 from vmanomaly.model.temporal_envelope_multivariate.channels import ChannelState
 from vmanomaly.model.temporal_envelope_multivariate.model import TemporalEnvelopeMultivariateModel
 from vmanomaly.model.zscore_online import OnlineZscoreModel
@@ -147,7 +147,7 @@ def test_without_dependency_the_scores_of_single_channels_are_joined(aggregation
         state = CHANNEL_MODEL.fit(SeriesBatch(labels, past.timestamps, past.values[c : c + 1]))
         alone = SeriesBatch(labels, present.timestamps, present.values[c : c + 1])
         answer = CHANNEL_MODEL.infer(state, alone, every_point(values, N_PAST))
-        predictions = predict(alone, answer, policies[channel.query_key], None).outputs
+        predictions = score_series(alone, answer, policies[channel.query_key], None).outputs
         scores.append(predictions.pop("anomaly_score")[0])
         for name, expected in predictions.items():
             np.testing.assert_array_equal(found.channels[name][c], expected[0])

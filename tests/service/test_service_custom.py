@@ -123,9 +123,8 @@ def test_a_series_that_its_model_fails_on_fails_alone(
 
 
 def test_errors_of_a_fit_in_blocks_are_all_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("vmanomaly.service.univariate._BLOCK_BYTES", 1)
     model = MODEL.replace('self.level = df["y"].mean()', 'raise ValueError("no")')
     step = "sampling_period: 1s"
     config = CONFIG.replace(step, f"{step}\n  series_processing_batch_size: 1")

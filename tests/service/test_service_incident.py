@@ -12,17 +12,17 @@ import pytest
 import yaml
 
 from tests.fakes import FakeReader, FakeWriter
-from tests.model.cases import CASES, name_of
+from tests.model.cases import BUILT_IN, CASES, SEVERAL_PASSES, name_of, section_of
 from tests.service.test_service_job import CONFIG, CPU_0, CPU_1, empty
 from tests.service.test_service_multivariate import World as JointWorld
-from tests.service.test_service_multivariate import group, two_hosts
+from tests.service.test_service_multivariate import distance, group, observed, two_hosts
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
+from vmanomaly.detect.incident import MEMORY
 from vmanomaly.errors import ConfigError
-from vmanomaly.model import create_model
-from vmanomaly.model.incident import MEMORY
-from vmanomaly.model.scoring import Policy, predict, scored
+from vmanomaly.model import Model, SeriesState, create_model
+from vmanomaly.model.scoring import Policy, score_series
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.run import Run
 from vmanomaly.series import FloatArray, Predictions, SeriesBatch, TimeRange
@@ -83,32 +83,84 @@ def walk(scores: FloatArray, evidence: float) -> tuple[list[float], float]:
 
 
 def scores_of(config: Config, fit: TimeRange, infer: TimeRange) -> FloatArray:
-    """Return the anomaly scores of a model of its own."""
-    query = config.reader.queries["cpu"]
-    section = config.models["good"]
-    model = create_model(section, query)
-    batch = telemetry(query, infer, "infer")
-    state = model.fit(telemetry(query, fit, "fit"))
-    output = model.infer(state, batch, np.arange(len(batch.timestamps)))
-    wanted = ["anomaly_score"]
-    if model.applies_policies:
-        return scored(batch, output, wanted).outputs["anomaly_score"]
-    return predict(batch, output, Policy.of(section, query), wanted).outputs["anomaly_score"]
+    """Return the anomaly scores of a model of its own, fitted on what came before."""
+    model = model_of(config)
+    return _scores(config, model, model.fit(telemetry_of(config, fit)), infer, each_point=True)
 
 
-@pytest.mark.parametrize("case", UNIVARIATE)
-def test_every_model_gathers_evidence_from_its_scores(tmp_path: Path, case: str) -> None:
+def scores_after(config: Config, fit: TimeRange, last: TimeRange) -> FloatArray:
+    """Return the scores of points of a fit window, by what is known after the fit."""
+    model = model_of(config)
+    fitted = model.fit(telemetry_of(config, fit))
+    arrays = {**fitted.arrays(), "last_seen": np.full(2, last.start)}
+    return _scores(config, model, model.restore(fitted.labels, arrays), last, each_point=False)
+
+
+def model_of(config: Config) -> Model:
+    return create_model(config.models["good"], config.reader.queries["cpu"])
+
+
+def telemetry_of(config: Config, time_range: TimeRange) -> SeriesBatch:
+    return telemetry(config.reader.queries["cpu"], time_range, "")
+
+
+def _scores(
+    config: Config, model: Model, state: SeriesState, scored: TimeRange, *, each_point: bool
+) -> FloatArray:
+    batch = telemetry_of(config, scored)
+    starts = np.arange(len(batch.timestamps) if each_point else 1)
+    output = model.infer(state, batch, starts)
+    policy = Policy.of(config.models["good"], config.reader.queries["cpu"])
+    applied = None if model.applies_policies else policy
+    return score_series(batch, output, applied, ["anomaly_score"]).outputs["anomaly_score"]
+
+
+REPLAYED: list[tuple[str, dict[str, float]]] = [
+    (case, {}) for case in BUILT_IN if case not in SEVERAL_PASSES
+]
+NOT_REPLAYED = [
+    *((case, {}) for case in UNIVARIATE if (case, {}) not in REPLAYED),
+    *(
+        (case, {"history_strength": 4.0})
+        for case in UNIVARIATE
+        if "history_strength" in section_of(case).model_fields
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "more"), [*REPLAYED, *NOT_REPLAYED])
+def test_every_model_gathers_evidence_from_its_scores(
+    tmp_path: Path, case: str, more: dict[str, float]
+) -> None:
+    """Of the last points of the fit window too, by what was known before them or after the fit."""
     of_case = {"class": name_of(case), **CASES[case]}
     keys = {key: of_case[key] for key in of_case if key not in NOT_IN_YAML}
-    config = configured(tmp_path, keys.pop("class"), "incident_score", "y", **keys)
+    config = configured(tmp_path, keys.pop("class"), "incident_score", "y", **keys, **more)
     (predictions,) = written_by(config, Run(FIT, INFER, micro_batch=SECOND))
     assert list(predictions.outputs) == ["incident_score", "y"]
     middle = FIT.end - MEMORY * SECOND
-    last = scores_of(config, TimeRange(FIT.start, middle), TimeRange(middle, FIT.end))
+    if (case, more) in REPLAYED:
+        last = scores_of(config, TimeRange(FIT.start, middle), TimeRange(middle, FIT.end))
+    else:
+        last = scores_after(config, FIT, TimeRange(middle, FIT.end))
     new = scores_of(config, FIT, INFER)
     for s in range(2):
         expected, _ = walk(new[s], walk(last[s], 0.0)[1])
         np.testing.assert_allclose(predictions.outputs["incident_score"][s], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("case", UNIVARIATE)
+def test_gathering_evidence_changes_nothing_else(tmp_path: Path, case: str) -> None:
+    of_case = {"class": name_of(case), **CASES[case]}
+    keys = {key: of_case[key] for key in of_case if key not in NOT_IN_YAML}
+    class_name = keys.pop("class")
+    outputs = ("anomaly_score", "yhat", "yhat_lower", "yhat_upper")
+    without, gathering = (
+        written_by(configured(tmp_path, class_name, *wanted, **keys), Run(FIT, INFER, SECOND))[0]
+        for wanted in (outputs, (*outputs, "incident_score"))
+    )
+    for name in outputs:
+        np.testing.assert_array_equal(without.outputs[name], gathering.outputs[name])
 
 
 def test_it_is_written_under_the_name_that_the_writer_gives_outputs(tmp_path: Path) -> None:
@@ -202,37 +254,37 @@ def joint(folder: Path, provide_series: Sequence[str], **keys: Any) -> JointWorl
 
 def test_a_group_gathers_evidence_from_its_joint_score(tmp_path: Path) -> None:
     world = joint(tmp_path, ["incident_score", "yhat", "anomaly_score"])
-    (unit,) = world.joint.units
-    unit._policies = dict.fromkeys(unit._policies, Policy(data_range=(-1.0, 1.0)))
+    world.set_policy(Policy(data_range=(-1.0, 1.0)), "cpu", "mem")
     world.run(JOINT_FIT, JOINT_INFER)
     (outputs, *channels) = (predictions.outputs for predictions, _ in world.writer.written)
     assert list(outputs) == ["incident_score", "anomaly_score"]
     assert [list(each) for each in channels] == [["yhat"], ["yhat"]]
-    middle = JOINT_FIT.end - MEMORY * SECOND
-    before = joint(tmp_path, ["anomaly_score"])
-    (unit,) = before.joint.units
-    unit._policies = dict.fromkeys(unit._policies, Policy(data_range=(-1.0, 1.0)))
-    before.run(TimeRange(0, middle), TimeRange(middle, JOINT_FIT.end))
+    last = TimeRange(JOINT_FIT.end - MEMORY * SECOND, JOINT_FIT.end)
     for g, host in enumerate("ab"):
-        expected, _ = walk(outputs["anomaly_score"][g], walk(before.scores()[group(host)], 0.0)[1])
+        values = [observed(alias, host, last.grid(SECOND)) for alias in ("cpu", "mem")]
+        outside = (np.abs(values) > 1.0).any(axis=0)
+        scores = distance(host, JOINT_FIT, last)
+        scores = np.where(outside, np.maximum(scores, 1.01), scores)
+        expected, _ = walk(outputs["anomaly_score"][g], walk(scores, 0.0)[1])
         np.testing.assert_allclose(outputs["incident_score"][g], expected, rtol=1e-9)
 
 
-def test_a_group_that_could_not_be_fitted_before_starts_without_evidence(tmp_path: Path) -> None:
-    def b_is_new(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+def test_a_group_that_cannot_be_fitted_does_not_keep_the_others_from_their_evidence(
+    tmp_path: Path,
+) -> None:
+    def without_b(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
         batch = two_hosts(query, time_range, stage)
         values = batch.values.copy()
-        values[1, batch.timestamps <= 150_000] = np.nan
+        values[1] = np.nan
         return SeriesBatch(batch.labels, batch.timestamps, values)
 
     world = joint(tmp_path, ["incident_score"])
-    world.reader.answer = b_is_new
-    assert not world.run(JOINT_FIT, None).failed
+    world.reader.answer = without_b
+    assert world.run(JOINT_FIT, None).failed
     (unit,) = world.joint.units
     assert unit.state is not None
-    evidence = unit.state["incident"][unit.state.rows((group("a"), group("b")))]
-    assert evidence[0] > 0.0
-    assert evidence[1] == 0.0
+    assert unit.state.labels == (group("a"),)
+    assert unit.state["incident"][0] > 0.0
 
 
 def test_the_output_is_refused_where_it_is_misspelt(tmp_path: Path) -> None:

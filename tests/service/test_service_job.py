@@ -285,7 +285,7 @@ def test_a_fit_in_blocks_learns_the_same(config: Config, monkeypatch: pytest.Mon
 
     whole, blocks = World(config, many), World(config, many)
     whole.cpu.execute(run(infer=None))
-    monkeypatch.setattr("vmanomaly.service.univariate._BLOCK_BYTES", 1)
+    monkeypatch.setattr("vmanomaly.model.base.BaseModel.block_bytes", 1)
     blocks.cpu.execute(run(infer=None))
     for one, other in zip(whole.cpu.units, blocks.cpu.units, strict=True):
         assert one.state is not None
@@ -315,7 +315,7 @@ def test_an_infer_in_blocks_writes_the_same(
 
     whole, blocks = World(config, growing), World(config, growing)
     whole.cpu.execute(run())
-    monkeypatch.setattr("vmanomaly.service.univariate._BLOCK_BYTES", 1)
+    monkeypatch.setattr("vmanomaly.model.base.BaseModel.block_bytes", 1)
     assert blocks.cpu.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
     assert len(blocks.writer.written) == 5 * len(whole.writer.written)
     assert len(scores(whole)) == 37 * whole.cpu.n_units

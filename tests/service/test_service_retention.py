@@ -14,14 +14,15 @@ from tests.mahalanobis import Mahalanobis
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.model.isolation_forest import IsolationForestMultivariateSection
 from vmanomaly.config.reader import Query
+from vmanomaly.detect import create_detector
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler import create_scheduler
 from vmanomaly.series import Labels, Origin, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
-from vmanomaly.service.multivariate import MultivariateUnit
 from vmanomaly.service.plan import create_jobs, create_models
+from vmanomaly.service.unit import Unit
 from vmanomaly.state import StateStore
 
 HOUR = 3_600_000
@@ -155,10 +156,8 @@ def test_groups_are_forgotten_with_their_channels(tmp_path: Path) -> None:
         | {"groupby": ["host"]}
     )
     queries = [config.reader.queries[alias] for alias in ("cpu", "mem")]
-    unit = MultivariateUnit(
-        OnlineMahalanobis(),
-        section,
-        queries,
+    unit = Unit(
+        create_detector(OnlineMahalanobis(), section, queries),
         Origin(("cpu", "mem"), "m", "s", "default"),
         Metrics(),
     )
@@ -167,7 +166,7 @@ def test_groups_are_forgotten_with_their_channels(tmp_path: Path) -> None:
     values = np.random.default_rng(1).normal(size=(2, 10))
     values[1, 5:] = np.nan
     batches = [SeriesBatch(hosts, seconds, values), SeriesBatch(hosts, seconds, values**2)]
-    assert unit.fit(batches)
+    assert unit.fit(batches) == ()
     assert unit.forget(before=6000) == 1
     content = unit.content
     assert content is not None

@@ -65,6 +65,9 @@ class BaseModel(ABC, Generic[BatchT]):
         Whether `infer` applies the policies of the queries itself.
     has_kernels : bool
         Whether a run before the first one saves that one from waiting for a compiler.
+    block_bytes : int
+        The bytes of values that take well under a second to learn: more are learned and scored
+        block by block, so that a run can be stopped in between.
     """
 
     outputs: ClassVar[tuple[str, ...]]
@@ -73,6 +76,15 @@ class BaseModel(ABC, Generic[BatchT]):
     multivariate: ClassVar[bool]
     applies_policies: ClassVar[bool] = False
     has_kernels: ClassVar[bool] = True
+    block_bytes: ClassVar[int] = 4 << 20
+
+    @property
+    def fit_is_replay(self) -> bool:
+        """Whether a fit is to the bit a fit of the first points, and learning the others online.
+
+        False where that is not known.
+        """
+        return False
 
     @abstractmethod
     def fit(self, batch: BatchT) -> SeriesState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -99,6 +99,34 @@ class GroupedBatch:
         """Return only the timestamps from column `first` to before `stop`."""
         values = np.ascontiguousarray(self.values[:, first:stop])
         return replace(self, timestamps=self.timestamps[first:stop], values=values)
+
+    def blocks(self, n_bytes: int, n_groups: int = 1) -> Iterator[GroupedBatch]:
+        """Yield the groups in blocks of at most `n_bytes` of values, but at least `n_groups`.
+
+        Examples
+        --------
+        >>> channels = tuple(Channel("cpu", Labels({"host": host})) for host in "abcd")
+        >>> batch = GroupedBatch(
+        ...     tuple(Labels({"rack": rack}) for rack in "123"), channels, np.array([0, 2, 3, 4]),
+        ...     np.array([1]), np.zeros((4, 1)),
+        ... )
+        >>> [block.offsets.tolist() for block in batch.blocks(n_bytes=24)]
+        [[0, 2, 3], [0, 1]]
+        """
+        n_channels = n_bytes // max(len(self.timestamps) * self.values.itemsize, 1)
+        start = 0
+        while start < len(self.labels) or start == 0:
+            within = np.searchsorted(self.offsets, self.offsets[start] + n_channels, side="right")
+            stop = min(max(int(within) - 1, start + n_groups), len(self.labels))
+            first, end = self.offsets[start], self.offsets[stop]
+            yield GroupedBatch(
+                self.labels[start:stop],
+                self.channels[first:end],
+                self.offsets[start : stop + 1] - first,
+                self.timestamps,
+                self.values[first:end],
+            )
+            start = max(stop, 1)
 
     def slices(self) -> list[slice]:
         """Return where the channels of each group stand."""

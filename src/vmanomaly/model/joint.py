@@ -1,19 +1,18 @@
-"""From what a multivariate model says about groups of series to what is written."""
+"""The scores of groups of series, and of the channels of groups, policies applied."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from vmanomaly.model.base import ModelOutput
 from vmanomaly.model.grouping import GroupedBatch
-from vmanomaly.model.scoring import Policy, chosen, predict, trusted_outputs
+from vmanomaly.model.scoring import Policy, chosen, least_score, score_series
 from vmanomaly.series import FloatArray, Predictions, SeriesBatch
 
 
-def predict_groups(
+def score_groups(
     batch: GroupedBatch,
     model_output: ModelOutput,
     policies: Mapping[str, Policy],
@@ -37,16 +36,17 @@ def predict_groups(
     provide_series
         The joint outputs wanted, in order.
     """
-    outputs = dict(model_output.outputs)
-    if "anomaly_score" in outputs:
-        at_least = batch.per_group(np.fmax, _outside_data_range(batch, policies))
-        outputs["anomaly_score"] = np.fmax(outputs["anomaly_score"], at_least)
-    outputs = trusted_outputs(ModelOutput(outputs, model_output.eligible, model_output.trusted))
+    outputs = model_output.outputs
+    if "anomaly_score" in outputs and policies:
+        at_least = batch.per_group(np.fmax, _least_scores(batch, policies))
+        outputs = {**outputs, "anomaly_score": np.fmax(outputs["anomaly_score"], at_least)}
     written = model_output.eligible & batch.complete
-    return chosen(batch.labels, batch.timestamps, outputs, written, provide_series)
+    return chosen(
+        batch.labels, batch.timestamps, outputs, written, model_output.trusted, provide_series
+    )
 
 
-def predict_channels(
+def score_channels(
     batch: GroupedBatch,
     model_output: ModelOutput,
     policies: Mapping[str, Policy],
@@ -54,9 +54,9 @@ def predict_channels(
 ) -> dict[str, Predictions]:
     """Return the outputs of single channels, by the alias of their query.
 
-    Nothing is written where any channel of the group has no finite sample. `scale` and
-    `clip_predictions` apply as to a univariate model. Parameters as for
-    `predict_groups`; `provide_series` names outputs of channels only.
+    Nothing is written where any channel of the group has no finite sample. Everything else is as
+    `score_series` does it. Parameters as for `score_groups`; `provide_series` names outputs of
+    channels only.
     """
     group_of_channel = np.repeat(np.arange(len(batch.labels)), np.diff(batch.offsets))
     written = model_output.eligible & batch.complete
@@ -64,7 +64,7 @@ def predict_channels(
     for query_key in dict.fromkeys(channel.query_key for channel in batch.channels):
         rows = rows_of(batch, query_key)
         groups = group_of_channel[rows]
-        predictions[query_key] = predict(
+        predictions[query_key] = score_series(
             SeriesBatch(
                 tuple(batch.channels[row].labels for row in rows),
                 batch.timestamps,
@@ -81,17 +81,15 @@ def predict_channels(
     return predictions
 
 
-def _outside_data_range(batch: GroupedBatch, policies: Mapping[str, Policy]) -> FloatArray:
+def _least_scores(batch: GroupedBatch, policies: Mapping[str, Policy]) -> FloatArray:
     """Return the least score of each sample, NaN where it may have any; shape (C, T)."""
-    least = np.full(batch.values.shape, np.nan)
+    result = np.full(batch.values.shape, np.nan)
     for query_key, policy in policies.items():
-        if policy.data_range == (-math.inf, math.inf):
-            continue
         rows = rows_of(batch, query_key)
-        low, high = policy.data_range
-        outside = (batch.values[rows] < low) | (batch.values[rows] > high)
-        least[rows] = np.where(outside, policy.anomaly_score_outside_data_range, np.nan)
-    return least
+        least = least_score(batch.values[rows], policy)
+        if least is not None:
+            result[rows] = least
+    return result
 
 
 def rows_of(batch: GroupedBatch, query_key: str) -> list[int]:

@@ -74,6 +74,11 @@ class OnlineMADModel(OnlineModel):
     history_strength: float
 
     @property
+    def fit_is_replay(self) -> bool:
+        """True where samples of the fit window weigh no more than later ones."""
+        return self.history_strength == 1.0
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The digest: 12 bytes for each of `compression` + 16 centroids, and 16 more."""
         shape = (capacity(self.compression),)

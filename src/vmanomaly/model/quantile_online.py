@@ -107,6 +107,11 @@ class OnlineQuantileModel(OnlineModel):
         return self.seasonal_interval // self.min_subseason
 
     @property
+    def fit_is_replay(self) -> bool:
+        """True where samples of the fit window weigh no more than later ones."""
+        return self.history_strength == 1.0
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """Where the digests are: 12 bytes a part, and 8 more."""
         # The quantiles of all samples have a digest of their own, the last one.

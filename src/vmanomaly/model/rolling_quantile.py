@@ -66,6 +66,11 @@ class RollingQuantileModel(OnlineModel):
     iqr_threshold: float
 
     @property
+    def fit_is_replay(self) -> bool:
+        """True: samples are learned one by one at a fit too."""
+        return True
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The samples as they came, and their places in ascending order: 12 bytes a sample."""
         return (

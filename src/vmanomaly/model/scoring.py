@@ -1,6 +1,8 @@
-"""The anomaly score, and the policies that decide whether it counts.
+"""The anomaly score, and the policies that decide whether it counts: the one place for both.
 
-Pure functions on arrays: nothing here knows which model made a prediction.
+Pure functions on arrays: nothing here knows which model made a prediction. `score_series` is what
+a detector does with the answer of a model, step after step; models that apply policies themselves
+and the classes of users take the same steps one by one.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, Prediction
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
     from vmanomaly.config.reader import Query
+
+BOUNDS = ("yhat", "yhat_lower", "yhat_upper")
+"""What a score is computed from."""
 
 _LARGEST = float(np.finfo(np.float64).max)
 _JUST_ABOVE_1 = math.nextafter(1.0, 2.0)
@@ -137,10 +142,10 @@ def score(
     return np.where(np.isfinite(y) & np.isfinite(yhat), result, np.nan)
 
 
-def predict(
+def score_series(
     batch: SeriesBatch,
     model_output: ModelOutput,
-    policy: Policy,
+    policy: Policy | None,
     provide_series: Sequence[str] | None,
 ) -> Predictions:
     """Turn what a model says about a batch into what is written.
@@ -168,32 +173,32 @@ def predict(
     model_output
         The model's answer for the batch; not changed.
     policy
-        Of the model and the query.
+        Of the model and the query; None for a model that has done 1 to 7 itself.
     provide_series
         The outputs wanted, in order; None for the score and then all that the model gave.
         `timestamp` means nothing.
+
+    Raises
+    ------
+    ValueError
+        An output that is wanted is not there, or cannot be computed.
     """
-    y = batch.values
-    outputs = dict(model_output.outputs)
-    if policy.scale != (1.0, 1.0):
-        outputs |= scaled_bounds(outputs, policy.scale)
-    if policy.clip_predictions:
-        outputs |= {
-            name: np.clip(values, *policy.data_range)
-            for name, values in outputs.items()
-            if name.startswith("yhat")
-        }
-    if provide_series is None:
-        provide_series = ("anomaly_score", *(name for name in outputs if name != "anomaly_score"))
-    if "anomaly_score" in provide_series:
-        raw = outputs.get("anomaly_score")
-        if raw is None:
-            raw = score(y, outputs["yhat"], outputs["yhat_lower"], outputs["yhat_upper"])
-        counted = apply_policies(raw, y, outputs.get("yhat"), policy)
-        outputs["anomaly_score"] = np.where(model_output.trusted, counted, 0.0)
-    outputs["y"] = y
-    written = model_output.eligible & np.isfinite(y)
-    return chosen(batch.labels, batch.timestamps, outputs, written, provide_series)
+    outputs: Mapping[str, FloatArray] = model_output.outputs
+    if policy is not None:
+        outputs = adjusted(outputs, policy)
+        if provide_series is None:
+            others = (name for name in outputs if name != "anomaly_score")
+            provide_series = ("anomaly_score", *others)
+        if "anomaly_score" in provide_series:
+            outputs = {**outputs, "anomaly_score": policed_score(outputs, batch.values, policy)}
+    return chosen(
+        batch.labels,
+        batch.timestamps,
+        {**outputs, "y": batch.values},
+        model_output.eligible & np.isfinite(batch.values),
+        model_output.trusted,
+        tuple(outputs) if provide_series is None else provide_series,
+    )
 
 
 def needed_outputs(provide_series: Sequence[str]) -> tuple[str, ...]:
@@ -215,9 +220,10 @@ def chosen(
     timestamps: IntArray,
     outputs: Mapping[str, FloatArray],
     written: BoolArray,
+    trusted: BoolArray,
     provide_series: Sequence[str],
 ) -> Predictions:
-    """Return the outputs that are wanted, NaN where nothing is written.
+    """Return the outputs that are wanted: NaN where nothing is written, 0 where no score counts.
 
     Parameters
     ----------
@@ -227,6 +233,8 @@ def chosen(
         By name, float64, shape (R, T).
     written
         Where a point is written, bool, shape (R, T).
+    trusted
+        Where the score counts, bool, shape (R, T).
     provide_series
         The outputs wanted, in order; `timestamp` means nothing.
 
@@ -241,6 +249,8 @@ def chosen(
         raise ValueError(
             f"provide_series asks for {', '.join(missing)}; the model gives {', '.join(outputs)}"
         )
+    if "anomaly_score" in wanted:
+        outputs = {**outputs, "anomaly_score": np.where(trusted, outputs["anomaly_score"], 0.0)}
     return Predictions(
         labels,
         timestamps,
@@ -248,35 +258,33 @@ def chosen(
     )
 
 
-def scored(
-    batch: SeriesBatch, model_output: ModelOutput, provide_series: Sequence[str] | None
-) -> Predictions:
-    """Return what is written of a model that applies the policies itself.
+def adjusted(outputs: Mapping[str, FloatArray], policy: Policy) -> dict[str, FloatArray]:
+    """Return the outputs after steps 1 and 2 of `score_series`: bounds moved, predictions clipped.
 
-    Only a point that is not yet trusted is changed: its score is 0. Parameters as for `predict`.
+    Examples
+    --------
+    >>> outputs = {"yhat": np.array([5.0]), "yhat_upper": np.array([6.0])}
+    >>> adjusted(outputs, Policy(scale=(1.0, 3.0), clip_predictions=True, data_range=(0.0, 7.0)))
+    {'yhat': array([5.]), 'yhat_upper': array([7.])}
     """
-    outputs = trusted_outputs(model_output)
-    if provide_series is None:
-        provide_series = tuple(outputs)
-    written = model_output.eligible & np.isfinite(batch.values)
-    return chosen(
-        batch.labels, batch.timestamps, outputs | {"y": batch.values}, written, provide_series
-    )
-
-
-def trusted_outputs(model_output: ModelOutput) -> dict[str, FloatArray]:
-    """Return the outputs of a model, its own score 0 where it is not yet trusted."""
-    outputs = dict(model_output.outputs)
-    raw = outputs.get("anomaly_score")
-    if raw is not None:
-        outputs["anomaly_score"] = np.where(model_output.trusted, raw, 0.0)
-    return outputs
+    result = dict(outputs)
+    if policy.scale != (1.0, 1.0):
+        result |= scaled_bounds(outputs, policy.scale)
+    if policy.clip_predictions:
+        result |= {
+            name: np.clip(values, *policy.data_range)
+            for name, values in result.items()
+            if name.startswith("yhat")
+        }
+    return result
 
 
 def scaled_bounds(
     outputs: Mapping[str, FloatArray], scale: tuple[float, float]
 ) -> dict[str, FloatArray]:
     """Return the bounds, those of forecasts included, at `scale` times their distance.
+
+    A bound without the prediction that it belongs to is left out.
 
     Examples
     --------
@@ -287,18 +295,54 @@ def scaled_bounds(
     scaled = {}
     for side, sign, factor in (("yhat_lower", -1.0, scale[0]), ("yhat_upper", 1.0, scale[1])):
         for name, bound in outputs.items():
-            if name.startswith(side):
-                yhat = outputs["yhat" + name.removeprefix(side)]
+            yhat = outputs.get("yhat" + name.removeprefix(side))
+            if name.startswith(side) and yhat is not None:
                 with np.errstate(over="ignore"):
                     moved = yhat + sign * factor * np.abs(bound - yhat)
                 scaled[name] = np.clip(moved, -_LARGEST, _LARGEST)
     return scaled
 
 
+def policed_score(outputs: Mapping[str, FloatArray], y: FloatArray, policy: Policy) -> FloatArray:
+    """Return the score after steps 3 to 7 of `score_series`, of finite `y`.
+
+    Parameters
+    ----------
+    outputs
+        As `adjusted` gives them: an `anomaly_score` of the model's own, or `yhat`, `yhat_lower`
+        and `yhat_upper`.
+    y
+        float64, of the same shape as each of them.
+    policy
+        Of the model and the query.
+
+    Raises
+    ------
+    ValueError
+        The outputs have neither.
+
+    Examples
+    --------
+    >>> y, ten = np.array([8.0, 16.0]), np.full(2, 10.0)
+    >>> outputs = {"yhat": ten, "yhat_lower": ten - 2.0, "yhat_upper": ten + 2.0}
+    >>> policed_score(outputs, y, Policy(detection_direction="above_expected"))
+    array([0., 3.])
+    """
+    raw = outputs.get("anomaly_score")
+    if raw is None:
+        if any(name not in outputs for name in BOUNDS):
+            raise ValueError(
+                "infer returned no anomaly_score, and not all of yhat, yhat_lower and yhat_upper "
+                f"to compute it from; it returned {', '.join(outputs) or 'no output'}"
+            )
+        raw = score(y, *(outputs[name] for name in BOUNDS))
+    return apply_policies(raw, y, outputs.get("yhat"), policy)
+
+
 def apply_policies(
     raw: FloatArray, y: FloatArray, yhat: FloatArray | None, policy: Policy
 ) -> FloatArray:
-    """Apply steps 4 to 7 of `predict` to the scores of finite `y`; a second time changes nothing.
+    """Apply steps 4 to 7 of `score_series` to scores of finite `y`; again, nothing changes.
 
     Parameters
     ----------
@@ -316,10 +360,24 @@ def apply_policies(
         elif policy.detection_direction == "below_expected":
             counts &= y < yhat
     result = np.where(counts & ~np.isnan(raw), raw, 0.0)
-    if policy.data_range != (-math.inf, math.inf):
-        at_least = np.fmax(raw, policy.anomaly_score_outside_data_range)
-        result = np.where(_inside(y, policy.data_range), result, at_least)
+    least = least_score(y, policy)
+    if least is not None:
+        result = np.where(np.isnan(least), result, np.fmax(raw, least))
     return result
+
+
+def least_score(y: FloatArray, policy: Policy) -> FloatArray | None:
+    """Return the least score of a `y` outside `data_range`, NaN inside; None for a range of all.
+
+    Examples
+    --------
+    >>> least_score(np.array([0.5, 2.0]), Policy(data_range=(0.0, 1.0)))
+    array([ nan, 1.01])
+    """
+    if policy.data_range == (-math.inf, math.inf):
+        return None
+    inside = _inside(y, policy.data_range)
+    return np.where(inside, np.nan, policy.anomaly_score_outside_data_range)
 
 
 def _inside(values: FloatArray, data_range: tuple[float, float]) -> BoolArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self, TypeAlias
@@ -39,6 +40,9 @@ class Column:
     shape: tuple[int, ...] = ()
     initial: float = 0
 
+
+_NO_ROWS: IntArray = np.empty(0, np.int64)
+_NO_ROWS.flags.writeable = False
 
 GENERIC_COLUMNS = (
     Column("last_seen", np.int64, initial=NEVER),
@@ -82,8 +86,11 @@ class SeriesState:
         self._row_of: dict[Labels, int] = {}
         self._capacity = 0
         self._arrays = {column.name: _blank(column, 0) for column in self._columns}
-        self._last_labels: tuple[Labels, ...] = ()
-        self._last_rows: IntArray = np.empty(0, np.int64)
+        self._asked: dict[Labels, tuple[tuple[Labels, ...], IntArray]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Rows read from a pickle are not read-only, and kernels would be compiled for these too.
+        return {**self.__dict__, "_asked": {}}
 
     @classmethod
     def from_arrays(
@@ -167,23 +174,30 @@ class SeriesState:
         Parameters
         ----------
         labels
-            S label sets without duplicates. For the same ones as in the last call, the answer
-            of that call is returned, in a few nanoseconds a series.
+            S label sets without duplicates. For the same ones as in an earlier call, its answer
+            is returned, in a few nanoseconds a series.
 
         Returns
         -------
         ndarray of int64, shape (S,)
             Read-only; valid until `remove`.
         """
+        if not labels:
+            return _NO_ROWS
+        asked = self._asked.get(labels[0])
         # Tuples compare by identity first, so labels from the same reader cost no hashing.
-        if labels != self._last_labels:
-            row_of = self._row_of
-            found = (row_of.setdefault(label_set, len(row_of)) for label_set in labels)
-            rows = np.fromiter(found, np.int64, len(labels))
-            rows.flags.writeable = False
-            self._reserve(len(row_of))
-            self._last_labels, self._last_rows = labels, rows
-        return self._last_rows
+        if asked is not None and asked[0] == labels:
+            return asked[1]
+        row_of = self._row_of
+        found = (row_of.setdefault(label_set, len(row_of)) for label_set in labels)
+        rows = np.fromiter(found, np.int64, len(labels))
+        rows.flags.writeable = False
+        self._reserve(len(row_of))
+        # Series that come in other blocks than before would be kept twice.
+        if sum(len(others) for others, _ in self._asked.values()) > len(row_of):
+            self._asked.clear()
+        self._asked[labels[0]] = labels, rows
+        return rows
 
     def append(self, other: SeriesState) -> None:
         """Add the rows and errors of another state of the same model; its series are all new."""
@@ -191,6 +205,8 @@ class SeriesState:
         self.rows(other.labels)
         for column in self._columns:
             self[column.name][start:] = other[column.name]
+        # They come in other blocks from now on.
+        self._asked.clear()
         self.errors = {**self.errors, **other.errors}
 
     def remove(self, rows: IntArray) -> None:
@@ -201,7 +217,19 @@ class SeriesState:
         self._arrays = {column.name: self[column.name][keep] for column in self._columns}
         self._capacity = len(kept)
         self._row_of = {label_set: row for row, label_set in enumerate(kept)}
-        self._last_labels, self._last_rows = (), np.empty(0, np.int64)
+        self._asked.clear()
+
+    def as_of(self, timestamp: int) -> Self:
+        """Return a copy that has learned the same, but counts no later point as seen.
+
+        Parameters
+        ----------
+        timestamp
+            Unix milliseconds.
+        """
+        other = deepcopy(self)
+        np.minimum(other.last_seen, timestamp, out=other.last_seen)
+        return other
 
     def _reserve(self, n_rows: int) -> None:
         if n_rows <= self._capacity:

@@ -80,6 +80,11 @@ class StdModel(OnlineModel):
     )
 
     @property
+    def fit_is_replay(self) -> bool:
+        """True: samples are learned one by one at a fit too."""
+        return True
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The latest sample and the mean of every phase, 20 bytes a phase, and 24 more."""
         phases = (self.period,)

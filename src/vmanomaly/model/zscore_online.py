@@ -63,6 +63,11 @@ class OnlineZscoreModel(OnlineModel):
     history_strength: float
 
     @property
+    def fit_is_replay(self) -> bool:
+        """True where samples of the fit window weigh no more than later ones."""
+        return self.history_strength == 1.0
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The sums that the mean and the variance are made of, 32 bytes."""
         return (

@@ -14,7 +14,7 @@ from vmanomaly.series import JobKey, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
-from vmanomaly.service.unit import AnyUnit
+from vmanomaly.service.unit import Unit
 from vmanomaly.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class QueryJob:
         self,
         key: JobKey,
         queries: Sequence[Query],
-        units: Sequence[AnyUnit],
+        units: Sequence[Unit],
         reads: SharedReads,
         writer: Writer,
         health: Health,
@@ -150,7 +150,7 @@ class QueryJob:
         batches = self._read(time_range, "fit", units)
         well = batches is not None
         for unit in units:
-            if batches is not None and not unit.fit(batches):
+            if batches is not None and unit.fit(batches):
                 well = False
             self._done(f"fit {unit.origin.model_alias} on {unit.origin.query_key}")
         return batches is not None, well
@@ -174,12 +174,12 @@ class QueryJob:
             for predictions, origin in scored.written:
                 self._writer.write(predictions, origin)
                 self._health.report_datasource("writer", self._writer.last_error)
-            well = well and scored.well
+            well = well and not scored.errors
             self._done(f"infer {unit.origin.model_alias} on {unit.origin.query_key}")
         return True, well
 
     def _read(
-        self, time_range: TimeRange, stage: str, units: Sequence[AnyUnit]
+        self, time_range: TimeRange, stage: str, units: Sequence[Unit]
     ) -> list[SeriesBatch] | None:
         """Return what each query gives; None if any of them fails."""
         batches = []

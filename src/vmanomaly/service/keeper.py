@@ -16,7 +16,7 @@ from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import JobKey, UnitKey
-from vmanomaly.service.unit import AnyUnit
+from vmanomaly.service.unit import Unit
 from vmanomaly.state import Content, Saved, StateError, StateStore
 from vmanomaly.state.decision import Verdict, decide
 from vmanomaly.state.errors import REASONS
@@ -36,7 +36,7 @@ class KeptJob(Protocol):
         How far it has come.
     """
 
-    units: Sequence[AnyUnit]
+    units: Sequence[Unit]
     progress: Progress
 
     @property
@@ -234,7 +234,7 @@ class Keeper:
                     changed[unit.key] = self._saved_of(unit, content)
         return changed, failed
 
-    def _saved_of(self, unit: AnyUnit, content: Content) -> Saved:
+    def _saved_of(self, unit: Unit, content: Content) -> Saved:
         return Saved(
             self._signature(unit.key),
             self._config.models[unit.key.model_alias].class_name,
@@ -242,7 +242,7 @@ class Keeper:
             content,
         )
 
-    def _restore(self, store: StateStore, unit: AnyUnit) -> bool:
+    def _restore(self, store: StateStore, unit: Unit) -> bool:
         """Return whether a state could be read; where not, the unit waits for a fit."""
         try:
             unit.restore(store.read(unit.key))

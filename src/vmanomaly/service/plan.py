@@ -10,9 +10,10 @@ from vmanomaly.config import Config
 from vmanomaly.config.loading.rules import check_metric_names, check_multivariate
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings
+from vmanomaly.detect import create_detector
 from vmanomaly.errors import ConfigError
 from vmanomaly.keys import query_key
-from vmanomaly.model import AnyModel, MultivariateModel, create_model, create_multivariate_model
+from vmanomaly.model import AnyModel, create_model, create_multivariate_model
 from vmanomaly.model.custom.create import resolved_section
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
@@ -21,10 +22,8 @@ from vmanomaly.series import JobKey, Origin
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
-from vmanomaly.service.multivariate import MultivariateUnit
 from vmanomaly.service.reads import SharedReads
-from vmanomaly.service.unit import AnyUnit
-from vmanomaly.service.univariate import UnivariateUnit
+from vmanomaly.service.unit import Unit
 from vmanomaly.writer import Writer
 
 Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
@@ -104,9 +103,7 @@ def create_jobs(
     reads = SharedReads(reader, n_reads_at_once(config.reader))
     jobs: dict[str, list[QueryJob]] = {}
     for scheduler_alias, scheduler in config.schedulers.items():
-        units: dict[tuple[str, ...], list[AnyUnit]] = {
-            (query,): [] for query in config.reader.queries
-        }
+        units: dict[tuple[str, ...], list[Unit]] = {(query,): [] for query in config.reader.queries}
         for (alias, queries), model in models.items():
             if scheduler_alias in config.models[alias].schedulers:
                 origin = Origin(
@@ -143,19 +140,15 @@ def _create_unit(
     queries: tuple[str, ...],
     origin: Origin,
     metrics: Metrics,
-) -> AnyUnit:
+) -> Unit:
     section = config.models[origin.model_alias]
-    of_unit = [config.reader.queries[query] for query in queries]
-    if isinstance(model, MultivariateModel):
-        return MultivariateUnit(model, section, of_unit, origin, metrics)
-    return UnivariateUnit(
+    detector = create_detector(
         model,
         section,
-        of_unit[0],
-        origin,
-        metrics,
-        min_block_series=config.reader.series_processing_batch_size,
+        [config.reader.queries[query] for query in queries],
+        config.reader.series_processing_batch_size,
     )
+    return Unit(detector, origin, metrics)
 
 
 def longest_catch_up(config: Config, scheduler_alias: str) -> int:

@@ -1,36 +1,38 @@
-"""The smallest piece of work: one model on the series of its queries, under one scheduler."""
+"""The smallest piece of work: one detector under one scheduler, and what a service needs of it."""
 
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeVar
 
-import numpy as np
-
-from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
-from vmanomaly.config.reader import Query
-from vmanomaly.model.base import BaseModel, BatchT, ModelOutput
-from vmanomaly.model.grouping import GroupedBatch, Grouping
-from vmanomaly.model.incident import MEMORY
-from vmanomaly.model.scoring import Policy
-from vmanomaly.model.state import NEVER, SeriesState
+from vmanomaly.context import RunContext
+from vmanomaly.detect import (
+    AnyDetector,
+    Detector,
+    Failure,
+    FitResult,
+    InferResult,
+    Learned,
+    LeftOut,
+    Part,
+)
+from vmanomaly.detect.result import reason_of
+from vmanomaly.errors import StoppedError
+from vmanomaly.model.state import SeriesState
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import IntArray, Labels, Origin, Predictions, SeriesBatch
+from vmanomaly.series import IntArray, Origin, Predictions, SeriesBatch
 from vmanomaly.state import Content, Members
 
 logger = logging.getLogger(__name__)
 
-_Result = TypeVar("_Result")
+_ResultT = TypeVar("_ResultT", FitResult, InferResult)
 
 _STAGES = ("fit", "infer")
-
-Written = tuple[Predictions, Origin]
+_NOT_FITTED = "the model has not been fitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +43,24 @@ class Scored:
     ----------
     written : list of (Predictions, Origin)
         What is to be written.
-    well : bool
-        Whether nothing failed.
+    errors : tuple of str
+        What went wrong; empty where nothing did.
     """
 
-    written: list[Written]
-    well: bool
+    written: list[tuple[Predictions, Origin]]
+    errors: tuple[str, ...] = ()
 
 
-class Unit(ABC, Generic[BatchT]):
-    """Fits one model, keeps its state, and predicts with it.
+class Unit:
+    """Fits and scores with one detector, keeps what it has learned, counts and logs.
 
     A model that raises fails alone: the error is logged with its trace and counted, and the
     other units of the service go on. So does a model that fails on some of its series only.
 
     Parameters
     ----------
-    model
-        The model.
-    section
-        Its section of the configuration.
-    queries
-        The queries whose series it is run on.
+    detector
+        Fits and scores.
     origin
         Says for the writer where the predictions come from.
     metrics
@@ -70,9 +68,11 @@ class Unit(ABC, Generic[BatchT]):
 
     Attributes
     ----------
+    origin : Origin
+        As given.
     key : UnitKey
         What it is called where states are kept.
-    state : SeriesState or None
+    learned : Learned or None
         What it has learned; None before the first fit, and while that is on disk only.
     unfitted : bool
         Whether it waits for its first fit.
@@ -80,22 +80,13 @@ class Unit(ABC, Generic[BatchT]):
         Whether it has learned something since `changed` was set to False.
     """
 
-    def __init__(
-        self,
-        model: BaseModel[BatchT],
-        section: ModelSection,
-        queries: Sequence[Query],
-        origin: Origin,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, detector: AnyDetector, origin: Origin, metrics: Metrics) -> None:
         self.origin = origin
         self.key = origin.unit
-        self.state: SeriesState | None = None
+        self.learned: Learned | None = None
         self.unfitted = True
         self.changed = False
-        self._model: BaseModel[BatchT] = model
-        self._policies = {query.alias: Policy.of(section, query) for query in queries}
-        self._provide_series = section.provide_series or model.default_outputs or None
+        self._detector: Detector[Any] = detector
         self._metrics = metrics
         self._labels = metrics.of_model(origin)
         self._last_told: dict[str, tuple[str, str]] = {}
@@ -105,17 +96,19 @@ class Unit(ABC, Generic[BatchT]):
                 counter.labels(stage=stage, **self._labels)
 
     @property
+    def state(self) -> SeriesState | None:
+        """The state of the model; None as `learned` is."""
+        return None if self.learned is None else self.learned.state
+
+    @property
     def last_seen(self) -> int | None:
         """The newest timestamp the model has seen, Unix milliseconds; None before the first."""
-        if self.state is None or len(self.state) == 0:
-            return None
-        last_seen = int(self.state["last_seen"].max())
-        return None if last_seen == NEVER else last_seen
+        return None if self.learned is None else self.learned.last_seen
 
     def unlearned(self) -> Self:
-        """Return the same unit without a state."""
+        """Return the same unit, which has learned nothing."""
         unit = copy(self)
-        unit.state = None
+        unit.learned = None
         unit.unfitted = True
         unit.changed = False
         unit._last_told = {}
@@ -124,9 +117,10 @@ class Unit(ABC, Generic[BatchT]):
     @property
     def content(self) -> Content | None:
         """What has been learned, as views; None before the first fit."""
-        if self.state is None:
+        if self.learned is None:
             return None
-        return Content(Members(self.state.labels, self._grouping), self.state.arrays())
+        state = self.learned.state
+        return Content(Members(state.labels, self.learned.grouping), state.arrays())
 
     def restore(self, content: Content) -> None:
         """Go on with what another unit of the same signature has learned.
@@ -136,22 +130,19 @@ class Unit(ABC, Generic[BatchT]):
         ValueError
             The content is not that of such a unit.
         """
-        state = self._model.restore(content.members.labels, content.arrays)
-        self._regroup(content.members.grouping, state)
-        self.state = state
+        members = content.members
+        self.learned = self._detector.restore(members.labels, members.grouping, content.arrays)
         self.unfitted = False
-        self._metrics.models_active.labels(**self._labels).set(len(state))
+        self._count_active(self.learned)
 
-    def take_over(self, other: Unit[Any]) -> None:
+    def take_over(self, other: Unit) -> None:
         """Go on with what another unit of the same signature has learned, which stops then."""
-        if other.state is not None:
-            self._regroup(other._grouping, other.state)
-        self.state, self.unfitted, self.changed = other.state, other.unfitted, other.changed
+        self.learned, self.unfitted, self.changed = other.learned, other.unfitted, other.changed
         self._last_told = other._last_told
 
     def release(self) -> None:
         """Let go of what was learned, which is stored and comes back by `restore`."""
-        self.state = None
+        self.learned = None
 
     def forget(self, before: int) -> int:
         """Forget the series or groups not seen since a time; return their number.
@@ -162,30 +153,37 @@ class Unit(ABC, Generic[BatchT]):
             Unix milliseconds. A model that is not online forgets nothing: each fit replaces what
             it knows.
         """
-        if self.state is None or not self._model.online:
+        if self.learned is None:
             return 0
-        rows = np.flatnonzero(self.state.last_seen < before)
-        if rows.size:
-            labels = self.state.labels
-            gone = {labels[row] for row in rows.tolist()}
-            self.state.remove(rows)
-            self._ungroup(gone)
+        self.learned, n_forgotten = self._detector.forget(self.learned, before)
+        if n_forgotten:
             self.changed = True
-            self._metrics.models_active.labels(**self._labels).set(len(self.state))
-        return int(rows.size)
+            self._count_active(self.learned)
+        return n_forgotten
 
-    def fit(self, batches: Sequence[SeriesBatch]) -> bool:
-        """Learn what the queries returned from scratch. Return whether that went well.
+    def fit(
+        self, batches: Sequence[SeriesBatch], context: RunContext | None = None
+    ) -> tuple[str, ...]:
+        """Learn what the queries returned from scratch. Return what went wrong.
 
         An empty batch is skipped; a univariate online model then starts cold at the next infer.
+        A fit that is stopped is as if there had been none.
         """
-        self.unfitted = False
-        batch = self._to_fit(batches)
+        waited, self.unfitted = self.unfitted, False
+        detector = self._detector
+        try:
+            given = detector.to_fit(batches)
+        except Exception as error:  # noqa: BLE001 - counted and logged
+            self.report_error("fit")
+            return (reason_of(error),)
+        self._note_left_out("fit", given.left_out)
+        batch = given.batch
         if not batch.labels:
             self.skip("fit", "there is no data in the fit window")
-            if self._model.online and not self._model.multivariate:
-                self.state, self.changed = self._model.fit(batch), True
-            return True
+            if detector.starts_without_data:
+                self.learned, _ = detector.learn(given)
+                self.changed = True
+            return ()
         logger.info(
             "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d %s",
             batch.n_datapoints,
@@ -193,16 +191,23 @@ class Unit(ABC, Generic[BatchT]):
             self.origin.model_alias,
             self.origin.query_key,
             len(batch.labels),
-            "groups" if self._model.multivariate else "series",
+            "groups" if detector.model.multivariate else "series",
         )
-        state = self._run("fit", batch, lambda: self._learn(batch))
-        if state is None:
-            return False
-        self._take(state, batch)
-        self._report_errors("fit", state.errors)
-        return not state.errors
+        done = self._run("fit", lambda: detector.learn(given, context))
+        if isinstance(done, Exception):
+            self.unfitted = waited and isinstance(done, StoppedError)
+            return (reason_of(done),)
+        self.learned, result = done
+        self.changed = True
+        self._count_active(self.learned)
+        return self._report_failures("fit", result.failures)
 
-    def infer(self, batches: Sequence[SeriesBatch], micro_batch_starts: IntArray) -> Scored:
+    def infer(
+        self,
+        batches: Sequence[SeriesBatch],
+        micro_batch_starts: IntArray,
+        context: RunContext | None = None,
+    ) -> Scored:
         """Score what the queries returned and, if the model is online, learn it.
 
         Parameters
@@ -211,39 +216,37 @@ class Unit(ABC, Generic[BatchT]):
             One a query, on the same timestamps.
         micro_batch_starts : ndarray of int64
             The columns at which micro-batches start.
+        context
+            May stop the infer. What is scored until then is returned, and the stop is an error.
         """
         if not any(batch.labels for batch in batches):
             self.skip("infer", "there is no new data")
-            return Scored([], well=True)
-        state = self.state
-        if state is None:
-            self.skip("infer", "the model has not been fitted")
-            return Scored([], well=False)
-        batch = self._to_infer(state, batches)
-        if not batch.labels:
-            return Scored([], well=False)
-
-        def score() -> tuple[list[Written], Mapping[Labels, Exception]]:
-            written: list[Written] = []
-            errors: dict[Labels, Exception] = {}
-            for block in self._blocks(batch):
-                output = self._model.infer(state, block, micro_batch_starts)
-                written += self._score(state, block, output)
-                errors |= output.errors
-            return written, errors
-
-        gathers = INCIDENT_SCORE in (self._provide_series or ())
-        self.changed = self.changed or self._model.online or gathers
-        result = self._run("infer", batch, score)
-        if result is None:
-            return Scored([], well=False)
-        written, errors = result
-        self._report_errors("infer", errors)
-        self._metrics.model_datapoints_produced.labels(stage="infer", **self._labels).inc(
-            sum(predictions.n_datapoints for predictions, _ in written)
+            return Scored([])
+        learned = self.learned
+        if learned is None:
+            self.skip("infer", _NOT_FITTED)
+            return Scored([], (_NOT_FITTED,))
+        done = self._run(
+            "infer", lambda: self._detector.infer(learned, batches, micro_batch_starts, context)
         )
-        self._metrics.models_active.labels(**self._labels).set(len(state))
-        return Scored(written, well=not errors)
+        if isinstance(done, Exception):
+            # The series before those that it failed on may have been learned.
+            self.changed = self.changed or self._detector.infer_learns
+            return Scored([], (reason_of(done),))
+        self.learned, result = done
+        self._note_left_out("infer", result.left_out)
+        errors = self._report_failures("infer", result.failures)
+        if result.stopped is not None:
+            self.skip("infer", str(result.stopped))
+            errors = (*errors, str(result.stopped))
+        if not result.n_series:
+            return Scored([], errors or (str(result.left_out),))
+        self.changed = self.changed or self._detector.infer_learns
+        self._metrics.model_datapoints_produced.labels(stage="infer", **self._labels).inc(
+            sum(part.predictions.n_datapoints for part in result.parts)
+        )
+        self._count_active(self.learned)
+        return Scored([(part.predictions, self._origin_of(part)) for part in result.parts], errors)
 
     def skip(self, stage: str, reason: str) -> None:
         """Count a run that cannot be done, and log it unless the last one was skipped alike."""
@@ -259,77 +262,49 @@ class Unit(ABC, Generic[BatchT]):
             self.origin.query_key,
         )
 
-    @abstractmethod
-    def _to_fit(self, batches: Sequence[SeriesBatch]) -> BatchT:
-        """Return what the model is to learn."""
+    def _origin_of(self, part: Part) -> Origin:
+        return self.origin if part.query is None else replace(self.origin, queries=(part.query,))
 
-    @abstractmethod
-    def _to_infer(self, state: SeriesState, batches: Sequence[SeriesBatch]) -> BatchT:
-        """Return what the model is to score; what it cannot is skipped, counted and logged."""
+    def _count_active(self, learned: Learned) -> None:
+        self._metrics.models_active.labels(**self._labels).set(len(learned.state))
 
-    def _blocks(self, batch: BatchT) -> Iterable[BatchT]:
-        """Cut a batch into the pieces that are scored one after the other."""
-        return [batch]
+    def _run(
+        self, stage: str, work: Callable[[], tuple[Learned, _ResultT]]
+    ) -> tuple[Learned, _ResultT] | Exception:
+        """Return what `work` does, or what it raises."""
+        labels = {"stage": stage, **self._labels}
+        started = perf_counter()
+        try:
+            learned, result = work()
+        except StoppedError as error:
+            self.skip(stage, str(error))
+            return error
+        except Exception as error:  # noqa: BLE001 - counted and logged
+            self.report_error(stage)
+            return error
+        if isinstance(result, FitResult) or result.n_series:
+            took = perf_counter() - started
+            self._last_told.pop("run", None)
+            self._metrics.model_runs.labels(**labels).inc()
+            self._metrics.model_run_duration_seconds.labels(**labels).observe(took)
+            self._metrics.model_datapoints_accepted.labels(**labels).inc(result.n_datapoints)
+        return learned, result
 
-    @abstractmethod
-    def _learn(self, batch: BatchT) -> SeriesState:
-        """Fit the model."""
-
-    @abstractmethod
-    def _score(self, state: SeriesState, batch: BatchT, output: ModelOutput) -> list[Written]:
-        """Turn what the model says into what is written; gathers evidence in the state."""
-
-    def _fit_model(self, batch: BatchT) -> SeriesState:
-        """Fit the model, and gather the evidence of an incident if the incident score is wanted.
-
-        The last points of the fit window are scored by the model of those before them. So an
-        incident goes on where it was at a fit, and the state depends on the fit window only.
-        """
-        state = self._model.fit(batch)
-        n_points = len(batch.timestamps)
-        if INCIDENT_SCORE not in (self._provide_series or ()) or n_points <= MEMORY:
-            return state
-        before = self._model.fit(batch.columns(0, n_points - MEMORY))
-        known = [
-            row for row, labels in enumerate(batch.labels) if labels in before and labels in state
-        ]
-        if known:
-            last = batch.columns(n_points - MEMORY, n_points).keep(known)
-            self._score(before, last, self._model.infer(before, last, np.arange(MEMORY)))
-            gathered = before["incident"][before.rows(last.labels)]
-            state["incident"][state.rows(last.labels)] = gathered
-        return state
-
-    def _take(self, state: SeriesState, batch: BatchT) -> None:
-        """Keep what was learned from a batch."""
-        self.state = state
-        self.changed = True
-        self._metrics.models_active.labels(**self._labels).set(len(state))
-
-    @property
-    def _grouping(self) -> Grouping | None:
-        """The groups of the state; None where there are none."""
-        return None
-
-    def _regroup(self, grouping: Grouping | None, state: SeriesState) -> None:
-        """Take over the groups of a state.
-
-        Raises
-        ------
-        ValueError
-            They are not those of a unit of this kind.
-        """
-        if grouping is not None:
-            raise ValueError("the stored state is one of groups")
-
-    def _ungroup(self, gone: Collection[Labels]) -> None:
-        """Forget groups."""
-
-    def _skip_some(self, stage: str, reason: str, n: int) -> None:
-        """Count the parts of a run that cannot be done, and log them when they change."""
-        if n:
-            self._skip(stage, reason, "part", n)
-        else:
+    def _note_left_out(self, stage: str, left_out: LeftOut) -> None:
+        """Count what is skipped, and log it when it changes; series without a group at each fit."""
+        if left_out.ungrouped:
+            logger.warning(
+                "Model '%s', query '%s': %d series lack a label of groupby [%s] and are left out, "
+                "such as %s",
+                self.origin.model_alias,
+                self.origin.query_key,
+                len(left_out.ungrouped),
+                ", ".join(left_out.groupby),
+                left_out.ungrouped[0],
+            )
+        if left_out.n_skipped:
+            self._skip(stage, str(left_out), "part", left_out.n_skipped)
+        elif stage == "infer" or self._detector.model.multivariate:
             self._last_told.pop("part", None)
 
     def _skip(self, stage: str, reason: str, topic: str, n: int) -> None:
@@ -345,48 +320,18 @@ class Unit(ABC, Generic[BatchT]):
             reason,
         )
 
-    def _run(self, stage: str, batch: BatchT, work: Callable[[], _Result]) -> _Result | None:
-        labels = {"stage": stage, **self._labels}
-        started = perf_counter()
-        try:
-            result = work()
-        except Exception:  # noqa: BLE001 - counted and logged
-            self.report_error(stage)
-            return None
-        self._last_told.pop("run", None)
-        self._metrics.model_runs.labels(**labels).inc()
-        self._metrics.model_run_duration_seconds.labels(**labels).observe(perf_counter() - started)
-        self._metrics.model_datapoints_accepted.labels(**labels).inc(batch.n_datapoints)
-        return result
-
-    def _report_errors(self, stage: str, errors: Mapping[Labels, Exception]) -> None:
-        """Count the series or groups that failed, and log each kind of error once."""
-        if not errors:
-            return
-        self._metrics.model_run_errors.labels(stage=stage, **self._labels).inc(len(errors))
-        kinds: dict[object, list[Labels]] = {}
-        for labels, error in errors.items():
-            kinds.setdefault((type(error), _origin(error.__traceback__)), []).append(labels)
-        for failed in kinds.values():
-            more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    def _report_failures(self, stage: str, failures: Sequence[Failure]) -> tuple[str, ...]:
+        """Count the series or groups that failed, log each kind of failure, and return them."""
+        for failure in failures:
+            self._metrics.model_run_errors.labels(stage=stage, **self._labels).inc(
+                len(failure.labels)
+            )
             logger.error(
-                "Error during stage '%s' for model '%s', query '%s', %s%s",
+                "Error during stage '%s' for model '%s', query '%s', %s",
                 stage,
                 self.origin.model_alias,
                 self.origin.query_key,
-                failed[0],
-                more,
-                exc_info=errors[failed[0]],
+                failure.whose,
+                exc_info=failure.error,
             )
-
-
-AnyUnit: TypeAlias = Unit[SeriesBatch] | Unit[GroupedBatch]
-
-
-def _origin(trace: TracebackType | None) -> tuple[str, int] | None:
-    """Return the file and the line that raised."""
-    if trace is None:
-        return None
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        return tuple(map(str, failures))

@@ -17,11 +17,9 @@ from vmanomaly.model.custom.frames import from_frame, to_frame, to_times
 from vmanomaly.model.custom.state import InstanceState
 from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.online import observe
-from vmanomaly.model.scoring import Policy, apply_policies, scaled_bounds, score
+from vmanomaly.model.scoring import BOUNDS, Policy, adjusted, policed_score
 from vmanomaly.model.state import Array, SeriesState
 from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
-
-_BOUNDS = ("yhat", "yhat_lower", "yhat_upper")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class Instances:
         self._arguments = arguments
         self._policy = policy
         self._provide_series = provide_series
-        self._needed = provide_series and {*provide_series, "anomaly_score", *_BOUNDS}
+        self._needed = provide_series and {*provide_series, "anomaly_score", *BOUNDS}
         self._online = user_class.is_online
         self._min_n_samples_seen = min_n_samples_seen if self._online else 0
         self._settings = vars(self.make()).keys() & arguments.keys()
@@ -230,23 +228,9 @@ class Instances:
     ) -> dict[str, FloatArray]:
         if self._policy is None:
             return found
-        y = columns["y"][wanted]
-        raw = found.get("anomaly_score")
-        if raw is None:
-            if any(name not in found for name in _BOUNDS):
-                raise ValueError(
-                    "infer returned no anomaly_score, and not all of yhat, yhat_lower and "
-                    f"yhat_upper to compute it from; it returned {', '.join(found) or 'no output'}"
-                )
-            found = found | scaled_bounds(found, self._policy.scale)
-            if self._policy.clip_predictions:
-                found |= {
-                    name: np.clip(values, *self._policy.data_range)
-                    for name, values in found.items()
-                    if name.startswith("yhat")
-                }
-            raw = score(y, *(found[name] for name in _BOUNDS))
-        return found | {"anomaly_score": apply_policies(raw, y, found.get("yhat"), self._policy)}
+        if "anomaly_score" not in found:
+            found = adjusted(found, self._policy)
+        return found | {"anomaly_score": policed_score(found, columns["y"][wanted], self._policy)}
 
 
 class _OfInstances(base.BaseModel[BatchT]):
@@ -254,6 +238,8 @@ class _OfInstances(base.BaseModel[BatchT]):
     default_outputs: ClassVar[tuple[str, ...]] = ()
     online: ClassVar[bool] = False
     has_kernels: ClassVar[bool] = False
+    # An object may take a second to fit, or more.
+    block_bytes: ClassVar[int] = 0
 
     def __init__(self, instances: Instances) -> None:
         self._instances = instances

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from vmanomaly.model.scoring import POLICY_KEYS, Policy, apply_policies, scaled_bounds, score
+from vmanomaly.model.scoring import BOUNDS, POLICY_KEYS, Policy, adjusted, policed_score
 from vmanomaly.series import FloatArray
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ PICKLE_PROTOCOL = 5
 
 Pair: TypeAlias = "float | Sequence[float]"
 
-_BOUNDS = ("yhat", "yhat_lower", "yhat_upper")
 _SHARED = ("args", "provide_series", *POLICY_KEYS, "groupby")
 
 
@@ -160,13 +159,14 @@ min_rel_dev_from_expected
         What is left out is the model's own.
         """
         predictions = {name: _column(df, name) for name in df.columns if name.startswith("yhat")}
-        moved = _pair(self.scale if scale is None else scale)
-        if moved != (1.0, 1.0):
-            predictions |= scaled_bounds(predictions, moved)
-        if self.clip_predictions if clip_predictions is None else clip_predictions:
-            low, high = _pair(self.data_range if data_range is None else data_range)
-            predictions = {name: np.clip(each, low, high) for name, each in predictions.items()}
-        for name, values in predictions.items():
+        policy = Policy(
+            scale=_pair(self.scale if scale is None else scale),
+            clip_predictions=self.clip_predictions
+            if clip_predictions is None
+            else clip_predictions,
+            data_range=_pair(self.data_range if data_range is None else data_range),
+        )
+        for name, values in adjusted(predictions, policy).items():
             df[name] = values
 
     def get_anomaly_score(
@@ -195,13 +195,12 @@ anomaly_score_outside_data_range
             min_rel_dev_from_expected=min_rel_dev_from_expected,
             anomaly_score_outside_data_range=anomaly_score_outside_data_range,
         )
-        y = _column(df, "y")
-        yhat, lower, upper = (_column(df, name) for name in _BOUNDS)
-        return apply_policies(score(y, yhat, lower, upper), y, yhat, policy)
+        bounds = {name: _column(df, name) for name in BOUNDS}
+        return policed_score(bounds, _column(df, "y"), policy)
 
     def _assemble_output_columns(self) -> list[str]:
         """Return the columns that are to be written, `timestamp` first."""
-        wanted = self.provide_series or ["anomaly_score", "y", *_BOUNDS]
+        wanted = self.provide_series or ["anomaly_score", "y", *BOUNDS]
         return ["timestamp", *(name for name in wanted if name != "timestamp")]
 
     def _policy(self, **given: Any) -> Policy:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy, deepcopy
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -29,6 +30,14 @@ class InstanceState(SeriesState):
     def __init__(self, columns: Iterable[Column] = ()) -> None:
         super().__init__(columns)
         self.instances: dict[Labels, Model] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Objects that learn at fit only are not changed any more.
+        finished = (instance for instance in self.instances.values() if not instance.is_online)
+        memo |= {id(instance): instance for instance in finished}
+        other = copy(self)
+        vars(other).update(deepcopy(self.__getstate__(), memo))
+        return other
 
     @classmethod
     def restored(

@@ -156,7 +156,8 @@ class DigestState(SeriesState):
         used = int(self._used[0])
         for name in ("_means", "_weights"):
             old = getattr(self, name)
-            array = np.empty(n_centroids, old.dtype)
+            # Not left as memory gives it: places that are not used yet are stored too.
+            array = np.zeros(n_centroids, old.dtype)
             array[:used] = old[:used]
             setattr(self, name, array)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import Self
 
 import numpy as np
@@ -58,7 +57,7 @@ class ChannelState(SeriesState):
                 of_groups.append(column)
         super().__init__((*_PLACES, *of_groups))
         self.channels = SeriesState(of_channels)
-        self._numbers = count()
+        self._n_numbered = 0
 
     @classmethod
     def from_arrays(
@@ -133,8 +132,16 @@ class ChannelState(SeriesState):
         super().remove(rows)
         self["first_channel"][:] = _firsts(self["n_channels"])
 
+    def as_of(self, timestamp: int) -> Self:
+        """Return a copy that has learned the same, but counts no later point as seen."""
+        other = super().as_of(timestamp)
+        other.channels = self.channels.as_of(timestamp)
+        return other
+
     def _new_numbers(self, n: int) -> tuple[Labels, ...]:
-        return tuple(Labels({"channel": str(next(self._numbers))}) for _ in range(n))
+        first = self._n_numbered
+        self._n_numbered += n
+        return tuple(Labels({"channel": str(number)}) for number in range(first, first + n))
 
 
 def _firsts(sizes: IntArray) -> IntArray:

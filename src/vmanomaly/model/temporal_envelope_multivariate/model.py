@@ -11,7 +11,7 @@ import numpy as np
 
 from vmanomaly.model.base import ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch
-from vmanomaly.model.joint import predict_channels, rows_of
+from vmanomaly.model.joint import rows_of, score_channels
 from vmanomaly.model.online import LARGEST, OnlineModel, observe
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import Array, Column, SeriesState
@@ -107,6 +107,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     default_outputs: ClassVar[tuple[str, ...]] = ("anomaly_score",)
     online: ClassVar[bool] = True
     applies_policies: ClassVar[bool] = True
+    block_bytes: ClassVar[int] = 1 << 20
 
     @property
     def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -241,7 +242,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
         """Return what one envelope gives for each channel, and its scores; shape (C, T)."""
         names = ("anomaly_score", *output.channels)
         answer = {name: np.full(batch.values.shape, np.nan) for name in names}
-        for query_key, predictions in predict_channels(batch, output, self.policies, names).items():
+        for query_key, predictions in score_channels(batch, output, self.policies, names).items():
             rows = rows_of(batch, query_key)
             for name, values in predictions.outputs.items():
                 answer[name][rows] = values

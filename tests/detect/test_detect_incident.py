@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vmanomaly.model.incident import add_incident_score, incident_score
+from vmanomaly.config.reader import Query
+from vmanomaly.config.registry import MODELS
+from vmanomaly.detect import AnyDetector, create_detector
+from vmanomaly.detect.incident import MEMORY, add_incident_score, incident_score
+from vmanomaly.model import create_model
 from vmanomaly.model.scoring import needed_outputs
 from vmanomaly.model.state import SeriesState
-from vmanomaly.series import FloatArray, Labels, Predictions
+from vmanomaly.series import FloatArray, Labels, Predictions, SeriesBatch
 
 NAN = math.nan
 LARGEST = float(np.finfo(np.float64).max)
@@ -184,3 +189,70 @@ def test_a_state_is_not_touched_unless_the_score_is_asked_for() -> None:
     whole = predictions(anomaly_score=[3.0])
     assert add_incident_score(whole, state, ["anomaly_score"]) is whole
     assert len(state) == 0
+
+
+def detector_of(section: dict[str, Any]) -> AnyDetector:
+    keys = {"provide_series": ["anomaly_score", "incident_score"], **section}
+    found = MODELS[keys["class"]].section.model_validate(keys)
+    query = Query.model_validate({"alias": "q", "expr": "q", "step": "5m"})
+    return create_detector(create_model(found, query), found, [query])
+
+
+def noise_with_incident(n_points: int) -> SeriesBatch:
+    """Noise; the second of the series is in an incident in its last 12 points."""
+    values = np.random.default_rng(7).normal(10.0, 1.0, (2, n_points))
+    values[1, -12:] += 8.0
+    labels = (Labels({"series": "well"}), Labels({"series": "ill"}))
+    return SeriesBatch(labels, 300_000 * np.arange(n_points), values)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"class": "zscore_online"},
+        {"class": "zscore_online", "history_strength": 4},
+        {"class": "temporal_envelope"},
+    ],
+    ids=str,
+)
+def test_a_fit_finds_the_incident_that_lasts(section: dict[str, Any]) -> None:
+    """As much as a model has that was fitted before it, and has watched it."""
+    detector = detector_of(section)
+    batch = noise_with_incident(1000)
+    watching, _ = detector.fit([batch.columns(0, 900)])
+    detector.infer(watching, [batch.columns(900, 1000)], np.arange(100))
+    fitted, _ = detector.fit([batch])
+    expected, found = watching.state["incident"], fitted.state["incident"]
+    assert expected[0] < 0.4 < expected[1]
+    assert found[0] < 0.4
+    assert found[1] == pytest.approx(expected[1], rel=0.1)
+
+
+@pytest.mark.parametrize("alias", ["zscore_online", "temporal_envelope"])
+def test_the_model_is_fitted_once(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = detector_of({"class": alias})
+    fitted: list[int] = []
+    fit: Any = type(detector.model).fit
+
+    def counted(model: Any, batch: SeriesBatch) -> SeriesState:
+        fitted.append(len(batch.timestamps))
+        state: SeriesState = fit(model, batch)
+        return state
+
+    monkeypatch.setattr(type(detector.model), "fit", counted)
+    detector.fit([noise_with_incident(300)])
+    assert fitted == [300 - MEMORY if alias == "zscore_online" else 300]
+
+
+@pytest.mark.parametrize("alias", ["zscore_online", "temporal_envelope"])
+def test_evidence_changes_nothing_that_is_learned(alias: str) -> None:
+    batch = noise_with_incident(300)
+    gathering, plain = (
+        detector_of({"class": alias, "provide_series": wanted}).fit([batch])[0].state
+        for wanted in (["incident_score"], ["anomaly_score"])
+    )
+    for name, array in plain.arrays().items():
+        if name != "incident":
+            np.testing.assert_array_equal(array, gathering[name], err_msg=name)
+    assert gathering["incident"][1] > 0.0
+    assert not plain["incident"].any()

@@ -1,0 +1,41 @@
+"""From a model and its section of the configuration to a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from vmanomaly.detect.multivariate import MultivariateDetector
+from vmanomaly.detect.univariate import UnivariateDetector
+from vmanomaly.model.base import AnyModel, MultivariateModel
+from vmanomaly.model.scoring import Policy
+
+if TYPE_CHECKING:
+    from vmanomaly.config.model import ModelSection
+    from vmanomaly.config.reader import Query
+
+AnyDetector: TypeAlias = UnivariateDetector | MultivariateDetector
+
+
+def create_detector(
+    model: AnyModel, section: ModelSection, queries: Sequence[Query], min_block_size: int = 1
+) -> AnyDetector:
+    """Return the detector that a section of the configuration describes.
+
+    Parameters
+    ----------
+    model
+        The model of the section.
+    section
+        Says which outputs are wanted, the groups, and the policies.
+    queries
+        Those that the detector looks at together; one for a model of single series.
+    min_block_size
+        As for `Detector`.
+    """
+    policies = {query.alias: Policy.of(section, query) for query in queries}
+    wanted = section.provide_series
+    if isinstance(model, MultivariateModel):
+        return MultivariateDetector(model, policies, section.groupby, wanted, min_block_size)
+    (policy,) = policies.values()
+    return UnivariateDetector(model, policy, wanted, min_block_size)

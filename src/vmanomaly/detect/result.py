@@ -1,0 +1,205 @@
+"""What came of a fit or an infer: predictions, what was left out, and what failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from traceback import format_exception
+from types import TracebackType
+from typing import NamedTuple
+
+from vmanomaly.errors import StoppedError, VmanomalyError
+from vmanomaly.model.grouping import Channel, Mismatch
+from vmanomaly.series import Labels, Predictions
+
+
+class Part(NamedTuple):
+    """Predictions, and what they are about.
+
+    Attributes
+    ----------
+    query : str or None
+        Alias of the query whose channels they are about; None for the series, or the groups, that
+        the model looks at.
+    predictions : Predictions
+    """
+
+    query: str | None
+    predictions: Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What is neither learned nor scored, although it was read.
+
+    Attributes
+    ----------
+    unknown : tuple of Labels
+        Series that a model which is not online was not fitted on.
+    mismatches : tuple of Mismatch
+        Groups whose channels are not those of the fit.
+    ungrouped : tuple of Channel
+        Series that lack a label of `groupby`.
+    groupby : tuple of str
+        These labels.
+
+    Examples
+    --------
+    >>> print(LeftOut(unknown=(Labels({"cpu": "0"}),)))
+    1 series were not there at the fit
+    """
+
+    unknown: tuple[Labels, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
+    ungrouped: tuple[Channel, ...] = ()
+    groupby: tuple[str, ...] = ()
+
+    @property
+    def n_skipped(self) -> int:
+        """The series and groups that wait for another fit, or for their channels."""
+        return len(self.unknown) + len(self.mismatches)
+
+    def __str__(self) -> str:
+        """Say why what is counted by `n_skipped` is left out; nothing where nothing is."""
+        reasons = [f"{len(self.unknown)} series were not there at the fit"] if self.unknown else []
+        if self.mismatches:
+            reasons.append(str(self.mismatches[0]))
+        if len(self.mismatches) > 1:
+            reasons.append(f"and {len(self.mismatches) - 1} more groups")
+        return "; ".join(reasons)
+
+
+class RemoteError(Exception):
+    """Stands for an exception that was raised in another process; its trace is the cause."""
+
+
+class _RemoteTrace(Exception):  # noqa: N818 - it is only shown
+    """A trace as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a model failed on some series or groups.
+
+    In a pickle, the exception becomes a `RemoteError`, since not every exception can be rebuilt.
+
+    Attributes
+    ----------
+    error : Exception
+        What was raised for the first of them.
+    labels : tuple of Labels
+        The series or groups for which the same place raised the same type.
+
+    Examples
+    --------
+    >>> print(Failure(ValueError("no samples"), (Labels({"cpu": "0"}), Labels({"cpu": "1"}))))
+    {cpu="0"} and 1 more: ValueError: no samples
+    """
+
+    error: Exception
+    labels: tuple[Labels, ...]
+
+    def __str__(self) -> str:
+        return f"{self.whose}: {reason_of(self.error)}"
+
+    @property
+    def whose(self) -> str:
+        """The first of the series or groups, and how many more there are."""
+        more = f" and {len(self.labels) - 1} more" if len(self.labels) > 1 else ""
+        return f"{self.labels[0]}{more}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if isinstance(self.error, RemoteError):
+            trace = str(self.error.__cause__)
+        else:
+            trace = "".join(format_exception(self.error))
+        return _received, (reason_of(self.error), trace, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What came of a fit.
+
+    Attributes
+    ----------
+    failures : tuple of Failure
+        Of single series or groups; the others are fitted.
+    left_out : LeftOut
+        What was not learned.
+    n_datapoints : int
+        The samples that were there to be learned.
+    """
+
+    failures: tuple[Failure, ...]
+    left_out: LeftOut
+    n_datapoints: int
+
+
+@dataclass(frozen=True, slots=True)
+class InferResult:
+    """What came of an infer.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+        The predictions.
+    failures : tuple of Failure
+        Of single series or groups; the others are scored.
+    left_out : LeftOut
+        What was not scored.
+    n_series : int
+        The series or groups that were scored, those that failed included.
+    n_datapoints : int
+        Their samples.
+    stopped : StoppedError or None
+        Why the infer stopped before it was done. What it has scored until then is here, and is
+        learned; the other series are as if nothing had happened.
+    """
+
+    parts: tuple[Part, ...]
+    failures: tuple[Failure, ...]
+    left_out: LeftOut
+    n_series: int
+    n_datapoints: int
+    stopped: StoppedError | None = None
+
+
+def failures_of(errors: Mapping[Labels, Exception]) -> tuple[Failure, ...]:
+    """Put together what is of the same type and from the same line of code."""
+    kinds: dict[object, list[Labels]] = {}
+    for labels, error in errors.items():
+        kinds.setdefault((type(error), _raised_at(error.__traceback__)), []).append(labels)
+    return tuple(Failure(errors[failed[0]], tuple(failed)) for failed in kinds.values())
+
+
+def reason_of(error: Exception) -> str:
+    """Return an exception in one line: of which type it is, unless it is meant for the user.
+
+    Examples
+    --------
+    >>> reason_of(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero'
+    >>> reason_of(VmanomalyError("cancelled"))
+    'cancelled'
+    """
+    if isinstance(error, VmanomalyError | RemoteError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _received(reason: str, trace: str, labels: tuple[Labels, ...]) -> Failure:
+    error = RemoteError(reason)
+    error.__cause__ = _RemoteTrace(trace.strip())
+    return Failure(error, labels)
+
+
+def _raised_at(trace: TracebackType | None) -> tuple[str, int] | None:
+    """Return the file and the line that raised."""
+    if trace is None:
+        return None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename, trace.tb_lineno
