@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
+from vmanomaly.clock import Clock
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.run import Job, Run
 from vmanomaly.scheduler.schedule import (
     PeriodicSchedule,

@@ -10,10 +10,10 @@ from time import perf_counter
 from typing import Protocol
 
 import vmanomaly
+from vmanomaly.clock import Clock
 from vmanomaly.config import Config
 from vmanomaly.config.settings import Retention
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.service.unit import AnyUnit

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
+from vmanomaly.clock import Clock, SystemClock
 from vmanomaly.errors import DatasourceError
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
 
@@ -67,30 +67,6 @@ _DROPPED = {
 }
 
 Outcome: TypeAlias = Sent | Retry | Refused
-
-
-class Clock(Protocol):
-    """Tells the time and waits for it."""
-
-    def now(self) -> float:
-        """Return seconds since some point in the past; never goes back."""
-        ...
-
-    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
-        """Return when `changed`, which the caller holds, is notified or the time is over."""
-        ...
-
-
-class SystemClock:
-    """The clock of the operating system."""
-
-    def now(self) -> float:
-        """Return seconds since some point in the past; never goes back."""
-        return time.monotonic()
-
-    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
-        """Return when `changed`, which the caller holds, is notified or the time is over."""
-        changed.wait(seconds)
 
 
 class Drops:
@@ -191,7 +167,7 @@ class Delivery:
         self._error: DatasourceError | None = None
         self._failures = 0
         self._down_since: float | None = None
-        self._next_try = self._not_before = self._clock.now()
+        self._next_try = self._not_before = self._clock.monotonic()
         self._closing = False
         if len(queue):
             logger.info("%d points wait in the queue since the last run", queue.n_points)
@@ -241,15 +217,15 @@ class Delivery:
         timeout_s
             Wait no longer than this.
         """
-        deadline = self._clock.now() + timeout_s
+        deadline = self._clock.monotonic() + timeout_s
         with self._changed:
             self._next_try = self._not_before
             self._changed.notify_all()
             while len(self._queue):
-                left = deadline - self._clock.now()
+                left = deadline - self._clock.monotonic()
                 if left <= 0 or self._closing:
                     return False
-                self._clock.wait(self._changed, left)
+                self._clock.wait_for_change(self._changed, left)
         return True
 
     def close(self) -> None:
@@ -313,10 +289,10 @@ class Delivery:
         """Return True when there is something to send, and it is time; False when closing."""
         with self._changed:
             while not self._closing:
-                left = self._next_try - self._clock.now() if len(self._queue) else None
+                left = self._next_try - self._clock.monotonic() if len(self._queue) else None
                 if left is not None and left <= 0:
                     return True
-                self._clock.wait(self._changed, left)
+                self._clock.wait_for_change(self._changed, left)
         return False
 
     def _attempt(self, record: Record) -> Outcome:
@@ -332,7 +308,7 @@ class Delivery:
             down_since, self._down_since = self._down_since, None
             self._error = outcome.error if isinstance(outcome, Refused) else None
             self._failures = 0
-            self._next_try = self._not_before = self._clock.now()
+            self._next_try = self._not_before = self._clock.monotonic()
             self._changed.notify_all()
         if isinstance(outcome, Refused):
             for reason, n_points in outcome.n_points.items():
@@ -346,7 +322,7 @@ class Delivery:
         if down_since is not None:
             logger.info(
                 "Delivering again after %.0f s: %d points are queued, %d were dropped",
-                self._clock.now() - down_since,
+                self._clock.monotonic() - down_since,
                 self._queue.n_points,
                 self._drops.take(),
             )
@@ -354,7 +330,7 @@ class Delivery:
     def _note_failure(self, record: Record | None, failure: Retry) -> None:
         """Note that the database is not there, or the queue (None) cannot be read."""
         with self._changed:
-            now = self._clock.now()
+            now = self._clock.monotonic()
             self._error = failure.error
             is_new = self._down_since is None
             if is_new:
