@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from time import perf_counter
@@ -13,6 +12,7 @@ import vmanomaly
 from vmanomaly.clock import Clock
 from vmanomaly.config import Config
 from vmanomaly.config.settings import Retention
+from vmanomaly.episodes import Episodes
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import JobKey, UnitKey
@@ -23,6 +23,8 @@ from vmanomaly.state.errors import REASONS
 from vmanomaly.state.signature import differences, signature_of
 
 logger = logging.getLogger(__name__)
+
+_SAVING = "saving"
 
 
 class KeptJob(Protocol):
@@ -77,12 +79,10 @@ class Keeper:
         self._clock = clock
         self._metrics = metrics
         self._retention = config.settings.retention
-        self._failing: str | None = None
-        self._lock = threading.Lock()
+        self._episodes = Episodes(logger, clock)
         self._signatures: dict[UnitKey, dict[str, str]] = {}
         self._saved: dict[JobKey, Progress] = {}
         self._looked_at: dict[JobKey, int] = {}
-        self._unstorable: set[UnitKey] = set()
         for reason in REASONS:
             metrics.state_save_errors.labels(reason=reason)
 
@@ -222,14 +222,13 @@ class Keeper:
                 continue
             try:
                 content = unit.content
-            except Exception as error:
-                level = logging.DEBUG if unit.key in self._unstorable else logging.ERROR
-                logger.log(level, "Cannot store the state of %s", unit.key, exc_info=error)
-                self._unstorable.add(unit.key)
+            except Exception as error:  # noqa: BLE001 - logged
+                message = f"Cannot store the state of {unit.key}"
+                self._episodes.begin(unit.key, message, logging.ERROR, error=error)
                 self._metrics.state_save_errors.labels(reason="model_error").inc()
                 failed.append(unit.key)
             else:
-                self._unstorable.discard(unit.key)
+                self._episodes.end(unit.key)
                 if content is not None:
                     changed[unit.key] = self._saved_of(unit, content)
         return changed, failed
@@ -297,19 +296,17 @@ class Keeper:
 
     def _note(self, error: StateError | None) -> None:
         """Log when saving begins to fail and when it works again; count every failure."""
-        with self._lock:
-            before, self._failing = self._failing, None if error is None else error.reason
-        if error is not None:
-            self._metrics.state_save_errors.labels(reason=error.reason).inc()
-            if before != error.reason:
-                logger.error(
-                    "States cannot be stored (%s): %s; the service goes on in memory, and stores "
-                    "them when that is possible again",
-                    error.reason,
-                    error,
-                )
-        elif before is not None:
-            logger.info("States are stored again")
+        if error is None:
+            self._episodes.end(_SAVING, "States are stored again")
+            return
+        self._metrics.state_save_errors.labels(reason=error.reason).inc()
+        self._episodes.begin(
+            _SAVING,
+            f"States cannot be stored ({error.reason}): {error}; the service goes on in memory, "
+            f"and stores them when that is possible again",
+            logging.ERROR,
+            cause=error.reason,
+        )
 
 
 def _begin_anew_if_lost(job: KeptJob) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
 from vmanomaly.config.reader import Query
+from vmanomaly.episodes import Episodes
 from vmanomaly.model.base import BaseModel, BatchT, ModelOutput
 from vmanomaly.model.grouping import GroupedBatch, Grouping
 from vmanomaly.model.incident import MEMORY
@@ -98,7 +99,7 @@ class Unit(ABC, Generic[BatchT]):
         self._provide_series = section.provide_series or model.default_outputs or None
         self._metrics = metrics
         self._labels = metrics.of_model(origin)
-        self._last_told: dict[str, tuple[str, str]] = {}
+        self._episodes = Episodes(logger)
         # From 0 on, so that whoever looks at the increase sees the first one too.
         for counter in (metrics.model_runs_skipped, metrics.model_run_errors):
             for stage in _STAGES:
@@ -118,7 +119,7 @@ class Unit(ABC, Generic[BatchT]):
         unit.state = None
         unit.unfitted = True
         unit.changed = False
-        unit._last_told = {}
+        unit._episodes = Episodes(logger)
         return unit
 
     @property
@@ -147,7 +148,7 @@ class Unit(ABC, Generic[BatchT]):
         if other.state is not None:
             self._regroup(other._grouping, other.state)
         self.state, self.unfitted, self.changed = other.state, other.unfitted, other.changed
-        self._last_told = other._last_told
+        self._episodes = other._episodes
 
     def release(self) -> None:
         """Let go of what was learned, which is stored and comes back by `restore`."""
@@ -245,9 +246,9 @@ class Unit(ABC, Generic[BatchT]):
         self._metrics.models_active.labels(**self._labels).set(len(state))
         return Scored(written, well=not errors)
 
-    def skip(self, stage: str, reason: str) -> None:
+    def skip(self, stage: str, reason: str, level: int = logging.WARNING) -> None:
         """Count a run that cannot be done, and log it unless the last one was skipped alike."""
-        self._skip(stage, reason, "run", 1)
+        self._skip(stage, reason, "run", 1, level)
 
     def report_error(self, stage: str) -> None:
         """Count and log, with its trace, the exception that is being handled."""
@@ -330,20 +331,17 @@ class Unit(ABC, Generic[BatchT]):
         if n:
             self._skip(stage, reason, "part", n)
         else:
-            self._last_told.pop("part", None)
+            self._episodes.end(("part", stage))
 
-    def _skip(self, stage: str, reason: str, topic: str, n: int) -> None:
+    def _skip(
+        self, stage: str, reason: str, topic: str, n: int, level: int = logging.WARNING
+    ) -> None:
         self._metrics.model_runs_skipped.labels(stage=stage, **self._labels).inc(n)
-        level = logging.DEBUG if self._last_told.get(topic) == (stage, reason) else logging.WARNING
-        self._last_told[topic] = (stage, reason)
-        logger.log(
-            level,
-            "Skipping run for stage '%s' for model '%s', query '%s': %s",
-            stage,
-            self.origin.model_alias,
-            self.origin.query_key,
-            reason,
+        message = (
+            f"Skipping run for stage '{stage}' for model '{self.origin.model_alias}', "
+            f"query '{self.origin.query_key}': {reason}"
         )
+        self._episodes.begin((topic, stage), message, level, cause=reason)
 
     def _run(self, stage: str, batch: BatchT, work: Callable[[], _Result]) -> _Result | None:
         labels = {"stage": stage, **self._labels}
@@ -353,7 +351,7 @@ class Unit(ABC, Generic[BatchT]):
         except Exception:  # noqa: BLE001 - counted and logged
             self.report_error(stage)
             return None
-        self._last_told.pop("run", None)
+        self._episodes.end(("run", stage))
         self._metrics.model_runs.labels(**labels).inc()
         self._metrics.model_run_duration_seconds.labels(**labels).observe(perf_counter() - started)
         self._metrics.model_datapoints_accepted.labels(**labels).inc(batch.n_datapoints)

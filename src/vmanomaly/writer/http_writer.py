@@ -66,7 +66,7 @@ class HttpWriter:
         self._url_label = redact_url(url)
         self._encoder = encoder
         self._tenancy = TenancyWarnings(
-            section.tenant_id == MULTITENANT or f"/insert/{MULTITENANT}/" in url
+            section.tenant_id == MULTITENANT or f"/insert/{MULTITENANT}/" in url, logger
         )
         self._drops = Drops(
             lambda reason, n_points: metrics.writer_dropped_datapoints.labels(reason=reason).inc(
@@ -103,9 +103,7 @@ class HttpWriter:
         by the server, which is logged and counted, or safely in the queue.
         """
         series = self._encoder.encoded_series(predictions.labels, origin)
-        warning = self._tenancy.message(origin.query_key, len(series.labels), series.n_with_account)
-        if warning is not None:
-            logger.warning(warning)
+        self._tenancy.check(origin.query_key, len(series.labels), series.n_with_account)
         records = self._records(predictions, origin)
         record = next(records, None)
         if record is None:
@@ -124,7 +122,7 @@ class HttpWriter:
         self._client.check_health()
         outage = self._delivery.outage
         if outage is not None:
-            raise DatasourceError(str(outage), outage.code) from outage
+            raise DatasourceError(str(outage), outage.code, outage.out_of_reach) from outage
 
     @property
     def n_queued(self) -> int:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from vmanomaly.clock import Clock, SystemClock
+from vmanomaly.episodes import Episodes
 from vmanomaly.errors import DatasourceError
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
 
 logger = logging.getLogger(__package__)
 
+_OUTAGE = "outage"
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 _LONGEST_RETRY_AFTER_S = 300.0
@@ -70,7 +72,7 @@ Outcome: TypeAlias = Sent | Retry | Refused
 
 
 class Drops:
-    """Counts values that are given up, and logs each reason once an outage.
+    """Counts values that are given up, and logs each reason once per outage.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ class Drops:
         self.n_points = 0
         self._count = count
         self._n_taken = 0
-        self._logged: set[str] = set()
+        self._episodes = Episodes(logger)
         self._lock = threading.Lock()
 
     def __call__(self, reason: str, n_points: int) -> None:
@@ -103,17 +105,16 @@ class Drops:
         self._count(reason, n_points)
         with self._lock:
             self.n_points += n_points
-            is_new = reason not in self._logged
-            self._logged.add(reason)
-        if is_new and reason in _DROPPED:
-            logger.error("%s (%d points so far)", _DROPPED[reason], n_points)
+        if reason in _DROPPED:
+            message = f"{_DROPPED[reason]} ({n_points} points so far)"
+            self._episodes.begin(reason, message, logging.ERROR)
 
     def take(self) -> int:
-        """Return how many values were given up since the last call, and log every reason anew."""
+        """Return how many values were given up since the last call, and log every reason again."""
         with self._lock:
             n_new = self.n_points - self._n_taken
             self._n_taken = self.n_points
-            self._logged.clear()
+        self._episodes.clear()
         return n_new
 
 
@@ -166,7 +167,8 @@ class Delivery:
         self._changed = threading.Condition()
         self._error: DatasourceError | None = None
         self._failures = 0
-        self._down_since: float | None = None
+        self._is_down = False
+        self._episodes = Episodes(logger, self._clock)
         self._next_try = self._not_before = self._clock.monotonic()
         self._closing = False
         if len(queue):
@@ -184,7 +186,7 @@ class Delivery:
     def outage(self) -> DatasourceError | None:
         """Why records wait; None while the database answers."""
         with self._changed:
-            return self._error if self._down_since is not None else None
+            return self._error if self._is_down else None
 
     @property
     def n_points_queued(self) -> int:
@@ -305,7 +307,8 @@ class Delivery:
     def _note_answer(self, record: Record, outcome: Sent | Refused) -> None:
         """Note that the database is there."""
         with self._changed:
-            down_since, self._down_since = self._down_since, None
+            self._is_down = False
+            outage = self._episodes.end(_OUTAGE)
             self._error = outcome.error if isinstance(outcome, Refused) else None
             self._failures = 0
             self._next_try = self._not_before = self._clock.monotonic()
@@ -319,10 +322,10 @@ class Delivery:
                 record.query_key,
                 outcome.error,
             )
-        if down_since is not None:
+        if outage is not None:
             logger.info(
-                "Delivering again after %.0f s: %d points are queued, %d were dropped",
-                self._clock.monotonic() - down_since,
+                "Delivering again %s: %d points are queued, %d were dropped",
+                outage,
                 self._queue.n_points,
                 self._drops.take(),
             )
@@ -332,9 +335,10 @@ class Delivery:
         with self._changed:
             now = self._clock.monotonic()
             self._error = failure.error
-            is_new = self._down_since is None
-            if is_new:
-                self._down_since = now
+            if not self._is_down:
+                self._is_down = True
+                self._drops.take()
+            self._episodes.begin(_OUTAGE, _failure_message(record, failure))
             # Requests that fail side by side are one failure.
             if now >= self._next_try:
                 backoff = min(_FIRST_BACKOFF_S * 2**self._failures, _LONGEST_BACKOFF_S)
@@ -343,19 +347,6 @@ class Delivery:
             if failure.after_s is not None:
                 self._not_before = now + min(failure.after_s, _LONGEST_RETRY_AFTER_S)
                 self._next_try = max(self._next_try, self._not_before)
-        if not is_new:
-            return
-        self._drops.take()
-        if record is None:
-            logger.warning("Cannot write: %s", failure.error)
-            return
-        logger.warning(
-            "Cannot write %d points for %s: %s Points wait in the queue until the database "
-            "takes them",
-            record.n_points,
-            record.query_key,
-            _sentence(str(failure.error)),
-        )
 
     def _publish(self) -> None:
         """Say what is in the queue. The caller holds the lock, so that the last word is right."""
@@ -366,6 +357,15 @@ class Delivery:
             return
         self._set_queue_bytes(self._queue.n_bytes)
         self._set_oldest_timestamp(0.0 if oldest is None else oldest / 1000)
+
+
+def _failure_message(record: Record | None, failure: Retry) -> str:
+    if record is None:
+        return f"Cannot write: {failure.error}"
+    return (
+        f"Cannot write {record.n_points} points for {record.query_key}: "
+        f"{_sentence(str(failure.error))} Points wait in the queue until the database takes them"
+    )
 
 
 def _sentence(text: str) -> str:
