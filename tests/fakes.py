@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
 from vmanomaly.series import Origin, Predictions, SeriesBatch, TimeRange
-from vmanomaly.writer.delivery.queue import Record
+from vmanomaly.writer import Writer
 
 
 class FakeClock:
@@ -102,30 +102,19 @@ class FakeReader:
     def close(self) -> None: ...
 
 
-class FakeWriter:
+class FakeWriter(Writer):
     """Keeps what it is given."""
 
+    last_error: DatasourceError | None = None
+    n_dropped: int = 0
+
     def __init__(self) -> None:
-        self.last_error: DatasourceError | None = None
-        self.n_dropped = 0
         self.written: list[tuple[Predictions, Origin]] = []
 
     def write(self, predictions: Predictions, origin: Origin) -> None:
         self.written.append((predictions, origin))
 
-    def flush(self, timeout_s: float) -> bool:
-        return True
-
-    n_queued = 0
-
-    def hand_over(self) -> list[Record]:
-        return []
-
-    def take_over(self, records: Sequence[Record]) -> None: ...
-
     def check_health(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:

@@ -68,6 +68,7 @@ class Setup:
             clock=clock,
             jitter=lambda: 1.0,
         )
+        self.delivery.start()
 
     def count(self, reason: str, n_points: int) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + n_points
@@ -90,7 +91,7 @@ def running(
 
 
 def make_record(number: int, n_points: int = 10) -> Record:
-    return Record(b"x" * 100, "cpu", n_points, 1000 * number)
+    return Record(b"x" * 100, "cpu", n_points, 1000 * number, "live", 1, "text/plain")
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -357,6 +358,7 @@ def test_a_full_queue_counts_what_it_drops_and_says_so_once(
         set_oldest_timestamp=lambda seconds: None,
         clock=clock,
     )
+    delivery.start()
     for number in range(1, 8):
         delivery.deliver(make_record(number, number))
     assert delivery.n_points_queued == 5 + 6 + 7
@@ -367,6 +369,46 @@ def test_a_full_queue_counts_what_it_drops_and_says_so_once(
     assert sum("The queue is full" in message for message in messages(caplog)) == 1
     assert "18 points are queued, 10 were dropped" in caplog.text
     delivery.close()
+
+
+def test_what_waits_is_sent_from_the_start_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = MemoryQueue(1 << 20, lambda *drop: None)
+    queue.append(make_record(1))
+    database = Database()
+    delivery = Delivery(
+        queue,
+        database.send,
+        Drops(lambda *drop: None),
+        set_queue_bytes=lambda n_bytes: None,
+        set_oldest_timestamp=lambda seconds: None,
+    )
+    delivery.deliver(make_record(2))
+    assert (database.received, messages(caplog)) == ([], [])
+    delivery.start()
+    assert delivery.flush(LONG_S)
+    assert database.taken == [1, 2]
+    assert messages(caplog)[0] == "20 points wait in the queue since the last run"
+    delivery.close()
+
+
+@pytest.mark.parametrize("end", [Delivery.close, Delivery.hand_over])
+def test_a_delivery_that_was_not_started_can_be_closed(
+    end: Callable[[Delivery], object],
+) -> None:
+    drops = Drops(lambda *drop: None)
+    queue = MemoryQueue(1 << 20, drops)
+    queue.append(make_record(1))
+    delivery = Delivery(
+        queue,
+        Database().send,
+        drops,
+        set_queue_bytes=lambda n_bytes: None,
+        set_oldest_timestamp=lambda seconds: None,
+    )
+    end(delivery)
+    assert len(queue) == 0
 
 
 class UnreadableOnce(MemoryQueue):
@@ -452,10 +494,11 @@ def test_order_holds_for_each_of_many_threads_on_a_shaky_line(tmp_path: Path) ->
         set_oldest_timestamp=lambda seconds: None,
         clock=FakeClock(),
     )
+    delivery.start()
 
     def bring(query_key: str) -> None:
         for number in range(100):
-            delivery.deliver(Record(b"x" * 50, query_key, number, 1000))
+            delivery.deliver(Record(b"x" * 50, query_key, number, 1000, "live", 1, "text/plain"))
 
     threads = [threading.Thread(target=bring, args=(key,)) for key in ("a", "b", "c")]
     for thread in threads:

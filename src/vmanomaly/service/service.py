@@ -101,6 +101,7 @@ class Service:
         self._describe_process()
         self._describe(self._work)
         self._limit_native_threads(self._work.config.settings)
+        self._writer.start()
         self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
         warm_up(self._work)
         self.health.start()

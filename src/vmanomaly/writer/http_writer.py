@@ -12,10 +12,11 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, redact_url
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Origin, Predictions
+from vmanomaly.writer.base import Writer
 from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome
 from vmanomaly.writer.delivery.open_queue import open_queue
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
-from vmanomaly.writer.delivery.sender import CONTENT_TYPE, to_record
+from vmanomaly.writer.delivery.sender import to_record
 from vmanomaly.writer.encoding.encode import AnyEncoder
 from vmanomaly.writer.format import MULTITENANT, TenancyWarnings
 from vmanomaly.writer.report import report_empty
@@ -27,7 +28,7 @@ _DROP_REASONS = ("queue_full", "corrupt", "shutdown")
 _N_ENCODING_THREADS = 2
 
 
-class HttpWriter:
+class HttpWriter(Writer):
     """Write predictions as series of their own; what cannot be delivered waits in a queue.
 
     Parameters
@@ -96,6 +97,10 @@ class HttpWriter:
         """Values that were given up since the start."""
         return self._drops.n_points
 
+    def start(self) -> None:
+        """Send what waits in the queue, in the background, from now on."""
+        self._delivery.start()
+
     def write(self, predictions: Predictions, origin: Origin) -> None:
         """Send all finite values of the predictions, piece by piece, or queue them.
 
@@ -161,7 +166,7 @@ class HttpWriter:
 def _check_format(queue: Queue, section: HttpWriterSection, encoder: AnyEncoder) -> None:
     """Raise where a writer of another class left records: its address is not known here."""
     record = queue.peek()
-    if record is None or record.request.get(CONTENT_TYPE) == encoder.content_type:
+    if record is None or record.content_type == encoder.content_type:
         return
     n_points = queue.n_points
     queue.close()

@@ -131,7 +131,8 @@ class Delivery:
     Parameters
     ----------
     queue
-        Where records wait. Closed with the delivery. What it holds from the last run is sent.
+        Where records wait. Closed with the delivery. What it holds from the last run is sent
+        from `start` on.
     send
         Makes the request and says how it went, within bounded time. What it raises is logged as
         the bug that it is, and the record sent again.
@@ -171,10 +172,17 @@ class Delivery:
         self._episodes = Episodes(logger, self._clock)
         self._next_try = self._not_before = self._clock.monotonic()
         self._closing = False
-        if len(queue):
-            logger.info("%d points wait in the queue since the last run", queue.n_points)
         self._publish()
         self._thread = threading.Thread(target=self._drain, name="writer-delivery", daemon=True)
+
+    def start(self) -> None:
+        """Send what waits in the queue, in the background, from now on.
+
+        Before that, records are sent by `deliver` as long as the queue is empty, and wait after a
+        failure.
+        """
+        if len(self._queue):
+            logger.info("%d points wait in the queue since the last run", self._queue.n_points)
         self._thread.start()
 
     @property
@@ -239,7 +247,8 @@ class Delivery:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(_CLOSING_S)
+        if self._has_started:
+            self._thread.join(_CLOSING_S)
         if self._thread.is_alive():
             logger.warning("A request that is under way was abandoned")
         self._queue.close()
@@ -253,7 +262,8 @@ class Delivery:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._has_started:
+            self._thread.join()
         return self._queue.hand_over()
 
     def take_over(self, records: Sequence[Record]) -> None:
@@ -263,6 +273,10 @@ class Delivery:
                 self._queue.append(record)
             self._publish()
             self._changed.notify_all()
+
+    @property
+    def _has_started(self) -> bool:
+        return self._thread.ident is not None
 
     def _drain(self) -> None:
         while self._wait_until_due():

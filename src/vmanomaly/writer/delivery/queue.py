@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from vmanomaly.errors import VmanomalyError
@@ -35,16 +35,24 @@ class Record:
         Values in the body.
     oldest_timestamp : int
         Of these values, Unix milliseconds.
-    request : mapping of str to str
-        Whatever else the sender needs, such as the path and the content encoding. It is stored
-        as it is: no credentials.
+    scheduler_alias : str
+        Alias of the scheduler under which they were made.
+    n_series : int
+        Series in the body.
+    content_type : str
+        Of the body.
+    content_encoding : str or None
+        How the body is compressed; None where it is not.
     """
 
     body: bytes
     query_key: str
     n_points: int
     oldest_timestamp: int
-    request: Mapping[str, str] = field(default_factory=dict)
+    scheduler_alias: str
+    n_series: int
+    content_type: str
+    content_encoding: str | None = None
 
 
 class Queue(Protocol):
@@ -122,7 +130,7 @@ class MemoryQueue:
     --------
     >>> queue = MemoryQueue(2000, dropped=lambda reason, n_points: print(reason, n_points))
     >>> for number in (1, 2, 3):
-    ...     queue.append(Record(bytes(400), "cpu", n_points=number, oldest_timestamp=1000 * number))
+    ...     queue.append(Record(bytes(400), "cpu", number, 1000 * number, "live", 1, "text/plain"))
     queue_full 1
     >>> record = queue.peek()
     >>> record.n_points, len(queue), queue.n_bytes
