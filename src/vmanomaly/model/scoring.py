@@ -14,13 +14,13 @@ import numpy as np
 
 from vmanomaly.config.model import INCIDENT_SCORE
 from vmanomaly.model.base import ModelOutput
+from vmanomaly.model.online import LARGEST
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, Predictions, SeriesBatch
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
     from vmanomaly.config.reader import Query
 
-_LARGEST = float(np.finfo(np.float64).max)
 _JUST_ABOVE_1 = math.nextafter(1.0, 2.0)
 
 _T = TypeVar("_T")
@@ -133,7 +133,7 @@ def score(
             relative = 2.0 * (np.abs(y[no_width] / 2.0 - yhat[no_width] / 2.0) / size)
             outside = np.maximum(1.0 + relative, _JUST_ABOVE_1)
             result[no_width] = np.where(y[no_width] == yhat[no_width], 0.0, outside)
-    result = np.minimum(result, _LARGEST)
+    result = np.minimum(result, LARGEST)
     return np.where(np.isfinite(y) & np.isfinite(yhat), result, np.nan)
 
 
@@ -291,7 +291,7 @@ def scaled_bounds(
                 yhat = outputs["yhat" + name.removeprefix(side)]
                 with np.errstate(over="ignore"):
                     moved = yhat + sign * factor * np.abs(bound - yhat)
-                scaled[name] = np.clip(moved, -_LARGEST, _LARGEST)
+                scaled[name] = np.clip(moved, -LARGEST, LARGEST)
     return scaled
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
@@ -104,6 +105,10 @@ class QueryJob:
         job._keeper = None
         return job
 
+    def resume(self, progress: Progress) -> None:
+        """Continue from where another job has come."""
+        self.progress = replace(progress)
+
     def keep(self) -> None:
         """Store what was learned and how far the job has come, if it is to outlive the process."""
         if self._keeper is not None:
@@ -168,7 +173,7 @@ class QueryJob:
             return True, True  # The step is longer than the interval, and none of it ends here.
         well = True
         starts = micro_batch_starts(
-            timestamps, run.micro_batch or self._step, run.origin + self._offset
+            timestamps, run.micro_batch or self._step, run.micro_batch_end + self._offset
         )
         for unit in self.units:
             if unit.unfitted:

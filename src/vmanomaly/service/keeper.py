@@ -34,12 +34,18 @@ class KeptJob(Protocol):
     ----------
     units : sequence of Unit
         Its units.
-    progress : Progress
-        How far it has come.
     """
 
     units: Sequence[AnyUnit]
-    progress: Progress
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        ...
+
+    def resume(self, progress: Progress) -> None:
+        """Continue from where another job has come."""
+        ...
 
     @property
     def key(self) -> JobKey:
@@ -123,7 +129,7 @@ class Keeper:
         self._drop(self.store, lost)
         for job in jobs:
             if job.key in progress:
-                job.progress = progress[job.key]
+                job.resume(progress[job.key])
                 self._saved[job.key] = replace(job.progress)
                 _begin_anew_if_lost(job)
 
@@ -157,7 +163,7 @@ class Keeper:
                     continue
                 old_job, old_unit = learned[unit.key]
                 unit.take_over(old_unit)
-                job.progress = replace(old_job.progress)
+                job.resume(old_job.progress)
                 if job.key in before._saved:
                     self._saved[job.key] = before._saved[job.key]
 
@@ -199,8 +205,7 @@ class Keeper:
             self._saved[job.key] = replace(job.progress)
         for unit in job.units:
             if unit.key not in failed:
-                unit.changed = False
-                unit.release()
+                unit.note_stored()
 
     def close(self) -> None:
         """Store nothing more."""
@@ -253,7 +258,7 @@ class Keeper:
                 unit.key,
                 error,
             )
-            unit.unfitted = True
+            unit.note_lost()
             return False
         return True
 
@@ -312,4 +317,4 @@ class Keeper:
 def _begin_anew_if_lost(job: KeptJob) -> None:
     """Have everything since the last interval scored by a fit on what came before it."""
     if all(unit.unfitted for unit in job.units):
-        job.progress.last_fit = None
+        job.progress.forget_fit()

@@ -78,7 +78,7 @@ class Unit(ABC, Generic[BatchT]):
     unfitted : bool
         Whether it waits for its first fit.
     changed : bool
-        Whether it has learned something since `changed` was set to False.
+        Whether it has learned something since it was stored.
     """
 
     def __init__(
@@ -153,6 +153,15 @@ class Unit(ABC, Generic[BatchT]):
     def release(self) -> None:
         """Let go of what was learned, which is stored and comes back by `restore`."""
         self.state = None
+
+    def note_stored(self) -> None:
+        """Note that all that was learned is stored, and let go of it."""
+        self.changed = False
+        self.release()
+
+    def note_lost(self) -> None:
+        """Note that what was stored cannot be had any more: the unit waits for a fit."""
+        self.unfitted = True
 
     def forget(self, before: int) -> int:
         """Forget the series or groups not seen since a time; return their number.

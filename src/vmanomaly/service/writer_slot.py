@@ -48,12 +48,12 @@ class WriterSlot(Writer):
 
     @property
     def n_dropped(self) -> int:
-        """Values that were given up since the start."""
+        """Points that were given up since the start."""
         return self._n_dropped_before + self._writer.n_dropped
 
     @property
     def n_queued(self) -> int:
-        """Values that wait for their delivery."""
+        """Points that wait for their delivery."""
         return self._writer.n_queued
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class WriterSlot(Writer):
         return self._writer.flush(timeout_s)
 
     def check_health(self) -> None:
-        """Raise `DatasourceError` if the origin cannot be reached."""
+        """Raise `DatasourceError` if the database cannot be reached."""
         self._writer.check_health()
 
     def hand_over(self) -> list[Record]:

@@ -34,11 +34,11 @@ class Writer(ABC):
     @property
     @abstractmethod
     def n_dropped(self) -> int:
-        """Values that were given up since the start."""
+        """Points that were given up since the start."""
 
     @property
     def n_queued(self) -> int:
-        """Values that wait for their delivery."""
+        """Points that wait for their delivery."""
         return 0
 
     @abstractmethod

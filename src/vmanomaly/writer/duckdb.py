@@ -74,7 +74,7 @@ class DuckdbWriter(Writer):
     last_error : DatasourceError or None
         Why the last write did not deliver everything; None when it did.
     n_dropped : int
-        Values that were given up since the start.
+        Points that were given up since the start.
     """
 
     last_error: DatasourceError | None = None

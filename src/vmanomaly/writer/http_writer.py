@@ -94,7 +94,7 @@ class HttpWriter(Writer):
 
     @property
     def n_dropped(self) -> int:
-        """Values that were given up since the start."""
+        """Points that were given up since the start."""
         return self._drops.n_points
 
     def start(self) -> None:
@@ -131,7 +131,7 @@ class HttpWriter(Writer):
 
     @property
     def n_queued(self) -> int:
-        """Values that wait in the queue."""
+        """Points that wait in the queue."""
         return self._delivery.n_points_queued
 
     def hand_over(self) -> list[Record]:

@@ -53,7 +53,7 @@ class Refused:
     error : DatasourceError
         Why, in the server's own words.
     n_points : mapping of str to int
-        The values that it does not take, by the reason under which they are counted as dropped.
+        The points that it does not take, by the reason under which they are counted as dropped.
     """
 
     error: DatasourceError
@@ -72,17 +72,17 @@ Outcome: TypeAlias = Sent | Retry | Refused
 
 
 class Drops:
-    """Counts values that are given up, and logs each reason once per outage.
+    """Counts points that are given up, and logs each reason once per outage.
 
     Parameters
     ----------
     count
-        Called with the reason and the number of values, to count them in a metric.
+        Called with the reason and the number of points, to count them in a metric.
 
     Attributes
     ----------
     n_points : int
-        Values that were given up since the start.
+        Points that were given up since the start.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class Drops:
         self._lock = threading.Lock()
 
     def __call__(self, reason: str, n_points: int) -> None:
-        """Count `n_points` values that are given up for a reason."""
+        """Count `n_points` points that are given up for a reason."""
         self._count(reason, n_points)
         with self._lock:
             self.n_points += n_points
@@ -110,7 +110,7 @@ class Drops:
             self._episodes.begin(reason, message, logging.ERROR)
 
     def take(self) -> int:
-        """Return how many values were given up since the last call, and log every reason again."""
+        """Return how many points were given up since the last call, and log every reason again."""
         with self._lock:
             n_new = self.n_points - self._n_taken
             self._n_taken = self.n_points
@@ -198,7 +198,7 @@ class Delivery:
 
     @property
     def n_points_queued(self) -> int:
-        """Values that wait in the queue."""
+        """Points that wait in the queue."""
         return self._queue.n_points
 
     def deliver(self, record: Record) -> None:

@@ -28,7 +28,7 @@ def open_queue(folder: Path | None, max_bytes: int | None, dropped: Dropped) -> 
     max_bytes
         Its bound; None is 1 GiB on disk, 64 MiB in memory.
     dropped
-        Told the reason and the number of values whenever some are given up.
+        Told the reason and the number of points whenever some are given up.
 
     Raises
     ------
@@ -76,7 +76,7 @@ class FallbackQueue:
 
     @property
     def n_points(self) -> int:
-        """Values in all records."""
+        """Points in all records."""
         with self._lock:
             return self._disk.n_points + self._memory.n_points
 

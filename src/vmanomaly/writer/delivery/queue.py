@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 from vmanomaly.errors import VmanomalyError
 
-# Called with the reason and the number of values that are given up.
+# Called with the reason and the number of points that are given up.
 Dropped: TypeAlias = Callable[[str, int], None]
 
 # What a record takes beside its body, roughly.
@@ -32,9 +32,9 @@ class Record:
     query_key : str
         Alias of the query whose predictions it holds.
     n_points : int
-        Values in the body.
+        Points in the body.
     oldest_timestamp : int
-        Of these values, Unix milliseconds.
+        Of these points, Unix milliseconds.
     scheduler_alias : str
         Alias of the scheduler under which they were made.
     n_series : int
@@ -72,7 +72,7 @@ class Queue(Protocol):
 
     @property
     def n_points(self) -> int:
-        """Values in all records."""
+        """Points in all records."""
         ...
 
     @property
@@ -161,7 +161,7 @@ class MemoryQueue:
 
     @property
     def n_points(self) -> int:
-        """Values in all records."""
+        """Points in all records."""
         return self._n_points
 
     @property

@@ -41,7 +41,7 @@ class Head:
     header : bytes
         JSON.
     n_points : int
-        Values in the body.
+        Points in the body.
     body_checksum : int
         CRC-32.
     body_start, end : int

@@ -40,7 +40,7 @@ class HttpSender:
     Parameters
     ----------
     client
-        Client of the origin.
+        Client of the database.
     url
         Where records are posted.
     retry_attempts
