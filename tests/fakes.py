@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
 from vmanomaly.series import Origin, Predictions, SeriesBatch, TimeRange
-from vmanomaly.writer.delivery.queue import Record
+from vmanomaly.writer import Writer
 
 
 class FakeClock:
     """A clock that is where it is asked to be as soon as somebody waits for it."""
 
-    def __init__(self, now: int, on_tick: Callable[[int], None] = lambda now: None) -> None:
+    def __init__(self, now: int = 0, on_tick: Callable[[int], None] = lambda now: None) -> None:
         self.time = now
         self.on_tick = on_tick
+        self.waited: list[float] = []
+        """The seconds for which somebody waited for a change."""
 
     def now(self) -> int:
         return self.time
+
+    def monotonic(self) -> float:
+        return self.time / 1000
 
     def wait(self, wake_up: threading.Event, until: int | None) -> None:
         if wake_up.is_set():
@@ -31,16 +37,26 @@ class FakeClock:
         self.time = max(self.time, until)
         self.on_tick(self.time)
 
+    def wait_for_change(self, changed: threading.Condition, seconds: float | None) -> None:
+        if seconds is None:
+            changed.wait()
+            return
+        self.waited.append(seconds)
+        self.time += math.ceil(seconds * 1000)
+
 
 class SteppedClock:
     """A clock that stands still until it is moved on; whoever waits for a time waits for that."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: int = 0) -> None:
         self._now = now
         self._moved = threading.Condition()
 
     def now(self) -> int:
         return self._now
+
+    def monotonic(self) -> float:
+        return self._now / 1000
 
     def advance(self, milliseconds: int) -> None:
         with self._moved:
@@ -51,6 +67,9 @@ class SteppedClock:
         with self._moved:
             while not wake_up.is_set() and (until is None or self._now < until):
                 self._moved.wait(0.002)  # The event tells nobody.
+
+    def wait_for_change(self, changed: threading.Condition, seconds: float | None) -> None:
+        changed.wait(None if seconds is None else 0.002)  # A step tells nobody.
 
 
 class InlineExecutor(Executor):
@@ -83,30 +102,19 @@ class FakeReader:
     def close(self) -> None: ...
 
 
-class FakeWriter:
+class FakeWriter(Writer):
     """Keeps what it is given."""
 
+    last_error: DatasourceError | None = None
+    n_dropped: int = 0
+
     def __init__(self) -> None:
-        self.last_error: DatasourceError | None = None
-        self.n_dropped = 0
         self.written: list[tuple[Predictions, Origin]] = []
 
     def write(self, predictions: Predictions, origin: Origin) -> None:
         self.written.append((predictions, origin))
 
-    def flush(self, timeout_s: float) -> bool:
-        return True
-
-    n_queued = 0
-
-    def hand_over(self) -> list[Record]:
-        return []
-
-    def take_over(self, records: Sequence[Record]) -> None: ...
-
     def check_health(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:

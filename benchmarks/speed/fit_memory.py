@@ -62,6 +62,7 @@ def load(vm: VictoriaMetrics, n_series: int, n_points: int) -> None:
         metric_format={"__name__": EXPRESSION, "output": "$VAR"},
     )
     writer = create_writer(section, Metrics())
+    writer.start()
     timestamps = START + STEP * np.arange(1, n_points + 1)
     for start in range(0, n_series, 500):
         labels = tuple(
@@ -83,6 +84,7 @@ def fit(url: str) -> tuple[int, float]:
     metrics = Metrics()
     reader = create_reader(config.reader, metrics, config.data_folder)
     writer = create_writer(config.writer, metrics)
+    writer.start()
     (job,) = create_jobs(config, create_models(config), reader, writer, Health({}), metrics)["live"]
     warm_up_reader(config.reader)
     assert not job.execute(Run(fit=TimeRange(START, START + 10 * STEP), infer=None)).failed

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import urllib3
@@ -22,6 +21,7 @@ import yaml
 
 from tests.integration.servers import VictoriaMetrics
 from vmanomaly.config import Config, load_config
+from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader
 from vmanomaly.scheduler.run import Run
@@ -177,7 +177,7 @@ def _cycle(job: QueryJob, interval: TimeRange) -> None:
     assert not job.execute(Run(fit=None, infer=interval, micro_batch=STEP_MS)).failed
 
 
-class _Recorder:
+class _Recorder(Writer):
     """A writer that remembers what was written last."""
 
     def __init__(self, writer: Writer) -> None:
@@ -193,8 +193,19 @@ class _Recorder:
         encoder = LineEncoder({"__name__": "$VAR", "for": "$QUERY_KEY"})
         return [piece.body for piece in encoder.pieces(*self._last)]
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
+    @property
+    def last_error(self) -> DatasourceError | None:
+        return self._writer.last_error
+
+    @property
+    def n_dropped(self) -> int:
+        return self._writer.n_dropped
+
+    def check_health(self) -> None:
+        self._writer.check_health()
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 class _BareClient:

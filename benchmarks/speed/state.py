@@ -22,10 +22,10 @@ from benchmarks.speed.infer_cycle import EXPRESSION
 from tests.fakes import FakeReader, FakeWriter
 from tests.integration.servers import VictoriaMetrics, Vmanomaly, free_port, wait_until
 from tests.loopback import Asked, Handler, serve
+from vmanomaly.clock import SystemClock
 from vmanomaly.config import load_config
 from vmanomaly.config.reader import Query
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.scheduler.clock import SystemClock
 from vmanomaly.scheduler.run import Run
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health

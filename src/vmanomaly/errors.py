@@ -29,6 +29,9 @@ class RollbackError(VmanomalyError):
     """Neither a new configuration nor the one before it can be used any more."""
 
 
+_OUT_OF_REACH = frozenset({"connection_error", "timeout", "ssl_error", "io_error", "401", "403"})
+
+
 class DatasourceError(VmanomalyError):
     """A server or database could not be reached, or answered with an error.
 
@@ -39,11 +42,22 @@ class DatasourceError(VmanomalyError):
     code
         `connection_error`, `timeout`, `ssl_error`, `io_error` or the HTTP status: the value of
         the label `code` in the metrics.
+    out_of_reach
+        True where nothing can be had from the datasource although the code does not say so.
+
+    Attributes
+    ----------
+    code : str
+        As given.
+    out_of_reach : bool
+        Whether nothing can be had from the datasource, whatever it is asked for. A server that
+        refuses one query is there.
     """
 
-    def __init__(self, message: str, code: str) -> None:
+    def __init__(self, message: str, code: str, out_of_reach: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.out_of_reach = out_of_reach or code in _OUT_OF_REACH or code.startswith("5")
 
 
 class StoppedError(VmanomalyError):

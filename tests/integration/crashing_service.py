@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from tests.integration.nursery import fork_as_asked, say
+from vmanomaly.clock import SystemClock
 from vmanomaly.config import load_config
 from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.reader import warm_up as warm_up_reader
@@ -25,7 +26,7 @@ from vmanomaly.writer import warm_up as warm_up_writer
 PACE_S = 0.02
 
 
-class WorkClock:
+class WorkClock(SystemClock):
     """A clock that goes on to whatever is waited for, and stops the service at the end."""
 
     def __init__(self, now: int, end: int) -> None:

@@ -36,6 +36,7 @@ def batch(number: int) -> Predictions:
 def _write(url: str, folder: str, first: int) -> None:
     section = VmWriterSection(datasource_url=url, queue_path=folder)
     writer = create_writer(section, Metrics())
+    writer.start()
     for number in range(first, N_BATCHES):
         writer.write(batch(number), _ORIGIN)
         say(f"written {number}")

@@ -33,7 +33,7 @@ while True:
     else:
         size = chance.choice((10, 1000, 5000, 60_000))
         body = (b"%d " % number) * (size // 8)
-        queue.append(Record(body, "cpu", number, 1000 * number))
+        queue.append(Record(body, "cpu", number, 1000 * number, "live", 1, "text/plain"))
         os.write(1, b"appended %d\\n" % number)
         number += 1
 """

@@ -126,6 +126,7 @@ def test_late_and_double_samples_are_counted_and_keep_no_other_out(tmp_path: Pat
         metrics = Metrics()
         section = RemoteWriteSection(datasource_url=prometheus.url)
         writer = RemoteWriter(section, metrics)
+        writer.start()
         at = [end_s - (9 - i) * STEP_S for i in range(10)]
         # The first five minutes of two hosts, and then ten minutes of twenty.
         writer.write(predictions(2, range(at[0], at[4] + 1, STEP_S), 1.0), ORIGIN)
@@ -150,6 +151,7 @@ def test_scores_wait_for_prometheus(tmp_path: Path) -> None:
         datasource_url=prometheus.url, queue_path=str(tmp_path / "queue"), timeout="2s"
     )
     writer = RemoteWriter(section, metrics)
+    writer.start()
     times = [end_s - (4 - i) * STEP_S for i in range(5)]
     for second in times[:3]:
         writer.write(predictions(20, range(second, second + 1), float(second)), ORIGIN)
@@ -157,6 +159,7 @@ def test_scores_wait_for_prometheus(tmp_path: Path) -> None:
     writer.close()
     # Another process finds them, and more come before Prometheus does.
     writer = RemoteWriter(section, metrics)
+    writer.start()
     for second in times[3:]:
         writer.write(predictions(20, range(second, second + 1), float(second)), ORIGIN)
     with prometheus:
@@ -176,6 +179,7 @@ def test_a_receiver_that_is_switched_off_says_so(
     prometheus.command.remove("--web.enable-remote-write-receiver")
     with prometheus:
         writer = RemoteWriter(RemoteWriteSection(datasource_url=prometheus.url), Metrics())
+        writer.start()
         writer.write(predictions(1, range(now_s(), now_s() + 1), 1.0), ORIGIN)
         writer.close()
     assert "remote write receiver needs to be enabled" in caplog.text

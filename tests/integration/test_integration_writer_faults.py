@@ -86,6 +86,7 @@ def test_a_connection_is_reset_in_the_middle_of_a_body(
     with Front(tmp_path, vm.url, "return 444;") as front:
         section = VmWriterSection(datasource_url=front.url)
         writer = create_writer(section, metrics)
+        writer.start()
         front.fail()
         writer.write(predictions, Origin(("cpu",), "zscore", "once", "default"))
         assert writer.last_error is not None

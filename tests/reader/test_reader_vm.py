@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import json
@@ -350,7 +351,52 @@ def test_failures_are_logged_when_they_begin_and_end(caplog: pytest.LogCaptureFi
         f"Error querying {server.url}{PATH} for bad with query=bad, start={START}, end={START}, "
     )
     assert messages[1][0] == "INFO"
-    assert messages[1][1] == f"Querying {server.url}{PATH} for bad works"
+    assert messages[1][1].startswith(f"Querying {server.url}{PATH} for bad works again after ")
+    assert messages[1][1].endswith(" s and 3 failures")
+
+
+def test_an_outage_that_hits_seven_queries_is_told_in_three_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    is_down = threading.Event()
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        if is_down.is_set():
+            handler.close_connection = True
+        else:
+            well(handler, asked)
+
+    queries = [query_of(f"q{number}") for number in range(7)]
+    caplog.set_level(logging.INFO, logger="vmanomaly")
+    with serve(respond) as server:
+        reader = reader_of(server.url, *queries)
+
+        def read(query: Query) -> None:
+            with contextlib.suppress(DatasourceError):
+                reader.read(query, range_of(1), "s", stage="infer")
+
+        def round_of_reads() -> None:
+            with ThreadPoolExecutor(7) as threads:
+                list(threads.map(read, queries))
+
+        round_of_reads()
+        is_down.set()
+        for _ in range(3):
+            round_of_reads()
+        is_down.clear()
+        round_of_reads()
+        reader.close()
+    first, summary, last = caplog.records
+    assert (first.levelname, summary.levelname, last.levelname) == ("ERROR", "ERROR", "INFO")
+    assert first.message.startswith(f"Error querying {server.url}{PATH} for q")
+    start = f"Querying {server.url}{PATH} still fails (connection_error) for 7 queries: "
+    assert summary.message.startswith(start)
+    assert sorted(summary.message.removeprefix(start).split(", ")) == [q.alias for q in queries]
+    assert re.fullmatch(
+        rf"Querying {server.url}{PATH} works again after \d+ s and 21 failures; "
+        r"7 queries were affected",
+        last.message,
+    )
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_only_exact_pieces_have_micro_batches(
 ) -> None:
     (run,) = backtesting_runs(section(0, 8 * HOUR, fit_every="4h", fit_window="4h", **keys))
     assert run.micro_batch == micro_batch
-    assert run.origin == 4 * HOUR
+    assert run.micro_batch_end == 4 * HOUR
 
 
 @given(

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeClock, InlineExecutor
+from vmanomaly.clock import SystemClock
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.scheduler import create_scheduler
-from vmanomaly.scheduler.clock import SystemClock
 from vmanomaly.scheduler.periodic import PeriodicScheduler
 from vmanomaly.scheduler.run import Job, Outcome, Run
 from vmanomaly.scheduler.schedule import Progress

@@ -88,7 +88,9 @@ class World:
         )["s"]
 
     def run(self) -> list[Outcome]:
-        return [job.execute(Run(FIT, INFER, micro_batch=1000, origin=0)) for job in self.jobs]
+        return [
+            job.execute(Run(FIT, INFER, micro_batch=1000, micro_batch_end=0)) for job in self.jobs
+        ]
 
     def scores(self) -> dict[tuple[str, Labels], list[float]]:
         return {
@@ -223,6 +225,6 @@ def test_what_a_custom_model_has_learned_is_stored(tmp_path: Path) -> None:
         new.restore(again.read(unit.key))
         again.close()
         for each in (job, other):
-            each.execute(Run(None, TimeRange(12_000, 14_000), micro_batch=1000, origin=0))
+            each.execute(Run(None, TimeRange(12_000, 14_000), micro_batch=1000, micro_batch_end=0))
     assert np.nanmin(world.scores()["cpu", HOST_A]) == 0.0
     np.testing.assert_equal(restored.scores(), world.scores())

@@ -40,10 +40,36 @@ def test_a_datasource_out_of_reach_is_probed_until_it_answers(
         assert health.reasons() == ["reader: connection refused"]
         reader.works = True
         assert eventually(lambda: health.reasons() == [])
-        assert eventually(lambda: "Reader is well again" in caplog.messages)
+        assert eventually(lambda: "Reader is well again after" in caplog.text)
         health.stop()
     failures = [message for message in caplog.messages if "connection refused" in message]
     assert failures == ["The reader cannot reach its datasource: connection refused"]
+
+
+def test_what_was_reported_is_not_said_again_by_a_probe(caplog: pytest.LogCaptureFixture) -> None:
+    reader = Datasource(works=False)
+    health = Health({"reader": reader.probe}, probe_every=0.001)
+    with caplog.at_level(logging.INFO):
+        health.report_datasource("reader", DatasourceError("no answer", "timeout"))
+        health.start()
+        reader.wait_for_probes(3)
+        assert health.reasons() == ["reader: connection refused"]
+        assert caplog.messages == []
+        reader.works = True
+        assert eventually(lambda: "Reader is well again after" in caplog.text)
+        health.stop()
+    assert len(caplog.messages) == 1
+
+
+def test_a_failure_that_one_probe_finds_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    reader = Datasource(works=False)
+    health = Health({"reader": reader.probe}, probe_every=3600)
+    with caplog.at_level(logging.INFO):
+        health.start()
+        assert eventually(lambda: health.reasons() == ["reader: connection refused"])
+        health.report_datasource("reader", None)
+        health.stop()
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(

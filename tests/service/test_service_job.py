@@ -111,7 +111,7 @@ def empty(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
 
 
 def run(fit: TimeRange | None = FIT, infer: TimeRange | None = INFER) -> Run:
-    return Run(fit, infer, micro_batch=1000, origin=10_000)
+    return Run(fit, infer, micro_batch=1000, micro_batch_end=10_000)
 
 
 def test_a_query_is_read_once_for_all_its_models(config: Config) -> None:

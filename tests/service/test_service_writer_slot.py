@@ -43,6 +43,7 @@ def section(url: str, **keys: Any) -> VmWriterSection:
 def slot_of(first: WriterSection, metrics: Metrics | None = None) -> Iterator[WriterSlot]:
     metrics = metrics or Metrics()
     slot = WriterSlot(first, lambda section: create_writer(section, metrics))
+    slot.start()
     try:
         yield slot
     finally:
@@ -191,6 +192,7 @@ def test_without_any_writer_there_is_no_way_back() -> None:
             raise VmanomalyError("no more") from None
 
     slot = WriterSlot(section("http://localhost:1"), create)
+    slot.start()
     with pytest.raises(RollbackError, match=r"no more\. And then: no more"):
         slot.replace(section("http://localhost:2"))
     slot.close()

@@ -1,5 +1,6 @@
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import FakeClock, SteppedClock
+from vmanomaly.clock import Clock
 from vmanomaly.errors import DatasourceError
 from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome, Refused, Retry, Sent
 from vmanomaly.writer.delivery.disk_queue import DiskQueue
@@ -20,31 +23,6 @@ def refused(n_points: int) -> Refused:
 
 
 LONG_S = 30.0
-
-
-class Impatient:
-    """A clock that is where it is asked to be as soon as somebody waits for it."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-        self.waited: list[float] = []
-
-    def now(self) -> float:
-        return self.time
-
-    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
-        if seconds is None:
-            changed.wait()
-            return
-        self.waited.append(seconds)
-        self.time += seconds
-
-
-class Still(Impatient):
-    """A clock that stands still until it is moved."""
-
-    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
-        changed.wait()
 
 
 class Database:
@@ -74,12 +52,11 @@ class Database:
 class Setup:
     """A delivery and what can be seen of it."""
 
-    def __init__(self, database: Database, queue: Queue | None, clock: Impatient) -> None:
+    def __init__(self, database: Database, queue: Queue | None, clock: Clock) -> None:
         self.dropped: dict[str, int] = {}
         self.queue_bytes: list[float] = []
         self.oldest: list[float] = []
-        self.clock = clock
-        database.now = clock.now
+        database.now = clock.monotonic
         self.drops = Drops(self.count)
         self.queue = MemoryQueue(1 << 20, self.drops) if queue is None else queue
         self.delivery = Delivery(
@@ -91,6 +68,7 @@ class Setup:
             clock=clock,
             jitter=lambda: 1.0,
         )
+        self.delivery.start()
 
     def count(self, reason: str, n_points: int) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + n_points
@@ -103,9 +81,9 @@ class Setup:
 
 @contextmanager
 def running(
-    database: Database, queue: Queue | None = None, clock: Impatient | None = None
+    database: Database, queue: Queue | None = None, clock: Clock | None = None
 ) -> Iterator[Setup]:
-    setup = Setup(database, queue, clock or Impatient())
+    setup = Setup(database, queue, clock or FakeClock())
     try:
         yield setup
     finally:
@@ -113,7 +91,7 @@ def running(
 
 
 def make_record(number: int, n_points: int = 10) -> Record:
-    return Record(b"x" * 100, "cpu", n_points, 1000 * number)
+    return Record(b"x" * 100, "cpu", n_points, 1000 * number, "live", 1, "text/plain")
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -128,8 +106,8 @@ def cannot_write(n_points: int) -> str:
 
 
 @pytest.fixture(autouse=True)
-def log_all(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "vmanomaly")
+def log_info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vmanomaly")
 
 
 def test_a_database_that_is_there_gets_records_in_the_caller_s_thread(
@@ -181,31 +159,33 @@ def test_records_wait_while_the_database_is_down_and_keep_their_order(
     assert setup.dropped == {}
     assert messages(caplog) == [
         cannot_write(10),
-        "Delivering again after 7 s: 40 points are queued, 0 were dropped",
+        "Delivering again after 7 s and 3 failures: 40 points are queued, 0 were dropped",
         "The queue is empty",
     ]
 
 
 def test_waiting_times_double_up_to_a_minute() -> None:
     database = Database(*[DOWN] * 9)
-    with running(database) as setup:
+    clock = FakeClock()
+    with running(database, clock=clock) as setup:
         setup.delivery.deliver(make_record(1))
         setup.wait_until_empty()
-        assert setup.clock.waited == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-        setup.clock.waited.clear()
+        assert clock.waited == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+        clock.waited.clear()
         database.answers = iter([DOWN] * 2)
         setup.delivery.deliver(make_record(2))
         setup.wait_until_empty()
-        assert setup.clock.waited == [1, 2]
+        assert clock.waited == [1, 2]
 
 
 def test_jitter_takes_up_to_half_of_a_waiting_time() -> None:
     database = Database(*[DOWN] * 3)
-    with running(database) as setup:
+    clock = FakeClock()
+    with running(database, clock=clock) as setup:
         setup.delivery._jitter = iter([0.0, 0.5, 1.0]).__next__
         setup.delivery.deliver(make_record(1))
         setup.wait_until_empty()
-        assert setup.clock.waited == [0.5, 1.5, 4]
+        assert clock.waited == [0.5, 1.5, 4]
 
 
 @pytest.mark.parametrize(
@@ -215,10 +195,11 @@ def test_the_server_is_given_the_time_it_asks_for_within_bounds(
     asked: float, waited: float
 ) -> None:
     database = Database(Retry(DatasourceError("slow down", "429"), asked))
-    with running(database) as setup:
+    clock = FakeClock()
+    with running(database, clock=clock) as setup:
         setup.delivery.deliver(make_record(1))
         setup.wait_until_empty()
-        assert setup.clock.waited == [waited]
+        assert clock.waited == [waited]
     assert database.taken == [1]
 
 
@@ -227,14 +208,14 @@ def test_refused_records_are_dropped_and_counted_and_others_go_on(
 ) -> None:
     duplicate = Refused(DatasourceError("duplicate sample", "400"), {"duplicate": 40})
     database = Database(refused(5), DOWN, refused(20), Sent(), duplicate)
-    clock = Still()
+    clock = SteppedClock()
     with running(database, clock=clock) as setup:
         setup.delivery.deliver(make_record(1, 5))
         assert str(setup.delivery.last_error) == "cannot parse JSON line"
         for number in (2, 3, 4, 5):
             setup.delivery.deliver(make_record(number, 10 * number))
         assert database.received == [1, 2]
-        clock.time += 1
+        clock.advance(1000)
         assert setup.delivery.flush(LONG_S)
         assert setup.delivery.last_error is None
     assert database.taken == [3, 5]
@@ -243,7 +224,7 @@ def test_refused_records_are_dropped_and_counted_and_others_go_on(
         "Cannot write 5 points for cpu: cannot parse JSON line",
         cannot_write(20),
         "Cannot write 20 points for cpu: cannot parse JSON line",
-        "Delivering again after 1 s: 140 points are queued, 20 were dropped",
+        "Delivering again after 1 s and 1 failure: 140 points are queued, 20 were dropped",
         "Cannot write 40 points for cpu: duplicate sample",
         "The queue is empty",
     ]
@@ -269,7 +250,7 @@ def test_a_bug_of_the_sender_is_logged_with_its_trace_and_loses_nothing(
 
 def test_flush_tries_at_once() -> None:
     database = Database(DOWN)
-    with running(database, clock=Still()) as setup:
+    with running(database, clock=SteppedClock()) as setup:
         setup.delivery.deliver(make_record(1))
         assert database.received == [1]
         assert setup.delivery.flush(LONG_S)
@@ -279,18 +260,19 @@ def test_flush_tries_at_once() -> None:
 def test_flush_respects_what_the_server_asked_for_and_gives_up_in_time() -> None:
     database = Database(Retry(DatasourceError("slow down", "429"), 100.0))
 
-    class Patient(Impatient):
-        def wait(self, changed: threading.Condition, seconds: float | None) -> None:
+    class Patient(FakeClock):
+        def wait_for_change(self, changed: threading.Condition, seconds: float | None) -> None:
             if threading.current_thread() is threading.main_thread():
                 assert seconds is not None
-                self.time += seconds
+                self.time += math.ceil(seconds * 1000)
             else:
                 changed.wait()
 
-    with running(database, clock=Patient()) as setup:
+    clock = Patient()
+    with running(database, clock=clock) as setup:
         setup.delivery.deliver(make_record(1))
         assert not setup.delivery.flush(20.0)
-        assert setup.clock.time == 1020
+        assert clock.time == 20_000
         assert database.received == [1]
 
 
@@ -298,7 +280,7 @@ def test_close_ends_the_wait_and_reports_what_memory_cannot_keep(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     database = Database(DOWN)
-    with running(database, clock=Still()) as setup:
+    with running(database, clock=SteppedClock()) as setup:
         setup.delivery.deliver(make_record(1))
         setup.delivery.deliver(make_record(2))
     assert setup.dropped == {"shutdown": 20}
@@ -321,7 +303,7 @@ def test_close_does_not_wait_for_a_request_that_hangs(
             assert answered.wait(LONG_S)
 
     database.before_answer = hang
-    setup = Setup(database, DiskQueue(tmp_path, 1 << 20, lambda *dropped: None), Impatient())
+    setup = Setup(database, DiskQueue(tmp_path, 1 << 20, lambda *dropped: None), FakeClock())
     setup.delivery.deliver(make_record(1))
     assert hanging.wait(LONG_S)
     setup.delivery.close()
@@ -340,13 +322,13 @@ def test_what_is_left_on_disk_is_sent_by_the_next_run(
 ) -> None:
     drops = Drops(lambda reason, n_points: None)
     database = Database(DOWN)
-    with running(database, DiskQueue(tmp_path, 1 << 20, drops), Still()) as setup:
+    with running(database, DiskQueue(tmp_path, 1 << 20, drops), SteppedClock()) as setup:
         for number in (1, 2, 3):
             setup.delivery.deliver(make_record(number))
     assert messages(caplog)[-1] == f"30 points stay in the queue in {tmp_path} until the next start"
     caplog.clear()
     database = Database()
-    with running(database, DiskQueue(tmp_path, 1 << 20, drops), Still()) as setup:
+    with running(database, DiskQueue(tmp_path, 1 << 20, drops), SteppedClock()) as setup:
         assert setup.delivery.flush(LONG_S)
         setup.delivery.deliver(make_record(4))
     assert database.taken == [1, 2, 3, 4]
@@ -360,7 +342,7 @@ def test_a_full_queue_counts_what_it_drops_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     database = Database(DOWN, DOWN)
-    clock = Still()
+    clock = SteppedClock()
     drops: dict[str, int] = {}
 
     def count(reason: str, n_points: int) -> None:
@@ -376,6 +358,7 @@ def test_a_full_queue_counts_what_it_drops_and_says_so_once(
         set_oldest_timestamp=lambda seconds: None,
         clock=clock,
     )
+    delivery.start()
     for number in range(1, 8):
         delivery.deliver(make_record(number, number))
     assert delivery.n_points_queued == 5 + 6 + 7
@@ -386,6 +369,46 @@ def test_a_full_queue_counts_what_it_drops_and_says_so_once(
     assert sum("The queue is full" in message for message in messages(caplog)) == 1
     assert "18 points are queued, 10 were dropped" in caplog.text
     delivery.close()
+
+
+def test_what_waits_is_sent_from_the_start_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = MemoryQueue(1 << 20, lambda *drop: None)
+    queue.append(make_record(1))
+    database = Database()
+    delivery = Delivery(
+        queue,
+        database.send,
+        Drops(lambda *drop: None),
+        set_queue_bytes=lambda n_bytes: None,
+        set_oldest_timestamp=lambda seconds: None,
+    )
+    delivery.deliver(make_record(2))
+    assert (database.received, messages(caplog)) == ([], [])
+    delivery.start()
+    assert delivery.flush(LONG_S)
+    assert database.taken == [1, 2]
+    assert messages(caplog)[0] == "20 points wait in the queue since the last run"
+    delivery.close()
+
+
+@pytest.mark.parametrize("end", [Delivery.close, Delivery.hand_over])
+def test_a_delivery_that_was_not_started_can_be_closed(
+    end: Callable[[Delivery], object],
+) -> None:
+    drops = Drops(lambda *drop: None)
+    queue = MemoryQueue(1 << 20, drops)
+    queue.append(make_record(1))
+    delivery = Delivery(
+        queue,
+        Database().send,
+        drops,
+        set_queue_bytes=lambda n_bytes: None,
+        set_oldest_timestamp=lambda seconds: None,
+    )
+    end(delivery)
+    assert len(queue) == 0
 
 
 class UnreadableOnce(MemoryQueue):
@@ -404,9 +427,10 @@ def test_a_queue_that_cannot_be_read_is_read_again(caplog: pytest.LogCaptureFixt
     database = Database()
     queue = UnreadableOnce(1 << 20, Drops(lambda reason, n_points: None))
     queue.append(make_record(1))
-    with running(database, queue) as setup:
+    clock = FakeClock()
+    with running(database, queue, clock) as setup:
         setup.wait_until_empty()
-        assert setup.clock.waited == [1]
+        assert clock.waited == [1]
     assert database.taken == [1]
     assert "Cannot write: cannot read the queue in /data: Too many open files" in messages(caplog)
 
@@ -417,7 +441,7 @@ class Unreadable(MemoryQueue):
 
 
 def test_a_queue_that_cannot_be_read_still_takes_records() -> None:
-    clock = Still()
+    clock = SteppedClock()
     database = Database(DOWN)
     with running(database, Unreadable(1 << 20, lambda *drop: None), clock) as setup:
         setup.delivery.deliver(make_record(1))
@@ -434,7 +458,7 @@ def test_failures_side_by_side_count_as_one() -> None:
             barrier.wait(LONG_S)
 
     database.before_answer = together
-    clock = Still()
+    clock = SteppedClock()
     with running(database, clock=clock) as setup:
         threads = [
             threading.Thread(target=setup.delivery.deliver, args=(make_record(number),))
@@ -444,7 +468,7 @@ def test_failures_side_by_side_count_as_one() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert setup.delivery._next_try == clock.time + 1
+        assert setup.delivery._next_try == clock.monotonic() + 1
         assert setup.delivery.flush(LONG_S)
     assert sorted(database.taken) == [1, 2, 3]
 
@@ -468,12 +492,13 @@ def test_order_holds_for_each_of_many_threads_on_a_shaky_line(tmp_path: Path) ->
         drops,
         set_queue_bytes=lambda n_bytes: None,
         set_oldest_timestamp=lambda seconds: None,
-        clock=Impatient(),
+        clock=FakeClock(),
     )
+    delivery.start()
 
     def bring(query_key: str) -> None:
         for number in range(100):
-            delivery.deliver(Record(b"x" * 50, query_key, number, 1000))
+            delivery.deliver(Record(b"x" * 50, query_key, number, 1000, "live", 1, "text/plain"))
 
     threads = [threading.Thread(target=bring, args=(key,)) for key in ("a", "b", "c")]
     for thread in threads:

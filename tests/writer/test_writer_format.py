@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes import SteppedClock
 from vmanomaly.series import Labels, Origin
 from vmanomaly.writer.format import (
     TenancyWarnings,
@@ -141,17 +144,22 @@ def test_names_of_added_labels_do_not_depend_on_the_output(extra: dict[str, str]
         (False, 1, UNEXPECTED),
     ],
 )
-def test_tenancy_cases(multitenant: bool, n_with_account: int, expected: str | None) -> None:
-    assert TenancyWarnings(multitenant).message("cpu", 3, n_with_account) == expected
+def test_tenancy_cases(
+    multitenant: bool, n_with_account: int, expected: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    warnings = TenancyWarnings(multitenant, logging.getLogger("vmanomaly.writer"))
+    assert warnings.check("cpu", 3, n_with_account) is (expected is not None)
+    assert caplog.messages == ([] if expected is None else [expected])
 
 
 def test_tenancy_warnings_come_once_per_query_in_ten_minutes() -> None:
-    now = 0.0
-    warnings = TenancyWarnings(multitenant=True, now=lambda: now)
-    assert warnings.message("cpu", 1, 0) is not None
-    assert warnings.message("memory", 1, 0) is not None
-    now = 599.9
-    assert warnings.message("cpu", 1, 0) is None
-    now = 600.0
-    assert warnings.message("cpu", 1, 0) is not None
-    assert warnings.message("cpu", 1, 0) is None
+    clock = SteppedClock()
+    warnings = TenancyWarnings(True, logging.getLogger("vmanomaly.writer"), clock)
+    assert warnings.check("cpu", 1, 0)
+    assert warnings.check("memory", 1, 0)
+    clock.advance(599_900)
+    assert not warnings.check("cpu", 1, 0)
+    assert not warnings.check("cpu", 1, 1)
+    clock.advance(100)
+    assert warnings.check("cpu", 1, 0)
+    assert not warnings.check("cpu", 1, 0)

@@ -35,7 +35,7 @@ class Receiver:
         if self.n_requests == self.down_at:
             return Retry(DatasourceError("gone", "connection_error"))
         series = decode_write_request(decompress(record.body))
-        assert int(record.request["n_series"]) == len(series)
+        assert record.n_series == len(series)
         assert record.n_points == sum(len(samples) for _, samples in series)
         assert record.oldest_timestamp == min(samples[0][0] for _, samples in series)
         new = {name: dict(samples) for name, samples in self.stored.items()}

@@ -27,7 +27,10 @@ BIG = 1 << 30
 def make_record(number: int, size: int = 100) -> Record:
     """A record that can be told from every other."""
     body = (number.to_bytes(8, "big") * (size // 8 + 1))[:size]
-    return Record(body, f"q{number % 3}", 1 + number % 7, 1000 * number, {"path": f"/{number}"})
+    compressed = "snappy" if number % 2 else None
+    return Record(
+        body, f"q{number % 3}", 1 + number % 7, 1000 * number, "s", number, "text/plain", compressed
+    )
 
 
 def drain(queue: Queue) -> list[Record]:
@@ -211,10 +214,12 @@ def test_a_fallback_queue_keeps_order_and_everything_while_the_disk_is_full(
             assert bool(len(memory)) == is_full
             assert queue.n_points == sum(each.n_points for each in records[: number + 1])
             assert queue.n_bytes == disk.n_bytes + memory.n_bytes
-    assert [line.message for line in caplog.records] == [
+    told = [line.message for line in caplog.records]
+    assert [message.split(" after ")[0] for message in told] == [
         "The queue goes on in memory: no space",
         "The queue is on disk again",
     ] * 2
+    assert told[1].endswith(" s and 10 failures")
     assert drain(queue) == records
     queue.close()
 
@@ -353,7 +358,7 @@ def test_acknowledged_segments_are_removed_and_their_numbers_not_used_again(
 
 def filled(folder: Path, sizes: list[int], n_acknowledged: int) -> list[Record]:
     """Fill a queue. Return all records."""
-    queue = DiskQueue(folder, BIG, forbid, segment_bytes=1500)
+    queue = DiskQueue(folder, BIG, forbid, segment_bytes=1850)
     records = [make_record(number, size) for number, size in enumerate(sizes)]
     for record in records:
         queue.append(record)

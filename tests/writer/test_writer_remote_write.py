@@ -42,6 +42,7 @@ def section(url: str, **keys: Any) -> RemoteWriteSection:
 def test_series_arrive_with_labels_and_points(recorder: Recorder, metrics: Metrics) -> None:
     warm_up(section(recorder.url))
     writer = create_writer(section(recorder.url), metrics)
+    writer.start()
     assert isinstance(writer, RemoteWriter)
     writer.write(PREDICTIONS, ORIGIN)
     writer.close()
@@ -81,6 +82,7 @@ def test_addresses(
     recorder: Recorder, metrics: Metrics, suffix: str, tenant: str | None, path: str
 ) -> None:
     writer = RemoteWriter(section(recorder.url + suffix, tenant_id=tenant), metrics)
+    writer.start()
     writer.write(PREDICTIONS, ORIGIN)
     writer.close()
     assert [request.path for request in recorder.requests] == [path]
@@ -92,6 +94,7 @@ def test_samples_that_come_too_late_are_counted_and_the_others_arrive(
     late = (400, "text/plain", b"out of order sample")
     recorder.answers = [late, late]
     writer = RemoteWriter(section(recorder.url), metrics)
+    writer.start()
     writer.write(PREDICTIONS, ORIGIN)
     writer.close()
     arrived = [decode_write_request(decompress(request.body)) for request in recorder.requests]
@@ -114,11 +117,13 @@ def test_a_queue_of_another_class_is_left_alone(
     folder = str(tmp_path / "queue")
     json_lines = VmWriterSection(datasource_url=recorder.url, queue_path=folder)
     writer = create_writer(json_lines, metrics)
+    writer.start()
     writer.write(PREDICTIONS, ORIGIN)
     writer.close()
     with pytest.raises(QueueError, match="2 points of another writer class"):
         RemoteWriter(section(recorder.url, queue_path=folder), metrics)
     again = create_writer(json_lines, metrics)
+    again.start()
     assert again.flush(30)
     again.close()
     assert [request.path for request in recorder.requests] == ["/api/v1/import"] * 2

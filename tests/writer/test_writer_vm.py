@@ -56,6 +56,7 @@ def sample(metrics: Metrics, name: str, url: str, **labels: str) -> float | None
 
 def test_series_arrive_with_labels_and_points(recorder: Recorder, metrics: Metrics) -> None:
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     writer.close()
     (request,) = recorder.requests
@@ -81,6 +82,7 @@ def test_series_arrive_with_labels_and_points(recorder: Recorder, metrics: Metri
 
 def test_writes_are_measured(recorder: Recorder, metrics: Metrics) -> None:
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     writer.close()
     url = f"{recorder.url}/api/v1/import"
@@ -94,6 +96,7 @@ def test_writes_are_measured(recorder: Recorder, metrics: Metrics) -> None:
 
 def test_connections_are_kept(recorder: Recorder, metrics: Metrics) -> None:
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     for _ in range(3):
         writer.write(predict(), ORIGIN)
     writer.close()
@@ -104,6 +107,7 @@ def test_connections_are_kept(recorder: Recorder, metrics: Metrics) -> None:
 def test_large_bodies_are_compressed(recorder: Recorder, metrics: Metrics) -> None:
     predictions = predict(n_timestamps=5000)
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     writer.write(predictions, ORIGIN)
     writer.close()
     (request,) = recorder.requests
@@ -136,6 +140,7 @@ def test_addresses(
     recorder: Recorder, metrics: Metrics, suffix: str, keys: dict[str, str], path: str
 ) -> None:
     writer = VmWriter(section(recorder.url + suffix, **keys), metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     writer.close()
     assert [request.path for request in recorder.requests] == [path]
@@ -163,6 +168,7 @@ def test_tenancy(
     warning: str | None,
 ) -> None:
     writer = VmWriter(section(recorder.url + suffix, tenant_id=tenant), metrics)
+    writer.start()
     for _ in range(2):
         writer.write(predict(labels), ORIGIN)
     writer.close()
@@ -179,6 +185,7 @@ def test_a_broken_connection_is_made_anew(
 ) -> None:
     recorder.answers = [None]
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     writer.close()
     first, second = recorder.requests
@@ -199,6 +206,7 @@ def test_attempts_come_to_an_end(
     recorder.answers = [None] * 10
     keys = section(recorder.url, connection_retry_attempts=attempts)
     writer = VmWriter(keys, metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     writer.close()
     assert len(recorder.requests) == attempts + 1
@@ -216,6 +224,7 @@ def test_a_refusal_is_logged_in_the_servers_words(
 ) -> None:
     recorder.answers = [(status, "text/plain", b"no such luck")]
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     assert len(recorder.requests) == 1
     (record,) = caplog.records
@@ -235,6 +244,7 @@ def test_what_the_server_cannot_take_now_is_sent_later(
 ) -> None:
     recorder.answers = [(status, "text/plain", b"not now")]
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     error = writer.last_error
     assert error is not None
@@ -258,10 +268,12 @@ def test_a_queue_on_disk_outlives_the_writer(
     recorder.answers = [(503, "text/plain", b"not now")]
     keys = section(recorder.url, queue_path=str(tmp_path / "queue"))
     writer = VmWriter(keys, metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     writer.close()
     (lost,) = [request.body for request in recorder.requests]
     again = VmWriter(keys, metrics)
+    again.start()
     assert again.flush(30)
     again.close()
     assert [request.body for request in recorder.requests] == [lost, lost]
@@ -272,6 +284,7 @@ def test_a_page_is_not_a_success(
 ) -> None:
     recorder.answers = [(200, "text/html; charset=utf-8", b"<title>Log in</title>")]
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     writer.close()
     assert "Cannot write 4 points for cpu" in caplog.text
@@ -284,6 +297,7 @@ def test_pieces_that_fail_are_sent_later_in_order(
 ) -> None:
     recorder.answers = [(500, "text/plain", b"full")]
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     predictions = predict(n_timestamps=150_000)
     writer.write(predictions, ORIGIN)
     assert writer.flush(30)
@@ -300,6 +314,7 @@ def test_nothing_finite_is_nothing_sent(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
     nothing = np.array([[np.nan, np.inf]])
     writer.write(
         Predictions((Labels(),), np.array([1000, 2000]), {"anomaly_score": nothing}), ORIGIN
@@ -312,6 +327,7 @@ def test_nothing_finite_is_nothing_sent(
 
 def test_health(recorder: Recorder, metrics: Metrics) -> None:
     writer = create_writer(section(recorder.url), metrics)
+    writer.start()
     writer.check_health()
     writer.flush(1.0)
     writer.close()
@@ -320,6 +336,7 @@ def test_health(recorder: Recorder, metrics: Metrics) -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         lost = create_writer(section(f"http://127.0.0.1:{port}"), metrics)
+        lost.start()
         with pytest.raises(DatasourceError):
             lost.check_health()
 
@@ -329,6 +346,7 @@ def test_a_server_that_answers_and_takes_nothing_is_not_healthy(
 ) -> None:
     recorder.answers = [(503, "text/plain", b"not now")] * 50
     writer = create_writer(section(recorder.url), metrics)
+    writer.start()
     writer.check_health()
     writer.write(predict(), ORIGIN)
     with pytest.raises(DatasourceError, match="not now") as caught:
@@ -346,6 +364,7 @@ def test_credentials_stay_out_of_metrics_and_logs(
     recorder.answers = [(401, "text/plain", b"who are you?")]
     url = recorder.url.replace("http://", "http://scott:tiger@")
     writer = VmWriter(section(url), metrics)
+    writer.start()
     writer.write(predict(), ORIGIN)
     writer.close()
     assert recorder.requests[0].headers["Authorization"].startswith("Basic ")

@@ -92,7 +92,7 @@ def _progress(config: Config) -> Iterator[Callable[[int, int, str], None] | None
 
 
 def _print_plan(config: Config) -> None:
-    from vmanomaly.scheduler.clock import SystemClock
+    from vmanomaly.clock import SystemClock
     from vmanomaly.service.plan import create_models, with_custom_classes
     from vmanomaly.service.preview import preview
     from vmanomaly.state.compatibility import VERSION_OVERRIDE

@@ -17,7 +17,7 @@ MEMORY = 64
 POINTS = 16.0
 LARGEST_COUNTED = 2.5
 ENOUGH = 0.4
-LARGEST = 4.0
+LARGEST_SCORE = 4.0
 
 
 def incident_score(scores: FloatArray, evidence: FloatArray, rows: IntArray) -> FloatArray:
@@ -113,6 +113,6 @@ def _gather(scores: FloatArray, evidence: FloatArray, rows: IntArray, result: Fl
                 continue
             score = min(max(scores[s, t], 0.0), LARGEST_COUNTED)
             gathered += (score * score * score - gathered) / POINTS
-            gathered = min(gathered, LARGEST * ENOUGH)
+            gathered = min(gathered, LARGEST_SCORE * ENOUGH)
             result[s, t] = gathered / ENOUGH
         evidence[rows[s]] = gathered

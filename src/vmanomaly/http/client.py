@@ -71,7 +71,7 @@ class StatusError(DatasourceError):
     def __init__(
         self, message: str, status: int, words: str, retry_after: float | None, denied: bool
     ) -> None:
-        super().__init__(message, str(status))
+        super().__init__(message, str(status), out_of_reach=denied)
         self.status = status
         self.words = words
         self.retry_after = retry_after

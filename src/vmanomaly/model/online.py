@@ -16,6 +16,7 @@ from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
 LARGEST = float(np.finfo(np.float64).max)
+"""The largest finite float."""
 
 
 @dataclass(frozen=True, slots=True)

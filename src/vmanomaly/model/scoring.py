@@ -16,6 +16,7 @@ import numpy as np
 
 from vmanomaly.config.model import INCIDENT_SCORE
 from vmanomaly.model.base import ModelOutput
+from vmanomaly.model.online import LARGEST
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, Predictions, SeriesBatch
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 BOUNDS = ("yhat", "yhat_lower", "yhat_upper")
 """What a score is computed from."""
 
-_LARGEST = float(np.finfo(np.float64).max)
 _JUST_ABOVE_1 = math.nextafter(1.0, 2.0)
 
 _T = TypeVar("_T")
@@ -138,7 +138,7 @@ def score(
             relative = 2.0 * (np.abs(y[no_width] / 2.0 - yhat[no_width] / 2.0) / size)
             outside = np.maximum(1.0 + relative, _JUST_ABOVE_1)
             result[no_width] = np.where(y[no_width] == yhat[no_width], 0.0, outside)
-    result = np.minimum(result, _LARGEST)
+    result = np.minimum(result, LARGEST)
     return np.where(np.isfinite(y) & np.isfinite(yhat), result, np.nan)
 
 
@@ -299,7 +299,7 @@ def scaled_bounds(
             if name.startswith(side) and yhat is not None:
                 with np.errstate(over="ignore"):
                     moved = yhat + sign * factor * np.abs(bound - yhat)
-                scaled[name] = np.clip(moved, -_LARGEST, _LARGEST)
+                scaled[name] = np.clip(moved, -LARGEST, LARGEST)
     return scaled
 
 

@@ -135,10 +135,10 @@ class Metrics:
             "model_run_duration_seconds", "Time of a model's run, by stage.", *_STAGE_LABELS
         )
         self.model_datapoints_accepted = counter(
-            "model_datapoints_accepted", "Samples given to a model, by stage.", *_STAGE_LABELS
+            "model_datapoints_accepted", "Points given to a model, by stage.", *_STAGE_LABELS
         )
         self.model_datapoints_produced = counter(
-            "model_datapoints_produced", "Values made by a model, by stage.", *_STAGE_LABELS
+            "model_datapoints_produced", "Points made by a model, by stage.", *_STAGE_LABELS
         )
         self.model_runs_skipped = counter(
             "model_runs_skipped", "Runs left out, for lack of data or state.", *_STAGE_LABELS
@@ -175,7 +175,7 @@ class Metrics:
             "writer_sent_bytes", "Bytes sent in bodies of requests.", *_DATASOURCE_LABELS
         )
         self.writer_datapoints_sent = counter(
-            "writer_datapoints_sent", "Values sent.", *_DATASOURCE_LABELS
+            "writer_datapoints_sent", "Points sent.", *_DATASOURCE_LABELS
         )
         self.writer_timeseries_sent = counter(
             "writer_timeseries_sent", "Series sent.", *_DATASOURCE_LABELS
@@ -185,10 +185,10 @@ class Metrics:
         )
         self.writer_queue_oldest_timestamp_seconds = gauge(
             "writer_queue_oldest_timestamp_seconds",
-            "Unix time of the oldest value in the record that is sent next, 0 when none waits.",
+            "Unix time of the oldest point in the record that is sent next, 0 when none waits.",
         )
         self.writer_dropped_datapoints = counter(
-            "writer_dropped_datapoints", "Values that could not be delivered, by reason.", "reason"
+            "writer_dropped_datapoints", "Points that could not be delivered, by reason.", "reason"
         )
 
     def of_query(self, url: str, query_key: str, scheduler_alias: str) -> tuple[str, ...]:

@@ -11,11 +11,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from vmanomaly.config.monitoring import PushSection
+from vmanomaly.episodes import Episodes
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, redact_url
 
 logger = logging.getLogger(__name__)
 
+_PUSHING = "pushing"
 _IMPORT_PATH = "api/v1/import/prometheus"
 # Runs of many queries end all the time; a database needs no more than a value a second.
 _PAUSE_S = 1.0
@@ -58,7 +60,7 @@ class Pusher:
         self._url = f"{url}{'&' if '?' in url else '?'}{arguments}"
         self._frequency_s = section.push_frequency.seconds or None
         self._pause_s = pause_s
-        self._failing = False
+        self._episodes = Episodes(logger)
         self._wanted = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitoring.push", daemon=True)
@@ -98,10 +100,6 @@ class Pusher:
                 timeout_s=timeout_s,
             )
         except DatasourceError as error:
-            if not self._failing:
-                logger.warning("Cannot push the service's own metrics: %s", error)
-            self._failing = True
+            self._episodes.begin(_PUSHING, f"Cannot push the service's own metrics: {error}")
         else:
-            if self._failing:
-                logger.info("Metrics are pushed again to %s", redact_url(self._url))
-            self._failing = False
+            self._episodes.end(_PUSHING, f"Metrics are pushed again to {redact_url(self._url)}")

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from vmanomaly.duckdb_file import connect, words
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.reader.log import StateLog, no_data
+from vmanomaly.reader.messages import no_data
+from vmanomaly.reader.outcomes import Outcomes, Reading
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.series import IntArray, Labels, SeriesBatch, TimeRange
 
@@ -60,7 +61,7 @@ class DuckdbReader:
         self._path = section.path
         self._metrics = metrics
         self._workers = threading.BoundedSemaphore(n_reads_at_once(section))
-        self._log = StateLog(logger)
+        self._outcomes = Outcomes(logger)
         self._known: dict[str, dict[Pairs, Labels]] = {}
 
     def read(
@@ -98,7 +99,7 @@ class DuckdbReader:
         grid = window.grid(step)
         if len(grid) == 0:
             return SeriesBatch((), grid, np.empty((0, 0)))
-        who = (scheduler_alias, query.alias, stage)
+        reading = Reading(scheduler_alias, query.alias, stage)
         try:
             with self._a_worker(query, scheduler_alias):
                 batch = self._read_grid(query, grid, scheduler_alias)
@@ -106,16 +107,13 @@ class DuckdbReader:
             failure = DatasourceError(
                 f"Error querying {self._path} for {query.alias}: {error}", error.code
             )
-            self._log.enter(
-                scheduler_alias, query.alias, stage, failure.code, logging.ERROR, str(failure)
-            )
+            self._outcomes.fails(reading, self._path, failure)
             raise failure from error
         if batch.labels:
-            message = f"Querying {self._path} for {query.alias} works"
-            self._log.enter(*who, "", logging.INFO, message)
+            self._outcomes.works(reading, self._path)
         else:
             message = no_data(query, window, scheduler_alias, stage)
-            self._log.enter(*who, "empty", logging.WARNING, message)
+            self._outcomes.is_empty(reading, self._path, message)
         return batch
 
     def check_health(self) -> None:

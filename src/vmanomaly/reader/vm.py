@@ -29,7 +29,8 @@ from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
 from vmanomaly.mapped import MappedRows
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.labels import LabelCache
-from vmanomaly.reader.log import StateLog, no_data
+from vmanomaly.reader.messages import no_data
+from vmanomaly.reader.outcomes import Outcomes, Reading
 from vmanomaly.reader.scanner import Answer, Scanner
 from vmanomaly.reader.scanner import warm_up as warm_up_scanner
 from vmanomaly.reader.stitch import MemoryRows, Stitch
@@ -92,7 +93,7 @@ class VmReader:
         self._lock = threading.Lock()
         self._server_limit: int | None = None
         self._knows_latency = False
-        self._states = StateLog(logger)
+        self._outcomes = Outcomes(logger)
 
     def read(
         self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
@@ -127,24 +128,22 @@ class VmReader:
         if len(grid) == 0:
             return SeriesBatch((), grid, np.empty((0, 0)))
         task = self._task(query, scheduler_alias, stage)
-        who = (scheduler_alias, query.alias, stage)
+        reading = Reading(scheduler_alias, query.alias, stage)
         with self._a_worker(task):
             self._warn_of_hidden_seconds(task, grid)
             try:
                 batch, is_partial = self._read_grid(task, grid)
             except DatasourceError as error:
                 level = logging.DEBUG if self._closed.is_set() else logging.ERROR
-                self._states.enter(*who, error.code, level, str(error))
+                self._outcomes.fails(reading, task.url, error, level)
                 raise
         if batch.n_datapoints == 0:
             message = no_data(query, window, scheduler_alias, stage)
-            self._states.enter(*who, "empty", logging.WARNING, message)
+            self._outcomes.is_empty(reading, task.url, message)
         elif is_partial:
-            message = f"Partial data for {query.alias}: {task.url} says that it lacks a part"
-            self._states.enter(*who, "partial", logging.WARNING, message)
+            self._outcomes.is_partial(reading, task.url)
         else:
-            message = f"Querying {task.url} for {query.alias} works"
-            self._states.enter(*who, "", logging.INFO, message)
+            self._outcomes.works(reading, task.url)
         return batch
 
     def check_health(self) -> None:
@@ -244,6 +243,7 @@ class VmReader:
                         f"Error querying {task.url} for {task.query.alias} with "
                         f"{_shown(arguments)}: {error}",
                         error.code,
+                        error.out_of_reach,
                     ) from error
                 logger.debug("Querying again for %s: %s", task.query.alias, error)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
+from vmanomaly.clock import Clock
 from vmanomaly.config.registry import SCHEDULERS
 from vmanomaly.config.scheduler import SchedulerSection
-from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.periodic import PeriodicJob
 from vmanomaly.scheduler.run import Run
 from vmanomaly.scheduler.schedule import Progress

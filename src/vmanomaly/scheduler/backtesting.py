@@ -54,7 +54,7 @@ def backtesting_runs(section: BacktestingSection) -> list[Run]:
                 fit=TimeRange(start - fit_window, start),
                 infer=TimeRange(start, end),
                 micro_batch=_micro_batch(section, end - start),
-                origin=start,
+                micro_batch_end=start,
             )
         )
     return runs[::-1]

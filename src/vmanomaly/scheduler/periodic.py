@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
+from vmanomaly.clock import Clock
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.run import Job, Run
 from vmanomaly.scheduler.schedule import (
     PeriodicSchedule,
@@ -25,15 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 class PeriodicJob(Job, Protocol):
-    """A job that goes on from run to run.
+    """A job that continues from run to run."""
 
-    Attributes
-    ----------
-    progress : Progress
-        How far it has come; brought forward by the scheduler.
-    """
-
-    progress: Progress
+    @property
+    def progress(self) -> Progress:
+        """How far it has come: brought forward by its schedule, and by nothing else."""
+        ...
 
     @property
     def unfitted(self) -> bool:
@@ -45,7 +42,7 @@ class PeriodicJob(Job, Protocol):
 
 
 @dataclass(slots=True)
-class _Task:
+class _PeriodicTask:
     job: PeriodicJob
     schedule: PeriodicSchedule
     next_index: int
@@ -100,7 +97,7 @@ class PeriodicScheduler:
         progresses = [job.progress for job in jobs]
         schedules = periodic_schedules(section, progresses, clock.now(), longest_catch_up)
         self._tasks = [
-            _Task(job, schedule, schedule.next_index(job.progress))
+            _PeriodicTask(job, schedule, schedule.next_index(job.progress))
             for job, schedule in zip(jobs, schedules, strict=True)
         ]
         self._clock = clock
@@ -179,7 +176,7 @@ class PeriodicScheduler:
             self._under_way.remove(number)
             yield number, future
 
-    def _execute(self, task: _Task) -> None:
+    def _execute(self, task: _PeriodicTask) -> None:
         index = max(task.schedule.latest_index(self._clock.now()), task.next_index)
         if index > task.next_index:
             logger.info(

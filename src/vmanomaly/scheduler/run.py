@@ -23,7 +23,7 @@ class Run:
     micro_batch : int or None
         Milliseconds of data that an online model predicts with one state before it learns them;
         None for the step of the query.
-    origin : int
+    micro_batch_end : int
         A Unix time in milliseconds at which a micro-batch ends.
     refits : bool
         Whether a fit is for every model; otherwise it is only for those that wait for their first.
@@ -32,7 +32,7 @@ class Run:
     fit: TimeRange | None
     infer: TimeRange | None
     micro_batch: int | None = None
-    origin: int = 0
+    micro_batch_end: int = 0
     refits: bool = True
 
 
@@ -72,12 +72,12 @@ class Job(Protocol):
         ...
 
 
-def micro_batch_starts(timestamps: IntArray, micro_batch: int, origin: int) -> IntArray:
+def micro_batch_starts(timestamps: IntArray, micro_batch: int, micro_batch_end: int) -> IntArray:
     """Return the column at which each micro-batch of a grid starts.
 
-    Micro-batches are `micro_batch` long and end at `origin` plus a multiple of it, wherever the
-    grid was cut: a run that is late and covers several intervals finds the same ones as runs on
-    time would have.
+    Micro-batches are `micro_batch` long and end at `micro_batch_end` plus a multiple of it,
+    wherever the grid was cut: a run that is late and covers several intervals finds the same ones
+    as runs on time would have.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def micro_batch_starts(timestamps: IntArray, micro_batch: int, origin: int) -> I
         Unix milliseconds, ascending.
     micro_batch : int
         Length of a micro-batch in milliseconds.
-    origin : int
+    micro_batch_end : int
         Unix milliseconds.
 
     Returns
@@ -96,12 +96,12 @@ def micro_batch_starts(timestamps: IntArray, micro_batch: int, origin: int) -> I
     Examples
     --------
     >>> import numpy as np
-    >>> micro_batch_starts(np.array([10, 20, 30, 40, 50]), micro_batch=20, origin=0)
+    >>> micro_batch_starts(np.array([10, 20, 30, 40, 50]), micro_batch=20, micro_batch_end=0)
     array([0, 2, 4])
     """
     if timestamps.size == 0:
         return np.empty(0, np.int64)
-    batch_of_timestamp = -((origin - timestamps) // micro_batch)
+    batch_of_timestamp = -((micro_batch_end - timestamps) // micro_batch)
     return np.concatenate(
         (np.zeros(1, np.int64), np.flatnonzero(np.diff(batch_of_timestamp)).astype(np.int64) + 1)
     )

@@ -43,6 +43,10 @@ class Progress:
     covered: int | None = None
     last_fit: int | None = None
 
+    def forget_fit(self) -> None:
+        """Have the next run fit, since what was learned is lost."""
+        self.last_fit = None
+
 
 @dataclass(frozen=True, slots=True)
 class PeriodicSchedule:
@@ -160,7 +164,7 @@ class PeriodicSchedule:
             fit=fit,
             infer=TimeRange(start, end),
             micro_batch=self.infer_every,
-            origin=self.first_run,
+            micro_batch_end=self.first_run,
             refits=refits,
         )
 

@@ -6,12 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
+from vmanomaly.episodes import Episodes
 from vmanomaly.errors import DatasourceError
-from vmanomaly.http import StatusError
 
 logger = logging.getLogger(__name__)
 
-_UNREACHABLE = frozenset({"connection_error", "timeout", "ssl_error", "io_error", "401", "403"})
 _PROBE_EVERY_S = 5.0
 
 
@@ -28,6 +27,11 @@ class Health:
     probe_every
         Seconds between two probes of a component that fails.
 
+    Notes
+    -----
+    Whoever reports a failure has logged it. What a probe finds is logged by the next one, unless
+    it was reported by then.
+
     Examples
     --------
     >>> health = Health({})
@@ -42,6 +46,7 @@ class Health:
         self._probes = dict(probes)
         self._probe_every = probe_every
         self._reasons: dict[str, str] = {}
+        self._episodes = Episodes(logger)
         self._lock = threading.Lock()
         self._failing = threading.Event()
         self._stopped = threading.Event()
@@ -67,11 +72,11 @@ class Health:
         with self._lock:
             if reason is not None:
                 self._reasons[component] = reason
+                self._episodes.begin(component, f"{component}: {reason}", logging.DEBUG)
                 self._failing.set()
                 return
-            recovered = self._reasons.pop(component, None)
-        if recovered is not None:
-            logger.info("%s is well again", component.capitalize())
+            self._reasons.pop(component, None)
+            self._episodes.end(component, f"{component.capitalize()} is well again")
 
     def report_datasource(self, component: str, error: DatasourceError | None) -> None:
         """Note the outcome of a request: only a datasource out of reach counts as a failure.
@@ -80,7 +85,7 @@ class Health:
         """
         if error is None:
             self.report(component, None)
-        elif _out_of_reach(error):
+        elif error.out_of_reach:
             self.report(component, str(error))
 
     def _watch(self) -> None:
@@ -100,10 +105,10 @@ class Health:
             self._probes[component]()
         except DatasourceError as error:
             with self._lock:
-                known = component in self._reasons
-            if not known:
-                logger.warning("The %s cannot reach its datasource: %s", component, error)
-            self.report(component, str(error))
+                if component in self._reasons:
+                    message = f"The {component} cannot reach its datasource: {error}"
+                    self._episodes.begin(component, message)
+                self._reasons[component] = str(error)
         else:
             self.report(component, None)
 
@@ -111,8 +116,3 @@ class Health:
 def scheduler_component(alias: str) -> str:
     """Return the name under which a scheduler is reported."""
     return f"scheduler '{alias}'"
-
-
-def _out_of_reach(error: DatasourceError) -> bool:
-    denied = isinstance(error, StatusError) and error.denied
-    return denied or error.code in _UNREACHABLE or error.code.startswith("5")

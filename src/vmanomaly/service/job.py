@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import DatasourceError
@@ -104,6 +105,10 @@ class QueryJob:
         job._keeper = None
         return job
 
+    def resume(self, progress: Progress) -> None:
+        """Continue from where another job has come."""
+        self.progress = replace(progress)
+
     def keep(self) -> None:
         """Store what was learned and how far the job has come, if it is to outlive the process."""
         if self._keeper is not None:
@@ -125,7 +130,10 @@ class QueryJob:
         if run.infer is not None:
             if all(unit.state is None for unit in self.units):
                 for unit in self.units:
-                    unit.skip("infer", "the model has not been fitted")
+                    if fitted:
+                        unit.skip("infer", "the model has not been fitted")
+                    else:  # That is told already.
+                        unit.skip("infer", "the fit window could not be read", logging.DEBUG)
                 return Outcome(fitted=fitted, inferred=False, failed=not fitted_well)
             inferred, inferred_well = self._contained("infer", self._infer, run.infer, run)
         return Outcome(fitted=fitted, inferred=inferred, failed=not (fitted_well and inferred_well))
@@ -165,7 +173,7 @@ class QueryJob:
             return True, True  # The step is longer than the interval, and none of it ends here.
         well = True
         starts = micro_batch_starts(
-            timestamps, run.micro_batch or self._step, run.origin + self._offset
+            timestamps, run.micro_batch or self._step, run.micro_batch_end + self._offset
         )
         for unit in self.units:
             if unit.unfitted:
@@ -183,16 +191,21 @@ class QueryJob:
     ) -> list[SeriesBatch] | None:
         """Return what each query gives; None if any of them fails."""
         batches = []
+        out_of_reach = False
         for answer in self._reads.read(self.key, self._queries, time_range, stage):
             if isinstance(answer, DatasourceError):
                 self._health.report_datasource("reader", answer)
+                out_of_reach = out_of_reach or answer.out_of_reach
             else:
                 self._health.report_datasource("reader", None)
                 batches.append(answer)
         if len(batches) == len(self._queries):
             return batches
         for unit in units:
-            unit.skip(stage, "the query failed")
+            if out_of_reach:  # The reader tells it once for all that it hits.
+                unit.skip(stage, "the datasource is out of reach", logging.DEBUG)
+            else:
+                unit.skip(stage, "the query failed")
         return None
 
     def _from_last_seen(self, time_range: TimeRange) -> TimeRange:

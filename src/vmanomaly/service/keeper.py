@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from time import perf_counter
 from typing import Protocol
 
 import vmanomaly
+from vmanomaly.clock import Clock
 from vmanomaly.config import Config
 from vmanomaly.config.settings import Retention
+from vmanomaly.episodes import Episodes
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.scheduler.clock import Clock
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.service.unit import Unit
@@ -24,6 +24,8 @@ from vmanomaly.state.signature import differences, signature_of
 
 logger = logging.getLogger(__name__)
 
+_SAVING = "saving"
+
 
 class KeptJob(Protocol):
     """What the keeper needs of a job.
@@ -32,12 +34,18 @@ class KeptJob(Protocol):
     ----------
     units : sequence of Unit
         Its units.
-    progress : Progress
-        How far it has come.
     """
 
     units: Sequence[Unit]
-    progress: Progress
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        ...
+
+    def resume(self, progress: Progress) -> None:
+        """Continue from where another job has come."""
+        ...
 
     @property
     def key(self) -> JobKey:
@@ -77,12 +85,10 @@ class Keeper:
         self._clock = clock
         self._metrics = metrics
         self._retention = config.settings.retention
-        self._failing: str | None = None
-        self._lock = threading.Lock()
+        self._episodes = Episodes(logger, clock)
         self._signatures: dict[UnitKey, dict[str, str]] = {}
         self._saved: dict[JobKey, Progress] = {}
         self._looked_at: dict[JobKey, int] = {}
-        self._unstorable: set[UnitKey] = set()
         for reason in REASONS:
             metrics.state_save_errors.labels(reason=reason)
 
@@ -123,7 +129,7 @@ class Keeper:
         self._drop(self.store, lost)
         for job in jobs:
             if job.key in progress:
-                job.progress = progress[job.key]
+                job.resume(progress[job.key])
                 self._saved[job.key] = replace(job.progress)
                 _begin_anew_if_lost(job)
 
@@ -157,7 +163,7 @@ class Keeper:
                     continue
                 old_job, old_unit = learned[unit.key]
                 unit.take_over(old_unit)
-                job.progress = replace(old_job.progress)
+                job.resume(old_job.progress)
                 if job.key in before._saved:
                     self._saved[job.key] = before._saved[job.key]
 
@@ -199,8 +205,7 @@ class Keeper:
             self._saved[job.key] = replace(job.progress)
         for unit in job.units:
             if unit.key not in failed:
-                unit.changed = False
-                unit.release()
+                unit.note_stored()
 
     def close(self) -> None:
         """Store nothing more."""
@@ -222,14 +227,13 @@ class Keeper:
                 continue
             try:
                 content = unit.content
-            except Exception as error:
-                level = logging.DEBUG if unit.key in self._unstorable else logging.ERROR
-                logger.log(level, "Cannot store the state of %s", unit.key, exc_info=error)
-                self._unstorable.add(unit.key)
+            except Exception as error:  # noqa: BLE001 - logged
+                message = f"Cannot store the state of {unit.key}"
+                self._episodes.begin(unit.key, message, logging.ERROR, error=error)
                 self._metrics.state_save_errors.labels(reason="model_error").inc()
                 failed.append(unit.key)
             else:
-                self._unstorable.discard(unit.key)
+                self._episodes.end(unit.key)
                 if content is not None:
                     changed[unit.key] = self._saved_of(unit, content)
         return changed, failed
@@ -254,7 +258,7 @@ class Keeper:
                 unit.key,
                 error,
             )
-            unit.unfitted = True
+            unit.note_lost()
             return False
         return True
 
@@ -297,22 +301,20 @@ class Keeper:
 
     def _note(self, error: StateError | None) -> None:
         """Log when saving begins to fail and when it works again; count every failure."""
-        with self._lock:
-            before, self._failing = self._failing, None if error is None else error.reason
-        if error is not None:
-            self._metrics.state_save_errors.labels(reason=error.reason).inc()
-            if before != error.reason:
-                logger.error(
-                    "States cannot be stored (%s): %s; the service goes on in memory, and stores "
-                    "them when that is possible again",
-                    error.reason,
-                    error,
-                )
-        elif before is not None:
-            logger.info("States are stored again")
+        if error is None:
+            self._episodes.end(_SAVING, "States are stored again")
+            return
+        self._metrics.state_save_errors.labels(reason=error.reason).inc()
+        self._episodes.begin(
+            _SAVING,
+            f"States cannot be stored ({error.reason}): {error}; the service goes on in memory, "
+            f"and stores them when that is possible again",
+            logging.ERROR,
+            cause=error.reason,
+        )
 
 
 def _begin_anew_if_lost(job: KeptJob) -> None:
     """Have everything since the last interval scored by a fit on what came before it."""
     if all(unit.unfitted for unit in job.units):
-        job.progress.last_fit = None
+        job.progress.forget_fit()

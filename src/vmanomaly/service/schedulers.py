@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TypeAlias
 
+from vmanomaly.clock import Clock
 from vmanomaly.config import Config
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.scheduler import create_scheduler
-from vmanomaly.scheduler.clock import Clock
 from vmanomaly.service.health import Health, scheduler_component
 from vmanomaly.service.lane import Lane
 from vmanomaly.service.plan import longest_catch_up

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Collection
 
 import vmanomaly
+from vmanomaly.clock import Clock, SystemClock
 from vmanomaly.config import Config
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
 from vmanomaly.scheduler import planned_runs
-from vmanomaly.scheduler.clock import Clock, SystemClock
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
@@ -101,6 +101,7 @@ class Service:
         self._describe_process()
         self._describe(self._work)
         self._limit_native_threads(self._work.config.settings)
+        self._writer.start()
         self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
         warm_up(self._work)
         self.health.start()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 
+from vmanomaly.clock import Clock
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler import Scheduler
-from vmanomaly.scheduler.clock import Clock
 from vmanomaly.service.health import Health, scheduler_component
 
 logger = logging.getLogger(__name__)

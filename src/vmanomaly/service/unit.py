@@ -21,6 +21,7 @@ from vmanomaly.detect import (
     Part,
 )
 from vmanomaly.detect.result import reason_of
+from vmanomaly.episodes import Episodes
 from vmanomaly.errors import StoppedError
 from vmanomaly.model.state import SeriesState
 from vmanomaly.monitoring.metrics import Metrics
@@ -77,7 +78,7 @@ class Unit:
     unfitted : bool
         Whether it waits for its first fit.
     changed : bool
-        Whether it has learned something since `changed` was set to False.
+        Whether it has learned something since it was stored.
     """
 
     def __init__(self, detector: AnyDetector, origin: Origin, metrics: Metrics) -> None:
@@ -89,7 +90,7 @@ class Unit:
         self._detector: Detector[Any] = detector
         self._metrics = metrics
         self._labels = metrics.of_model(origin)
-        self._last_told: dict[str, tuple[str, str]] = {}
+        self._episodes = Episodes(logger)
         # From 0 on, so that whoever looks at the increase sees the first one too.
         for counter in (metrics.model_runs_skipped, metrics.model_run_errors):
             for stage in _STAGES:
@@ -111,7 +112,7 @@ class Unit:
         unit.learned = None
         unit.unfitted = True
         unit.changed = False
-        unit._last_told = {}
+        unit._episodes = Episodes(logger)
         return unit
 
     @property
@@ -138,11 +139,20 @@ class Unit:
     def take_over(self, other: Unit) -> None:
         """Go on with what another unit of the same signature has learned, which stops then."""
         self.learned, self.unfitted, self.changed = other.learned, other.unfitted, other.changed
-        self._last_told = other._last_told
+        self._episodes = other._episodes
 
     def release(self) -> None:
         """Let go of what was learned, which is stored and comes back by `restore`."""
         self.learned = None
+
+    def note_stored(self) -> None:
+        """Note that all that was learned is stored, and let go of it."""
+        self.changed = False
+        self.release()
+
+    def note_lost(self) -> None:
+        """Note that what was stored cannot be had any more: the unit waits for a fit."""
+        self.unfitted = True
 
     def forget(self, before: int) -> int:
         """Forget the series or groups not seen since a time; return their number.
@@ -248,9 +258,9 @@ class Unit:
         self._count_active(self.learned)
         return Scored([(part.predictions, self._origin_of(part)) for part in result.parts], errors)
 
-    def skip(self, stage: str, reason: str) -> None:
+    def skip(self, stage: str, reason: str, level: int = logging.WARNING) -> None:
         """Count a run that cannot be done, and log it unless the last one was skipped alike."""
-        self._skip(stage, reason, "run", 1)
+        self._skip(stage, reason, "run", 1, level)
 
     def report_error(self, stage: str) -> None:
         """Count and log, with its trace, the exception that is being handled."""
@@ -284,7 +294,7 @@ class Unit:
             return error
         if isinstance(result, FitResult) or result.n_series:
             took = perf_counter() - started
-            self._last_told.pop("run", None)
+            self._episodes.end(("run", stage))
             self._metrics.model_runs.labels(**labels).inc()
             self._metrics.model_run_duration_seconds.labels(**labels).observe(took)
             self._metrics.model_datapoints_accepted.labels(**labels).inc(result.n_datapoints)
@@ -305,20 +315,17 @@ class Unit:
         if left_out.n_skipped:
             self._skip(stage, str(left_out), "part", left_out.n_skipped)
         elif stage == "infer" or self._detector.model.multivariate:
-            self._last_told.pop("part", None)
+            self._episodes.end(("part", stage))
 
-    def _skip(self, stage: str, reason: str, topic: str, n: int) -> None:
+    def _skip(
+        self, stage: str, reason: str, topic: str, n: int, level: int = logging.WARNING
+    ) -> None:
         self._metrics.model_runs_skipped.labels(stage=stage, **self._labels).inc(n)
-        level = logging.DEBUG if self._last_told.get(topic) == (stage, reason) else logging.WARNING
-        self._last_told[topic] = (stage, reason)
-        logger.log(
-            level,
-            "Skipping run for stage '%s' for model '%s', query '%s': %s",
-            stage,
-            self.origin.model_alias,
-            self.origin.query_key,
-            reason,
+        message = (
+            f"Skipping run for stage '{stage}' for model '{self.origin.model_alias}', "
+            f"query '{self.origin.query_key}': {reason}"
         )
+        self._episodes.begin((topic, stage), message, level, cause=reason)
 
     def _report_failures(self, stage: str, failures: Sequence[Failure]) -> tuple[str, ...]:
         """Count the series or groups that failed, log each kind of failure, and return them."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from vmanomaly.config.writer import WriterSection
 from vmanomaly.errors import DatasourceError, RollbackError, VmanomalyError
 from vmanomaly.series import Origin, Predictions
-from vmanomaly.writer import ReplaceableWriter
+from vmanomaly.writer import Writer
+from vmanomaly.writer.delivery.queue import Record
 
 
 class QueueNotEmptyError(VmanomalyError):
     """Points wait in a queue that the new writer would not use."""
 
 
-class WriterSlot:
+class WriterSlot(Writer):
     """Passes everything on to a writer that can be replaced.
 
     Nobody writes while it is replaced, and nothing that waits is lost or sent twice: what is on
@@ -30,12 +31,11 @@ class WriterSlot:
         Makes a writer of a section.
     """
 
-    def __init__(
-        self, section: WriterSection, create: Callable[[WriterSection], ReplaceableWriter]
-    ) -> None:
+    def __init__(self, section: WriterSection, create: Callable[[WriterSection], Writer]) -> None:
         self._section = section
         self._create = create
         self._writer = create(section)
+        self._has_started = False
         self._n_dropped_before = 0
         self._changed = threading.Condition()
         self._n_writing = 0
@@ -48,8 +48,18 @@ class WriterSlot:
 
     @property
     def n_dropped(self) -> int:
-        """Values that were given up since the start."""
+        """Points that were given up since the start."""
         return self._n_dropped_before + self._writer.n_dropped
+
+    @property
+    def n_queued(self) -> int:
+        """Points that wait for their delivery."""
+        return self._writer.n_queued
+
+    def start(self) -> None:
+        """Begin to deliver what waits; a writer that takes the place does so at once."""
+        self._has_started = True
+        self._writer.start()
 
     def write(self, predictions: Predictions, origin: Origin) -> None:
         """Deliver or queue the predictions."""
@@ -68,8 +78,16 @@ class WriterSlot:
         return self._writer.flush(timeout_s)
 
     def check_health(self) -> None:
-        """Raise `DatasourceError` if the origin cannot be reached."""
+        """Raise `DatasourceError` if the database cannot be reached."""
         self._writer.check_health()
+
+    def hand_over(self) -> list[Record]:
+        """Close the writer, and return what waits and would be lost with it, in order."""
+        return self._writer.hand_over()
+
+    def take_over(self, records: Sequence[Record]) -> None:
+        """Deliver what another writer of the same class has handed over."""
+        self._writer.take_over(records)
 
     def close(self) -> None:
         """Release connections and files."""
@@ -93,16 +111,22 @@ class WriterSlot:
             waiting = old.hand_over()
             self._n_dropped_before += old.n_dropped
             try:
-                self._writer = self._create(section)
+                self._writer = self._started(section)
                 self._section = section
             except Exception as error:
                 try:
-                    self._writer = self._create(self._section)
+                    self._writer = self._started(self._section)
                 except VmanomalyError as no_way_back:
                     raise RollbackError(f"{error}. And then: {no_way_back}") from error
                 raise
             finally:
                 self._writer.take_over(waiting)
+
+    def _started(self, section: WriterSection) -> Writer:
+        writer = self._create(section)
+        if self._has_started:
+            writer.start()
+        return writer
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

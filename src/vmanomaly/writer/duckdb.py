@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import duckdb
 import numpy as np
@@ -14,7 +13,7 @@ from vmanomaly.duckdb_file import connect, words
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import FloatArray, IntArray, Labels, Origin, Predictions
-from vmanomaly.writer.delivery.queue import Record
+from vmanomaly.writer.base import Writer
 from vmanomaly.writer.format import written_labels
 from vmanomaly.writer.report import report_dropped, report_empty
 
@@ -56,7 +55,7 @@ FROM vmanomaly_points JOIN vmanomaly_series USING (series)
 """
 
 
-class DuckdbWriter:
+class DuckdbWriter(Writer):
     """Write predictions as rows, one for each finite value.
 
     What is written replaces what the table holds for the same series from the first to the last
@@ -75,19 +74,16 @@ class DuckdbWriter:
     last_error : DatasourceError or None
         Why the last write did not deliver everything; None when it did.
     n_dropped : int
-        Values that were given up since the start.
+        Points that were given up since the start.
     """
 
+    last_error: DatasourceError | None = None
+    n_dropped: int = 0
+
     def __init__(self, section: DuckdbWriterSection, metrics: Metrics) -> None:
-        self.last_error: DatasourceError | None = None
-        self.n_dropped = 0
         self._path = section.path
         self._metric_format = section.metric_format
         self._metrics = metrics
-
-    @staticmethod
-    def warm_up() -> None:
-        """Do nothing: DuckDB is compiled already."""
 
     def write(self, predictions: Predictions, origin: Origin) -> None:
         """Replace the rows of the predictions; a failure is logged and counted."""
@@ -113,29 +109,10 @@ class DuckdbWriter:
         metrics.writer_timeseries_sent.labels(*labels).inc(n_series)
         self.last_error = None
 
-    def flush(self, timeout_s: float) -> bool:
-        """Return True at once: a write returns when its transaction is committed."""
-        return True
-
     def check_health(self) -> None:
         """Raise `DatasourceError` if the database cannot be opened for writing."""
         with connect(self._path, read_only=False):
             pass
-
-    @property
-    def n_queued(self) -> int:
-        """0: nothing waits here."""
-        return 0
-
-    def hand_over(self) -> list[Record]:
-        """Return nothing: a write returns when its transaction is committed."""
-        return []
-
-    def take_over(self, records: Sequence[Record]) -> None:
-        """Do nothing: no writer of this class hands over any."""
-
-    def close(self) -> None:
-        """Do nothing: the database is open only during a write."""
 
     def _replace(self, predictions: Predictions, origin: Origin) -> None:
         with connect(self._path, read_only=False) as connection:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import threading
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
+from vmanomaly.clock import Clock
+from vmanomaly.episodes import Episodes
 from vmanomaly.series import Labels, Origin
 
 MULTITENANT = "multitenant"
@@ -144,30 +145,31 @@ class TenancyWarnings:
     ----------
     multitenant
         Whether the labels choose the tenant (`tenant_id: multitenant`).
-    now
-        Clock, in seconds.
+    logger
+        Where to warn.
+    clock
+        Tells when it is time to warn again.
 
     Examples
     --------
-    >>> warnings = TenancyWarnings(multitenant=True, now=lambda: 0.0)
-    >>> warnings.message("cpu", n_series=2, n_with_account=2) is None
-    True
-    >>> warnings.message("cpu", n_series=2, n_with_account=1)[:42]
-    'The label `vm_account_id` was not found in'
-    >>> warnings.message("cpu", n_series=2, n_with_account=1) is None
-    True
+    >>> warnings = TenancyWarnings(multitenant=True, logger=logging.getLogger("vmanomaly.example"))
+    >>> warnings.check("cpu", n_series=2, n_with_account=2)
+    False
+    >>> [warnings.check("cpu", n_series=2, n_with_account=1) for _ in range(2)]
+    [True, False]
     """
 
     INTERVAL_S = 600.0
 
-    def __init__(self, multitenant: bool, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, multitenant: bool, logger: logging.Logger, clock: Clock | None = None
+    ) -> None:
+        self._message = _ACCOUNT_MISSING if multitenant else _ACCOUNT_UNEXPECTED
         self._multitenant = multitenant
-        self._now = now
-        self._warned_at: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._episodes = Episodes(logger, clock, again_after_s=self.INTERVAL_S)
 
-    def message(self, query_key: str, n_series: int, n_with_account: int) -> str | None:
-        """Return the warning that is due for a query, if any; writing goes on either way.
+    def check(self, query_key: str, n_series: int, n_with_account: int) -> bool:
+        """Warn about a query if that is due, and return whether it was; writing goes on either way.
 
         A multitenant writer needs `vm_account_id` in every label set: without it the server takes
         the tenant 0:0. Any other writer must not find it. A query is warned about at most once
@@ -181,11 +183,5 @@ class TenancyWarnings:
             How many series are written, and how many of them have the label `vm_account_id`.
         """
         if n_with_account == (n_series if self._multitenant else 0):
-            return None
-        now = self._now()
-        with self._lock:
-            warned_at = self._warned_at.get(query_key)
-            if warned_at is not None and now - warned_at < self.INTERVAL_S:
-                return None
-            self._warned_at[query_key] = now
-        return (_ACCOUNT_MISSING if self._multitenant else _ACCOUNT_UNEXPECTED) % query_key
+            return False
+        return self._episodes.begin(query_key, self._message % query_key)

@@ -12,10 +12,11 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, redact_url
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Origin, Predictions
+from vmanomaly.writer.base import Writer
 from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome
 from vmanomaly.writer.delivery.open_queue import open_queue
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
-from vmanomaly.writer.delivery.sender import CONTENT_TYPE, to_record
+from vmanomaly.writer.delivery.sender import to_record
 from vmanomaly.writer.encoding.encode import AnyEncoder
 from vmanomaly.writer.format import MULTITENANT, TenancyWarnings
 from vmanomaly.writer.report import report_empty
@@ -27,7 +28,7 @@ _DROP_REASONS = ("queue_full", "corrupt", "shutdown")
 _N_ENCODING_THREADS = 2
 
 
-class HttpWriter:
+class HttpWriter(Writer):
     """Write predictions as series of their own; what cannot be delivered waits in a queue.
 
     Parameters
@@ -66,7 +67,7 @@ class HttpWriter:
         self._url_label = redact_url(url)
         self._encoder = encoder
         self._tenancy = TenancyWarnings(
-            section.tenant_id == MULTITENANT or f"/insert/{MULTITENANT}/" in url
+            section.tenant_id == MULTITENANT or f"/insert/{MULTITENANT}/" in url, logger
         )
         self._drops = Drops(
             lambda reason, n_points: metrics.writer_dropped_datapoints.labels(reason=reason).inc(
@@ -93,8 +94,12 @@ class HttpWriter:
 
     @property
     def n_dropped(self) -> int:
-        """Values that were given up since the start."""
+        """Points that were given up since the start."""
         return self._drops.n_points
+
+    def start(self) -> None:
+        """Send what waits in the queue, in the background, from now on."""
+        self._delivery.start()
 
     def write(self, predictions: Predictions, origin: Origin) -> None:
         """Send all finite values of the predictions, piece by piece, or queue them.
@@ -103,9 +108,7 @@ class HttpWriter:
         by the server, which is logged and counted, or safely in the queue.
         """
         series = self._encoder.encoded_series(predictions.labels, origin)
-        warning = self._tenancy.message(origin.query_key, len(series.labels), series.n_with_account)
-        if warning is not None:
-            logger.warning(warning)
+        self._tenancy.check(origin.query_key, len(series.labels), series.n_with_account)
         records = self._records(predictions, origin)
         record = next(records, None)
         if record is None:
@@ -124,11 +127,11 @@ class HttpWriter:
         self._client.check_health()
         outage = self._delivery.outage
         if outage is not None:
-            raise DatasourceError(str(outage), outage.code) from outage
+            raise DatasourceError(str(outage), outage.code, outage.out_of_reach) from outage
 
     @property
     def n_queued(self) -> int:
-        """Values that wait in the queue."""
+        """Points that wait in the queue."""
         return self._delivery.n_points_queued
 
     def hand_over(self) -> list[Record]:
@@ -163,7 +166,7 @@ class HttpWriter:
 def _check_format(queue: Queue, section: HttpWriterSection, encoder: AnyEncoder) -> None:
     """Raise where a writer of another class left records: its address is not known here."""
     record = queue.peek()
-    if record is None or record.request.get(CONTENT_TYPE) == encoder.content_type:
+    if record is None or record.content_type == encoder.content_type:
         return
     n_points = queue.n_points
     queue.close()

@@ -30,7 +30,7 @@ _NARROWING = 0.4
 _INCIDENTS_PER_WEEK = 30.0
 _INCIDENTS_PER_SAMPLE = 0.01
 """Events that may be incidents, whichever are fewer."""
-_LARGEST = 1e306
+_LARGEST_REACH = 1e306
 
 
 @inlined
@@ -132,7 +132,7 @@ def _extrapolated(falling: FloatArray, n_samples: int, weeks: float) -> float:
     if last > rank:
         slope = (falling[rank - 1] - falling[last]) / math.log((last + 1) / rank)
     reach = falling[rank - 1] + slope * math.log(max(rank / max(weeks, 0.1), 1.0))
-    return float(min(reach, _LARGEST))
+    return float(min(reach, _LARGEST_REACH))
 
 
 @kernel

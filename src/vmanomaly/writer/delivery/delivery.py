@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
+from vmanomaly.clock import Clock, SystemClock
+from vmanomaly.episodes import Episodes
 from vmanomaly.errors import DatasourceError
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
 
 logger = logging.getLogger(__package__)
 
+_OUTAGE = "outage"
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 _LONGEST_RETRY_AFTER_S = 300.0
@@ -51,7 +53,7 @@ class Refused:
     error : DatasourceError
         Why, in the server's own words.
     n_points : mapping of str to int
-        The values that it does not take, by the reason under which they are counted as dropped.
+        The points that it does not take, by the reason under which they are counted as dropped.
     """
 
     error: DatasourceError
@@ -69,42 +71,18 @@ _DROPPED = {
 Outcome: TypeAlias = Sent | Retry | Refused
 
 
-class Clock(Protocol):
-    """Tells the time and waits for it."""
-
-    def now(self) -> float:
-        """Return seconds since some point in the past; never goes back."""
-        ...
-
-    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
-        """Return when `changed`, which the caller holds, is notified or the time is over."""
-        ...
-
-
-class SystemClock:
-    """The clock of the operating system."""
-
-    def now(self) -> float:
-        """Return seconds since some point in the past; never goes back."""
-        return time.monotonic()
-
-    def wait(self, changed: threading.Condition, seconds: float | None) -> None:
-        """Return when `changed`, which the caller holds, is notified or the time is over."""
-        changed.wait(seconds)
-
-
 class Drops:
-    """Counts values that are given up, and logs each reason once an outage.
+    """Counts points that are given up, and logs each reason once per outage.
 
     Parameters
     ----------
     count
-        Called with the reason and the number of values, to count them in a metric.
+        Called with the reason and the number of points, to count them in a metric.
 
     Attributes
     ----------
     n_points : int
-        Values that were given up since the start.
+        Points that were given up since the start.
 
     Examples
     --------
@@ -119,25 +97,24 @@ class Drops:
         self.n_points = 0
         self._count = count
         self._n_taken = 0
-        self._logged: set[str] = set()
+        self._episodes = Episodes(logger)
         self._lock = threading.Lock()
 
     def __call__(self, reason: str, n_points: int) -> None:
-        """Count `n_points` values that are given up for a reason."""
+        """Count `n_points` points that are given up for a reason."""
         self._count(reason, n_points)
         with self._lock:
             self.n_points += n_points
-            is_new = reason not in self._logged
-            self._logged.add(reason)
-        if is_new and reason in _DROPPED:
-            logger.error("%s (%d points so far)", _DROPPED[reason], n_points)
+        if reason in _DROPPED:
+            message = f"{_DROPPED[reason]} ({n_points} points so far)"
+            self._episodes.begin(reason, message, logging.ERROR)
 
     def take(self) -> int:
-        """Return how many values were given up since the last call, and log every reason anew."""
+        """Return how many points were given up since the last call, and log every reason again."""
         with self._lock:
             n_new = self.n_points - self._n_taken
             self._n_taken = self.n_points
-            self._logged.clear()
+        self._episodes.clear()
         return n_new
 
 
@@ -154,7 +131,8 @@ class Delivery:
     Parameters
     ----------
     queue
-        Where records wait. Closed with the delivery. What it holds from the last run is sent.
+        Where records wait. Closed with the delivery. What it holds from the last run is sent
+        from `start` on.
     send
         Makes the request and says how it went, within bounded time. What it raises is logged as
         the bug that it is, and the record sent again.
@@ -190,13 +168,21 @@ class Delivery:
         self._changed = threading.Condition()
         self._error: DatasourceError | None = None
         self._failures = 0
-        self._down_since: float | None = None
-        self._next_try = self._not_before = self._clock.now()
+        self._is_down = False
+        self._episodes = Episodes(logger, self._clock)
+        self._next_try = self._not_before = self._clock.monotonic()
         self._closing = False
-        if len(queue):
-            logger.info("%d points wait in the queue since the last run", queue.n_points)
         self._publish()
         self._thread = threading.Thread(target=self._drain, name="writer-delivery", daemon=True)
+
+    def start(self) -> None:
+        """Send what waits in the queue, in the background, from now on.
+
+        Before that, records are sent by `deliver` as long as the queue is empty, and wait after a
+        failure.
+        """
+        if len(self._queue):
+            logger.info("%d points wait in the queue since the last run", self._queue.n_points)
         self._thread.start()
 
     @property
@@ -208,11 +194,11 @@ class Delivery:
     def outage(self) -> DatasourceError | None:
         """Why records wait; None while the database answers."""
         with self._changed:
-            return self._error if self._down_since is not None else None
+            return self._error if self._is_down else None
 
     @property
     def n_points_queued(self) -> int:
-        """Values that wait in the queue."""
+        """Points that wait in the queue."""
         return self._queue.n_points
 
     def deliver(self, record: Record) -> None:
@@ -241,15 +227,15 @@ class Delivery:
         timeout_s
             Wait no longer than this.
         """
-        deadline = self._clock.now() + timeout_s
+        deadline = self._clock.monotonic() + timeout_s
         with self._changed:
             self._next_try = self._not_before
             self._changed.notify_all()
             while len(self._queue):
-                left = deadline - self._clock.now()
+                left = deadline - self._clock.monotonic()
                 if left <= 0 or self._closing:
                     return False
-                self._clock.wait(self._changed, left)
+                self._clock.wait_for_change(self._changed, left)
         return True
 
     def close(self) -> None:
@@ -261,7 +247,8 @@ class Delivery:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(_CLOSING_S)
+        if self._has_started:
+            self._thread.join(_CLOSING_S)
         if self._thread.is_alive():
             logger.warning("A request that is under way was abandoned")
         self._queue.close()
@@ -275,7 +262,8 @@ class Delivery:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._has_started:
+            self._thread.join()
         return self._queue.hand_over()
 
     def take_over(self, records: Sequence[Record]) -> None:
@@ -285,6 +273,10 @@ class Delivery:
                 self._queue.append(record)
             self._publish()
             self._changed.notify_all()
+
+    @property
+    def _has_started(self) -> bool:
+        return self._thread.ident is not None
 
     def _drain(self) -> None:
         while self._wait_until_due():
@@ -313,10 +305,10 @@ class Delivery:
         """Return True when there is something to send, and it is time; False when closing."""
         with self._changed:
             while not self._closing:
-                left = self._next_try - self._clock.now() if len(self._queue) else None
+                left = self._next_try - self._clock.monotonic() if len(self._queue) else None
                 if left is not None and left <= 0:
                     return True
-                self._clock.wait(self._changed, left)
+                self._clock.wait_for_change(self._changed, left)
         return False
 
     def _attempt(self, record: Record) -> Outcome:
@@ -329,10 +321,11 @@ class Delivery:
     def _note_answer(self, record: Record, outcome: Sent | Refused) -> None:
         """Note that the database is there."""
         with self._changed:
-            down_since, self._down_since = self._down_since, None
+            self._is_down = False
+            outage = self._episodes.end(_OUTAGE)
             self._error = outcome.error if isinstance(outcome, Refused) else None
             self._failures = 0
-            self._next_try = self._not_before = self._clock.now()
+            self._next_try = self._not_before = self._clock.monotonic()
             self._changed.notify_all()
         if isinstance(outcome, Refused):
             for reason, n_points in outcome.n_points.items():
@@ -343,10 +336,10 @@ class Delivery:
                 record.query_key,
                 outcome.error,
             )
-        if down_since is not None:
+        if outage is not None:
             logger.info(
-                "Delivering again after %.0f s: %d points are queued, %d were dropped",
-                self._clock.now() - down_since,
+                "Delivering again %s: %d points are queued, %d were dropped",
+                outage,
                 self._queue.n_points,
                 self._drops.take(),
             )
@@ -354,11 +347,12 @@ class Delivery:
     def _note_failure(self, record: Record | None, failure: Retry) -> None:
         """Note that the database is not there, or the queue (None) cannot be read."""
         with self._changed:
-            now = self._clock.now()
+            now = self._clock.monotonic()
             self._error = failure.error
-            is_new = self._down_since is None
-            if is_new:
-                self._down_since = now
+            if not self._is_down:
+                self._is_down = True
+                self._drops.take()
+            self._episodes.begin(_OUTAGE, _failure_message(record, failure))
             # Requests that fail side by side are one failure.
             if now >= self._next_try:
                 backoff = min(_FIRST_BACKOFF_S * 2**self._failures, _LONGEST_BACKOFF_S)
@@ -367,19 +361,6 @@ class Delivery:
             if failure.after_s is not None:
                 self._not_before = now + min(failure.after_s, _LONGEST_RETRY_AFTER_S)
                 self._next_try = max(self._next_try, self._not_before)
-        if not is_new:
-            return
-        self._drops.take()
-        if record is None:
-            logger.warning("Cannot write: %s", failure.error)
-            return
-        logger.warning(
-            "Cannot write %d points for %s: %s Points wait in the queue until the database "
-            "takes them",
-            record.n_points,
-            record.query_key,
-            _sentence(str(failure.error)),
-        )
 
     def _publish(self) -> None:
         """Say what is in the queue. The caller holds the lock, so that the last word is right."""
@@ -390,6 +371,15 @@ class Delivery:
             return
         self._set_queue_bytes(self._queue.n_bytes)
         self._set_oldest_timestamp(0.0 if oldest is None else oldest / 1000)
+
+
+def _failure_message(record: Record | None, failure: Retry) -> str:
+    if record is None:
+        return f"Cannot write: {failure.error}"
+    return (
+        f"Cannot write {record.n_points} points for {record.query_key}: "
+        f"{_sentence(str(failure.error))} Points wait in the queue until the database takes them"
+    )
 
 
 def _sentence(text: str) -> str:

@@ -145,7 +145,7 @@ class DiskQueue:
 
     @property
     def n_points(self) -> int:
-        """Values in all records."""
+        """Points in all records."""
         with self._lock:
             return sum(segment.n_points for segment in self._segments)
 

@@ -6,10 +6,13 @@ import logging
 import threading
 from pathlib import Path
 
+from vmanomaly.episodes import Episodes
 from vmanomaly.writer.delivery.disk_queue import DiskQueue
 from vmanomaly.writer.delivery.queue import Dropped, MemoryQueue, Queue, QueueError, Record
 
 logger = logging.getLogger(__name__)
+
+_DISK = "disk"
 
 DEFAULT_DISK_BYTES = 1024**3
 DEFAULT_MEMORY_BYTES = 64 * 1024**2
@@ -25,7 +28,7 @@ def open_queue(folder: Path | None, max_bytes: int | None, dropped: Dropped) -> 
     max_bytes
         Its bound; None is 1 GiB on disk, 64 MiB in memory.
     dropped
-        Told the reason and the number of values whenever some are given up.
+        Told the reason and the number of points whenever some are given up.
 
     Raises
     ------
@@ -57,7 +60,7 @@ class FallbackQueue:
     def __init__(self, disk: DiskQueue, memory: MemoryQueue) -> None:
         self._disk = disk
         self._memory = memory
-        self._failing = False
+        self._episodes = Episodes(logger)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -73,7 +76,7 @@ class FallbackQueue:
 
     @property
     def n_points(self) -> int:
-        """Values in all records."""
+        """Points in all records."""
         with self._lock:
             return self._disk.n_points + self._memory.n_points
 
@@ -136,10 +139,6 @@ class FallbackQueue:
                 self._disk.append(record)
                 self._memory.acknowledge(record)
         except QueueError as error:
-            if not self._failing:
-                logger.warning("The queue goes on in memory: %s", error)
-            self._failing = True
+            self._episodes.begin(_DISK, f"The queue goes on in memory: {error}")
         else:
-            if self._failing:
-                logger.info("The queue is on disk again")
-            self._failing = False
+            self._episodes.end(_DISK, "The queue is on disk again")

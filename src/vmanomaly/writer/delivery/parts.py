@@ -17,7 +17,6 @@ import cramjam
 
 from vmanomaly.writer.delivery.delivery import Outcome, Refused, Retry, Sent
 from vmanomaly.writer.delivery.queue import Record
-from vmanomaly.writer.delivery.sender import N_SERIES
 from vmanomaly.writer.encoding.protobuf import FIELD_1, FIELD_2, field
 
 # In the words of Prometheus, Mimir, Cortex and Thanos.
@@ -136,7 +135,7 @@ def _record(series: Sequence[_Series], whole: Record) -> Record:
         body=bytes(cramjam.snappy.compress_raw(body)),
         n_points=sum(len(one.samples) for one in series),
         oldest_timestamp=min(one.timestamps[0] for one in series),
-        request={**whole.request, N_SERIES: str(len(series))},
+        n_series=len(series),
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from vmanomaly.errors import VmanomalyError
 
-# Called with the reason and the number of values that are given up.
+# Called with the reason and the number of points that are given up.
 Dropped: TypeAlias = Callable[[str, int], None]
 
 # What a record takes beside its body, roughly.
@@ -32,19 +32,27 @@ class Record:
     query_key : str
         Alias of the query whose predictions it holds.
     n_points : int
-        Values in the body.
+        Points in the body.
     oldest_timestamp : int
-        Of these values, Unix milliseconds.
-    request : mapping of str to str
-        Whatever else the sender needs, such as the path and the content encoding. It is stored
-        as it is: no credentials.
+        Of these points, Unix milliseconds.
+    scheduler_alias : str
+        Alias of the scheduler under which they were made.
+    n_series : int
+        Series in the body.
+    content_type : str
+        Of the body.
+    content_encoding : str or None
+        How the body is compressed; None where it is not.
     """
 
     body: bytes
     query_key: str
     n_points: int
     oldest_timestamp: int
-    request: Mapping[str, str] = field(default_factory=dict)
+    scheduler_alias: str
+    n_series: int
+    content_type: str
+    content_encoding: str | None = None
 
 
 class Queue(Protocol):
@@ -64,7 +72,7 @@ class Queue(Protocol):
 
     @property
     def n_points(self) -> int:
-        """Values in all records."""
+        """Points in all records."""
         ...
 
     @property
@@ -122,7 +130,7 @@ class MemoryQueue:
     --------
     >>> queue = MemoryQueue(2000, dropped=lambda reason, n_points: print(reason, n_points))
     >>> for number in (1, 2, 3):
-    ...     queue.append(Record(bytes(400), "cpu", n_points=number, oldest_timestamp=1000 * number))
+    ...     queue.append(Record(bytes(400), "cpu", number, 1000 * number, "live", 1, "text/plain"))
     queue_full 1
     >>> record = queue.peek()
     >>> record.n_points, len(queue), queue.n_bytes
@@ -153,7 +161,7 @@ class MemoryQueue:
 
     @property
     def n_points(self) -> int:
-        """Values in all records."""
+        """Points in all records."""
         return self._n_points
 
     @property

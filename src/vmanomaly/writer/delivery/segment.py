@@ -7,6 +7,10 @@ A record is 16 bytes, a header in JSON, and the body::
     length of the header                          uint32
     length of the body                            uint32
 
+The header is an object of `query_key`, `n_points`, `oldest_timestamp` and `request`, which has the
+strings `scheduler_alias`, `n_series`, `Content-Type` and, where the body is compressed,
+`Content-Encoding`. Queues outlive versions: what is written here stays readable.
+
 With a checksum of its own the header can be trusted even where the body is damaged: the next
 record is found, and what was lost is known.
 """
@@ -37,7 +41,7 @@ class Head:
     header : bytes
         JSON.
     n_points : int
-        Values in the body.
+        Points in the body.
     body_checksum : int
         CRC-32.
     body_start, end : int
@@ -58,7 +62,7 @@ def encode(record: Record) -> bytes:
             "query_key": record.query_key,
             "n_points": record.n_points,
             "oldest_timestamp": record.oldest_timestamp,
-            "request": dict(record.request),
+            "request": _request(record),
         }
     )
     checked = _LENGTHS.pack(zlib.crc32(record.body), len(header), len(record.body)) + header
@@ -111,10 +115,25 @@ def read_record(file: int, head: Head) -> Record | None:
     if len(body) < head.end - head.body_start or zlib.crc32(body) != head.body_checksum:
         return None
     header = orjson.loads(head.header)
+    request = header["request"]
     return Record(
         body,
         query_key=header["query_key"],
         n_points=header["n_points"],
         oldest_timestamp=header["oldest_timestamp"],
-        request=header["request"],
+        scheduler_alias=request["scheduler_alias"],
+        n_series=int(request["n_series"]),
+        content_type=request["Content-Type"],
+        content_encoding=request.get("Content-Encoding"),
     )
+
+
+def _request(record: Record) -> dict[str, str]:
+    request = {
+        "scheduler_alias": record.scheduler_alias,
+        "n_series": str(record.n_series),
+        "Content-Type": record.content_type,
+    }
+    if record.content_encoding is not None:
+        request["Content-Encoding"] = record.content_encoding
+    return request

@@ -16,28 +16,22 @@ from vmanomaly.writer.encoding.encode import AnyEncoder, Piece
 
 logger = logging.getLogger(__name__)
 
-CONTENT_TYPE = "Content-Type"
-CONTENT_ENCODING = "Content-Encoding"
-
 _PASSING_STATUSES = frozenset({408, 429})
-# What a record says of itself beside its headers.
-_SCHEDULER_ALIAS = "scheduler_alias"
-N_SERIES = "n_series"
 
 
 def to_record(piece: Piece, origin: Origin, encoder: AnyEncoder) -> Record:
     """Return the request that brings a piece, as it can wait in a queue."""
-    request = {
-        _SCHEDULER_ALIAS: origin.scheduler_alias,
-        N_SERIES: str(piece.n_series),
-        CONTENT_TYPE: encoder.content_type,
-    }
-    body = encoder.compress(piece.body)
-    if body is None:
-        body = piece.body
-    else:
-        request[CONTENT_ENCODING] = encoder.content_encoding
-    return Record(body, origin.query_key, piece.n_points, piece.oldest_timestamp, request)
+    compressed = encoder.compress(piece.body)
+    return Record(
+        piece.body if compressed is None else compressed,
+        origin.query_key,
+        piece.n_points,
+        piece.oldest_timestamp,
+        origin.scheduler_alias,
+        piece.n_series,
+        encoder.content_type,
+        None if compressed is None else encoder.content_encoding,
+    )
 
 
 class HttpSender:
@@ -46,7 +40,7 @@ class HttpSender:
     Parameters
     ----------
     client
-        Client of the origin.
+        Client of the database.
     url
         Where records are posted.
     retry_attempts
@@ -54,7 +48,7 @@ class HttpSender:
     metrics
         The service's metrics.
     headers
-        Sent with every record, beside its own.
+        Sent with every record, in addition to its own.
     """
 
     def __init__(
@@ -75,9 +69,7 @@ class HttpSender:
     def send(self, record: Record) -> Outcome:
         """Send a record, and say whether the server took it, will take it later, or never."""
         metrics = self._metrics
-        metric_labels = metrics.of_query(
-            self._url_label, record.query_key, record.request[_SCHEDULER_ALIAS]
-        )
+        metric_labels = metrics.of_query(self._url_label, record.query_key, record.scheduler_alias)
         try:
             self._post_repeatedly(record, metric_labels)
         except StatusError as error:
@@ -90,7 +82,7 @@ class HttpSender:
             return Retry(error)
         metrics.writer_sent_bytes.labels(*metric_labels).inc(len(record.body))
         metrics.writer_datapoints_sent.labels(*metric_labels).inc(record.n_points)
-        metrics.writer_timeseries_sent.labels(*metric_labels).inc(int(record.request[N_SERIES]))
+        metrics.writer_timeseries_sent.labels(*metric_labels).inc(record.n_series)
         return Sent()
 
     def _post_repeatedly(self, record: Record, metric_labels: tuple[str, ...]) -> None:
@@ -112,14 +104,9 @@ class HttpSender:
                 return
 
     def _post(self, record: Record, metric_labels: tuple[str, ...]) -> None:
-        headers = {
-            **self._headers,
-            **{
-                name: record.request[name]
-                for name in (CONTENT_TYPE, CONTENT_ENCODING)
-                if name in record.request
-            },
-        }
+        headers = {**self._headers, "Content-Type": record.content_type}
+        if record.content_encoding is not None:
+            headers["Content-Encoding"] = record.content_encoding
         duration = self._metrics.writer_request_duration_seconds.labels(*metric_labels)
         responses = self._metrics.writer_responses
         started = time.perf_counter()

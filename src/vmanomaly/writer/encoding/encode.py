@@ -34,7 +34,7 @@ class Piece:
     body : bytes
         Not compressed.
     n_points : int
-        Values in the body.
+        Points in the body.
     n_series : int
         Series in the body.
     oldest_timestamp : int

@@ -1,0 +1,80 @@
+"""What the service needs of a writer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vmanomaly.errors import DatasourceError
+from vmanomaly.series import Origin, Predictions
+
+if TYPE_CHECKING:
+    from vmanomaly.writer.delivery.queue import Record
+
+
+class Writer(ABC):
+    """Brings predictions to a database. Safe to use from several threads.
+
+    What has a body here is right for a writer that delivers before `write` returns, and holds
+    nothing open in between. The parameters of a class are those of `section` and `metrics` that it
+    names, as in `create_writer`.
+    """
+
+    @staticmethod
+    def warm_up() -> None:
+        """Make ready what the class compiles, so that no write has to wait for it."""
+        return
+
+    @property
+    @abstractmethod
+    def last_error(self) -> DatasourceError | None:
+        """Why the last write did not deliver everything; None when it did."""
+
+    @property
+    @abstractmethod
+    def n_dropped(self) -> int:
+        """Points that were given up since the start."""
+
+    @property
+    def n_queued(self) -> int:
+        """Points that wait for their delivery."""
+        return 0
+
+    @abstractmethod
+    def write(self, predictions: Predictions, origin: Origin) -> None:
+        """Deliver or queue the predictions; what is lost is logged and counted, not raised."""
+
+    @abstractmethod
+    def check_health(self) -> None:
+        """Check that the database can be reached.
+
+        Raises
+        ------
+        DatasourceError
+            It cannot.
+        """
+
+    def start(self) -> None:
+        """Begin to deliver what waits, such as what the last run has left on disk."""
+        return
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything is delivered, at most so many seconds. Return whether it is."""
+        return True
+
+    def hand_over(self) -> list[Record]:
+        """Close the writer, and return what waits and would be lost with it, in order.
+
+        Nobody may write any more.
+        """
+        self.close()
+        return []
+
+    def take_over(self, records: Sequence[Record]) -> None:
+        """Deliver what another writer of the same class has handed over."""
+        return
+
+    def close(self) -> None:
+        """Release connections and files."""
+        return
