@@ -170,7 +170,7 @@ class Detector(ABC, Generic[BatchT]):
         ----------
         learned
             From `fit` or an earlier `infer`. It is not to be used any more, unless this raises:
-            an online model goes on in it.
+            an online model continues to learn in it.
         batches
             As for `fit`.
         micro_batch_starts : ndarray of int64

@@ -314,7 +314,7 @@ class Unit:
             )
         if left_out.n_skipped:
             self._skip(stage, str(left_out), "part", left_out.n_skipped)
-        elif stage == "infer" or self._detector.model.multivariate:
+        else:
             self._episodes.end(("part", stage))
 
     def _skip(
