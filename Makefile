@@ -13,6 +13,8 @@ QUALITY_PAGE ?= build/quality
 MODELS ?=
 # For pytest, such as ARGS="tests/model -k std".
 ARGS ?=
+# Without bytecode, each of the many processes that tests start compiles all libraries again.
+export PYTHONDONTWRITEBYTECODE :=
 APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
 
 .PHONY: setup demo test unit test-pythons lint format bench quality regression docs lock system-packages clean

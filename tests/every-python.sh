@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Run tests on each Python that pyproject.toml names and this machine has, but for those named as
-# arguments: those that need no server, and those of services that end by themselves.
+# Run tests on each Python that pyproject.toml names and this machine has, but for the one that is the
+# argument, which make test uses: those without servers, and those of services that end by themselves.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,8 +20,8 @@ find_python() {
 status=0
 summary=()
 for version in $(sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml); do
-    if [[ " $* " == *" $version "* ]]; then
-        summary+=("Python $version: left out")
+    if [[ $version == "$1" ]]; then
+        summary+=("Python $version: that of make test")
     elif ! python=$(find_python "$version"); then
         summary+=("Python $version: not on this machine")
     elif make --no-print-directory setup VENV=".venv-$version" PYTHON="$python" &&
