@@ -161,7 +161,7 @@ def test_a_query_that_fails_is_told_and_its_interval_is_not_covered(config: Conf
 
     world = World(config, refuse)
     assert world.cpu.execute(run()) == Outcome(fitted=False, inferred=False, failed=True)
-    assert world.health.reasons() == ["reader: connection refused"]
+    assert world.health.reasons() == ["reader: query cpu: connection refused"]
     assert world.counted("model_runs_skipped_total", "fit") == 1
 
     world.reader.answer = two_series

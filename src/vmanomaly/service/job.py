@@ -37,7 +37,7 @@ class QueryJob:
     reads, writer
         Where data comes from and goes to.
     health
-        Told whether the two can reach their datasources.
+        Told how reads and writes went.
     catch_up
         How far back an infer may start in order to begin where the units last saw data,
         milliseconds; None to begin where the scheduler says.
@@ -181,7 +181,7 @@ class QueryJob:
             scored = unit.infer(batches, starts)
             for predictions, origin in scored.written:
                 self._writer.write(predictions, origin)
-                self._health.report_datasource("writer", self._writer.last_error)
+                self._health.report_write(origin, self._writer.last_error)
             well = well and not scored.errors
             self._done(f"infer {unit.origin.model_alias} on {unit.origin.query_key}")
         return True, well
@@ -192,13 +192,15 @@ class QueryJob:
         """Return what each query gives; None if any of them fails."""
         batches = []
         out_of_reach = False
-        for answer in self._reads.read(self.key, self._queries, time_range, stage):
+        answers = self._reads.read(self.key, self._queries, time_range, stage)
+        for query, answer in zip(self._queries, answers, strict=True):
             if isinstance(answer, DatasourceError):
-                self._health.report_datasource("reader", answer)
+                self._health.report_read(self.key.scheduler_alias, query.alias, stage, answer)
                 out_of_reach = out_of_reach or answer.out_of_reach
-            else:
-                self._health.report_datasource("reader", None)
-                batches.append(answer)
+                continue
+            if answer.timestamps.size:  # Else there was nothing to ask for.
+                self._health.report_read(self.key.scheduler_alias, query.alias, stage, None)
+            batches.append(answer)
         if len(batches) == len(self._queries):
             return batches
         for unit in units:

@@ -14,7 +14,7 @@ from vmanomaly.config import Config
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.scheduler import create_scheduler
-from vmanomaly.service.health import Health, scheduler_component
+from vmanomaly.service.health import Health
 from vmanomaly.service.lane import Lane
 from vmanomaly.service.plan import longest_catch_up
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
@@ -134,7 +134,7 @@ class Schedulers:
             running.lane.drain()
         for alias in aliases:
             del self._running[alias]
-            self._health.report(scheduler_component(alias), None)
+            self._health.forget_scheduler(alias)
 
     @contextmanager
     def changing(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
 from vmanomaly.service.plan import Models, create_models, with_custom_classes
+from vmanomaly.service.readiness import Readiness
 from vmanomaly.service.schedulers import Schedulers
 from vmanomaly.service.work import Work, create_work, is_unchanged, warm_up
 from vmanomaly.service.writer_slot import WriterSlot
@@ -55,6 +56,8 @@ class Service:
         As given.
     health : Health
         What is wrong at the moment.
+    readiness : Readiness
+        What is missing before the service can be called ready.
     abandoned : bool
         After `run`: whether some work did not end in time after a stop.
     """
@@ -80,6 +83,9 @@ class Service:
         )
         self.health = Health({"reader": self._check_reader, "writer": self._writer.check_health})
         self._work = self._create_work(config, models)
+        self.readiness = Readiness(
+            lambda: [job for jobs in self._work.jobs.values() for job in jobs], self.health
+        )
         self._schedulers = Schedulers(self._clock, self.health, self.metrics)
         self._has_started = threading.Event()
 
@@ -175,6 +181,7 @@ class Service:
             self._work = work
             self.metrics.preset = config.preset
             self._schedulers.start(work, started)
+        self.health.probe_again()
         self._close_readers(works)
         self._forget_metrics(before, work)
         self._limit_native_threads(config.settings)

@@ -103,7 +103,7 @@ class Supervisor:
                 self._alias,
                 self._max_restarts,
             )
-            self._health.report(component, f"{reason} and was given up")
+            self._health.report(component, f"{reason} and was given up", needs_restart=True)
             return False
         backoff = _FIRST_BACKOFF_MS << self._n_restarts
         self._n_restarts += 1
