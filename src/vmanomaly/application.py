@@ -156,7 +156,8 @@ class Application:
             config.server,
             config.monitoring,
             self.metrics.registry,
-            self._service.health.reasons,
+            self._service.health.status,
+            self._service.readiness.reasons,
         )
 
     def _create_pusher(self, config: Config) -> Pusher | None:

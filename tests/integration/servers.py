@@ -74,6 +74,17 @@ def answers(url: str, status: int = 200) -> bool:
         return False
 
 
+def health(url: str) -> str:
+    """Return the status that a service's `/health` tells; nothing when it does not answer."""
+    try:
+        _, body = request("GET", f"{url}/health")
+    except urllib3.exceptions.HTTPError:
+        return ""
+    status = json.loads(body)["status"]
+    assert isinstance(status, str)
+    return status
+
+
 def replace_file(path: Path, content: str | bytes) -> None:
     """Replace a file as secrets are rotated: by a new one that takes its name."""
     fresh = path.with_suffix(".new")

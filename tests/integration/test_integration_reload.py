@@ -18,6 +18,7 @@ from tests.integration.servers import (
     Vmanomaly,
     answers,
     free_port,
+    health,
     replace_file,
     request,
 )
@@ -261,14 +262,13 @@ def test_what_waits_for_the_database_is_sent_by_the_writer_that_comes(
         world.service.start()
         world.service.wait_until(
             lambda: (
-                answers(f"{world.url}/health", 503)
-                and (world.metric("writer_queue_bytes") or 0) > 2000
+                health(world.url) == "degraded" and (world.metric("writer_queue_bytes") or 0) > 2000
             ),
             "a queue",
         )
         world.vm = target
         world.reload(lambda: world.write(world.changed(writer__datasource_url=target.url)))
-        world.service.wait_until(lambda: answers(f"{world.url}/health"), "good health")
+        world.service.wait_until(lambda: health(world.url) == "ok", "good health")
         world.service.wait_until(lambda: bool(world.scored("one")), "scores")
         world.wait_for_scores(3)
         seconds = world.scored("one")

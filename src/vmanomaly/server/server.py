@@ -1,32 +1,24 @@
-"""Listeners on the addresses that the configuration names."""
+"""The listeners that a configuration asks for, and what each of them serves."""
 
 from __future__ import annotations
 
-import logging
-import socket
-import threading
 from collections.abc import Callable
-from typing import Any
 
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.server import ServerSection
-from vmanomaly.errors import VmanomalyError
 from vmanomaly.server.app import create_app
-
-logger = logging.getLogger(__name__)
-
-_BACKLOG = 128
-
-
-class AddressInUseError(VmanomalyError):
-    """An address cannot be listened on."""
+from vmanomaly.server.listener import AddressInUseError, Listener
+from vmanomaly.server.routes.health import health_router
+from vmanomaly.server.routes.metrics import metrics_router
+from vmanomaly.server.routes.pages import pages_router
+from vmanomaly.server.uvicorn_settings import uvicorn_settings
+from vmanomaly.service.health import HealthStatus
 
 
 class Server:
-    """Serves the application on `server.addr:port`, and on `monitoring.pull` where it differs.
+    """Serves everything on `server.addr:port`, and what monitors ask on that of `monitoring.pull`.
 
     Parameters
     ----------
@@ -36,13 +28,19 @@ class Server:
         The section `monitoring`.
     registry
         The service's own metrics.
-    health_reasons
-        Gives one line for each thing that is wrong.
+    health
+        Gives what is wrong at the moment.
+    unready_reasons
+        Gives one line for each thing that is missing before the service is ready.
 
     Raises
     ------
     AddressInUseError
         An address is taken or not this machine's.
+    ListenerError
+        The certificate, or something in `uvicorn_config`, cannot be used.
+    ConfigError
+        A key of `uvicorn_config` is unknown.
     """
 
     def __init__(
@@ -50,27 +48,28 @@ class Server:
         section: ServerSection,
         monitoring: MonitoringSection,
         registry: CollectorRegistry,
-        health_reasons: Callable[[], list[str]],
+        health: Callable[[], HealthStatus],
+        unready_reasons: Callable[[], list[str]],
     ) -> None:
-        app = create_app(registry, health_reasons, section.path_prefix, section.auth)
-        # Without a log_config of its own uvicorn logs as everything else does.
-        settings: dict[str, Any] = {
-            "log_level": "warning",
-            "log_config": None,
-            **section.uvicorn_config,
-        }
-        config = uvicorn.Config(
-            app,
-            ssl_certfile=section.tls_cert_file,
-            ssl_keyfile=section.tls_key_file,
-            **settings,
+        prefix = section.path_prefix
+        settings = uvicorn_settings(section.uvicorn_config)
+        monitored = [health_router(health, unready_reasons), metrics_router(registry)]
+        app = create_app(
+            [*monitored, pages_router(prefix)],
+            [prefix],
+            section.auth,
+            openapi_url=f"{prefix}/openapi.json",
         )
-        self._listeners = [_Listener("server", section.addr, section.port, config)]
+        tls = {}
+        if section.tls_cert_file is not None:
+            tls = {"ssl_certfile": section.tls_cert_file, "ssl_keyfile": section.tls_key_file}
+        self._listeners = [Listener("server", section.addr, section.port, app, {**settings, **tls})]
         pull = monitoring.pull
         if pull is not None and pull.port != section.port:
-            plain = uvicorn.Config(create_app(registry, health_reasons), **settings)
+            # Probes and scrapers may know of the prefix or not.
+            app = create_app(monitored, ["", prefix])
             try:
-                listener = _Listener("monitoring.pull", pull.addr, pull.port, plain)
+                listener = Listener("monitoring.pull", pull.addr, pull.port, app, settings)
             except AddressInUseError:
                 self.stop()
                 raise
@@ -90,45 +89,3 @@ class Server:
         """Answer no more requests, and close the addresses."""
         for listener in self._listeners:
             listener.stop()
-
-
-class _Listener:
-    def __init__(self, place: str, addr: str, port: int, config: uvicorn.Config) -> None:
-        self._place = place
-        self._socket = _bind(place, addr, port)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name=place, daemon=True
-        )
-
-    @property
-    def port(self) -> int:
-        port: int = self._socket.getsockname()[1]
-        return port
-
-    def start(self) -> None:
-        self._thread.start()
-        logger.info("Listening on port %d (%s)", self.port, self._place)
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        if self._thread.is_alive():
-            self._thread.join(timeout=2)
-        self._socket.close()
-
-
-def _bind(place: str, addr: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((addr, port))
-        # From here on connections wait in the queue, even before the server takes them.
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise AddressInUseError(
-            f"{place}: cannot listen on {addr}:{port}: {error.strerror}. "
-            f"Stop what uses the port, or choose another with {place}.port (0 takes a free one)."
-        ) from error
-    return listener

@@ -1,0 +1,310 @@
+"""A listener that no client brings down: bounded connections, deadlines and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+import threading
+from functools import partial
+from typing import Any
+
+import uvicorn
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from vmanomaly.errors import VmanomalyError
+from vmanomaly.server.connection import Connection
+from vmanomaly.server.throttle import Throttle
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 128
+_MAX_CONNECTIONS = 256
+_MIN_CONNECTIONS = 8
+# Of the descriptors of the process for the connections of a listener: there may be two, and
+# readers, the writer and the state need some too.
+_SHARE_OF_DESCRIPTORS = 4
+_HANDSHAKE_WITHIN_S = 5.0
+_TRY_AGAIN_AFTER_S = 1.0
+_STOP_WITHIN_S = 1
+# Queries and specs of models may stand in the address of a request.
+_MAX_HEADER_BYTES = 64 << 10
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class AddressInUseError(VmanomalyError):
+    """An address cannot be listened on."""
+
+
+class ListenerError(VmanomalyError):
+    """What a listener was given cannot be used."""
+
+
+class Listener:
+    """Answers the requests to one address, in a thread of its own.
+
+    Parameters
+    ----------
+    place
+        Where the address stands in the configuration: `server` or `monitoring.pull`.
+    addr, port
+        Where to listen.
+    app
+        What answers.
+    settings
+        Settings of uvicorn.
+    max_connections
+        Connections at the same time; None takes what the limit of open files allows for, at
+        most 256. One more, and the one that waits for its client longest is closed.
+
+    Raises
+    ------
+    AddressInUseError
+        The address is taken or not this machine's.
+    ListenerError
+        The certificate, its key, or a setting of uvicorn cannot be used.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        addr: str,
+        port: int,
+        app: ASGIApp,
+        settings: dict[str, Any],
+        max_connections: int | None = None,
+    ) -> None:
+        self._place = place
+        self._socket = _bind(place, addr, port)
+        try:
+            config = _configuration(app, settings)
+        except ListenerError:
+            self._socket.close()
+            raise
+        self._server = _Server(config, place, max_connections or _n_connections())
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name=place, daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        """The port, which is a free one when 0 was asked for."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Answer requests, in the background."""
+        self._thread.start()
+        logger.info("Listening on port %d (%s)", self.port, self._place)
+
+    def stop(self) -> None:
+        """Answer no more requests, and close the address."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(timeout=3 * _STOP_WITHIN_S)
+        self._socket.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but for how it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, place: str, max_connections: int) -> None:
+        super().__init__(config)
+        self._place = place
+        self._max_connections = max_connections
+        self._throttle = Throttle()
+        self._accepting: list[asyncio.Task[None]] = []
+        # Since they were accepted: a handshake may be under way yet.
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._has_room = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections from now on."""
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._log_loop_error)
+        self.servers = []
+        self._accepting = [loop.create_task(self._accept(each)) for each in sockets or []]
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, let answers that are under way be sent, and close what is left."""
+        for task in self._accepting:
+            task.cancel()
+        await super().shutdown(sockets)
+        for connection in list(self._connections):
+            self._end(connection)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        while True:
+            await asyncio.sleep(0)  # What was accepted before has its turn.
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except ConnectionError:
+                continue  # The client is gone already.
+            except OSError as error:
+                self._log_refusal(error)
+                if error.errno in _EXHAUSTED:
+                    self._end_slowest()
+                await asyncio.sleep(_TRY_AGAIN_AFTER_S)
+                continue
+            try:
+                await self._make_room()
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
+            connection = Connection(self.config, self.server_state, {}, loop)
+            connection.on_lost = partial(self._forget, connection)
+            self._connections[connection] = loop.create_task(self._open(connection, accepted))
+
+    async def _open(self, connection: Connection, accepted: socket.socket) -> None:
+        tls = self.config.ssl
+        within_s = _HANDSHAKE_WITHIN_S if tls else None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=tls,
+                ssl_handshake_timeout=within_s,
+                ssl_shutdown_timeout=within_s,
+            )
+        except OSError as error:
+            logger.debug("A client of %s failed to connect: %s", self._place, error)
+        finally:
+            if not connection.has_opened:
+                accepted.close()
+                self._forget(connection)
+
+    async def _make_room(self) -> None:
+        """Wait until there may be one connection more."""
+        while len(self._connections) >= self._max_connections and not self._end_slowest():
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    def _end_slowest(self) -> bool:
+        """Close the connection that waits for its client longest. Return whether there is one."""
+        waiting = [each for each in self._connections if each.waits_for_client]
+        if not waiting:
+            return False
+        self._end(min(waiting, key=lambda connection: connection.waits_since))
+        return True
+
+    def _end(self, connection: Connection) -> None:
+        self._connections[connection].cancel()
+        connection.abort()
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        self._has_room.set()
+
+    def _log_refusal(self, error: OSError) -> None:
+        n_suppressed = self._throttle.n_suppressed(str(error.errno))
+        if n_suppressed is not None:
+            logger.warning(
+                "Cannot accept connections on %s: %s (%d times more since this was last said). "
+                "Where it is the number of open files, raise its limit (`ulimit -n`, or "
+                "`LimitNOFILE` of systemd)",
+                self._place,
+                error.strerror,
+                n_suppressed,
+            )
+
+    def _log_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        n_suppressed = self._throttle.n_suppressed(f"{context['message']} {type(error).__name__}")
+        if n_suppressed is not None:
+            logger.error(
+                "Error on a connection of %s: %s (%d times more since this was last said)",
+                self._place,
+                context["message"],
+                n_suppressed,
+                exc_info=error,
+            )
+
+
+def _configuration(app: ASGIApp, settings: dict[str, Any]) -> uvicorn.Config:
+    try:
+        config = uvicorn.Config(
+            app,
+            **{
+                "timeout_graceful_shutdown": _STOP_WITHIN_S,
+                "h11_max_incomplete_event_size": _MAX_HEADER_BYTES,
+                **settings,
+                # Without a log_config of its own uvicorn logs as everything else does.
+                "log_config": None,
+                "loop": "asyncio",
+                "http": Connection,
+                "ws": "none",
+                "lifespan": "off",
+                "server_header": False,
+            },
+        )
+        config.load()
+    except OSError as error:  # Those of TLS are some too.
+        raise ListenerError(
+            f"server.tls_cert_file, server.tls_key_file: cannot be used: {error}. "
+            f"Both have to be PEM files, and the key has to be that of the certificate"
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ListenerError(f"server.uvicorn_config: cannot be used: {error!r}") from error
+    return config
+
+
+def _n_connections() -> int:
+    """Return how many connections the limit of open files allows for."""
+    n_descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if n_descriptors == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    share = n_descriptors // _SHARE_OF_DESCRIPTORS
+    return max(_MIN_CONNECTIONS, min(_MAX_CONNECTIONS, share))
+
+
+def _bind(place: str, addr: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((addr, port))
+        # From here on connections wait in the queue, even before the server takes them.
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise AddressInUseError(
+            f"{place}: cannot listen on {addr}:{port}: {error.strerror}. "
+            f"Stop what uses the port, or choose another with {place}.port (0 takes a free one)."
+        ) from error
+    return listener
+
+
+class _ClientNoise(logging.Filter):
+    """Keeps out of the log what clients could fill it with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._throttle = Throttle()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record of uvicorn is logged."""
+        if record.levelno == logging.WARNING:
+            # Of a request that is no HTTP, or wants what is not there.
+            logger.debug("%s", record.getMessage())
+            return False
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            return True
+        if isinstance(error, (asyncio.CancelledError, ClientDisconnect)):
+            return False
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+        return self._throttle.n_suppressed(f"{type(error).__name__} {place}") is not None
+
+
+logging.getLogger("uvicorn.error").addFilter(_ClientNoise())

@@ -1,0 +1,106 @@
+"""What holds for every request, whoever answers it."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vmanomaly.server.errors import error_response
+
+MAX_BODY_BYTES = 4 << 20
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class SecurityHeaders:
+    """Adds the headers that keep browsers from doing what nobody asked them for.
+
+    A header that an answer has already is left as it is.
+
+    Parameters
+    ----------
+    app
+        What answers requests.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class HeadAsGet:
+    """Answers HEAD as GET; the server leaves out the body.
+
+    Parameters
+    ----------
+    app
+        What answers requests.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Answers 413 to a body that is too large.
+
+    The server reads the rest of it, for a while, and throws it away: many clients look for an
+    answer only when they have sent everything.
+
+    Parameters
+    ----------
+    app
+        What answers requests.
+    max_bytes
+        The largest body.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._message = f"the body is larger than {max_bytes >> 20} MiB"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 413."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # HTTP parsers let only digits through.
+        if int(Headers(scope=scope).get("content-length", "0")) > self._max_bytes:
+            await error_response(413, self._message)(scope, receive, send)
+            return
+        n_bytes = 0
+
+        async def receive_some() -> Message:
+            nonlocal n_bytes
+            message = await receive()
+            n_bytes += len(message.get("body", b""))
+            if n_bytes > self._max_bytes:
+                raise HTTPException(413, self._message)
+            return message
+
+        await self._app(scope, receive_some, send)

@@ -1,0 +1,51 @@
+"""What the probes of an orchestrator ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from vmanomaly.service.health import HealthStatus
+
+PROBES = ("/health", "/ready")
+
+_Responses: TypeAlias = dict[int | str, dict[str, Any]]
+_NOT_WELL: _Responses = {503: {"description": "Something is wrong that only a restart mends"}}
+_NOT_READY: _Responses = {503: {"description": "No model is fitted, or a datasource is away"}}
+
+
+def health_router(
+    status: Callable[[], HealthStatus], unready_reasons: Callable[[], list[str]]
+) -> APIRouter:
+    """Return `/health` and `/ready`.
+
+    Parameters
+    ----------
+    status
+        Gives what is wrong at the moment.
+    unready_reasons
+        Gives one line for each thing that is missing before the service is ready.
+    """
+    router = APIRouter(tags=["service"])
+
+    # Neither waits for a free thread, however many requests there are.
+    @router.get("/health", summary="What is wrong at the moment", responses=_NOT_WELL)
+    async def health() -> JSONResponse:
+        now = status()
+        if not now.reasons:
+            return JSONResponse({"status": "ok"})
+        if not now.needs_restart:
+            return JSONResponse({"status": "degraded", "reasons": now.reasons})
+        return JSONResponse({"status": "unhealthy", "reasons": now.reasons}, 503)
+
+    @router.get("/ready", summary="Whether scores are being made", responses=_NOT_READY)
+    async def ready() -> JSONResponse:
+        reasons = unready_reasons()
+        if not reasons:
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "not ready", "reasons": reasons}, 503)
+
+    return router
