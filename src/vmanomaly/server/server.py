@@ -8,8 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.server import ServerSection
+from vmanomaly.errors import VmanomalyError
 from vmanomaly.server.app import create_app
-from vmanomaly.server.listener import AddressInUseError, Listener
+from vmanomaly.server.listener import Listener
 from vmanomaly.server.routes.health import health_router
 from vmanomaly.server.routes.metrics import metrics_router
 from vmanomaly.server.routes.pages import pages_router
@@ -70,7 +71,7 @@ class Server:
             app = create_app(monitored, ["", prefix])
             try:
                 listener = Listener("monitoring.pull", pull.addr, pull.port, app, settings)
-            except AddressInUseError:
+            except VmanomalyError:
                 self.stop()
                 raise
             self._listeners.append(listener)
