@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vmanomaly.config.server import AuthSection
+from vmanomaly.episodes import Episodes
 from vmanomaly.server.errors import error_response
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Authentication:
         self._section = section
         self._open_paths = frozenset(open_paths)
         self._scheme = "Bearer" if section.user is None else "Basic"
-        self._is_readable = True
+        self._episodes = Episodes(logger)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 401."""
@@ -63,11 +64,11 @@ class Authentication:
         try:
             secret = self._section.secret()
         except (OSError, UnicodeDecodeError) as error:
-            if self._is_readable:
-                logger.error(
-                    "Cannot read `server.auth.bearer_token_file`, so nobody is let in: %s", error
-                )
-            self._is_readable = False
+            self._episodes.begin(
+                "secret",
+                f"Cannot read `server.auth.bearer_token_file`, so nobody is let in: {error}",
+                logging.ERROR,
+            )
             return ""
-        self._is_readable = True
+        self._episodes.end("secret", "`server.auth.bearer_token_file` can be read again")
         return secret

@@ -15,9 +15,9 @@ import uvicorn
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
+from vmanomaly.episodes import Episodes
 from vmanomaly.errors import VmanomalyError
 from vmanomaly.server.connection import Connection
-from vmanomaly.server.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ _SHARE_OF_DESCRIPTORS = 4
 _HANDSHAKE_WITHIN_S = 5.0
 _TRY_AGAIN_AFTER_S = 1.0
 _STOP_WITHIN_S = 1
+_SAY_AGAIN_AFTER_S = 60.0
 # Queries and specs of models may stand in the address of a request.
 _MAX_HEADER_BYTES = 64 << 10
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -115,7 +116,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._place = place
         self._max_connections = max_connections
-        self._throttle = Throttle()
+        self._episodes = Episodes(logger, again_after_s=_SAY_AGAIN_AFTER_S)
         self._accepting: list[asyncio.Task[None]] = []
         # Since they were accepted: a handshake may be under way yet.
         self._connections: dict[Connection, asyncio.Task[None]] = {}
@@ -204,28 +205,20 @@ class _Server(uvicorn.Server):
         self._has_room.set()
 
     def _log_refusal(self, error: OSError) -> None:
-        n_suppressed = self._throttle.n_suppressed(str(error.errno))
-        if n_suppressed is not None:
-            logger.warning(
-                "Cannot accept connections on %s: %s (%d times more since this was last said). "
-                "Where it is the number of open files, raise its limit (`ulimit -n`, or "
-                "`LimitNOFILE` of systemd)",
-                self._place,
-                error.strerror,
-                n_suppressed,
-            )
+        self._episodes.begin(
+            error.errno,
+            f"Cannot accept connections on {self._place}: {error.strerror}. Where it is the "
+            f"number of open files, raise its limit (`ulimit -n`, or `LimitNOFILE` of systemd)",
+        )
 
     def _log_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        n_suppressed = self._throttle.n_suppressed(f"{context['message']} {type(error).__name__}")
-        if n_suppressed is not None:
-            logger.error(
-                "Error on a connection of %s: %s (%d times more since this was last said)",
-                self._place,
-                context["message"],
-                n_suppressed,
-                exc_info=error,
-            )
+        self._episodes.begin(
+            (context["message"], type(error)),
+            f"Error on a connection of {self._place}: {context['message']}",
+            logging.ERROR,
+            error=error,
+        )
 
 
 def _configuration(app: ASGIApp, settings: dict[str, Any]) -> uvicorn.Config:
@@ -287,10 +280,10 @@ class _ClientNoise(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._throttle = Throttle()
+        self._episodes = Episodes(logger, again_after_s=_SAY_AGAIN_AFTER_S)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record of uvicorn is logged."""
+        """Return whether a record of uvicorn is logged as it is."""
         if record.levelno == logging.WARNING:
             # Of a request that is no HTTP, or wants what is not there.
             logger.debug("%s", record.getMessage())
@@ -303,8 +296,10 @@ class _ClientNoise(logging.Filter):
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
-        return self._throttle.n_suppressed(f"{type(error).__name__} {place}") is not None
+        place = (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else None
+        message = "A request failed with an error that is a bug"
+        self._episodes.begin((type(error), place), message, logging.ERROR, error=error)
+        return False
 
 
 logging.getLogger("uvicorn.error").addFilter(_ClientNoise())
