@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from vmanomaly.config.reader import Query
+from vmanomaly.context import RunContext
 from vmanomaly.errors import DatasourceError
 from vmanomaly.series import Origin, Predictions, SeriesBatch, TimeRange
 from vmanomaly.writer import Writer
@@ -92,7 +93,13 @@ class FakeReader:
         self.asked: list[tuple[str, TimeRange, str]] = []
 
     def read(
-        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+        self,
+        query: Query,
+        time_range: TimeRange,
+        scheduler_alias: str,
+        *,
+        stage: str,
+        context: RunContext | None = None,
     ) -> SeriesBatch:
         self.asked.append((query.alias, time_range, stage))
         return self.answer(query, time_range, stage)

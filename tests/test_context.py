@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 
@@ -74,3 +75,56 @@ def test_steps_of_parts_are_counted_together() -> None:
         whole.child().expect(2)
         whole.child().step(name)
     assert told == [(1, 2, "a"), (2, 4, "b")]
+
+
+def test_waiting_ends_with_the_event_the_deadline_or_a_cancel() -> None:
+    event = threading.Event()
+    event.set()
+    RunContext().child(60).wait(event)
+    with pytest.raises(DeadlineExceededError):
+        RunContext().child(0.01).wait(threading.Event())
+    cancelled = RunContext()
+    cancelled.cancel()
+    with pytest.raises(CancelledError):
+        cancelled.wait(event)
+
+
+def test_sleeping_is_ended_by_a_cancel_and_by_the_deadline_of_the_whole() -> None:
+    RunContext().sleep(0.01)
+    with pytest.raises(DeadlineExceededError):
+        RunContext().child(0.01).sleep(60)
+    context = RunContext()
+    timer = threading.Timer(0.01, context.cancel)
+    timer.start()
+    with pytest.raises(CancelledError):
+        context.sleep(60)
+    timer.join()
+
+
+def test_a_result_is_waited_for_no_longer_than_allowed() -> None:
+    future: Future[int] = Future()
+    with pytest.raises(DeadlineExceededError):
+        RunContext().child(0.01).result(future)
+    future.set_result(3)
+    assert RunContext().result(future) == 3
+    failed: Future[int] = Future()
+    failed.set_exception(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        RunContext().result(failed)
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_what_is_over_is_broken_off_until_its_block_is_left(is_cancelled: bool) -> None:
+    called = threading.Semaphore(0)
+    context = RunContext()
+    part = context.child(1000 if is_cancelled else 0.01)
+    with part.calling_when_over(called.release):
+        if is_cancelled:
+            assert not called.acquire(blocking=False)
+            context.cancel()
+        for _ in range(2):
+            assert called.acquire(timeout=60)
+    while called.acquire(blocking=False):
+        pass
+    context.cancel()
+    assert not called.acquire(blocking=False)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import duckdb
 import pytest
 
 from vmanomaly import duckdb_file
+from vmanomaly.context import RunContext
 from vmanomaly.duckdb_file import connect
 from vmanomaly.errors import DatasourceError
 
@@ -145,6 +145,6 @@ def test_a_file_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         def let_go(seconds: float) -> None:
             process.communicate("\n")
 
-        monkeypatch.setattr(time, "sleep", let_go)
+        monkeypatch.setattr(RunContext, "sleep", lambda _, seconds: let_go(seconds))
         with connect(path, read_only=False) as connection:
             connection.execute("DROP TABLE t")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from vmanomaly.config import Config
 from vmanomaly.config.effect import LEARNED_FROM, RESTARTS
 from vmanomaly.config.settings import SettingsSection
+from vmanomaly.context import OnProgress, RunContext
 from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.logs import set_logger_levels
 from vmanomaly.monitoring.metrics import Metrics
@@ -44,10 +45,13 @@ class Application:
 
     def __init__(self, config: Config, logger_level: str = "INFO") -> None:
         self.metrics = Metrics()
+        self._on_progress: OnProgress | None = None
         self._config = config
         self._logger_level = logger_level
         self._has_failed = False
-        self._service = Service(config, metrics=self.metrics, on_stage_done=self._push_soon)
+        self._service = Service(
+            config, metrics=self.metrics, context=RunContext(on_progress=self._note_step)
+        )
         self._server = self._create_server(config)
         self._pusher = self._create_pusher(config)
 
@@ -56,19 +60,20 @@ class Application:
         """Whether some work did not end in time after a stop."""
         return self._service.abandoned
 
-    def run(self, on_progress: Callable[[int, int, str], None] | None = None) -> int:
+    def run(self, on_progress: OnProgress | None = None) -> int:
         """Work until every scheduler has ended or `stop` is called. Return the exit status.
 
         Parameters
         ----------
         on_progress
-            As for `Service.run`.
+            Told of every fit and every infer.
         """
+        self._on_progress = on_progress
         self._server.start()
         if self._pusher is not None:
             self._pusher.start()
         try:
-            status = self._service.run(on_progress)
+            status = self._service.run()
         finally:
             if self._pusher is not None:
                 self._pusher.stop()
@@ -165,9 +170,11 @@ class Application:
         instance = f"{socket.gethostname()}:{self._server.port}"
         return None if push is None else Pusher(push, self.metrics.registry, instance)
 
-    def _push_soon(self) -> None:
+    def _note_step(self, done: int, expected: int, name: str) -> None:
         if self._pusher is not None:
             self._pusher.push_soon()
+        if self._on_progress is not None:
+            self._on_progress(done, expected, name)
 
 
 @contextmanager

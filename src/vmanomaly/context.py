@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from vmanomaly.errors import CancelledError, DeadlineExceededError
+from vmanomaly.watchdog import WATCHDOG, Alarm
+
+_Result = TypeVar("_Result")
 
 OnProgress: TypeAlias = Callable[[int, int, str], None]
 """Takes the steps done, the steps expected, and the name of the last one."""
@@ -46,21 +51,25 @@ class RunContext:
         on_progress: OnProgress | None = None,
         parent: RunContext | None = None,
     ) -> None:
-        deadlines = [deadline_s, parent.deadline_s if parent is not None else None]
-        self.deadline_s: float | None = min(
-            (each for each in deadlines if each is not None), default=None
-        )
+        self._parents: tuple[RunContext, ...] = ()
+        if parent is not None:
+            self._parents = (parent, *parent._parents)
+            if parent.deadline_s is not None and (
+                deadline_s is None or parent.deadline_s < deadline_s
+            ):
+                deadline_s = parent.deadline_s
+        self.deadline_s: float | None = deadline_s
         self._on_progress = on_progress
-        self._parent = parent
         self._done = self._expected = 0
+        self._counting = threading.RLock()
         self._is_cancelled = False
         self._on_cancel: dict[object, Callable[[], None]] = {}
-        self._lock = threading.RLock()
+        self._lock: threading.RLock = parent._lock if parent is not None else threading.RLock()
 
     @property
     def is_cancelled(self) -> bool:
         """Whether the work is to stop."""
-        return self._is_cancelled or (self._parent is not None and self._parent.is_cancelled)
+        return self._is_cancelled or any(parent._is_cancelled for parent in self._parents)
 
     @property
     def remaining_s(self) -> float | None:
@@ -101,38 +110,99 @@ class RunContext:
     def calling_on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
         """Have `callback` called, in the thread that cancels, if that happens in the block.
 
-        It is called at once where the work is cancelled already. It must neither block nor raise.
+        It is called at once where the work is cancelled already, and once more where a part and
+        then the whole are cancelled. It must neither block nor raise.
         """
         key = object()
-        with self._lock:
-            self._on_cancel[key] = callback
-            is_late = self._is_cancelled
+        self._register(key, callback)
         try:
-            if is_late:
-                callback()
-            if self._parent is None or is_late:
-                yield
-            else:
-                with self._parent.calling_on_cancel(callback):
-                    yield
+            yield
         finally:
-            with self._lock:
-                del self._on_cancel[key]
+            self._unregister(key)
+
+    @contextmanager
+    def calling_when_over(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Have `callback` called if the work is cancelled, or its deadline passes, in the block.
+
+        It is called again and again until the block is left, and never after that, in the thread
+        that cancels or in another one. It must not block.
+        """
+        alarm = Alarm(callback, math.inf if self.deadline_s is None else self.deadline_s)
+        WATCHDOG.set(alarm)
+        self._register(alarm, lambda: WATCHDOG.ring(alarm))
+        try:
+            yield
+        finally:
+            self._unregister(alarm)
+            WATCHDOG.unset(alarm)
+
+    def wait(self, event: threading.Event) -> None:
+        """Wait until `event` is set. Cancelling sets it.
+
+        Raises
+        ------
+        CancelledError
+            The work is cancelled, whether the event was set before or not.
+        DeadlineExceededError
+            Its deadline has passed, and the event is not set.
+        """
+        with self.calling_on_cancel(event.set):
+            is_set = event.wait(self.remaining_s)
+        if self.is_cancelled:
+            raise CancelledError("cancelled")
+        if not is_set:
+            raise DeadlineExceededError("not done in time")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for some time.
+
+        Raises
+        ------
+        CancelledError, DeadlineExceededError
+            The work is to stop before that.
+        """
+        try:
+            self.child(seconds).wait(threading.Event())
+        except DeadlineExceededError:
+            self.check()
+
+    def result(self, future: Future[_Result]) -> _Result:
+        """Wait for what `future` gives or raises.
+
+        Raises
+        ------
+        CancelledError, DeadlineExceededError
+            The work is to stop before that.
+        """
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        self.wait(done)
+        return future.result()
 
     def expect(self, n_steps: int) -> None:
-        """Note that the work has so many steps more."""
-        if self._parent is not None:
-            self._parent.expect(n_steps)
-            return
-        with self._lock:
-            self._expected += n_steps
+        """Note that the work has so many steps more. Work without an end expects none."""
+        whole = self._parents[-1] if self._parents else self
+        with whole._counting:
+            whole._expected += n_steps
 
     def step(self, name: str) -> None:
         """Note that a step is done."""
-        if self._parent is not None:
-            self._parent.step(name)
-            return
+        whole = self._parents[-1] if self._parents else self
+        with whole._counting:
+            whole._done += 1
+            if whole._on_progress is not None:
+                whole._on_progress(whole._done, whole._expected, name)
+
+    def _register(self, key: object, callback: Callable[[], None]) -> None:
+        """Have `callback` called when this is cancelled, or what it is a part of."""
         with self._lock:
-            self._done += 1
-            if self._on_progress is not None:
-                self._on_progress(self._done, self._expected, name)
+            for context in (self, *self._parents):
+                context._on_cancel[key] = callback
+            is_late = self.is_cancelled
+        if is_late:
+            callback()
+
+    def _unregister(self, key: object) -> None:
+        with self._lock:
+            for context in (self, *self._parents):
+                del context._on_cancel[key]

@@ -11,24 +11,28 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
 
+from vmanomaly.context import RunContext
 from vmanomaly.errors import DatasourceError
+from vmanomaly.slots import Slots
 
 IN_MEMORY = ":memory:"
 # How long to wait for another process to let go of the file, and how often to look.
 LOCK_WAIT_S = 5.0
 _LOCK_POLL_S = 0.05
 
-_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
-_locks_guard = threading.Lock()
+_users: defaultdict[Path, Slots] = defaultdict(lambda: Slots(1))
+_users_guard = threading.Lock()
 
 
 @contextmanager
-def connect(path: str | Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(
+    path: str | Path, *, read_only: bool, context: RunContext | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database for the time of a `with` block, its session in UTC.
 
     Waits for other threads of this process to be done with the file, and up to `LOCK_WAIT_S`
@@ -41,11 +45,15 @@ def connect(path: str | Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyCon
         its own, which vanishes with the connection.
     read_only
         Whether the file stays as it is. Other processes may then read it at the same time.
+    context
+        Says whether the work is to stop: then statements are interrupted.
 
     Raises
     ------
     DatasourceError
         The file is missing, is not a DuckDB database, or is held by another process.
+    CancelledError, DeadlineExceededError
+        The work is to stop before the file is open.
 
     Examples
     --------
@@ -53,20 +61,22 @@ def connect(path: str | Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyCon
     ...     connection.execute("SELECT TIMESTAMPTZ '2026-01-01'::VARCHAR").fetchone()
     ('2026-01-01 00:00:00+00',)
     """
-    if str(path) == IN_MEMORY:
-        with duckdb.connect(IN_MEMORY) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            yield connection
-        return
-    file = Path(path).resolve()
-    with _locks_guard:
-        lock = _locks[file]
-    with lock, _open(file, read_only=read_only) as connection:
+    context = context or RunContext()
+    with ExitStack() as held:
+        if str(path) == IN_MEMORY:
+            connection = held.enter_context(duckdb.connect(IN_MEMORY))
+        else:
+            file = Path(path).resolve()
+            with _users_guard:
+                user = _users[file]
+            held.enter_context(user.taken(context))
+            connection = held.enter_context(_open(file, context, read_only=read_only))
         connection.execute("SET TimeZone = 'UTC'")
+        held.enter_context(context.calling_when_over(connection.interrupt))
         yield connection
 
 
-def _open(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+def _open(file: Path, context: RunContext, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     if read_only and not file.exists():
         raise DatasourceError(f"There is no DuckDB database {file}", "io_error")
     if not file.parent.is_dir():
@@ -86,7 +96,7 @@ def _open(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
                     f"open it only for the time of a query",
                     "io_error",
                 ) from error
-        time.sleep(_LOCK_POLL_S)
+        context.sleep(_LOCK_POLL_S)
 
 
 def words(error: duckdb.Error) -> str:

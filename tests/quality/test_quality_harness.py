@@ -117,7 +117,7 @@ def test_a_run_gives_what_an_exact_backtest_writes(tmp_path: Path, class_name: s
     models = create_models(config)
     jobs = create_jobs(config, models, FakeReader(answer), writer, Health({}), Metrics())["s"]
     scheduler = create_scheduler(config.schedulers["s"], jobs, FakeClock(0), InlineExecutor(), 0)
-    assert scheduler.run(lambda: None) is False
+    assert scheduler.run(lambda: None) == ()
     ((predictions, _),) = writer.written
     result = run(config.models["m"], series)
     np.testing.assert_array_equal(result.timestamps, predictions.timestamps)

@@ -15,9 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes import eventually
 from vmanomaly.config.reader import DuckdbReaderSection, Query
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.errors import DatasourceError
+from vmanomaly.context import RunContext
+from vmanomaly.duckdb_file import connect
+from vmanomaly.errors import CancelledError, DatasourceError, DeadlineExceededError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader
 from vmanomaly.reader.duckdb import DuckdbReader
@@ -419,3 +422,54 @@ def test_no_more_queries_at_a_time_than_workers(monkeypatch: pytest.MonkeyPatch)
         futures = [pool.submit(made.read, asked, RANGE, "s", stage="infer") for _ in range(6)]
         assert all(future.result().n_datapoints == 1 for future in futures)
     assert running == [0, 2]
+
+
+ENDLESS = (
+    "SELECT $end AS timestamp, sum(a.range + b.range) AS value "
+    "FROM range(1000000000) a, range(1000000000) b"
+)
+
+
+def responses(metrics: Metrics) -> dict[str, float]:
+    return {
+        sample.labels["code"]: sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "vmanomaly_reader_responses_total" and sample.value
+    }
+
+
+def test_a_statement_that_runs_can_be_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, context = Metrics(), RunContext()
+    source = reader(metrics=metrics)
+    with ThreadPoolExecutor(1) as executor:
+        running = executor.submit(
+            source.read, query(ENDLESS), RANGE, "s", stage="fit", context=context
+        )
+        assert eventually(lambda: bool(context._on_cancel))
+        context.cancel()
+        assert isinstance(running.exception(60), CancelledError)
+    assert responses(metrics) == {"cancelled": 1.0}
+    assert caplog.records == []
+    assert source.read(query(sql_rows((1, 1))), RANGE, "s", stage="fit").n_datapoints == 1
+
+
+def test_a_statement_ends_at_the_deadline_of_its_work() -> None:
+    metrics = Metrics()
+    with pytest.raises(DeadlineExceededError):
+        reader(metrics=metrics).read(
+            query(ENDLESS), RANGE, "s", stage="fit", context=RunContext().child(0.2)
+        )
+    assert responses(metrics) == {"timeout": 1.0}
+
+
+def test_a_read_that_waits_for_the_file_can_be_cancelled(tmp_path: Path) -> None:
+    path, context = tmp_path / "a.duckdb", RunContext()
+    duckdb.connect(str(path)).close()
+    with connect(path, read_only=True), ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(
+            reader(path).read, query(sql_rows((1, 1))), RANGE, "s", stage="fit", context=context
+        )
+        assert eventually(lambda: bool(context._on_cancel))
+        context.cancel()
+        assert isinstance(waiting.exception(60), CancelledError)

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.fakes import eventually
 from tests.loopback import Asked, Handler, Loopback, Responder, serve
 from vmanomaly.config.reader import Query, VmReaderSection
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.errors import ConfigError, DatasourceError
+from vmanomaly.context import RunContext
+from vmanomaly.errors import (
+    CancelledError,
+    ConfigError,
+    DatasourceError,
+    DeadlineExceededError,
+)
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader, vm, warm_up
 from vmanomaly.reader.vm import VmReader
@@ -584,29 +591,119 @@ def test_servers_that_hide_the_last_seconds(
     assert all("set `reader.offset` to at least -30s" in message for message in found)
 
 
-def test_closing_ends_a_read_that_is_under_way(caplog: pytest.LogCaptureFixture) -> None:
-    arriving, closed = threading.Event(), threading.Event()
+def never_answered(path: str, arriving: threading.Event) -> Callable[[Handler, Asked], None]:
+    """Return what answers everything but one path."""
 
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.path.endswith(path):
+            arriving.set()
+            handler.hang()
+        elif asked.method == "GET":
+            handler.reply(404)
+        else:
+            handler.reply(body=matrix(evaluate(asked)))
+
+    return respond
+
+
+def responses(reader: VmReader) -> dict[str, float]:
+    return {
+        sample.labels["code"]: sample.value
+        for family in reader._metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "vmanomaly_reader_responses_total" and sample.value
+    }
+
+
+@pytest.mark.parametrize("path", ["query_range", "flags", "metrics"])
+def test_a_read_that_is_under_way_can_be_cancelled(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    arriving, context = threading.Event(), RunContext()
+    now = round(time.time()) * 1000
+    with serve(never_answered(path, arriving)) as server, ThreadPoolExecutor(1) as executor:
+        reader = reader_of(server.url, timeout=Duration.parse("1h"))
+        last = TimeRange(now - 300_000, now)
+        read = executor.submit(reader.read, query_of(), last, "s", stage="fit", context=context)
+        assert arriving.wait(60)
+        context.cancel()
+        assert isinstance(read.exception(60), CancelledError)
+        reader.close()
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+    assert responses(reader) == ({"cancelled": 1.0} if path == "query_range" else {})
+
+
+def test_a_read_that_waits_for_a_worker_can_be_cancelled() -> None:
+    arriving, first, second = threading.Event(), RunContext(), RunContext()
+    with serve(never_answered("range", arriving)) as server, ThreadPoolExecutor(2) as executor:
+        reader = reader_of(server.url, timeout=Duration.parse("1h"), workers=1)
+        reads = []
+        for context in (first, second):
+            reads.append(
+                executor.submit(
+                    reader.read, query_of(), range_of(1), "s", stage="fit", context=context
+                )
+            )
+            assert arriving.wait(60)
+        assert eventually(lambda: len(reader._workers._waiting) == 1)
+        second.cancel()
+        assert isinstance(reads[1].exception(60), CancelledError)
+        assert not reads[0].done()
+        first.cancel()
+        assert isinstance(reads[0].exception(60), CancelledError)
+        reader.close()
+
+
+def test_a_read_that_waits_to_try_again_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vm, "RETRY_DELAYS_S", (3600.0,))
+    context = RunContext()
+    with (
+        serve(lambda handler, _: handler.reply(503)) as server,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        reader = reader_of(server.url)
+        read = executor.submit(
+            reader.read, query_of(), range_of(1), "s", stage="fit", context=context
+        )
+        assert eventually(lambda: bool(context._on_cancel) and len(server.requests) == 1)
+        context.cancel()
+        assert isinstance(read.exception(60), CancelledError)
+        reader.close()
+
+
+def test_queries_that_never_end_leave_their_workers_to_others() -> None:
     def respond(handler: Handler, asked: Asked) -> None:
         if asked.method == "GET":
             handler.reply(404)
-            return
-        body = matrix(evaluate(asked))
-        handler.send_response(200)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body[:1000])
-        arriving.set()
-        assert closed.wait(30)
-        handler.wfile.write(body[1000:])
+        elif asked.form["query"] == ["good"]:
+            handler.reply(body=matrix(evaluate(asked)))
+        else:
+            handler.send_response(200)
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+            while not handler.released.wait(0.01):
+                handler.wfile.write(b"0")
 
-    with serve(respond) as server, ThreadPoolExecutor(1) as executor:
-        reader = reader_of(server.url)
-        read = executor.submit(reader.read, query_of(), range_of(300), "s", stage="fit")
-        assert arriving.wait(30)
+    with serve(respond) as server, ThreadPoolExecutor(9) as executor:
+        bad = query_of().model_copy(update={"expr": "bad"})
+        good = query_of().model_copy(update={"expr": "good"})
+        queries = [*[bad] * 8, good]
+        reader = reader_of(server.url, workers=8, timeout=Duration(300))
+        reads = [
+            executor.submit(reader.read, query, range_of(1), "s", stage="fit") for query in queries
+        ]
+        errors = [read.exception(60) for read in reads]
+        assert errors[-1] is None
+        assert [error.code for error in errors[:-1] if isinstance(error, DatasourceError)] == (
+            ["timeout"] * 8
+        )
         reader.close()
-        closed.set()
-        with pytest.raises(DatasourceError, match="the service stops"):
-            read.result(30)
-    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_the_deadline_of_the_work_counts_as_a_timeout() -> None:
+    with serve(never_answered("query_range", threading.Event())) as server:
+        reader = reader_of(server.url, timeout=Duration.parse("1h"))
+        with pytest.raises(DeadlineExceededError):
+            reader.read(query_of(), range_of(1), "s", stage="fit", context=RunContext().child(0.3))
+        reader.close()
+    assert responses(reader) == {"timeout": 1.0}

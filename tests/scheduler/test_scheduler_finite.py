@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from tests.fakes import InlineExecutor, eventually
 from vmanomaly.config.scheduler import BacktestingSection, OneoffSection
+from vmanomaly.context import RunContext
 from vmanomaly.scheduler.backtesting import BacktestingScheduler, backtesting_runs
 from vmanomaly.scheduler.oneoff import OneoffScheduler
-from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.scheduler.run import Run, RunResult
 from vmanomaly.series import TimeRange
 
-DONE = Outcome(fitted=True, inferred=True, failed=False)
-FAILED = Outcome(fitted=True, inferred=True, failed=True)
+DONE = RunResult(fitted=True, inferred=True)
+FAILED = RunResult(fitted=True, inferred=True, reasons=("no data",))
 ONCE = OneoffSection(fit_start=1, fit_end=10, infer_start=11, infer_end=20)
 HOUR = 3_600_000
 
@@ -27,7 +28,7 @@ HOUR = 3_600_000
 class Job:
     """Notes its runs, each with the copy of the job that carried it out."""
 
-    def __init__(self, name: str, outcome: Outcome = DONE) -> None:
+    def __init__(self, name: str, outcome: RunResult = DONE) -> None:
         self.name = name
         self.outcome = outcome
         self.runs: list[tuple[int, Run]] = []
@@ -39,7 +40,10 @@ class Job:
         job.runs, job.number = self.runs, next(self.copies)
         return job
 
-    def execute(self, run: Run) -> Outcome:
+    def n_steps(self, run: Run) -> int:
+        return 2
+
+    def execute(self, run: Run, context: RunContext | None = None) -> RunResult:
         self.runs.append((self.number, run))
         return self.outcome
 
@@ -64,11 +68,11 @@ def iso(time_range: TimeRange | None) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("outcome", [DONE, FAILED])
-def test_oneoff_runs_every_job_once_and_tells_of_failures(outcome: Outcome) -> None:
+def test_oneoff_runs_every_job_once_and_tells_of_failures(outcome: RunResult) -> None:
     jobs = [Job("a"), Job("b", outcome)]
     ended: list[None] = []
-    scheduler = OneoffScheduler(jobs, ONCE, InlineExecutor())
-    assert scheduler.run(lambda: ended.append(None)) is outcome.failed
+    scheduler = OneoffScheduler(jobs, ONCE, InlineExecutor(), RunContext())
+    assert scheduler.run(lambda: ended.append(None)) == outcome.reasons
     run = Run(TimeRange(0, 10), TimeRange(10, 20))
     assert [job.runs for job in jobs] == [[(1, run)], [(1, run)]]
     assert len(ended) == 2
@@ -101,9 +105,12 @@ def test_without_inference_only_the_stretch_holds_the_history_too() -> None:
 def test_a_stretch_without_room_gives_no_runs() -> None:
     assert backtesting_runs(section(0, 24 * HOUR, fit_every="1h", fit_window="1d")) == []
     scheduler = BacktestingScheduler(
-        [Job("a")], section(0, 24 * HOUR, fit_every="1h", fit_window="1d"), InlineExecutor()
+        [Job("a")],
+        section(0, 24 * HOUR, fit_every="1h", fit_window="1d"),
+        InlineExecutor(),
+        RunContext(),
     )
-    assert scheduler.run(nothing) is False
+    assert scheduler.run(nothing) == ()
 
 
 @pytest.mark.parametrize(
@@ -164,14 +171,16 @@ def test_every_piece_starts_from_nothing_and_is_told_of(caplog: pytest.LogCaptur
     jobs = [Job("a"), Job("b", FAILED)]
     backtest = section(0, 3 * HOUR, fit_every="1h", fit_window="1h")
     with caplog.at_level(logging.INFO):
-        assert BacktestingScheduler(jobs, backtest, InlineExecutor()).run(nothing) is True
+        assert BacktestingScheduler(jobs, backtest, InlineExecutor(), RunContext()).run(
+            nothing
+        ) == ("no data",)
     for job in jobs:
         assert job.runs == list(enumerate(backtesting_runs(backtest), start=1))
     assert caplog.messages == [
         "a: 1970-01-01T01:00:00Z to 1970-01-01T02:00:00Z is scored (1 of 4)",
-        "b: 1970-01-01T01:00:00Z to 1970-01-01T02:00:00Z failed (2 of 4)",
+        "b: 1970-01-01T01:00:00Z to 1970-01-01T02:00:00Z failed (2 of 4): no data",
         "a: 1970-01-01T02:00:00Z to 1970-01-01T03:00:00Z is scored (3 of 4)",
-        "b: 1970-01-01T02:00:00Z to 1970-01-01T03:00:00Z failed (4 of 4)",
+        "b: 1970-01-01T02:00:00Z to 1970-01-01T03:00:00Z failed (4 of 4): no data",
     ]
 
 
@@ -189,7 +198,7 @@ class SlowJob(Job):
     def unlearned(self) -> SlowJob:
         return self
 
-    def execute(self, run: Run) -> Outcome:
+    def execute(self, run: Run, context: RunContext | None = None) -> RunResult:
         with self.lock:
             self.under_way += 1
             self.most = max(self.most, self.under_way)
@@ -204,7 +213,7 @@ def test_n_jobs_pieces_are_under_way_at_a_time(n_jobs: int) -> None:
     backtest = section(0, 9 * HOUR, fit_every="1h", fit_window="1h", n_jobs=n_jobs)
     job = SlowJob()
     with ThreadPoolExecutor(8) as executor:
-        scheduler = BacktestingScheduler([job], backtest, executor)
+        scheduler = BacktestingScheduler([job], backtest, executor, RunContext())
         thread = threading.Thread(target=scheduler.run, args=(nothing,))
         thread.start()
         for _ in range(8):
@@ -221,7 +230,7 @@ def test_stop_starts_no_more_pieces() -> None:
     job = SlowJob()
     with ThreadPoolExecutor(2) as executor:
         scheduler = BacktestingScheduler(
-            [job], section(0, 9 * HOUR, fit_every="1h", fit_window="1h"), executor
+            [job], section(0, 9 * HOUR, fit_every="1h", fit_window="1h"), executor, RunContext()
         )
         thread = threading.Thread(target=scheduler.run, args=(nothing,))
         thread.start()
@@ -238,8 +247,8 @@ def test_a_job_that_raises_is_a_bug() -> None:
         def unlearned(self) -> BrokenJob:
             return self
 
-        def execute(self, run: Run) -> Outcome:
+        def execute(self, run: Run, context: RunContext | None = None) -> RunResult:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        OneoffScheduler([BrokenJob("a")], ONCE, InlineExecutor()).run(nothing)
+        OneoffScheduler([BrokenJob("a")], ONCE, InlineExecutor(), RunContext()).run(nothing)

@@ -14,20 +14,21 @@ from tests.fakes import FakeClock, InlineExecutor
 from vmanomaly.clock import SystemClock
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.config.values.duration import Duration
+from vmanomaly.context import RunContext
 from vmanomaly.scheduler import create_scheduler
 from vmanomaly.scheduler.periodic import PeriodicScheduler
-from vmanomaly.scheduler.run import Job, Outcome, Run
+from vmanomaly.scheduler.run import Job, Run, RunResult
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import TimeRange
 
-DONE = Outcome(fitted=True, inferred=True, failed=False)
+DONE = RunResult(fitted=True, inferred=True)
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 
 
 class RecordingJob:
     def __init__(
-        self, name: str, clock: FakeClock, on_run: Callable[[int], Outcome] = lambda n: DONE
+        self, name: str, clock: FakeClock, on_run: Callable[[int], RunResult] = lambda n: DONE
     ) -> None:
         self.name = name
         self.clock = clock
@@ -37,7 +38,10 @@ class RecordingJob:
         self.kept: list[int | None] = []
         self.runs: list[tuple[int, Run]] = []
 
-    def execute(self, run: Run) -> Outcome:
+    def n_steps(self, run: Run) -> int:
+        return 1
+
+    def execute(self, run: Run, context: RunContext | None = None) -> RunResult:
         self.runs.append((self.clock.now(), run))
         return self.on_run(len(self.runs))
 
@@ -58,7 +62,7 @@ def every_10_ms(clock: FakeClock, *jobs: RecordingJob) -> PeriodicScheduler:
     )
     for job in jobs:
         job.progress.first_run = job.progress.first_run or 1000
-    return PeriodicScheduler(section, jobs, clock, InlineExecutor(), longest_catch_up=1000)
+    return PeriodicScheduler(section, jobs, clock, InlineExecutor(), 1000, RunContext())
 
 
 def run_until(end: int, clock: FakeClock, *jobs: RecordingJob) -> None:
@@ -69,7 +73,7 @@ def run_until(end: int, clock: FakeClock, *jobs: RecordingJob) -> None:
             scheduler.stop()
 
     clock.on_tick = stop_at_end
-    assert scheduler.run(nothing) is False
+    assert scheduler.run(nothing) == ()
 
 
 def infers(job: RecordingJob) -> list[TimeRange]:
@@ -86,7 +90,7 @@ def test_runs_on_the_grid() -> None:
 def test_a_job_that_takes_longer_than_its_interval_covers_all_of_them() -> None:
     clock = FakeClock(1000)
 
-    def take_long(n: int) -> Outcome:
+    def take_long(n: int) -> RunResult:
         clock.time += 25 if n == 2 else 0
         return DONE
 
@@ -105,7 +109,7 @@ def test_a_job_that_takes_longer_than_its_interval_covers_all_of_them() -> None:
 
 def test_a_failing_read_is_made_up_by_the_next_run() -> None:
     clock = FakeClock(1000)
-    lost = Outcome(fitted=True, inferred=False, failed=True)
+    lost = RunResult(fitted=True, inferred=False, reasons=("no data",))
     job = RecordingJob("a", clock, lambda n: lost if n in (2, 3) else DONE)
     run_until(1040, clock, job)
     assert infers(job)[-2:] == [TimeRange(1000, 1030), TimeRange(1030, 1040)]
@@ -116,7 +120,7 @@ def test_a_clock_set_forward_is_followed_and_nothing_is_lost(
 ) -> None:
     clock = FakeClock(1000)
 
-    def jump(n: int) -> Outcome:
+    def jump(n: int) -> RunResult:
         clock.time += 500 if n == 1 else 0
         return DONE
 
@@ -134,7 +138,7 @@ def of_section(end: int, n_jobs: int, start: int = 1_000_000, **keys: Any) -> li
     section = PeriodicSection.model_validate({"fit_window": "5m", "infer_every": "1m", **keys})
     scheduler = create_scheduler(section, jobs, clock, InlineExecutor(), longest_catch_up=HOUR)
     clock.on_tick = lambda now: scheduler.stop() if now > end else None
-    assert scheduler.run(nothing) is False
+    assert scheduler.run(nothing) == ()
     return jobs
 
 
@@ -191,7 +195,7 @@ def test_jobs_wait_for_their_own_time() -> None:
 def test_a_job_that_raises_ends_the_scheduler() -> None:
     clock = FakeClock(1000)
 
-    def fail(n: int) -> Outcome:
+    def fail(n: int) -> RunResult:
         raise ZeroDivisionError
 
     job = RecordingJob("a", clock, fail)
@@ -208,7 +212,10 @@ def test_stop_wakes_a_scheduler_that_waits_on_the_system_clock() -> None:
         progress = Progress()
         unfitted = False
 
-        def execute(self, run: Run) -> Outcome:
+        def n_steps(self, run: Run) -> int:
+            return 1
+
+        def execute(self, run: Run, context: RunContext | None = None) -> RunResult:
             started.set()
             return DONE
 
@@ -219,7 +226,7 @@ def test_stop_wakes_a_scheduler_that_waits_on_the_system_clock() -> None:
 
     section = PeriodicSection(fit_window="1h", infer_every="1h")
     with ThreadPoolExecutor(1) as executor:
-        scheduler = PeriodicScheduler(section, [Job()], clock, executor, HOUR)
+        scheduler = PeriodicScheduler(section, [Job()], clock, executor, HOUR, RunContext())
         thread = threading.Thread(target=scheduler.run, args=(nothing,))
         thread.start()
         assert started.wait(10)
@@ -232,7 +239,7 @@ def test_a_scheduler_that_raised_goes_on_where_it_was() -> None:
     clock = FakeClock(1000)
     ended: list[int] = []
 
-    def fail_once(n: int) -> Outcome:
+    def fail_once(n: int) -> RunResult:
         if n == 2:
             raise ZeroDivisionError
         return DONE
@@ -295,7 +302,7 @@ def test_a_clock_that_is_set_back_a_little_repeats_nothing() -> None:
 def test_a_job_under_way_while_the_clock_is_set_back_follows_when_it_ends() -> None:
     clock = FakeClock(1000)
 
-    def set_back(n: int) -> Outcome:
+    def set_back(n: int) -> RunResult:
         clock.time -= 500 if n == 3 else 0
         return DONE
 
@@ -319,7 +326,7 @@ def test_the_system_clock_returns_from_a_wait_when_it_is_set_back(
 
 def test_a_job_is_kept_after_every_run() -> None:
     clock = FakeClock(1000)
-    lost = Outcome(fitted=True, inferred=False, failed=True)
+    lost = RunResult(fitted=True, inferred=False, reasons=("no data",))
     job = RecordingJob("a", clock, lambda n: lost if n == 2 else DONE)
     run_until(1030, clock, job)
     assert job.kept == [1000, 1000, 1020, 1030]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmanomaly.config.scheduler import PeriodicSection
-from vmanomaly.scheduler.run import Outcome, Run, micro_batch_starts
+from vmanomaly.scheduler.run import Run, RunResult, micro_batch_starts
 from vmanomaly.scheduler.schedule import (
     PeriodicSchedule,
     Progress,
@@ -22,7 +22,7 @@ from vmanomaly.scheduler.schedule import (
 )
 from vmanomaly.series import TimeRange
 
-DONE = Outcome(fitted=True, inferred=True, failed=False)
+DONE = RunResult(fitted=True, inferred=True)
 HOUR = 3_600_000
 
 
@@ -93,7 +93,7 @@ def test_a_late_run_scores_up_to_a_missed_fit_with_the_old_state_first() -> None
 def test_a_failed_first_fit_is_made_up_with_every_interval_since() -> None:
     plan, progress = schedule(), Progress()
     (failed,) = plan.runs(0, progress)
-    plan.advance(progress, 0, failed, Outcome(fitted=False, inferred=False, failed=True))
+    plan.advance(progress, 0, failed, RunResult(False, False, ("no data",)))
     (run,) = plan.runs(3, progress)
     assert run.fit == TimeRange(790, 990)
     assert run.infer == TimeRange(990, 1030)
@@ -105,7 +105,7 @@ def test_a_failed_refit_is_tried_again_where_scoring_has_come_to() -> None:
         (run,) = plan.runs(index, progress)
         plan.advance(progress, index, run, DONE)
     (run,) = plan.runs(5, progress)
-    plan.advance(progress, 5, run, Outcome(fitted=False, inferred=True, failed=True))
+    plan.advance(progress, 5, run, RunResult(False, True, ("no data",)))
     (run,) = plan.runs(6, progress)
     assert run.fit == TimeRange(850, 1050)
     assert run.infer == TimeRange(1050, 1060)

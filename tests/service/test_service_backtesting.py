@@ -43,7 +43,7 @@ def scores(config: Config, clock: FakeClock, executor: Executor) -> dict[Point, 
     section = config.schedulers["s"]
     scheduler: Scheduler = create_scheduler(section, jobs, clock, executor, 24 * 3_600_000)
     clock.on_tick = lambda now: scheduler.stop() if now > END else None
-    assert scheduler.run(lambda: None) is False
+    assert scheduler.run(lambda: None) == ()
     return points_of(writer)
 
 

@@ -15,7 +15,7 @@ from vmanomaly.config.model import CustomSection
 from vmanomaly.config.reader import Query
 from vmanomaly.errors import ConfigError
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.scheduler.run import Run, RunResult
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models, with_custom_classes
@@ -87,7 +87,7 @@ class World:
             self.metrics,
         )["s"]
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[RunResult]:
         return [
             job.execute(Run(FIT, INFER, micro_batch=1000, micro_batch_end=0)) for job in self.jobs
         ]
@@ -140,7 +140,7 @@ def test_groups_across_queries(tmp_path: Path) -> None:
     config = CONFIG.replace("class: custom", "class: custom, groupby: [host]")
     world = World(tmp_path, config, JOINT)
     assert [job.name for job in world.jobs] == ["scheduler 's', query 'cpu,mem'"]
-    assert world.run() == [Outcome(fitted=True, inferred=True, failed=False)]
+    assert world.run() == [RunResult(fitted=True, inferred=True)]
     assert world.scores() == {
         ("cpu,mem", HOST_A): [0.0, 195.0],
         ("cpu,mem", HOST_B): [0.0, 4800.0],

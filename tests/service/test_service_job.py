@@ -11,11 +11,13 @@ import pytest
 from tests.fakes import FakeReader, FakeWriter
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
+from vmanomaly.context import RunContext
 from vmanomaly.errors import DatasourceError
 from vmanomaly.model import AnyModel, Model, ModelOutput
+from vmanomaly.model.online import OnlineModel
 from vmanomaly.model.state import Array, SeriesState
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.scheduler.run import Run, RunResult
 from vmanomaly.series import IntArray, Labels, Origin, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models
@@ -116,7 +118,7 @@ def run(fit: TimeRange | None = FIT, infer: TimeRange | None = INFER) -> Run:
 
 def test_a_query_is_read_once_for_all_its_models(config: Config) -> None:
     world = World(config, two_series)
-    assert world.cpu.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.cpu.execute(run()) == RunResult(fitted=True, inferred=True)
     assert world.reader.asked == [("cpu", FIT, "fit"), ("cpu", INFER, "infer")]
     assert [origin.model_alias for _, origin in world.writer.written] == ["good", "other"]
 
@@ -145,8 +147,15 @@ def test_runs_are_counted(config: Config) -> None:
 
 def test_a_model_that_raises_fails_alone(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     world = World(config, two_series, {"good": BrokenModel()})
-    outcome = world.cpu.execute(run())
-    assert outcome == Outcome(fitted=True, inferred=True, failed=True)
+    problem = "ZeroDivisionError: division by zero in the model"
+    assert world.cpu.execute(run()) == RunResult(
+        fitted=True,
+        inferred=True,
+        reasons=(
+            f"model 'good', query 'cpu': fit failed: {problem}",
+            "model 'good', query 'cpu': infer failed: the model has not been fitted",
+        ),
+    )
     assert [origin.model_alias for _, origin in world.writer.written] == ["other"]
     assert world.counted("model_run_errors_total", "fit") == 1
     assert world.counted("model_runs_skipped_total", "infer") == 1
@@ -160,7 +169,7 @@ def test_a_query_that_fails_is_told_and_its_interval_is_not_covered(config: Conf
         raise DatasourceError("connection refused", "connection_error")
 
     world = World(config, refuse)
-    assert world.cpu.execute(run()) == Outcome(fitted=False, inferred=False, failed=True)
+    assert world.cpu.execute(run()) == RunResult(False, False, ("connection refused",))
     assert world.health.reasons() == ["reader: query cpu: connection refused"]
     assert world.counted("model_runs_skipped_total", "fit") == 1
 
@@ -181,7 +190,7 @@ def test_a_refit_that_fails_leaves_the_old_state_at_work(config: Config) -> None
     world.reader.answer = no_fit
     later = TimeRange(13_000, 14_000)
     outcome = world.cpu.execute(run(TimeRange(3000, 13_000), later))
-    assert outcome == Outcome(fitted=False, inferred=True, failed=True)
+    assert outcome == RunResult(False, True, ("timed out",))
     assert len(world.writer.written) == 4
 
 
@@ -192,7 +201,7 @@ def test_an_empty_fit_window_starts_online_models_cold(
         return (empty if stage == "fit" else two_series)(query, time_range, stage)
 
     world = World(config, new_series)
-    assert world.cpu.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.cpu.execute(run()) == RunResult(fitted=True, inferred=True)
     scores = world.writer.written[0][0].outputs["anomaly_score"]
     np.testing.assert_array_equal(scores[:, :2], 0.0)
     assert "Skipping run for stage 'fit' for model 'good'" in caplog.text
@@ -202,7 +211,7 @@ def test_an_empty_infer_range_counts_as_covered(config: Config) -> None:
     world = World(config, two_series)
     world.cpu.execute(run(infer=None))
     world.reader.answer = empty
-    assert world.cpu.execute(run(fit=None)) == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.cpu.execute(run(fit=None)) == RunResult(fitted=True, inferred=True)
     assert world.writer.written == []
     assert world.counted("model_runs_skipped_total", "infer") == 1
 
@@ -253,7 +262,7 @@ def test_a_step_longer_than_the_interval_is_read_when_it_ends(config: Config) ->
     world = World(config, empty)
     world.cpu.execute(run(infer=None))
     outcome = world.cpu.execute(Run(None, TimeRange(10_100, 10_200), 100, 0))
-    assert outcome == Outcome(fitted=True, inferred=True, failed=False)
+    assert outcome == RunResult(fitted=True, inferred=True)
     assert world.counted("model_runs_skipped_total", "infer") == 0
 
 
@@ -316,7 +325,7 @@ def test_an_infer_in_blocks_writes_the_same(
     whole, blocks = World(config, growing), World(config, growing)
     whole.cpu.execute(run())
     monkeypatch.setattr("vmanomaly.model.base.BaseModel.block_bytes", 1)
-    assert blocks.cpu.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
+    assert blocks.cpu.execute(run()) == RunResult(fitted=True, inferred=True)
     assert len(blocks.writer.written) == 5 * len(whole.writer.written)
     assert len(scores(whole)) == 37 * whole.cpu.n_units
     assert repr(scores(blocks)) == repr(scores(whole))
@@ -333,21 +342,93 @@ def test_a_bug_in_the_reader_goes_no_further(
         return two_series(query, time_range, stage)
 
     world = World(config, broken)
-    assert world.cpu.execute(run()) == Outcome(fitted=True, inferred=False, failed=True)
+    assert world.cpu.execute(run()) == RunResult(
+        fitted=True,
+        inferred=False,
+        reasons=("scheduler 's', query 'cpu': infer failed: ZeroDivisionError",),
+    )
     assert world.counted("model_run_errors_total", "infer") == 1
     assert "Error during stage 'infer' for model 'good', query 'cpu'" in caplog.messages
     world.reader.answer = two_series
-    assert world.cpu.execute(run(fit=None)) == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.cpu.execute(run(fit=None)) == RunResult(fitted=True, inferred=True)
 
 
 def test_an_unlearned_job_does_not_touch_what_the_first_one_learned(config: Config) -> None:
     world = World(config, two_series)
     world.cpu.execute(run())
     other = world.cpu.unlearned()
-    assert other.execute(run(fit=None)) == Outcome(fitted=True, inferred=False, failed=False)
-    assert other.execute(run()) == Outcome(fitted=True, inferred=True, failed=False)
+    assert other.execute(run(fit=None)) == RunResult(fitted=True, inferred=False)
+    assert other.execute(run()) == RunResult(fitted=True, inferred=True)
     again = world.cpu.execute(run(fit=None, infer=TimeRange(13_000, 14_000)))
-    assert again == Outcome(fitted=True, inferred=True, failed=False)
+    assert again == RunResult(fitted=True, inferred=True)
     predictions, _ = world.writer.written[-2]
     seen = (np.arange(1, 14) * 1000 % 3000) / 1000.0
     np.testing.assert_allclose(predictions.outputs["yhat"][0], [seen.mean()], rtol=1e-14)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_every_step_is_told_of_whatever_comes_of_it(config: Config, fails: bool) -> None:
+    def refuse(*_: Any) -> SeriesBatch:
+        raise DatasourceError("connection refused", "connection_error")
+
+    names: list[str] = []
+    world = World(config, refuse if fails else two_series)
+    context = RunContext(on_progress=lambda done, expected, name: names.append(name))
+    assert world.cpu.execute(run(), context).failed is fails
+    assert names == [
+        "fit good on cpu",
+        "fit other on cpu",
+        "infer good on cpu",
+        "infer other on cpu",
+    ]
+    assert world.cpu.n_steps(run()) == len(names)
+    assert world.cpu.n_steps(run(fit=None)) == 2
+
+
+@pytest.mark.parametrize(("stage", "fitted"), [("fit", False), ("infer", True)])
+def test_a_run_that_is_cancelled_ends_without_noise(
+    stage: str, fitted: bool, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = RunContext()
+
+    def cancel(query: Query, time_range: TimeRange, asked_for: str) -> SeriesBatch:
+        if asked_for == stage:
+            context.cancel()
+            context.check()
+        return two_series(query, time_range, asked_for)
+
+    world = World(config, cancel)
+    result = world.cpu.execute(run(), context)
+    assert result == RunResult(fitted, False, ("scheduler 's', query 'cpu': cancelled",))
+    assert world.writer.written == []
+    assert world.health.reasons() == []
+    assert [each.message for each in caplog.records if each.levelno > logging.INFO] == []
+
+
+def test_a_run_that_is_cancelled_while_it_computes_ends_after_the_block(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def many(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        grid = time_range.grid(int(query.step))
+        labels = tuple(Labels({"cpu": str(i)}) for i in range(20))
+        return SeriesBatch(labels, grid, np.outer(np.arange(20), grid).astype(np.float64))
+
+    context, n_blocks = RunContext(), 0
+    infer = OnlineModel.infer
+
+    def cancelled_meanwhile(*arguments: Any) -> ModelOutput:
+        nonlocal n_blocks
+        n_blocks += 1
+        context.cancel()
+        return infer(*arguments)
+
+    world = World(config, many)
+    world.cpu.execute(run(infer=None))
+    monkeypatch.setattr("vmanomaly.model.base.BaseModel.block_bytes", 1)
+    monkeypatch.setattr(OnlineModel, "infer", cancelled_meanwhile)
+    result = world.cpu.execute(run(fit=None), context)
+    assert result.reasons == tuple(
+        f"model '{model}', query 'cpu': infer failed: cancelled" for model in ("good", "other")
+    )
+    assert n_blocks == 1
+    assert sum(len(predictions.labels) for predictions, _ in world.writer.written) < 20

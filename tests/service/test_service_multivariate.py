@@ -22,7 +22,7 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.model import MultivariateModel
 from vmanomaly.model.scoring import Policy
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.scheduler.run import Run, RunResult
 from vmanomaly.series import FloatArray, Labels, Origin, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
@@ -93,7 +93,7 @@ class World:
         )["s"]
         self.joint = self.jobs[-1]
 
-    def run(self, fit: TimeRange | None = FIT, infer: TimeRange | None = INFER) -> Outcome:
+    def run(self, fit: TimeRange | None = FIT, infer: TimeRange | None = INFER) -> RunResult:
         return self.joint.execute(Run(fit, infer, micro_batch=1000))
 
     def counted(self, name: str, stage: str) -> float | None:
@@ -138,7 +138,7 @@ def group(host: str) -> Labels:
 def test_groups_across_queries_are_scored_together(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert world.joint.name == "scheduler 's', query 'cpu,mem'"
-    assert world.run() == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.run() == RunResult(fitted=True, inferred=True)
     ((predictions, origin),) = world.writer.written
     assert origin == JOINT
     assert list(predictions.outputs) == ["anomaly_score"]
@@ -186,7 +186,7 @@ def test_a_group_with_a_missing_channel_is_skipped_logged_and_counted(
         return SeriesBatch(batch.labels[1:], batch.timestamps, batch.values[1:])
 
     world = World(tmp_path, one_less)
-    assert world.run() == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.run() == RunResult(fitted=True, inferred=True)
     assert set(world.scores()) == {group("b")}
     np.testing.assert_allclose(world.scores()[group("b")], distance("b"), rtol=1e-9)
     for _ in range(2):
@@ -235,7 +235,9 @@ def test_a_run_without_any_whole_group_is_not_well(tmp_path: Path) -> None:
 
     world.reader.answer = one_host
     outcome = world.run(fit=None, infer=TimeRange(70_000, 71_000))
-    assert outcome == Outcome(fitted=True, inferred=True, failed=True)
+    assert (outcome.fitted, outcome.inferred) == (True, True)
+    (reason,) = outcome.reasons
+    assert reason.startswith("model 'joint', query 'cpu,mem': infer failed: channels of the group")
     assert len(world.writer.written) == 1
 
 
@@ -266,7 +268,8 @@ def test_a_group_that_cannot_be_fitted_fails_alone(
         return batch
 
     world = World(tmp_path, gaps)
-    assert world.run() == Outcome(fitted=True, inferred=True, failed=True)
+    problem = f"{group('a')}: ValueError: 0 complete points are too few"
+    assert world.run().reasons == (f"model 'joint', query 'cpu,mem': fit failed: {problem}",)
     assert set(world.scores()) == {group("b")}
     assert world.counted("model_run_errors_total", "fit") == 1
     assert world.counted("model_runs_skipped_total", "infer") == 1
@@ -341,8 +344,8 @@ def test_one_query_that_fails_stops_the_joint_job_only(tmp_path: Path) -> None:
 
     world = World(tmp_path, no_mem)
     cpu, mem, joint = (job.execute(Run(FIT, INFER, micro_batch=1000)) for job in world.jobs)
-    assert cpu == Outcome(fitted=True, inferred=True, failed=False)
-    assert mem == joint == Outcome(fitted=False, inferred=False, failed=True)
+    assert cpu == RunResult(fitted=True, inferred=True)
+    assert mem == joint == RunResult(False, False, ("refused",))
     assert world.counted("model_runs_skipped_total", "fit") == 1
     world.reader.answer = two_hosts
     assert not world.run(infer=TimeRange(60_000, 80_000)).failed
@@ -358,9 +361,12 @@ def test_queries_on_different_timestamps_are_an_error_of_the_model(
         return SeriesBatch(batch.labels, batch.timestamps + shift, batch.values)
 
     world = World(tmp_path, shifted)
-    assert world.run(infer=None) == Outcome(fitted=True, inferred=True, failed=True)
+    problem = "the queries of a multivariate model differ in their timestamps"
+    assert world.run(infer=None) == RunResult(
+        True, True, (f"model 'joint', query 'cpu,mem': fit failed: ValueError: {problem}",)
+    )
     assert world.counted("model_run_errors_total", "fit") == 1
-    assert "differ in their timestamps" in caplog.text
+    assert problem in caplog.text
 
 
 def test_a_job_that_has_learned_nothing_leaves_the_other_as_it_is(tmp_path: Path) -> None:
@@ -368,7 +374,7 @@ def test_a_job_that_has_learned_nothing_leaves_the_other_as_it_is(tmp_path: Path
     world.run(infer=None)
     fresh = world.joint.unlearned()
     outcome = fresh.execute(Run(None, INFER, micro_batch=1000))
-    assert outcome == Outcome(fitted=True, inferred=False, failed=False)
+    assert outcome == RunResult(fitted=True, inferred=False)
     assert not world.run(fit=None).failed
     fresh.execute(Run(TimeRange(0, 30_000), TimeRange(30_000, 31_000), micro_batch=1000))
     assert set(world.scores()) == {group("a"), group("b")}
@@ -431,7 +437,7 @@ def test_the_envelope_of_a_group_sees_that_the_relation_of_its_channels_breaks(
     tmp_path: Path,
 ) -> None:
     world = World(tmp_path, broken_relation, model=None, score_aggregation="max")
-    assert world.run(LONG_FIT, LONG_INFER) == Outcome(fitted=True, inferred=True, failed=False)
+    assert world.run(LONG_FIT, LONG_INFER) == RunResult(fitted=True, inferred=True)
     assert [list(predictions.outputs) for predictions, _ in world.writer.written] == [
         ["anomaly_score"]
     ]

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from tests.fakes import eventually
 from vmanomaly.config.reader import Query
-from vmanomaly.errors import DatasourceError
+from vmanomaly.context import RunContext
+from vmanomaly.errors import CancelledError, DatasourceError
 from vmanomaly.series import JobKey, SeriesBatch, TimeRange
 from vmanomaly.service.reads import SharedReads
 
@@ -21,12 +23,20 @@ class CountingReader:
     def __init__(self, on_read: Callable[[], object] = lambda: None) -> None:
         self.asked: list[tuple[str, TimeRange, str]] = []
         self.on_read = on_read
+        self.on_context: Callable[[RunContext], None] = RunContext.check
 
     def read(
-        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+        self,
+        query: Query,
+        time_range: TimeRange,
+        scheduler_alias: str,
+        *,
+        stage: str,
+        context: RunContext | None = None,
     ) -> SeriesBatch:
         self.asked.append((query.alias, time_range, stage))
         self.on_read()
+        self.on_context(context or RunContext())
         return SeriesBatch((), np.empty(0, np.int64), np.empty((0, 0)))
 
     def check_health(self) -> None: ...
@@ -130,3 +140,64 @@ def test_who_comes_while_it_is_read_waits_for_it(reader: CountingReader) -> None
         thread.join()
     assert answers[0] is answers[1]
     assert len(reader.asked) == 1
+
+
+def waiting_reader(reader: CountingReader, *, n_hang: int = 1_000) -> threading.Semaphore:
+    """Have the first reads wait until they are cancelled. Return what counts those that do."""
+    under_way = threading.Semaphore(0)
+
+    def wait(context: RunContext) -> None:
+        if len(reader.asked) <= n_hang:
+            under_way.release()
+            context.wait(threading.Event())
+
+    reader.on_context = wait
+    return under_way
+
+
+def test_a_stop_ends_what_is_under_way_and_begins_nothing(
+    reads: SharedReads, reader: CountingReader
+) -> None:
+    under_way = waiting_reader(reader)
+    with ThreadPoolExecutor(1) as executor:
+        read = executor.submit(reads.read, BOTH, [CPU, RAM], MINUTE, "infer")
+        for _ in range(2):
+            assert under_way.acquire(timeout=60)
+        reads.stop()
+        assert isinstance(read.exception(60), CancelledError)
+    with pytest.raises(CancelledError):
+        reads.read(BOTH, [CPU, RAM], MINUTE, "infer")
+
+
+def test_a_job_does_not_fail_with_another_one_that_is_cancelled(reader: CountingReader) -> None:
+    reads, context = SharedReads(reader, 4), RunContext()
+    for job in (ONE, TWO):
+        reads.expect(job)
+    under_way = waiting_reader(reader, n_hang=1)
+    with ThreadPoolExecutor(2) as executor:
+        first = executor.submit(reads.read, ONE, [CPU], MINUTE, "fit", context)
+        assert under_way.acquire(timeout=60)
+        second = executor.submit(reads.read, TWO, [CPU], MINUTE, "fit")
+        assert eventually(lambda: not reads._kept)
+        context.cancel()
+        assert isinstance(first.exception(60), CancelledError)
+        assert len(second.result(60)) == 1
+    assert len(reader.asked) == 2
+
+
+def test_a_job_that_waits_for_the_read_of_another_can_be_cancelled(
+    reader: CountingReader,
+) -> None:
+    reads, context, other = SharedReads(reader, 4), RunContext(), RunContext()
+    for job in (ONE, TWO):
+        reads.expect(job)
+    under_way = waiting_reader(reader)
+    with ThreadPoolExecutor(2) as executor:
+        first = executor.submit(reads.read, ONE, [CPU], MINUTE, "fit", other)
+        assert under_way.acquire(timeout=60)
+        second = executor.submit(reads.read, TWO, [CPU], MINUTE, "fit", context)
+        assert eventually(lambda: not reads._kept)
+        context.cancel()
+        assert isinstance(second.exception(60), CancelledError)
+        assert not first.done()
+        other.cancel()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes import FakeClock, FakeReader, FakeWriter
 from tests.history import END, FROM, START, answer, config
+from vmanomaly.context import RunContext
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
@@ -38,7 +39,7 @@ def test_waiting_ends_with_the_last_scheduler_though_its_thread_still_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics, health = Metrics(), Health({})
-    schedulers = Schedulers(FakeClock(0), health, metrics)
+    schedulers = Schedulers(FakeClock(0), health, metrics, RunContext())
     schedulers.start(oneoff_work(tmp_path, metrics, health), ["s"])
     monkeypatch.setattr(threading.Thread, "is_alive", lambda self: True)
     waiting = threading.Thread(target=schedulers.wait, daemon=True)
@@ -46,12 +47,12 @@ def test_waiting_ends_with_the_last_scheduler_though_its_thread_still_lives(
     waiting.join(60)
     monkeypatch.undo()
     assert not waiting.is_alive()
-    assert schedulers.failed == []
+    assert schedulers.failures == {}
     assert schedulers.join(0.0)
 
 
 def test_a_stop_is_noticed_by_who_waits(tmp_path: Path) -> None:
-    schedulers = Schedulers(FakeClock(0), Health({}), Metrics())
+    schedulers = Schedulers(FakeClock(0), Health({}), Metrics(), RunContext())
     with schedulers.changing():
         waiting = threading.Thread(target=schedulers.wait, daemon=True)
         waiting.start()
@@ -64,7 +65,7 @@ def test_only_runs_of_its_own_are_waited_for(tmp_path: Path) -> None:
     over = threading.Event()
     stranger = threading.Thread(target=over.wait, name="worker_7", daemon=True)
     stranger.start()
-    schedulers = Schedulers(FakeClock(0), Health({}), Metrics())
+    schedulers = Schedulers(FakeClock(0), Health({}), Metrics(), RunContext())
     assert schedulers.join(0.0)
     over.set()
     stranger.join()

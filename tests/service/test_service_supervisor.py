@@ -21,11 +21,11 @@ class MortalScheduler:
         self.n_lives = 0
         self.stopped = False
 
-    def run(self, on_run_ended: Callable[[], None]) -> bool:
+    def run(self, on_run_ended: Callable[[], None]) -> tuple[str, ...]:
         self.n_lives += 1
         if self.lives:
             self.lives.pop(0)(on_run_ended)
-        return False
+        return ()
 
     def stop(self) -> None:
         self.stopped = True
@@ -67,7 +67,7 @@ def test_a_scheduler_that_dies_is_started_again(caplog: pytest.LogCaptureFixture
 
     world = World(MortalScheduler(die, live))
     with caplog.at_level(logging.INFO):
-        assert world.supervisor.run() is False
+        assert world.supervisor.run() == ()
     assert world.ticks == [(1000, 0.0, ["scheduler 's': died (ZeroDivisionError: out of range)"])]
     assert seen == [(1.0, 0.0), ([], 1.0)]
     assert (world.restarts("success"), world.restarts("failure")) == (1.0, 0.0)
@@ -81,7 +81,7 @@ def test_it_is_given_up_after_five_restarts_each_later_than_the_last(
 ) -> None:
     scheduler = MortalScheduler(*[die] * 9)
     world = World(scheduler)
-    assert world.supervisor.run() is True
+    assert world.supervisor.run() == ("died (ZeroDivisionError: out of range)",)
     assert [now for now, _, _ in world.ticks] == [1000, 3000, 7000, 15_000, 31_000]
     assert scheduler.n_lives == 6
     assert (world.restarts("success"), world.restarts("failure")) == (0.0, 5.0)
@@ -99,7 +99,7 @@ def test_runs_in_between_do_not_make_restarts_endless() -> None:
 
     scheduler = MortalScheduler(*[run_once_and_die] * 9)
     world = World(scheduler)
-    assert world.supervisor.run() is True
+    assert world.supervisor.run() == ("died (ZeroDivisionError: )",)
     assert scheduler.n_lives == 6
     assert (world.restarts("success"), world.restarts("failure")) == (5.0, 0.0)
 
@@ -112,14 +112,16 @@ def test_restarts_are_forgotten_after_an_hour_of_life() -> None:
 
     scheduler = MortalScheduler(*[die_old] * 20)
     world = World(scheduler)
-    assert world.supervisor.run() is False
+    assert world.supervisor.run() == ()
     assert scheduler.n_lives == 21
     assert world.restarts("success") == 19
 
 
 def test_a_scheduler_that_ends_by_itself_is_not_started_again() -> None:
     scheduler = MortalScheduler(die)
-    assert World(scheduler, max_restarts=0).supervisor.run() is True
+    assert World(scheduler, max_restarts=0).supervisor.run() == (
+        "died (ZeroDivisionError: out of range)",
+    )
     assert scheduler.n_lives == 1
 
 
@@ -127,6 +129,6 @@ def test_stop_ends_the_wait_for_a_restart() -> None:
     scheduler = MortalScheduler(die)
     world = World(scheduler)
     world.clock.on_tick = lambda now: world.supervisor.stop()
-    assert world.supervisor.run() is False
+    assert world.supervisor.run() == ()
     assert scheduler.n_lives == 1
     assert scheduler.stopped

@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from shlex import quote
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.writer import DuckdbWriterSection
+from vmanomaly.context import OnProgress, RunContext
 from vmanomaly.demo.evaluate import Finding, ModelEvaluation, ScoredSeries, evaluate
 from vmanomaly.demo.folder import CONFIG, REPORT, SCORES, TELEMETRY, prepare
 from vmanomaly.demo.incidents import Incident
@@ -164,9 +165,9 @@ def _cells(finding: Finding) -> tuple[str, str]:
     return f"[green]after {minutes(finding.delay)}[/]", score
 
 
-def _run_service(config: Config, on_progress: Callable[[int, int, str], None]) -> int:
+def _run_service(config: Config, on_progress: OnProgress) -> int:
     """Run the service to its end; on Ctrl+C stop it in an orderly way first."""
-    service = Service(config)
+    service = Service(config, context=RunContext(on_progress=on_progress))
     interrupted = False
 
     def stop(*_: object) -> None:
@@ -176,7 +177,7 @@ def _run_service(config: Config, on_progress: Callable[[int, int, str], None]) -
 
     previous = signal.signal(signal.SIGINT, stop)
     try:
-        status = service.run(on_progress=on_progress)
+        status = service.run()
     finally:
         signal.signal(signal.SIGINT, previous)
     if interrupted:
@@ -194,7 +195,7 @@ def _writer(config: Config) -> DuckdbWriterSection:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[int, int, str], None]]:
+def _progress(console: Console) -> Iterator[OnProgress]:
     """Yield a callback that shows progress: a bar on a terminal, a line each quarter elsewhere."""
     _say(console, "Fitting on the first week, scoring the second")
     if console.is_terminal:

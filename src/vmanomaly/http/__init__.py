@@ -1,5 +1,7 @@
 """The HTTP client that reader, writer and monitoring share."""
 
-from vmanomaly.http.client import HttpClient, Response, StatusError, form_encode, redact_url
+from vmanomaly.http.answers import Response, StatusError
+from vmanomaly.http.client import HttpClient
+from vmanomaly.http.urls import form_encode, redact_url
 
 __all__ = ["HttpClient", "Response", "StatusError", "form_encode", "redact_url"]

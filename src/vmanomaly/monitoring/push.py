@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
 import threading
@@ -11,8 +12,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from vmanomaly.config.monitoring import PushSection
+from vmanomaly.context import RunContext
 from vmanomaly.episodes import Episodes
-from vmanomaly.errors import DatasourceError
+from vmanomaly.errors import CancelledError, DatasourceError
 from vmanomaly.http import HttpClient, redact_url
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Pusher:
         self._frequency_s = section.push_frequency.seconds or None
         self._pause_s = pause_s
         self._episodes = Episodes(logger)
+        self._until_stop = RunContext()
         self._wanted = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitoring.push", daemon=True)
@@ -74,9 +77,13 @@ class Pusher:
         self._wanted.set()
 
     def stop(self) -> None:
-        """Push for the last time and end, within three seconds."""
+        """Push for the last time and end, within three seconds.
+
+        A push that is under way is broken off: the last one carries newer values.
+        """
         self._stopped.set()
         self._wanted.set()
+        self._until_stop.cancel()
         if self._thread.is_alive():
             self._thread.join(_LAST_PUSH_S)
         self._client.close()
@@ -87,10 +94,14 @@ class Pusher:
             self._wanted.wait(self._frequency_s)
             self._wanted.clear()
             is_last = self._stopped.is_set()
-            self._push(_LAST_PUSH_S if is_last else None)
+            if is_last:
+                self._push(RunContext(), _LAST_PUSH_S)
+            else:
+                with contextlib.suppress(CancelledError):
+                    self._push(self._until_stop)
             self._stopped.wait(self._pause_s)
 
-    def _push(self, timeout_s: float | None) -> None:
+    def _push(self, context: RunContext, timeout_s: float | None = None) -> None:
         try:
             self._client.request(
                 "POST",
@@ -98,6 +109,7 @@ class Pusher:
                 body=gzip.compress(generate_latest(self._registry), compresslevel=1),
                 headers={"Content-Type": CONTENT_TYPE_LATEST, "Content-Encoding": "gzip"},
                 timeout_s=timeout_s,
+                context=context,
             )
         except DatasourceError as error:
             self._episodes.begin(_PUSHING, f"Cannot push the service's own metrics: {error}")

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.registry import READERS
+from vmanomaly.context import RunContext
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import SeriesBatch, TimeRange
 
@@ -15,7 +16,13 @@ class Reader(Protocol):
     """What the service needs of a reader. Safe to use from several threads."""
 
     def read(
-        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+        self,
+        query: Query,
+        time_range: TimeRange,
+        scheduler_alias: str,
+        *,
+        stage: str,
+        context: RunContext | None = None,
     ) -> SeriesBatch:
         """Return what `query` gives at the multiples of its step in `time_range`.
 
@@ -29,11 +36,15 @@ class Reader(Protocol):
             Who asks: a label of the metrics.
         stage
             `fit`, `infer` or `fit_infer`.
+        context
+            Says whether the work that the data is for is to stop.
 
         Raises
         ------
         DatasourceError
             The data cannot be had. Logged and counted already.
+        CancelledError, DeadlineExceededError
+            The work is to stop.
         """
         ...
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,13 +17,15 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from vmanomaly.context import RunContext
 from vmanomaly.duckdb_file import connect, words
-from vmanomaly.errors import DatasourceError
+from vmanomaly.errors import CancelledError, DatasourceError, DeadlineExceededError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.messages import no_data
 from vmanomaly.reader.outcomes import Outcomes, Reading
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.series import IntArray, Labels, SeriesBatch, TimeRange
+from vmanomaly.slots import Slots
 
 if TYPE_CHECKING:
     from vmanomaly.config.reader import DuckdbReaderSection, Query
@@ -60,12 +61,18 @@ class DuckdbReader:
     def __init__(self, section: DuckdbReaderSection, metrics: Metrics) -> None:
         self._path = section.path
         self._metrics = metrics
-        self._workers = threading.BoundedSemaphore(n_reads_at_once(section))
+        self._workers = Slots(n_reads_at_once(section))
         self._outcomes = Outcomes(logger)
         self._known: dict[str, dict[Pairs, Labels]] = {}
 
     def read(
-        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+        self,
+        query: Query,
+        time_range: TimeRange,
+        scheduler_alias: str,
+        *,
+        stage: str,
+        context: RunContext | None = None,
     ) -> SeriesBatch:
         """Return what `query` gives at the multiples of its step in `time_range`.
 
@@ -83,6 +90,9 @@ class DuckdbReader:
             Who asks: a label of the metrics.
         stage
             `fit`, `infer` or `fit_infer`.
+        context
+            Says whether the work that the data is for is to stop: then the statement is
+            interrupted.
 
         Returns
         -------
@@ -93,16 +103,19 @@ class DuckdbReader:
         ------
         DatasourceError
             The database cannot be opened (`io_error`), or the statement cannot be used (`400`).
+        CancelledError, DeadlineExceededError
+            The work is to stop.
         """
         offset, step = int(query.offset), int(query.step)
         window = TimeRange(time_range.start + offset, time_range.end + offset)
         grid = window.grid(step)
         if len(grid) == 0:
             return SeriesBatch((), grid, np.empty((0, 0)))
+        context = context or RunContext()
         reading = Reading(scheduler_alias, query.alias, stage)
         try:
-            with self._a_worker(query, scheduler_alias):
-                batch = self._read_grid(query, grid, scheduler_alias)
+            with self._a_worker(query, scheduler_alias, context):
+                batch = self._read_grid(query, grid, scheduler_alias, context)
         except DatasourceError as error:
             failure = DatasourceError(
                 f"Error querying {self._path} for {query.alias}: {error}", error.code
@@ -129,18 +142,18 @@ class DuckdbReader:
         """Do nothing: DuckDB is compiled already."""
 
     @contextmanager
-    def _a_worker(self, query: Query, scheduler_alias: str) -> Iterator[None]:
+    def _a_worker(self, query: Query, scheduler_alias: str, context: RunContext) -> Iterator[None]:
         """Wait until fewer than `workers` queries are being read."""
         metric_labels = self._metrics.of_query(self._path, query.alias, scheduler_alias)
         queued = self._metrics.reader_processing_tasks_queued.labels(*metric_labels)
-        with queued.track_inprogress():
-            self._workers.acquire()
-        try:
+        with ExitStack() as held:
+            with queued.track_inprogress():
+                held.enter_context(self._workers.taken(context))
             yield
-        finally:
-            self._workers.release()
 
-    def _read_grid(self, query: Query, grid: IntArray, scheduler_alias: str) -> SeriesBatch:
+    def _read_grid(
+        self, query: Query, grid: IntArray, scheduler_alias: str, context: RunContext
+    ) -> SeriesBatch:
         metrics = self._metrics
         metric_labels = metrics.of_query(self._path, query.alias, scheduler_alias)
         querying = metrics.reader_request_duration_seconds.labels(*metric_labels)
@@ -148,7 +161,10 @@ class DuckdbReader:
         step = int(query.step)
         start, end = int(grid[0]) - step, int(grid[-1])
         try:
-            with connect(self._path, read_only=True) as connection, _translated():
+            with (
+                connect(self._path, read_only=True, context=context) as connection,
+                _translated(context),
+            ):
                 with querying.time():
                     columns = _run(connection, query.expr, start, end, step)
                 with parsing.time():
@@ -158,6 +174,12 @@ class DuckdbReader:
                     values[samples["series"], samples["place"]] = samples["value"]
         except DatasourceError as error:
             metrics.reader_responses.labels(*metric_labels, error.code).inc()
+            raise
+        except CancelledError:
+            metrics.reader_responses.labels(*metric_labels, "cancelled").inc()
+            raise
+        except DeadlineExceededError:
+            metrics.reader_responses.labels(*metric_labels, "timeout").inc()
             raise
         metrics.reader_responses.labels(*metric_labels, _DONE).inc()
         metrics.reader_timeseries_received.labels(*metric_labels).inc(len(keys))
@@ -288,10 +310,13 @@ def _moment(timestamp: int) -> datetime:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(context: RunContext) -> Iterator[None]:
     """Turn what DuckDB says about a statement into `DatasourceError`."""
     try:
         yield
+    except duckdb.InterruptException as error:
+        context.check()
+        raise DatasourceError(words(error), "io_error") from error
     except duckdb.IOException as error:
         raise DatasourceError(words(error), "io_error") from error
     except duckdb.Error as error:

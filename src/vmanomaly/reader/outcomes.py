@@ -78,9 +78,7 @@ class Outcomes:
         self._hits: dict[_Key, _Hit] = {}
         self._lock = threading.Lock()
 
-    def fails(
-        self, reading: Reading, url: str, error: DatasourceError, level: int = logging.ERROR
-    ) -> None:
+    def fails(self, reading: Reading, url: str, error: DatasourceError) -> None:
         """Note that a query failed.
 
         Parameters
@@ -91,12 +89,10 @@ class Outcomes:
             From where, without credentials.
         error
             Its message is logged.
-        level
-            Of what is news.
         """
         is_shared = error.out_of_reach or error.code in _SHARED_CODES
         key = (error.code, None if is_shared else reading)
-        self._note(reading, url, key, level, str(error))
+        self._note(reading, url, key, logging.ERROR, str(error))
 
     def is_empty(self, reading: Reading, url: str, message: str) -> None:
         """Note that a query gave nothing."""

@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.errors import DatasourceError
+from vmanomaly.context import RunContext
+from vmanomaly.errors import CancelledError, DatasourceError, DeadlineExceededError
 from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
 from vmanomaly.mapped import MappedRows
 from vmanomaly.monitoring.metrics import Metrics
@@ -36,6 +37,7 @@ from vmanomaly.reader.scanner import warm_up as warm_up_scanner
 from vmanomaly.reader.stitch import MemoryRows, Stitch
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.series import IntArray, SeriesBatch, TimeRange
+from vmanomaly.slots import Slots
 
 if TYPE_CHECKING:
     from vmanomaly.config.reader import Query, VmReaderSection
@@ -87,8 +89,8 @@ class VmReader:
         self._data_folder = data_folder
         self._metrics = metrics
         self._client = HttpClient(section, "reader")
-        self._workers = threading.BoundedSemaphore(n_reads_at_once(section))
-        self._closed = threading.Event()
+        self._workers = Slots(n_reads_at_once(section))
+        self._asks_limit = Slots(1)
         self._caches: dict[tuple[str, str | None], LabelCache] = {}
         self._lock = threading.Lock()
         self._server_limit: int | None = None
@@ -96,7 +98,13 @@ class VmReader:
         self._outcomes = Outcomes(logger)
 
     def read(
-        self, query: Query, time_range: TimeRange, scheduler_alias: str, *, stage: str
+        self,
+        query: Query,
+        time_range: TimeRange,
+        scheduler_alias: str,
+        *,
+        stage: str,
+        context: RunContext | None = None,
     ) -> SeriesBatch:
         """Return what `query` gives at the multiples of its step in `time_range`.
 
@@ -110,6 +118,8 @@ class VmReader:
             Who asks: a label of the metrics.
         stage
             `fit`, `infer` or `fit_infer`.
+        context
+            Says whether the work that the data is for is to stop.
 
         Returns
         -------
@@ -121,21 +131,22 @@ class VmReader:
         DatasourceError
             The server cannot be reached or refuses, or its answer cannot be used: it is not that
             of a range query, or, with the code `partial`, it lacks data that a fit needs.
+        CancelledError, DeadlineExceededError
+            The work is to stop.
         """
         offset = int(query.offset)
         window = TimeRange(time_range.start + offset, time_range.end + offset)
         grid = window.grid(int(query.step))
         if len(grid) == 0:
             return SeriesBatch((), grid, np.empty((0, 0)))
-        task = self._task(query, scheduler_alias, stage)
+        task = self._task(query, scheduler_alias, stage, context or RunContext())
         reading = Reading(scheduler_alias, query.alias, stage)
         with self._a_worker(task):
             self._warn_of_hidden_seconds(task, grid)
             try:
                 batch, is_partial = self._read_grid(task, grid)
             except DatasourceError as error:
-                level = logging.DEBUG if self._closed.is_set() else logging.ERROR
-                self._outcomes.fails(reading, task.url, error, level)
+                self._outcomes.fails(reading, task.url, error)
                 raise
         if batch.n_datapoints == 0:
             message = no_data(query, window, scheduler_alias, stage)
@@ -151,8 +162,7 @@ class VmReader:
         self._client.check_health()
 
     def close(self) -> None:
-        """Close the connections; reads that are under way fail soon."""
-        self._closed.set()
+        """Close the connections that are not in use."""
         self._client.close()
 
     @staticmethod
@@ -160,7 +170,7 @@ class VmReader:
         """Compile the scanner, or load it from disk."""
         warm_up_scanner()
 
-    def _task(self, query: Query, scheduler_alias: str, stage: str) -> _Task:
+    def _task(self, query: Query, scheduler_alias: str, stage: str, context: RunContext) -> _Task:
         section = self._section
         tenant = query.tenant_id or section.tenant_id
         address = self._client.url(section.query_range_path or _QUERY_RANGE_PATH, tenant)
@@ -171,18 +181,16 @@ class VmReader:
         cache = self._caches.setdefault((query.alias, tenant), LabelCache(extra_labels))
         url = redact_url(address)
         metric_labels = self._metrics.of_query(url, query.alias, scheduler_alias)
-        return _Task(query, scheduler_alias, stage, address, url, metric_labels, cache)
+        return _Task(query, scheduler_alias, stage, context, address, url, metric_labels, cache)
 
     @contextmanager
     def _a_worker(self, task: _Task) -> Iterator[None]:
         """Wait until fewer than `workers` queries are being read."""
         queued = self._metrics.reader_processing_tasks_queued.labels(*task.metric_labels)
-        with queued.track_inprogress():
-            self._workers.acquire()
-        try:
+        with ExitStack() as held:
+            with queued.track_inprogress():
+                held.enter_context(self._workers.taken(task.context))
             yield
-        finally:
-            self._workers.release()
 
     def _read_grid(self, task: _Task, grid: IntArray) -> tuple[SeriesBatch, bool]:
         """Return the batch on `grid`, and whether a piece of it is partial."""
@@ -203,7 +211,7 @@ class VmReader:
         """Ask for the grid in pieces."""
         is_partial = False
         while len(stitch.rest):
-            piece = stitch.rest[: self._max_points(task.query, len(stitch.rest))]
+            piece = stitch.rest[: self._max_points(task, len(stitch.rest))]
             try:
                 answer = self._fetch(task, piece, stitch)
             except _TooManyPointsError as error:
@@ -238,13 +246,14 @@ class VmReader:
                 if allowed is not None:
                     raise _TooManyPointsError(str(error), error.code, allowed) from error
                 delay = next(delays, None) if error.code in _PASSING_FAILURES else None
-                if delay is None or self._closed.wait(delay):
+                if delay is None:
                     raise DatasourceError(
                         f"Error querying {task.url} for {task.query.alias} with "
                         f"{_shown(arguments)}: {error}",
                         error.code,
                         error.out_of_reach,
                     ) from error
+                task.context.sleep(delay)
                 logger.debug("Querying again for %s: %s", task.query.alias, error)
 
     def _ask(
@@ -272,6 +281,7 @@ class VmReader:
                 body=form_encode(arguments),
                 headers={"Content-Type": "application/x-www-form-urlencoded"},
                 timeout_s=self._section.fetch_timeout.seconds,
+                context=task.context,
             ) as chunks:
                 for chunk in chunks:
                     received += len(chunk)
@@ -279,8 +289,6 @@ class VmReader:
                     scanner.feed(chunk)
                     scanning += time.perf_counter() - before
                     self._check_processing(scanning)
-                    if self._closed.is_set():
-                        raise DatasourceError("given up, since the service stops", "closed")
             before = time.perf_counter()
             answer = scanner.finish()
             scanning += time.perf_counter() - before
@@ -288,6 +296,12 @@ class VmReader:
                 code = "partial"
         except DatasourceError as error:
             code = error.code
+            raise
+        except CancelledError:
+            code = "cancelled"
+            raise
+        except DeadlineExceededError:
+            code = "timeout"
             raise
         finally:
             took = time.perf_counter() - started - scanning
@@ -335,19 +349,19 @@ class VmReader:
         ]
         return arguments + [("extra_filters[]", each) for each in self._section.extra_filters]
 
-    def _max_points(self, query: Query, wanted: int) -> int:
+    def _max_points(self, task: _Task, wanted: int) -> int:
         """Return the points a series may have in one answer."""
         if wanted == 1:
             return 1
         limit = self._server_limit
         if limit is None:
-            with self._lock:
-                limit = self._server_limit = self._server_limit or self._ask_limit()
-        return max(1, min(limit, query.max_points_per_query or limit))
+            with self._asks_limit.taken(task.context):
+                limit = self._server_limit = self._server_limit or self._ask_limit(task.context)
+        return max(1, min(limit, task.query.max_points_per_query or limit))
 
-    def _ask_limit(self) -> int:
+    def _ask_limit(self, context: RunContext) -> int:
         """Return the flag `search.maxPointsPerTimeseries` of the server, or its default."""
-        found = _FLAG.search(self._page("flags"))
+        found = _FLAG.search(self._page("flags", context))
         limit = int(found[1]) if found else DEFAULT_MAX_POINTS
         logger.debug("Max points per timeseries set as %d", limit)
         return limit
@@ -361,7 +375,7 @@ class VmReader:
             if self._knows_latency:
                 return
             self._knows_latency = True
-        page = self._page("metrics")
+        page = self._page("metrics", task.context)
         found, flag = _VERSION.search(page), _LATENCY_OFFSET.search(page)
         # Debian's package does not say its version, and is older.
         if found is None or tuple(map(int, found.groups(default="0"))) >= _HEEDS_LATENCY_OFFSET:
@@ -378,14 +392,13 @@ class VmReader:
                 hidden,
             )
 
-    def _page(self, path: str) -> str:
+    def _page(self, path: str, context: RunContext) -> str:
         """Return a page of the server's own, empty if there is none."""
         url = self._client.server_url(path)
         timeout_s = min(_FLAGS_TIMEOUT_S, self._section.fetch_timeout.seconds)
         try:
-            return self._client.request("GET", url, timeout_s=timeout_s).body.decode(
-                "utf-8", "replace"
-            )
+            page = self._client.request("GET", url, timeout_s=timeout_s, context=context)
+            return page.body.decode("utf-8", "replace")
         except DatasourceError as error:
             logger.debug("Could not get constraints: %s", error)
             return ""
@@ -403,6 +416,7 @@ class _Task:
     query: Query
     scheduler_alias: str
     stage: str
+    context: RunContext
     address: str
     url: str
     metric_labels: tuple[str, ...]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from vmanomaly.clock import Clock
 from vmanomaly.config.registry import SCHEDULERS
 from vmanomaly.config.scheduler import SchedulerSection
+from vmanomaly.context import RunContext
 from vmanomaly.scheduler.periodic import PeriodicJob
 from vmanomaly.scheduler.run import Run
 from vmanomaly.scheduler.schedule import Progress
@@ -17,8 +18,8 @@ from vmanomaly.scheduler.schedule import Progress
 class Scheduler(Protocol):
     """Decides when its jobs run."""
 
-    def run(self, on_run_ended: Callable[[], None]) -> bool:
-        """Have the jobs run until all is done or `stop` is called. Return whether one failed.
+    def run(self, on_run_ended: Callable[[], None]) -> tuple[str, ...]:
+        """Have the jobs run until all is done or `stop` is called. Return what failed, in words.
 
         Parameters
         ----------
@@ -35,8 +36,8 @@ class Scheduler(Protocol):
 class SchedulerClass(Protocol):
     """What a class of schedulers has besides.
 
-    Its parameters are those of these that it names: `section`, `jobs`, `clock`, `executor` and
-    `longest_catch_up`, as in `create_scheduler`.
+    Its parameters are those of these that it names: `section`, `jobs`, `clock`, `executor`,
+    `longest_catch_up` and `context`, as in `create_scheduler`.
     """
 
     @staticmethod
@@ -56,6 +57,7 @@ def create_scheduler(
     clock: Clock,
     executor: Executor,
     longest_catch_up: int,
+    context: RunContext | None = None,
 ) -> Scheduler:
     """Return the scheduler that a section of the configuration asks for.
 
@@ -71,6 +73,8 @@ def create_scheduler(
         Where jobs run.
     longest_catch_up
         How much of a backlog is made up, milliseconds.
+    context
+        Tells the runs whether to stop; told of their steps.
     """
     scheduler: Scheduler = SCHEDULERS.create(
         section.class_name,
@@ -79,6 +83,7 @@ def create_scheduler(
         clock=clock,
         executor=executor,
         longest_catch_up=longest_catch_up,
+        context=context or RunContext(),
     )
     return scheduler
 

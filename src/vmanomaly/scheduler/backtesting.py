@@ -8,8 +8,9 @@ from concurrent.futures import Executor
 
 from vmanomaly.config.scheduler import BacktestingSection
 from vmanomaly.config.values.time import format_time
+from vmanomaly.context import RunContext
 from vmanomaly.scheduler.finite import FiniteScheduler
-from vmanomaly.scheduler.run import Job, Outcome, Run
+from vmanomaly.scheduler.run import Job, Run, RunResult
 from vmanomaly.series import TimeRange
 
 logger = logging.getLogger(__name__)
@@ -77,27 +78,34 @@ class BacktestingScheduler(FiniteScheduler):
         Says over which stretch, and how it is cut.
     executor
         Where runs are carried out.
+    context
+        Tells the runs whether to stop; told of each of their steps.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], section: BacktestingSection, executor: Executor
+        self,
+        jobs: Sequence[Job],
+        section: BacktestingSection,
+        executor: Executor,
+        context: RunContext,
     ) -> None:
-        super().__init__(jobs, self.planned_runs(section), executor, section.n_jobs)
+        super().__init__(jobs, self.planned_runs(section), executor, section.n_jobs, context)
 
     @staticmethod
     def planned_runs(section: BacktestingSection) -> Sequence[Run]:
         """Return the runs of a job, in the order of time."""
         return backtesting_runs(section)
 
-    def _note(self, job: Job, run: Run, outcome: Outcome, n_done: int) -> None:
+    def _note(self, job: Job, run: Run, result: RunResult, n_done: int) -> None:
         piece = run.infer or TimeRange(0, 0)
         logger.log(
-            logging.WARNING if outcome.failed else logging.INFO,
-            "%s: %s to %s %s (%d of %d)",
+            logging.WARNING if result.failed else logging.INFO,
+            "%s: %s to %s %s (%d of %d)%s",
             job.name,
             format_time(piece.start),
             format_time(piece.end),
-            "failed" if outcome.failed else "is scored",
+            "failed" if result.failed else "is scored",
             n_done,
             self.n_runs,
+            f": {'; '.join(result.reasons)}" if result.failed else "",
         )

@@ -8,8 +8,11 @@ from itertools import islice
 from queue import SimpleQueue
 
 from vmanomaly.config.scheduler import SchedulerSection
-from vmanomaly.scheduler.run import Job, Outcome, Run
+from vmanomaly.context import RunContext
+from vmanomaly.scheduler.run import Job, Run, RunResult
 from vmanomaly.scheduler.schedule import Progress
+
+_MAX_REASONS = 5
 
 
 class FiniteScheduler:
@@ -28,25 +31,33 @@ class FiniteScheduler:
         Where runs are carried out.
     side_by_side
         How many runs are under way at a time, those of all jobs together.
+    context
+        Tells the runs whether to stop; told of each of their steps.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], runs: Sequence[Run], executor: Executor, side_by_side: int
+        self,
+        jobs: Sequence[Job],
+        runs: Sequence[Run],
+        executor: Executor,
+        side_by_side: int,
+        context: RunContext,
     ) -> None:
         self._tasks = [(job, run) for run in runs for job in jobs]
         self._executor = executor
         self._side_by_side = side_by_side
-        self._ended: SimpleQueue[tuple[Job, Run, Future[Outcome]] | None] = SimpleQueue()
+        self._context = context
+        self._ended: SimpleQueue[tuple[Job, Run, Future[RunResult]] | None] = SimpleQueue()
 
-    def run(self, on_run_ended: Callable[[], None]) -> bool:
-        """Return, when all runs are done or `stop` was called, whether one of them failed.
+    def run(self, on_run_ended: Callable[[], None]) -> tuple[str, ...]:
+        """Return, when all runs are done or `stop` was called, what failed, in words.
 
         Raises
         ------
         Exception
             Whatever a job raises. That is a bug: a job contains the failures it can meet.
         """
-        failed = False
+        reasons: list[str] = []
         waiting = iter(self._tasks)
         for task in islice(waiting, self._side_by_side):
             self._start(*task)
@@ -55,13 +66,13 @@ class FiniteScheduler:
             if ended is None:
                 break
             job, run, future = ended
-            outcome = future.result()
-            failed = failed or outcome.failed
-            self._note(job, run, outcome, n_done)
+            result = future.result()
+            reasons += result.reasons
+            self._note(job, run, result, n_done)
             on_run_ended()
             for task in islice(waiting, 1):
                 self._start(*task)
-        return failed
+        return _at_most(_MAX_REASONS, reasons)
 
     def stop(self) -> None:
         """Start no more runs, and wait no longer for those that are under way; they go on."""
@@ -78,8 +89,21 @@ class FiniteScheduler:
         return True
 
     def _start(self, job: Job, run: Run) -> None:
-        future = self._executor.submit(job.unlearned().execute, run)
+        future = self._executor.submit(job.unlearned().execute, run, self._context)
         future.add_done_callback(lambda done: self._ended.put((job, run, done)))
 
-    def _note(self, job: Job, run: Run, outcome: Outcome, n_done: int) -> None:
+    def _note(self, job: Job, run: Run, result: RunResult, n_done: int) -> None:
         """Say something about a run that has ended."""
+
+
+def _at_most(n: int, reasons: list[str]) -> tuple[str, ...]:
+    """Return the first reasons, each once, and how many there are in addition.
+
+    Examples
+    --------
+    >>> _at_most(1, ["a", "a", "b"])
+    ('a', '1 more')
+    """
+    different = tuple(dict.fromkeys(reasons))
+    n_more = len(different) - n
+    return different if n_more <= 0 else (*different[:n], f"{n_more} more")

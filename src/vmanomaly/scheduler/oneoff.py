@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from vmanomaly.config.scheduler import OneoffSection
+from vmanomaly.context import RunContext
 from vmanomaly.scheduler.finite import FiniteScheduler
 from vmanomaly.scheduler.run import Job, Run
 from vmanomaly.series import TimeRange
@@ -34,10 +35,18 @@ class OneoffScheduler(FiniteScheduler):
         Says over which ranges.
     executor
         Where runs are carried out.
+    context
+        Tells the runs whether to stop; told of each of their steps.
     """
 
-    def __init__(self, jobs: Sequence[Job], section: OneoffSection, executor: Executor) -> None:
-        super().__init__(jobs, self.planned_runs(section), executor, side_by_side=len(jobs))
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        section: OneoffSection,
+        executor: Executor,
+        context: RunContext,
+    ) -> None:
+        super().__init__(jobs, self.planned_runs(section), executor, len(jobs), context)
 
     @staticmethod
     def planned_runs(section: OneoffSection) -> Sequence[Run]:

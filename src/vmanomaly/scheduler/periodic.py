@@ -13,6 +13,7 @@ from typing import Protocol
 
 from vmanomaly.clock import Clock
 from vmanomaly.config.scheduler import PeriodicSection
+from vmanomaly.context import RunContext
 from vmanomaly.scheduler.run import Job, Run
 from vmanomaly.scheduler.schedule import (
     PeriodicSchedule,
@@ -84,6 +85,8 @@ class PeriodicScheduler:
         Where jobs run.
     longest_catch_up
         How much of a backlog is made up, milliseconds.
+    context
+        Tells the runs whether to stop; told of each of their steps.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class PeriodicScheduler:
         clock: Clock,
         executor: Executor,
         longest_catch_up: int,
+        context: RunContext,
     ) -> None:
         progresses = [job.progress for job in jobs]
         schedules = periodic_schedules(section, progresses, clock.now(), longest_catch_up)
@@ -102,13 +106,14 @@ class PeriodicScheduler:
         ]
         self._clock = clock
         self._executor = executor
+        self._context = context
         self._under_way: set[int] = set()
         self._ended: SimpleQueue[tuple[int, Future[None]]] = SimpleQueue()
         self._wake_up = threading.Event()
         self._stopped = False
 
-    def run(self, on_run_ended: Callable[[], None]) -> bool:
-        """Start jobs until `stop` is called. Return whether the scheduler failed: it did not.
+    def run(self, on_run_ended: Callable[[], None]) -> tuple[str, ...]:
+        """Start jobs until `stop` is called. Return what failed at last: nothing.
 
         Raises
         ------
@@ -133,7 +138,7 @@ class PeriodicScheduler:
                 self._start(heapq.heappop(waiting)[1])
             if not self._stopped:
                 self._clock.wait(self._wake_up, waiting[0][0] if waiting else None)
-        return False
+        return ()
 
     def stop(self) -> None:
         """Start no more runs. Those that are under way go on; the caller waits for them."""
@@ -188,9 +193,9 @@ class PeriodicScheduler:
         for run in task.schedule.runs(index, job.progress, unfitted=job.unfitted):
             if self._stopped:
                 return
-            outcome = job.execute(run)
-            task.schedule.advance(job.progress, index, run, outcome)
+            result = job.execute(run, self._context)
+            task.schedule.advance(job.progress, index, run, result)
             job.keep()
-            if not outcome.inferred:
+            if not result.inferred:
                 break
         task.next_index = index + 1

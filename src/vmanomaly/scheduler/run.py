@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vmanomaly.context import RunContext
 from vmanomaly.series import IntArray, TimeRange
 
 
@@ -37,7 +38,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunResult:
     """What came of a run.
 
     Attributes
@@ -46,13 +47,23 @@ class Outcome:
         The fit window was read. True as well when the run had none.
     inferred : bool
         The infer range was read. True as well when the run had none.
-    failed : bool
-        Some part of the run failed, for whatever reason.
+    reasons : tuple of str
+        What failed, in words; empty when all went well.
+
+    Examples
+    --------
+    >>> RunResult(fitted=False, inferred=True, reasons=("no connection",)).failed
+    True
     """
 
     fitted: bool
     inferred: bool
-    failed: bool
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether some part of the run failed."""
+        return bool(self.reasons)
 
 
 class Job(Protocol):
@@ -63,8 +74,20 @@ class Job(Protocol):
         """What the job is called in logs."""
         ...
 
-    def execute(self, run: Run) -> Outcome:
-        """Carry out one run. Never raises for a failing datasource or model."""
+    def execute(self, run: Run, context: RunContext | None = None) -> RunResult:
+        """Carry out one run. Never raises for a failing datasource or model, nor when cancelled.
+
+        Parameters
+        ----------
+        run
+            What to do.
+        context
+            Says whether to stop, and is told of every step.
+        """
+        ...
+
+    def n_steps(self, run: Run) -> int:
+        """Return how many steps the context is told of."""
         ...
 
     def unlearned(self) -> Job:

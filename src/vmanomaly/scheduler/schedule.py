@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.config.values.time import format_time, parse_clock, parse_time
-from vmanomaly.scheduler.run import Outcome, Run
+from vmanomaly.scheduler.run import Run, RunResult
 from vmanomaly.series import TimeRange
 
 logger = logging.getLogger(__name__)
@@ -145,11 +145,11 @@ class PeriodicSchedule:
         runs.append(self._run(window, boundary, due, refits=fit_is_due))
         return runs
 
-    def advance(self, progress: Progress, index: int, run: Run, outcome: Outcome) -> None:
+    def advance(self, progress: Progress, index: int, run: Run, result: RunResult) -> None:
         """Note in `progress` what came of a run that was due at `index`."""
-        if run.fit is not None and run.refits and outcome.fitted:
+        if run.fit is not None and run.refits and result.fitted:
             progress.last_fit = self.latest_fit_index(index)
-        if run.infer is not None and outcome.inferred:
+        if run.infer is not None and result.inferred:
             progress.covered = run.infer.end
 
     def set_back(self, progress: Progress, index: int) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 
+import numpy as np
+
 from vmanomaly.config.reader import Query
-from vmanomaly.errors import DatasourceError
-from vmanomaly.scheduler.run import Outcome, Run, micro_batch_starts
+from vmanomaly.context import RunContext
+from vmanomaly.detect.result import reason_of
+from vmanomaly.errors import DatasourceError, StoppedError
+from vmanomaly.scheduler.run import Run, RunResult, micro_batch_starts
 from vmanomaly.scheduler.schedule import Progress
-from vmanomaly.series import JobKey, SeriesBatch, TimeRange
+from vmanomaly.series import IntArray, JobKey, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
@@ -43,8 +48,6 @@ class QueryJob:
         milliseconds; None to begin where the scheduler says.
     keeper
         Keeps what the units learn, under schedulers that go on from run to run.
-    on_stage_done
-        Called after each fit and each infer.
 
     Attributes
     ----------
@@ -66,7 +69,6 @@ class QueryJob:
         health: Health,
         catch_up: int | None = None,
         keeper: Keeper | None = None,
-        on_stage_done: Callable[[], None] | None = None,
     ) -> None:
         self.key = key
         self._queries = queries
@@ -78,8 +80,6 @@ class QueryJob:
         self._health = health
         self._catch_up = catch_up
         self._keeper = keeper
-        self._on_stage_done = on_stage_done
-        self.on_unit_done: Callable[[str], None] | None = None
         reads.expect(key)
 
     @property
@@ -114,88 +114,124 @@ class QueryJob:
         if self._keeper is not None:
             self._keeper.save(self)
 
-    def execute(self, run: Run) -> Outcome:
+    def stop_reading(self) -> None:
+        """End the reads that are under way, and begin no other ones. Returns at once."""
+        self._reads.stop()
+
+    def n_steps(self, run: Run) -> int:
+        """Return how many steps the context of a run is told of: each model's fit and infer."""
+        return self.n_units * ((run.fit is not None) + (run.infer is not None))
+
+    def execute(self, run: Run, context: RunContext | None = None) -> RunResult:
         """Carry out one run: fit first, then infer, as far as the run asks for them."""
         if self._keeper is not None:
             self._keeper.load(self)
         try:
-            return self._execute(run)
+            return self._execute(run, context or RunContext())
         finally:
             self._reads.end_run(self.key)
 
-    def _execute(self, run: Run) -> Outcome:
-        fitted = inferred = fitted_well = inferred_well = True
-        if run.fit is not None:
-            fitted, fitted_well = self._contained("fit", self._fit, run.fit, run.refits)
-        if run.infer is not None:
-            if all(unit.state is None for unit in self.units):
-                for unit in self.units:
-                    if fitted:
-                        unit.skip("infer", "the model has not been fitted")
-                    else:  # That is told already.
-                        unit.skip("infer", "the fit window could not be read", logging.DEBUG)
-                return Outcome(fitted=fitted, inferred=False, failed=not fitted_well)
-            inferred, inferred_well = self._contained("infer", self._infer, run.infer, run)
-        return Outcome(fitted=fitted, inferred=inferred, failed=not (fitted_well and inferred_well))
-
-    def _contained(
-        self, stage: str, work: Callable[..., tuple[bool, bool]], *arguments: object
-    ) -> tuple[bool, bool]:
-        """Return what `work` does; a bug in it is reported for every unit, and goes no further."""
+    def _execute(self, run: Run, context: RunContext) -> RunResult:
+        fitted, inferred = run.fit is None, run.infer is None
+        reasons: list[str] = []
         try:
-            return work(*arguments)
-        except Exception:  # noqa: BLE001 - counted and logged by the units
+            if run.fit is not None:
+                with self._contained("fit", reasons):
+                    fitted = self._fit(run.fit, run.refits, context, reasons)
+            if run.infer is not None:
+                with self._contained("infer", reasons):
+                    if any(unit.state is not None for unit in self.units):
+                        inferred = self._infer(run.infer, run, context, reasons)
+                    else:
+                        self._skip_infer(fitted, context)
+        except StoppedError as error:
+            reasons.append(f"{self.name}: {error}")
+        return RunResult(fitted, inferred, tuple(dict.fromkeys(reasons)))
+
+    @contextmanager
+    def _contained(self, stage: str, reasons: list[str]) -> Iterator[None]:
+        """Have a bug reported for every unit, and go no further."""
+        try:
+            yield
+        except StoppedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - counted and logged by the units
+            reasons.append(f"{self.name}: {stage} failed: {reason_of(error)}")
             for unit in self.units:
                 unit.report_error(stage)
-            return False, False
-        finally:
-            if self._on_stage_done is not None:
-                self._on_stage_done()
 
-    def _fit(self, time_range: TimeRange, refits: bool) -> tuple[bool, bool]:
-        """Return whether the range was read, and whether every unit learned it that has to."""
+    def _fit(
+        self, time_range: TimeRange, refits: bool, context: RunContext, reasons: list[str]
+    ) -> bool:
+        """Have every unit learn the range that has to. Return whether it was read."""
         units = [unit for unit in self.units if refits or unit.unfitted]
-        batches = self._read(time_range, "fit", units)
-        well = batches is not None
+        batches = self._read(time_range, "fit", units, context, reasons)
         for unit in units:
-            if batches is not None and unit.fit(batches):
-                well = False
-            self._done(f"fit {unit.origin.model_alias} on {unit.origin.query_key}")
-        return batches is not None, well
+            if batches is not None:
+                reasons += _failures("fit", unit, unit.fit(batches, context))
+            context.step(_step("fit", unit))
+        return batches is not None
 
-    def _infer(self, time_range: TimeRange, run: Run) -> tuple[bool, bool]:
-        """Return whether the range was read, and whether every unit scored it."""
-        batches = self._read(self._from_last_seen(time_range), "infer", self.units)
-        if batches is None:
-            return False, False
-        timestamps = batches[0].timestamps
-        if timestamps.size == 0:
-            return True, True  # The step is longer than the interval, and none of it ends here.
-        well = True
-        starts = micro_batch_starts(
-            timestamps, run.micro_batch or self._step, run.micro_batch_end + self._offset
+    def _infer(
+        self, time_range: TimeRange, run: Run, context: RunContext, reasons: list[str]
+    ) -> bool:
+        """Have every unit score the range, and write that. Return whether it was read."""
+        batches = self._read(
+            self._from_last_seen(time_range), "infer", self.units, context, reasons
         )
+        starts = np.empty(0, np.int64)
+        if batches is not None:
+            starts = micro_batch_starts(
+                batches[0].timestamps,
+                run.micro_batch or self._step,
+                run.micro_batch_end + self._offset,
+            )
         for unit in self.units:
-            if unit.unfitted:
-                continue  # It is new, and what comes before its first fit is not its business.
-            scored = unit.infer(batches, starts)
-            for predictions, origin in scored.written:
-                self._writer.write(predictions, origin)
-                self._health.report_write(origin, self._writer.last_error)
-            well = well and not scored.errors
-            self._done(f"infer {unit.origin.model_alias} on {unit.origin.query_key}")
-        return True, well
+            # One that is unfitted is new, and what comes before its first fit is not its business.
+            # Without starts, the step is longer than the interval, and none of it ends here.
+            if batches is not None and starts.size and not unit.unfitted:
+                self._score(unit, batches, starts, context, reasons)
+            context.step(_step("infer", unit))
+        return batches is not None
+
+    def _score(
+        self,
+        unit: Unit,
+        batches: list[SeriesBatch],
+        starts: IntArray,
+        context: RunContext,
+        reasons: list[str],
+    ) -> None:
+        scored = unit.infer(batches, starts, context)
+        for predictions, origin in scored.written:
+            self._writer.write(predictions, origin)
+            self._health.report_write(origin, self._writer.last_error)
+        reasons += _failures("infer", unit, scored.errors)
+
+    def _skip_infer(self, is_fit_window_read: bool, context: RunContext) -> None:
+        for unit in self.units:
+            if is_fit_window_read:
+                unit.skip("infer", "the model has not been fitted")
+            else:  # That is told already.
+                unit.skip("infer", "the fit window could not be read", logging.DEBUG)
+            context.step(_step("infer", unit))
 
     def _read(
-        self, time_range: TimeRange, stage: str, units: Sequence[Unit]
+        self,
+        time_range: TimeRange,
+        stage: str,
+        units: Sequence[Unit],
+        context: RunContext,
+        reasons: list[str],
     ) -> list[SeriesBatch] | None:
         """Return what each query gives; None if any of them fails."""
         batches = []
         out_of_reach = False
-        answers = self._reads.read(self.key, self._queries, time_range, stage)
+        answers = self._reads.read(self.key, self._queries, time_range, stage, context)
         for query, answer in zip(self._queries, answers, strict=True):
             if isinstance(answer, DatasourceError):
                 self._health.report_read(self.key.scheduler_alias, query.alias, stage, answer)
+                reasons.append(str(answer))
                 out_of_reach = out_of_reach or answer.out_of_reach
                 continue
             if answer.timestamps.size:  # Else there was nothing to ask for.
@@ -218,6 +254,11 @@ class QueryJob:
         start = max(min(seen, default=time_range.start), oldest)
         return TimeRange(min(start, time_range.start), time_range.end)
 
-    def _done(self, description: str) -> None:
-        if self.on_unit_done is not None:
-            self.on_unit_done(description)
+
+def _step(stage: str, unit: Unit) -> str:
+    return f"{stage} {unit.origin.model_alias} on {unit.origin.query_key}"
+
+
+def _failures(stage: str, unit: Unit, errors: Sequence[str]) -> list[str]:
+    of_unit = f"model '{unit.origin.model_alias}', query '{unit.origin.query_key}'"
+    return [f"{of_unit}: {stage} failed: {error}" for error in errors]

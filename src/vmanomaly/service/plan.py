@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -92,7 +92,6 @@ def create_jobs(
     health: Health,
     metrics: Metrics,
     keeper: Keeper | None = None,
-    on_stage_done: Callable[[], None] | None = None,
 ) -> dict[str, list[QueryJob]]:
     """Return the jobs of each scheduler, by its alias.
 
@@ -125,7 +124,6 @@ def create_jobs(
                     health,
                     catch_up=_catch_up(config, scheduler_alias),
                     keeper=None if scheduler.ends_by_itself else keeper,
-                    on_stage_done=on_stage_done,
                 )
                 for queries, on_queries in units.items()
                 if on_queries

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vmanomaly.config.reader import Query
-from vmanomaly.errors import DatasourceError
+from vmanomaly.context import RunContext
+from vmanomaly.errors import DatasourceError, StoppedError
 from vmanomaly.reader import Reader
 from vmanomaly.series import JobKey, SeriesBatch, TimeRange
 
@@ -44,6 +45,7 @@ class SharedReads:
         self._jobs: dict[_Source, set[JobKey]] = {}
         self._kept: dict[tuple[_Source, str], _Read] = {}
         self._lock = threading.Lock()
+        self._stopped = RunContext()
 
     def expect(self, job: JobKey) -> None:
         """Note that a job is going to read its queries."""
@@ -56,6 +58,7 @@ class SharedReads:
         queries: Sequence[Query],
         time_range: TimeRange,
         stage: str,
+        context: RunContext | None = None,
     ) -> list[SeriesBatch | DatasourceError]:
         """Return what each query gives, or why it fails.
 
@@ -65,21 +68,32 @@ class SharedReads:
             As announced by `expect`.
         queries
             Those of the job.
-        time_range, stage
+        time_range, stage, context
             As for `Reader.read`.
+
+        Raises
+        ------
+        CancelledError, DeadlineExceededError
+            The work is to stop.
         """
+        part = (context or RunContext()).child()
 
         def read(query: Query) -> SeriesBatch | DatasourceError:
             try:
-                return self._read(job, query, time_range, stage)
+                return self._read(job, query, time_range, stage, part)
             except DatasourceError as error:
                 return error
 
-        if len(queries) == 1:
-            return [read(queries[0])]
-        n_threads = min(len(queries), self._most_at_once)
-        with ThreadPoolExecutor(n_threads, thread_name_prefix="read") as threads:
-            return list(threads.map(read, queries))
+        with self._stopped.calling_on_cancel(part.cancel):
+            if len(queries) == 1:
+                return [read(queries[0])]
+            n_threads = min(len(queries), self._most_at_once)
+            with ThreadPoolExecutor(n_threads, thread_name_prefix="read") as threads:
+                return list(threads.map(read, queries))
+
+    def stop(self) -> None:
+        """End the reads that are under way, and begin no other ones. Returns at once."""
+        self._stopped.cancel()
 
     def end_run(self, job: JobKey) -> None:
         """Note that a job has ended a run: it will not take what was kept for that."""
@@ -89,11 +103,19 @@ class SharedReads:
                 if not kept.wanted_by:
                     del self._kept[key]
 
-    def _read(self, job: JobKey, query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+    def _read(
+        self, job: JobKey, query: Query, time_range: TimeRange, stage: str, context: RunContext
+    ) -> SeriesBatch:
         source = (job.scheduler_alias, query.alias)
+
+        def read() -> SeriesBatch:
+            return self._reader.read(
+                query, time_range, job.scheduler_alias, stage=stage, context=context
+            )
+
         others = self._jobs[source] - {job}
         if not others:
-            return self._reader.read(query, time_range, job.scheduler_alias, stage=stage)
+            return read()
         key = (source, stage)
         with self._lock:
             kept = self._kept.get(key)
@@ -107,9 +129,11 @@ class SharedReads:
                 self._kept[key] = _Read(time_range, answer, others)
         if reads:
             try:
-                batch = self._reader.read(query, time_range, job.scheduler_alias, stage=stage)
-            except BaseException as error:
+                answer.set_result(read())
+            except BaseException as error:  # noqa: BLE001 - raised by `result`, here and there
                 answer.set_exception(error)
-                raise
-            answer.set_result(batch)
-        return answer.result()
+        try:
+            return context.result(answer)
+        except StoppedError:
+            context.check()
+            return read()  # It was the other job that had to stop.

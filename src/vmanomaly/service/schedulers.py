@@ -11,16 +11,17 @@ from typing import TypeAlias
 
 from vmanomaly.clock import Clock
 from vmanomaly.config import Config
+from vmanomaly.context import RunContext
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.workers import n_reads_at_once
-from vmanomaly.scheduler import create_scheduler
+from vmanomaly.scheduler import create_scheduler, planned_runs
 from vmanomaly.service.health import Health
 from vmanomaly.service.lane import Lane
 from vmanomaly.service.plan import longest_catch_up
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
 from vmanomaly.service.work import Work
 
-_OnEnd: TypeAlias = Callable[[str, bool], None]
+_OnEnd: TypeAlias = Callable[[str, tuple[str, ...]], None]
 
 
 class _Running(threading.Thread):
@@ -42,12 +43,12 @@ class _Running(threading.Thread):
 
     def run(self) -> None:
         """Run the scheduler to its end, whatever that is."""
-        failed = True
+        reasons: tuple[str, ...] = ("died",)
         try:
-            failed = self.supervisor.run()
+            reasons = self.supervisor.run()
         finally:
             self.has_ended = True
-            self._on_end(self._alias, failed)
+            self._on_end(self._alias, reasons)
 
 
 class Schedulers:
@@ -61,15 +62,18 @@ class Schedulers:
         Told when a scheduler is dead.
     metrics
         Where lives and restarts are counted.
+    context
+        Tells the runs whether to stop; told of their steps.
 
     Attributes
     ----------
-    failed : list of str
-        Schedulers that ended with a failure.
+    failures : dict of str to tuple of str
+        What failed, in words, by the schedulers that ended with a failure.
     """
 
-    def __init__(self, clock: Clock, health: Health, metrics: Metrics) -> None:
-        self.failed: list[str] = []
+    def __init__(self, clock: Clock, health: Health, metrics: Metrics, context: RunContext) -> None:
+        self.failures: dict[str, tuple[str, ...]] = {}
+        self._context = context
         self._clock = clock
         self._health = health
         self._metrics = metrics
@@ -106,6 +110,7 @@ class Schedulers:
         if self.is_over:
             return
         pool = self._resized_pool(work.config)
+        self._context.expect(_n_steps(work, aliases))
         for alias in aliases:
             lane = Lane(pool)
             # Only now, since the first run is due when its scheduler is made.
@@ -154,10 +159,16 @@ class Schedulers:
             self._changed.wait_for(lambda: self._has_ended)
             self._is_over = True
 
-    def cancel(self) -> None:
-        """Give up the runs that wait for a worker."""
+    def stop_reading(self) -> None:
+        """Give up the runs that wait for a worker, and the reads that are under way.
+
+        What is read already is scored and written. Returns at once.
+        """
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+        for alias, running in list(self._running.items()):
+            for job in running.work.jobs[alias]:
+                job.stop_reading()
 
     def join(self, deadline_s: float) -> bool:
         """Wait for the runs that are under way. Return whether all have ended in time.
@@ -194,7 +205,12 @@ class Schedulers:
     def _supervisor(self, alias: str, work: Work, lane: Lane) -> Supervisor:
         section = work.config.schedulers[alias]
         scheduler = create_scheduler(
-            section, work.jobs[alias], self._clock, lane, longest_catch_up(work.config, alias)
+            section,
+            work.jobs[alias],
+            self._clock,
+            lane,
+            longest_catch_up(work.config, alias),
+            self._context,
         )
         # One that ends by itself would begin from the start again.
         max_restarts = 0 if section.ends_by_itself else MAX_RESTARTS
@@ -207,8 +223,18 @@ class Schedulers:
             self._metrics,
         )
 
-    def _note_end(self, alias: str, failed: bool) -> None:
+    def _note_end(self, alias: str, reasons: tuple[str, ...]) -> None:
         with self._changed:
-            if failed:
-                self.failed.append(alias)
+            if reasons:
+                self.failures[alias] = reasons
             self._changed.notify_all()
+
+
+def _n_steps(work: Work, aliases: Collection[str]) -> int:
+    """Return how many steps the runs have that are known beforehand."""
+    return sum(
+        job.n_steps(run)
+        for alias in aliases
+        for run in planned_runs(work.config.schedulers[alias])
+        for job in work.jobs[alias]
+    )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import vmanomaly
 from vmanomaly.clock import Clock, SystemClock
 from vmanomaly.config import Config
 from vmanomaly.config.settings import SettingsSection
+from vmanomaly.context import RunContext
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
-from vmanomaly.scheduler import planned_runs
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
@@ -26,8 +26,6 @@ from vmanomaly.state import StateStore
 from vmanomaly.writer import create_writer
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int, str], None]
 
 _GRACE_S = 10.0
 # Labels of the metrics of a scheduler, of a query under it, and of a model on that.
@@ -47,8 +45,9 @@ class Service:
         Tells the schedulers the time.
     metrics
         The service's own metrics.
-    on_stage_done
-        Called after each fit and each infer, in the thread that did it.
+    context
+        Cancelling it stops the service, and all that is under way with it. It is told of every
+        fit and every infer, and how many there are to be where schedulers end by themselves.
 
     Attributes
     ----------
@@ -67,7 +66,7 @@ class Service:
         config: Config,
         clock: Clock | None = None,
         metrics: Metrics | None = None,
-        on_stage_done: Callable[[], None] | None = None,
+        context: RunContext | None = None,
     ) -> None:
         # Before anything is opened, since what the user wrote may be wrong.
         config = with_custom_classes(config)
@@ -75,7 +74,7 @@ class Service:
         self.metrics = metrics or Metrics()
         self.metrics.preset = config.preset
         self.abandoned = False
-        self._on_stage_done = on_stage_done
+        self._context = (context or RunContext()).child()
         self._clock = clock or SystemClock()
         self._store = _open_store(config)
         self._writer = WriterSlot(
@@ -86,17 +85,11 @@ class Service:
         self.readiness = Readiness(
             lambda: [job for jobs in self._work.jobs.values() for job in jobs], self.health
         )
-        self._schedulers = Schedulers(self._clock, self.health, self.metrics)
+        self._schedulers = Schedulers(self._clock, self.health, self.metrics, self._context)
         self._has_started = threading.Event()
 
-    def run(self, on_progress: Progress | None = None) -> int:
+    def run(self) -> int:
         """Work until every scheduler has ended or `stop` is called.
-
-        Parameters
-        ----------
-        on_progress
-            Called with the units of work done, their total and the last one's name, while
-            schedulers run that end by themselves.
 
         Returns
         -------
@@ -111,14 +104,15 @@ class Service:
         self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
         warm_up(self._work)
         self.health.start()
-        if on_progress is not None:
-            _report_progress(self._work, on_progress)
         try:
-            self._schedulers.start(self._work, list(self._work.jobs))
-            self._has_started.set()
-            self._schedulers.wait()
+            with self._context.calling_on_cancel(self.stop):
+                self._schedulers.start(self._work, list(self._work.jobs))
+                self._has_started.set()
+                self._schedulers.wait()
         finally:
             is_well = self._close()
+        for alias, reasons in self._schedulers.failures.items():
+            logger.error("Scheduler '%s' failed: %s", alias, "; ".join(reasons))
         return 0 if is_well or self._schedulers.is_stopped else 1
 
     def stop(self) -> None:
@@ -203,7 +197,6 @@ class Service:
             self._writer,
             self.health,
             self.metrics,
-            self._on_stage_done,
             before,
         )
 
@@ -257,16 +250,14 @@ class Service:
         """End everything. Return whether all went well from the start to here."""
         deadline = time.monotonic() + _GRACE_S
         works = [*self._schedulers.works, self._work]
-        self._schedulers.cancel()
-        # Reads that are under way come to an end; what is read already is scored and written.
-        for reader in {id(work.reader): work.reader for work in works}.values():
-            reader.close()
+        self._schedulers.stop_reading()
         self.abandoned = not self._schedulers.join(deadline)
         if self.abandoned:
             logger.warning("Some runs did not end within %.0f s and were abandoned", _GRACE_S)
         # What an abandoned run still writes may be lost, so it must not be stored as done.
         for work in works:
             work.keeper.close()
+        self._context.cancel()
         delivered = self._writer.flush(max(0.0, deadline - time.monotonic()))
         is_delivered = delivered and not self._writer.n_dropped
         if not is_delivered:
@@ -276,8 +267,10 @@ class Service:
                 "" if delivered else ", others wait in the queue",
             )
         self._writer.close()
+        for reader in {id(work.reader): work.reader for work in works}.values():
+            reader.close()
         self.health.stop()
-        return is_delivered and not self._schedulers.failed
+        return is_delivered and not self._schedulers.failures
 
 
 def _label_values(work: Work, names: Collection[str]) -> set[tuple[str, ...]]:
@@ -291,28 +284,6 @@ def _label_values(work: Work, names: Collection[str]) -> set[tuple[str, ...]]:
 
 def _names(aliases: Collection[str]) -> str:
     return ", ".join(sorted(aliases)) or "none"
-
-
-def _report_progress(work: Work, on_progress: Progress) -> None:
-    """Have the jobs of schedulers that end by themselves report each unit that is through."""
-    jobs = [
-        (job, n_runs)
-        for alias, jobs in work.jobs.items()
-        if (n_runs := len(planned_runs(work.config.schedulers[alias])))
-        for job in jobs
-    ]
-    total = 2 * sum(n_runs * job.n_units for job, n_runs in jobs)
-    done = 0
-    lock = threading.Lock()
-
-    def count(description: str) -> None:
-        nonlocal done
-        with lock:
-            done += 1
-            on_progress(done, total, description)
-
-    for job, _ in jobs:
-        job.on_unit_done = count
 
 
 def _open_store(config: Config) -> StateStore | None:

@@ -66,31 +66,31 @@ class Supervisor:
         self._is_restarting = False
         self._started_at = 0
 
-    def run(self) -> bool:
-        """Run the scheduler to its end. Return whether it failed."""
+    def run(self) -> tuple[str, ...]:
+        """Run the scheduler to its end. Return what failed, in words."""
         while not self._stopped.is_set():
             self._started_at = self._clock.now()
             self._alive.set(1)
             try:
-                failed = self._scheduler.run(self._note_progress)
+                reasons = self._scheduler.run(self._note_progress)
             except Exception as error:  # noqa: BLE001 - reported with its trace
                 self._alive.set(0)
-                if not self._note_death(error):
-                    return True
+                reason = f"died ({type(error).__name__}: {error})"
+                if not self._note_death(reason):
+                    return (reason,)
             else:
                 self._alive.set(0)
-                return failed
-        return False
+                return reasons
+        return ()
 
     def stop(self) -> None:
         """End the scheduler, and start it no more. Safe in a signal handler."""
         self._stopped.set()
         self._scheduler.stop()
 
-    def _note_death(self, error: Exception) -> bool:
+    def _note_death(self, reason: str) -> bool:
         """Wait for the next restart. Return False if there is none."""
         component = scheduler_component(self._alias)
-        reason = f"died ({type(error).__name__}: {error})"
         if self._is_restarting:
             self._restarts["failure"].inc()
             logger.error("Scheduler '%s': restart attempt %d failed", self._alias, self._n_restarts)

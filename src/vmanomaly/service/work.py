@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vmanomaly.config import Config
@@ -71,7 +71,6 @@ def create_work(
     writer: Writer,
     health: Health,
     metrics: Metrics,
-    on_stage_done: Callable[[], None] | None,
     before: Work | None = None,
 ) -> Work:
     """Make everything that a configuration asks for, apart from its writer.
@@ -82,7 +81,7 @@ def create_work(
         The configuration.
     models
         Its models, by alias and queries.
-    keeper, writer, health, metrics, on_stage_done
+    keeper, writer, health, metrics
         As for the jobs.
     before
         What was there before; its reader goes on where it would be made alike.
@@ -96,9 +95,7 @@ def create_work(
         reader = before.reader
     else:
         reader = create_reader(config.reader, metrics, config.data_folder)
-    jobs = create_jobs(
-        config, models, reader, writer, health, metrics, keeper, on_stage_done=on_stage_done
-    )
+    jobs = create_jobs(config, models, reader, writer, health, metrics, keeper)
     return Work(config, reader, keeper, models, jobs)
 
 

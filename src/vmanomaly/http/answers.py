@@ -1,0 +1,134 @@
+"""Answers of servers, and what those say that are no success."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import orjson
+
+from vmanomaly.errors import DatasourceError
+from vmanomaly.http.urls import secret_arguments
+
+MAX_WORDS = 500
+"""Characters of what a server says that are shown."""
+
+_TITLE_WITHIN_BYTES = 4096
+# Shorter values of headers, such as the number of a tenant, are part of many words.
+_SHORTEST_SECRET = 8
+
+
+class StatusError(DatasourceError):
+    """A server answered with an HTTP status other than 2xx; `code` is the status.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    words : str
+        The server's own words, at most 500 characters, without the client's credentials.
+    retry_after : float or None
+        Seconds that the server asks to wait, by its header `Retry-After`.
+    denied : bool
+        Whether the server minds who asks, and not what is asked: credentials or certificate of
+        the client are missing, wrong or out of date.
+    """
+
+    def __init__(
+        self, message: str, status: int, words: str, retry_after: float | None, denied: bool
+    ) -> None:
+        super().__init__(message, str(status), out_of_reach=denied)
+        self.status = status
+        self.words = words
+        self.retry_after = retry_after
+        self.denied = denied
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer with a 2xx status."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def seconds_to_wait(retry_after: str) -> float | None:
+    """Return what the value of a header `Retry-After`, a number or a date, asks for.
+
+    Examples
+    --------
+    >>> seconds_to_wait("7"), seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT")
+    (7.0, 0.0)
+    """
+    if retry_after.isdigit():
+        return float(retry_after)
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def words(content: bytes, content_type: str) -> str:
+    """Return what an error's body says, on one line.
+
+    Examples
+    --------
+    >>> words(b'{"status": "error", "error": "cannot parse"}', "application/json")
+    'cannot parse'
+    """
+    if content_type.startswith("text/html") or content.lstrip()[:1] == b"<":
+        return f"HTML{title(content)}"
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        answer = None
+    text = content.decode("utf-8", "replace")
+    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+        text = answer["error"]
+    return " ".join(text.split())
+
+
+def title(content: bytes) -> str:
+    """Return the title of a page, in brackets, if it is near its start.
+
+    Examples
+    --------
+    >>> title(b"<html><title>Log in</title></html>")
+    ' (“Log in”)'
+    """
+    head = content[:_TITLE_WITHIN_BYTES]
+    lowered = head.lower()
+    tag = lowered.find(b"<title")
+    start = lowered.find(b">", tag) + 1 if tag >= 0 else 0
+    end = lowered.find(b"</title", start) if start else -1
+    if end < 0:
+        return ""
+    return f" (“{' '.join(head[start:end].decode('utf-8', 'replace').split())[:100]}”)"
+
+
+def without_secrets(text: str, credentials: Mapping[str, str], url: str) -> str:
+    """Return what a server says without what it repeats of a request and no log may show.
+
+    Parameters
+    ----------
+    text
+        What the server says.
+    credentials
+        The headers of the request that hold secrets.
+    url
+        Where it was sent.
+
+    Examples
+    --------
+    >>> without_secrets("no user scott:tiger", {"X-Login": "scott:tiger"}, "http://vm")
+    'no user ***'
+    """
+    headers = {part for value in credentials.values() for part in (value, value.split(" ")[-1])}
+    long = {secret for secret in headers if len(secret) >= _SHORTEST_SECRET}
+    for secret in sorted(long.union(secret_arguments(url)), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text

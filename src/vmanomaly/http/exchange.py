@@ -1,0 +1,225 @@
+"""Requests that can be broken off at any point: connections whose sockets are watched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+)
+
+from vmanomaly.context import RunContext
+from vmanomaly.http.names import look_up
+
+_POOLS = 4
+# urllib3 takes no time-out of 0.
+_SHORTEST_S = 0.001
+_CONNECTIONS_KEPT = 64
+
+
+class Exchange:
+    """A request and its answer, redirects included, from the first look-up to the last byte.
+
+    Time-outs of sockets limit the wait for the next bytes only, however few these are. So what is
+    under way is broken off from outside: its socket is shut down, and whoever sends or receives
+    finds the connection closed.
+
+    Parameters
+    ----------
+    context
+        Says when to break off.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self._lock = threading.Lock()
+        # A duplicate: the original may be closed, and its number be given to a stranger's file.
+        self._descriptor: int | None = None
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Break off what happens in the block, in any thread, when the context says so."""
+        try:
+            with self.context.calling_when_over(self._break_off):
+                yield
+        finally:
+            self.unwatch()
+
+    def send(
+        self, pools: urllib3.PoolManager, method: str, url: str, **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request of this exchange, and return what begins to be answered.
+
+        Parameters
+        ----------
+        pools
+            Made by `create_pools`.
+        method, url, options
+            As for `PoolManager.request`, without a time-out.
+        """
+        timeout = urllib3.Timeout(total=max(self.context.remaining_s or 0.0, _SHORTEST_S))
+        _of_thread.exchange = self
+        try:
+            return pools.request(method, url, preload_content=False, timeout=timeout, **options)
+        finally:
+            _of_thread.exchange = None
+
+    def watch(self, sock: socket.socket) -> None:
+        """Note that `sock` is used now, and no other one.
+
+        Raises
+        ------
+        CancelledError, DeadlineExceededError
+            It is too late.
+        """
+        self._replace(os.dup(sock.fileno()))
+        self.context.check()
+
+    def unwatch(self) -> None:
+        """Note that no socket is used now."""
+        self._replace(None)
+
+    def _replace(self, descriptor: int | None) -> None:
+        with self._lock:
+            before, self._descriptor = self._descriptor, descriptor
+        if before is not None:
+            os.close(before)
+
+    def _break_off(self) -> None:
+        with self._lock:
+            if self._descriptor is None:
+                return
+            sock = socket.socket(fileno=self._descriptor)
+            # It may be closed by the other side.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.detach()
+
+
+class _OfThread(threading.local):
+    exchange: Exchange | None = None
+
+
+_of_thread = _OfThread()
+
+
+def create_pools(context: ssl.SSLContext) -> urllib3.PoolManager:
+    """Return pools of kept connections, to be used by `Exchange.send`."""
+    pools = urllib3.PoolManager(num_pools=_POOLS, maxsize=_CONNECTIONS_KEPT, ssl_context=context)
+    pools.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return pools
+
+
+class _HttpConnection(HTTPConnection):
+    exchange: Exchange | None = None
+
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        _watch_kept(self)
+        super().request(*arguments, **options)
+
+
+class _HttpsConnection(HTTPSConnection):
+    exchange: Exchange | None = None
+
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        _watch_kept(self)
+        super().request(*arguments, **options)
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+    def _put_conn(self, conn: Any) -> None:
+        _release(conn)
+        super()._put_conn(conn)
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+    def _put_conn(self, conn: Any) -> None:
+        _release(conn)
+        super()._put_conn(conn)
+
+
+def _connect(connection: _HttpConnection | _HttpsConnection) -> socket.socket:
+    """Return a new socket, connected to the host of a connection, that is watched already."""
+    exchange = _of_thread.exchange
+    assert exchange is not None, "connections are used by `Exchange.send`"  # noqa: S101
+    connection.exchange = exchange
+    host = connection._dns_host.strip("[]")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise LocationParseError(f"'{host}', label empty or too long") from None
+    try:
+        addresses = look_up(host, connection.port, exchange.context)
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    failure = OSError("the host has no address")
+    for family, kind, protocol, _, address in addresses:
+        try:
+            return _connect_to(family, kind, protocol, address, connection, exchange)
+        except OSError as error:
+            exchange.context.check()
+            failure = error
+    if isinstance(failure, TimeoutError):
+        raise ConnectTimeoutError(connection, f"Connection to {connection.host} timed out")
+    raise NewConnectionError(
+        connection, f"Failed to establish a new connection: {failure}"
+    ) from failure
+
+
+def _connect_to(
+    family: int,
+    kind: int,
+    protocol: int,
+    address: Any,
+    connection: _HttpConnection | _HttpsConnection,
+    exchange: Exchange,
+) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        for option in connection.socket_options or ():
+            sock.setsockopt(*option)
+        sock.settimeout(exchange.context.remaining_s)
+        exchange.watch(sock)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _watch_kept(connection: _HttpConnection | _HttpsConnection) -> None:
+    """Watch the socket of a connection that was kept from another exchange."""
+    exchange = _of_thread.exchange
+    if exchange is not None and connection.exchange is not exchange and connection.sock:
+        connection.exchange = exchange
+        exchange.watch(connection.sock)
+
+
+def _release(connection: _HttpConnection | _HttpsConnection | None) -> None:
+    """Watch no longer what goes back to its pool: from there another exchange may take it."""
+    if connection is not None and connection.exchange is not None:
+        connection.exchange.unwatch()
+        connection.exchange = None
