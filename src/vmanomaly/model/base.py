@@ -13,6 +13,9 @@ from vmanomaly.model.grouping import Channel, GroupedBatch
 from vmanomaly.model.state import Array, SeriesState
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
+LARGEST = float(np.finfo(np.float64).max)
+"""The largest finite float."""
+
 BatchT = TypeVar("BatchT", SeriesBatch, GroupedBatch)
 
 

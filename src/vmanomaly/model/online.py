@@ -11,12 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.base import Model, ModelOutput
+from vmanomaly.model.base import LARGEST, Model, ModelOutput
 from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
-
-LARGEST = float(np.finfo(np.float64).max)
-"""The largest finite float."""
 
 
 @dataclass(frozen=True, slots=True)

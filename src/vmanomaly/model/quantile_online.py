@@ -10,10 +10,11 @@ import numpy as np
 
 from vmanomaly.config.values.time import parse_iso
 from vmanomaly.kernel import inlined, kernel
+from vmanomaly.model.base import LARGEST
 from vmanomaly.model.civil_time import civil_time
 from vmanomaly.model.digest.digests import DigestState, digest_columns, learn, needed
 from vmanomaly.model.digest.tdigest import RENORMALISE_ABOVE, quantiles, renormalise
-from vmanomaly.model.online import LARGEST, OnlineModel, Points, blend, widened
+from vmanomaly.model.online import OnlineModel, Points, blend, widened
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from vmanomaly.config.model import INCIDENT_SCORE
-from vmanomaly.model.base import ModelOutput
-from vmanomaly.model.online import LARGEST
+from vmanomaly.model.base import LARGEST, ModelOutput
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, Predictions, SeriesBatch
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.online import LARGEST, OnlineModel, Points, blend, interval
+from vmanomaly.model.base import LARGEST
+from vmanomaly.model.online import OnlineModel, Points, blend, interval
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray
 

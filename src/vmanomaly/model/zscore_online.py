@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.online import LARGEST, OnlineModel, Points, interval
+from vmanomaly.model.base import LARGEST
+from vmanomaly.model.online import OnlineModel, Points, interval
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vmanomaly.config.values.fields import OUTPUT_NAME
-from vmanomaly.model.online import LARGEST
+from vmanomaly.model.base import LARGEST
 from vmanomaly.model.state import Array
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 

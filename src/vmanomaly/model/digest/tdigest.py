@@ -20,7 +20,8 @@ from __future__ import annotations
 import math
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.online import LARGEST, blend
+from vmanomaly.model.base import LARGEST
+from vmanomaly.model.online import blend
 from vmanomaly.series import FloatArray, SingleArray
 
 RENORMALISE_ABOVE = 1e30

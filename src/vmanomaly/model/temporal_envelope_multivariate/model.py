@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from vmanomaly.model.base import ModelOutput, MultivariateModel
+from vmanomaly.model.base import LARGEST, ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.joint import rows_of, score_channels
-from vmanomaly.model.online import LARGEST, OnlineModel, observe
+from vmanomaly.model.online import OnlineModel, observe
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.model.temporal_envelope.calendar import WEEK
