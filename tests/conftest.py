@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says more about the machine than about the code. The rest is that of
@@ -14,3 +19,27 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("vmanomaly")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a test, or the code that it runs, does to the logging of the process."""
+    root = logging.getLogger()
+    root_level, handlers, hook = root.level, root.handlers[:], threading.excepthook
+    levels = our_levels()
+    yield
+    logging.captureWarnings(False)
+    threading.excepthook = hook
+    root.setLevel(root_level)
+    root.handlers[:] = handlers
+    for name, level in our_levels().items():
+        if level != (before := levels.get(name, logging.NOTSET)):
+            logging.getLogger(name).setLevel(before)
+
+
+def our_levels() -> dict[str, int]:
+    return {
+        name: logger.level
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.startswith("vmanomaly") and isinstance(logger, logging.Logger)
+    }

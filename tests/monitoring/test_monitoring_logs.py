@@ -5,27 +5,12 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
 
 import pytest
 
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 
 NAMES = ("vmanomaly", "vmanomaly.reader", "vmanomaly.reader.vm", "vmanomaly.writer.vm")
-COMPONENTS = (*NAMES, "vmanomaly.writer")
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level, [logging.getLogger(name).level for name in COMPONENTS]
-    yield
-    logging.captureWarnings(False)
-    threading.excepthook = threading.__excepthook__
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    for name, level in zip(COMPONENTS, before[2], strict=True):
-        logging.getLogger(name).setLevel(level)
 
 
 def test_lines_name_the_component(capsys: pytest.CaptureFixture[str]) -> None:
