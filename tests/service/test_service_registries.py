@@ -46,7 +46,7 @@ def test_a_class_without_code_names_those_that_have_it(registry: Registry[Any], 
 PARTS = {
     "reader": {"section", "metrics", "data_folder"},
     "writer": {"section", "metrics"},
-    "scheduler": {"section", "jobs", "clock", "executor", "longest_catch_up"},
+    "scheduler": {"section", "jobs", "clock", "executor", "longest_catch_up", "context"},
 }
 
 
