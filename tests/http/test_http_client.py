@@ -308,6 +308,19 @@ def test_credentials_that_the_server_repeats(keys: dict[str, Any]) -> None:
         client.close()
 
 
+def test_malformed_headers_put_no_secret_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def respond(handler: Handler, _asked: Asked) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nmalformed\r\n\r\n")
+        handler.close_connection = True
+
+    with serve(respond) as server:
+        client = client_of(f"{server.url}/?authKey=tuna")
+        client.request("GET", client.url("x"))
+        client.close()
+    assert "tuna" in server.requests[0].path
+    assert "tuna" not in caplog.text
+
+
 def test_html_where_json_was_expected() -> None:
     page = b"<html><title>Log in</title></html>"
     with serve(lambda handler, _: handler.reply(200, page, mime="text/html; charset=x")) as server:

@@ -58,13 +58,16 @@ def assert_timeout(error: BaseException | None) -> None:
 
 
 @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
-def test_an_answer_that_never_ends_is_given_up_and_holds_up_no_other(drip: Drip) -> None:
+def test_an_answer_that_never_ends_is_given_up_and_holds_up_no_other(
+    drip: Drip, caplog: pytest.LogCaptureFixture
+) -> None:
     with serve(ok) as good, dripping(drip) as (address, _):
         client = client_of(f"http://{address}", SHORT)
         with asking(client) as failure:
             assert client.request("GET", good.url, timeout_s=BOUND_S).body == b"{}"
             assert_timeout(failure())
         client.close()
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)

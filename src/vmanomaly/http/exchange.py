@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -23,6 +24,9 @@ from urllib3.exceptions import (
 
 from vmanomaly.context import RunContext
 from vmanomaly.http.names import look_up
+
+# It warns of malformed headers with a trace and the whole URL, secrets included.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 _POOLS = 4
 # urllib3 takes no time-out of 0.
