@@ -66,7 +66,8 @@ def ask(
 ) -> None:
     """Fill a row of answers for each digest."""
     for row in range(len(sizes)):
-        quantiles(means[row], weights[row], sizes[row], probabilities, answers[row])
+        size = sizes[row]
+        quantiles(means[row, :size], weights[row, :size], probabilities, answers[row])
 
 
 class Digests:

@@ -1,9 +1,15 @@
-"""The one way in which inner loops are compiled."""
+"""The one way in which inner loops are compiled.
+
+Kernels take time to compile, for each combination of types that they are called with. What keeps
+that short: they take arrays of one layout only (read-only or not makes a difference), loops instead
+of the functions of NumPy, records instead of places in arrays, no literal as an argument of another
+kernel that is also called without, and neither very small nor very large functions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -19,6 +25,10 @@ def kernel(function: Function) -> Function:
     NumPy does (by zero gives an infinity or NaN). Where no folder can be written to, it is
     compiled again at every start and one warning says so.
 
+    A kernel makes no arrays: it fills those that it is given. So arrays need not be counted, which
+    is slow and takes time to compile. One that makes an array raises numba's `TypingError` when
+    it is compiled.
+
     The code on disk is renewed when the source of any kernel changes, or what these import
     (`vmanomaly.kernel_cache`).
 
@@ -30,18 +40,36 @@ def kernel(function: Function) -> Function:
     >>> half(3.0)
     1.5
     """
-    return _compile(function, forceinline=False)
+    return _compile(function)
 
 
 def inlined(function: Function) -> Function:
-    """Compile `function` as `kernel` does, into each kernel that calls it."""
+    """Compile `function` as `kernel` does, and copy its code to every place that calls it.
+
+    For what is short, and called from the innermost loop.
+    """
     return _compile(function, forceinline=True)
 
 
-def _compile(function: Function, *, forceinline: bool) -> Function:
-    compiled = njit(nogil=True, error_model="numpy", forceinline=forceinline)(function)
+def spliced(function: Function) -> Function:
+    """Compile `function` only as a part of the kernels that call it.
+
+    For what is called from one place: there is less to compile.
+    """
+    return _compile(function, inline="always")
+
+
+def _compile(function: Function, **options: Any) -> Function:
+    options |= {
+        "nogil": True,
+        "error_model": "numpy",
+        # No counts of references to arrays, and no function for callers in C.
+        "_nrt": False,
+        "no_cfunc_wrapper": True,
+    }
+    compiled = njit(**options)(function)
     try:
-        compiled._cache = KernelCache(function)  # type: ignore[attr-defined,no-untyped-call]
+        compiled._cache = KernelCache(function)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise

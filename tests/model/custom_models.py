@@ -118,10 +118,10 @@ class BatchOnlineLast(OnlineModel):
         return (Column("last", np.float64, initial=np.nan),)
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
-        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
+        outputs = points.blank_bounds()
         ends = [*points.starts[1:], len(points.timestamps)]
         for row, first, values, *series in zip(
-            points.rows, points.first, points.values, *outputs.values(), strict=True
+            points.rows, points.first, points.values, *outputs, strict=True
         ):
             for start, end in zip(points.starts, ends, strict=True):
                 begin = max(start, first)
@@ -134,4 +134,4 @@ class BatchOnlineLast(OnlineModel):
                 learned = values[begin:end][np.isfinite(values[begin:end])]
                 if len(learned):
                     state["last"][row] = learned[-1]
-        return outputs
+        return outputs._asdict()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.compiled import compiled
 from tests.model.cases import (
     BUILT_IN,
     CASES,
@@ -162,10 +163,20 @@ def test_evidence_is_kept_and_not_touched_by_learning(make_model: MakeModel, ali
 
 @each_model
 def test_warm_up_leaves_nothing_to_compile(make_model: MakeModel, alias: str) -> None:
+    """Whether arrays may be written to, and wherever their elements lie."""
     model = make_model(alias)
     warm_up(model)
-    batch = grid(telemetry(0, 3, 40))
-    assert len(model.fit(batch)) == 3
+    before = compiled()
+    past, present = grid(telemetry(0, 3, 40)), grid(telemetry(1, 3, 10), 40)
+    state = model.fit(past)
+    assert len(state) == 3
+    model.infer(state, present, every(2, 10))
+    for array in (past.values, past.timestamps, present.values, present.timestamps):
+        array.flags.writeable = False
+    model.infer(model.fit(past), present, every(2, 10))
+    columnwise = SeriesBatch(present.labels, present.timestamps, np.asfortranarray(present.values))
+    model.infer(model.fit(past), columnwise, every(2, 10))
+    assert compiled() == before
 
 
 @each_model

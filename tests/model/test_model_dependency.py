@@ -10,14 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from vmanomaly.model.online import Bounds
 from vmanomaly.model.state import SeriesState
+from vmanomaly.model.temporal_envelope_multivariate import dependency
 from vmanomaly.model.temporal_envelope_multivariate.dependency import (
     LARGEST_DEVIATION,
     LEAST_DISTANCE,
+    Rates,
     channel_columns,
+    factor_room,
     fit_group,
     group_columns,
     reach_of_noise,
+    relations_of,
     walk_groups,
 )
 from vmanomaly.model.temporal_envelope_multivariate.factors import LEAST_UNIQUENESS
@@ -54,28 +59,28 @@ class Groups:
 
     def walk(
         self, deviations: FloatArray, starts: list[int], decay: float = 1.0, **more: Any
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    ) -> Bounds:
         n_groups = len(self.offsets) - 1
         usable = more.get("usable", np.ones((n_groups, deviations.shape[1]), np.bool_))
-        found = [np.full(deviations.shape, np.nan) for _ in range(3)]
+        found = Bounds(*(np.full(deviations.shape, np.nan) for _ in range(3)))
+        of_groups = (self.groups[column.name] for column in group_columns(self.rank))
         walk_groups(
-            self.offsets,
-            np.arange(n_groups),
-            np.arange(len(deviations)),
+            dependency.Groups(
+                self.offsets,
+                np.arange(n_groups),
+                np.arange(len(deviations)),
+                np.full(n_groups, REACH),
+                *of_groups,
+            ),
+            relations_of(self.channels),
             np.array(starts),
             usable,
             deviations,
-            *QUANTILES,
-            np.full(n_groups, REACH),
-            1.0,
-            16,
-            STEP / WEEK,
-            decay,
-            *(self.groups[column.name] for column in group_columns(self.rank)),
-            *(self.channels[column.name] for column in channel_columns(self.rank)),
-            *found,
+            Rates(*QUANTILES, width=1.0, window=16, weeks=STEP / WEEK, decay=decay),
+            factor_room(len(deviations), self.rank),
+            found,
         )
-        return found[0], found[1], found[2]
+        return found
 
 
 def related(seed: int, n_channels: int, n_samples: int, n_factors: int = 2) -> FloatArray:

@@ -22,7 +22,7 @@ def learn_all(state: DigestState, name: str, samples: list[tuple[int, float]]) -
     (row,) = state.rows((label_set(name),))
     for digest, value in samples:
         state.reserve(needed(1, COMPRESSION))
-        learn(row, digest, value, 1.0, COMPRESSION, *state.digests())
+        learn(state.digests(), row, digest, value, 1.0, COMPRESSION)
 
 
 def contents(state: DigestState, name: str) -> list[list[tuple[float, float]]]:
@@ -61,7 +61,7 @@ def test_room_is_bounded_whatever_comes() -> None:
     (row,) = state.rows((label_set("a"),))
     for weight in 10.0 ** rng.uniform(-20, 20, 3000):
         state.reserve(needed(1, COMPRESSION))
-        learn(row, 0, rng.normal(), weight, COMPRESSION, *state.digests())
+        learn(state.digests(), row, 0, rng.normal(), weight, COMPRESSION)
     assert state["digest_room"].item() <= COMPRESSION + 16
 
 

@@ -7,7 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from vmanomaly.model.temporal_envelope.tails import TAIL, TAILS_WIDTH, learn_tail, measure_tail
+from vmanomaly.model.state import Record
+from vmanomaly.model.temporal_envelope.tails import (
+    ABOVE,
+    BELOW,
+    SIDES,
+    TAILS,
+    learn_tails,
+    measure_tail,
+)
 from vmanomaly.series import FloatArray
 
 STEP_WEEKS = 1 / 2016  # five minutes
@@ -15,20 +23,30 @@ REACH = 3.0
 WINDOW = 16
 
 
-def learned(events: dict[int, float], n_samples: int, side: int = 1) -> FloatArray:
+def learned(events: dict[int, float], n_samples: int, side: int = ABOVE) -> Record:
     """The tails after samples without excess, except those of the events."""
-    tails = np.zeros(TAILS_WIDTH)
-    tails[4:] = WINDOW
+    tails = np.zeros(1, TAILS)[0]
+    tails["n_quiet"] = WINDOW
     for t in range(n_samples):
-        learn_tail(tails, side, events.get(t, -1.0), REACH, WINDOW, STEP_WEEKS)
+        excesses = [-1.0, -1.0]
+        excesses[side] = events.get(t, -1.0)
+        learn_tails(tails, excesses[BELOW], excesses[ABOVE], REACH, WINDOW, STEP_WEEKS)
     return tails
 
 
-def bound(tails: FloatArray, side: int = 1) -> float:
-    return max(float(tails[TAIL + side]), REACH)
+def bound(tails: Record, side: int = ABOVE) -> float:
+    return max(float(tails["reach"][side]), REACH)
 
 
-@pytest.mark.parametrize("side", [0, 1])
+def measured(side: int, excesses: FloatArray, sigma: float, reach: float, weeks: float) -> float:
+    """How far the residuals reach that have these excesses."""
+    tails = np.zeros(1, TAILS)[0]
+    room = np.empty(len(excesses))
+    measure_tail(tails, side, excesses, sigma, reach, WINDOW, weeks, room)
+    return float(tails["reach"][side])
+
+
+@pytest.mark.parametrize("side", SIDES)
 def test_one_event_of_any_size_changes_nothing(side: int) -> None:
     assert bound(learned({5: 1e6}, 40, side), side) == pytest.approx(REACH)
     # Nor does one that goes on: what follows within a window belongs to it.
@@ -46,10 +64,10 @@ def test_events_that_recur_move_the_bound_more_and_more() -> None:
 
 def test_a_bound_that_is_too_wide_narrows_in_quiet_weeks() -> None:
     tails = learned({20 * n: 10.0 for n in range(6)}, 120)
-    wide = tails[TAIL + 1] - REACH
+    wide = tails["reach"][ABOVE] - REACH
     for _ in range(2016):
-        learn_tail(tails, 1, -1.0, REACH, WINDOW, STEP_WEEKS)
-    assert tails[TAIL + 1] - REACH == pytest.approx(wide * math.exp(-0.4), rel=0.01)
+        learn_tails(tails, -1.0, -1.0, REACH, WINDOW, STEP_WEEKS)
+    assert tails["reach"][ABOVE] - REACH == pytest.approx(wide * math.exp(-0.4), rel=0.01)
 
 
 def test_events_of_long_ago_do_not_count() -> None:
@@ -64,9 +82,7 @@ def test_what_recurs_is_extrapolated_to_once_a_week(weeks: int) -> None:
         rng = np.random.default_rng(seed)
         excesses = np.zeros(2016 * weeks)
         excesses[::20] = rng.exponential(1.0, len(excesses[::20]))
-        tails = np.zeros(TAILS_WIDTH)
-        measure_tail(tails, 1, excesses, 0.0, 0.1, WINDOW, float(weeks))
-        found.append(tails[TAIL + 1])
+        found.append(measured(ABOVE, excesses, 0.0, 0.1, float(weeks)))
     # One of 100.8 events a week.
     assert np.median(found) == pytest.approx(math.log(100.8), rel=0.2)
 
@@ -74,6 +90,4 @@ def test_what_recurs_is_extrapolated_to_once_a_week(weeks: int) -> None:
 def test_spikes_in_the_window_move_no_bound() -> None:
     excesses = np.zeros(2016)
     excesses[[100, 500, 900, 1500]] = [50.0, 80.0, 20.0, 1e9]
-    tails = np.zeros(TAILS_WIDTH)
-    measure_tail(tails, 0, excesses, 1.0, REACH, WINDOW, 1.0)
-    assert tails[TAIL] == 0.0
+    assert measured(BELOW, excesses, 1.0, REACH, 1.0) == 0.0

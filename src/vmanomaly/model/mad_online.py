@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,33 @@ from vmanomaly.model.digest.tdigest import (
     median_and_deviation,
     renormalise,
 )
-from vmanomaly.model.online import OnlineModel, Points, interval
+from vmanomaly.model.online import Bounds, OnlineModel, Points, interval, micro_batch
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
 
 SIGMA_PER_MAD = 1.4826
 """Makes the median absolute deviation of a normal distribution its standard deviation."""
+
+
+class Digests(NamedTuple):
+    """The columns of the state, as the kernels take them, with their names; a digest a series.
+
+    Attributes
+    ----------
+    centroid_mean : ndarray of float64, shape (S, capacity)
+        The means of the centroids.
+    centroid_weight : ndarray of float32, shape (S, capacity)
+        Their weights.
+    n_centroids : ndarray of int64, shape (S,)
+        How many there are.
+    sample_weight : ndarray of float64, shape (S,)
+        The weight of the next sample.
+    """
+
+    centroid_mean: FloatArray
+    centroid_weight: SingleArray
+    n_centroids: IntArray
+    sample_weight: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,22 +119,11 @@ class OnlineMADModel(OnlineModel):
         return state
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
-        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
-        _walk_rows(
-            points.rows,
-            points.first,
-            points.values,
-            points.starts,
-            self.decay,
-            self.compression,
-            self.threshold * SIGMA_PER_MAD,
-            state["centroid_mean"],
-            state["centroid_weight"],
-            state["n_centroids"],
-            state["sample_weight"],
-            *outputs.values(),
-        )
-        return outputs
+        bounds = points.blank_bounds()
+        digests = Digests(*(state[name] for name in Digests._fields))
+        mads = self.threshold * SIGMA_PER_MAD
+        _walk_rows(points, self.decay, self.compression, mads, digests, bounds)
+        return bounds._asdict()
 
 
 @kernel
@@ -132,45 +143,31 @@ def _learn_one(
     size = add(means, weights, size, y, sample_weight, compression)
     sample_weight /= decay
     if sample_weight > RENORMALISE_ABOVE:
-        renormalise(weights, size, sample_weight)
+        renormalise(weights[:size], sample_weight)
         sample_weight = 1.0
     return size, sample_weight
 
 
 @kernel
 def _walk_rows(
-    rows: IntArray,
-    first: IntArray,
-    values: FloatArray,
-    starts: IntArray,
-    decay: float,
-    compression: int,
-    mads: float,
-    means: FloatArray,
-    weights: SingleArray,
-    sizes: IntArray,
-    sample_weights: SingleArray,
-    yhat: FloatArray,
-    yhat_lower: FloatArray,
-    yhat_upper: FloatArray,
+    points: Points, decay: float, compression: int, mads: float, digests: Digests, bounds: Bounds
 ) -> None:
-    n_series, n_timestamps = values.shape
-    for s in range(n_series):
-        row = rows[s]
-        size, sample_weight = sizes[row], sample_weights[row]
-        for b in range(len(starts)):
-            begin = max(starts[b], first[s])
-            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
+    for s in range(len(points.rows)):
+        row = points.rows[s]
+        means, weights = digests.centroid_mean[row], digests.centroid_weight[row]
+        size, sample_weight = digests.n_centroids[row], digests.sample_weight[row]
+        for b in range(len(points.starts)):
+            begin, end = micro_batch(points, s, b)
             if begin < end and size > 0:
-                median, deviation = median_and_deviation(means[row], weights[row], size)
+                median, deviation = median_and_deviation(means[:size], weights[:size])
                 lower, upper = interval(median, mads * deviation)
-                yhat[s, begin:end] = median
-                yhat_lower[s, begin:end] = lower
-                yhat_upper[s, begin:end] = upper
+                bounds.yhat[s, begin:end] = median
+                bounds.yhat_lower[s, begin:end] = lower
+                bounds.yhat_upper[s, begin:end] = upper
             for t in range(begin, end):
-                y = values[s, t]
+                y = points.values[s, t]
                 if math.isfinite(y):
                     size, sample_weight = _learn_one(
-                        means[row], weights[row], size, sample_weight, y, decay, compression
+                        means, weights, size, sample_weight, y, decay, compression
                     )
-        sizes[row], sample_weights[row] = size, sample_weight
+        digests.n_centroids[row], digests.sample_weight[row] = size, sample_weight

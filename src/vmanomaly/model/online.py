@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from vmanomaly.kernel import kernel
+from vmanomaly.kernel import inlined, kernel
 from vmanomaly.model.base import LARGEST, Model, ModelOutput
 from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
 
-@dataclass(frozen=True, slots=True)
-class Points:
-    """Points of S series on T timestamps, as the kernels take them: contiguous and read-only.
+class Points(NamedTuple):
+    """Points of S series on T timestamps, as the kernels take them: contiguous.
+
+    A kernel is compiled for each combination of layouts and flags that it meets, so that only
+    `observe` makes them.
 
     Attributes
     ----------
@@ -47,14 +49,32 @@ class Points:
     starts: IntArray
     predicted: bool
 
-    def blank_outputs(self, *names: str) -> dict[str, Any]:
-        """Return a float64 array full of NaN for every name.
+    def blanks(self, n: int) -> Iterator[FloatArray]:
+        """Yield `n` float64 arrays full of NaN, to be filled with predictions.
 
         Of shape (S, T), or (S, 0) where no predictions are wanted.
         """
         n_series, n_timestamps = self.values.shape
         shape = (n_series, n_timestamps if self.predicted else 0)
-        return {name: np.full(shape, np.nan) for name in names}
+        return (np.full(shape, np.nan) for _ in range(n))
+
+    def blank_bounds(self) -> Bounds:
+        """Return `Bounds` full of NaN."""
+        return Bounds(*self.blanks(len(Bounds._fields)))
+
+
+class Bounds(NamedTuple):
+    """The outputs that every model has; of one shape.
+
+    Attributes
+    ----------
+    yhat, yhat_lower, yhat_upper : ndarray of float64, shape (S, T)
+        What is expected, and the bounds of what is normal.
+    """
+
+    yhat: FloatArray
+    yhat_lower: FloatArray
+    yhat_upper: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +136,7 @@ class OnlineModel(Model):
         """Predict and learn micro-batch after micro-batch.
 
         A micro-batch is predicted only for a series of which something is known before it. So
-        nothing is predicted in a fit, and the arrays of `points.blank_outputs` need no columns.
+        nothing is predicted in a fit, and the arrays of `points.blanks` need no columns.
 
         Returns
         -------
@@ -192,22 +212,12 @@ def observe(
     eligible = np.zeros(values.shape, np.bool_)
     trusted = np.zeros(values.shape, np.bool_)
     _observe_rows(
-        points.rows,
-        points.timestamps,
-        points.values,
-        points.starts,
-        min_n_samples_seen,
-        state.last_seen,
-        state.n_samples_seen,
-        points.first,
-        eligible,
-        trusted,
+        points, min_n_samples_seen, state.last_seen, state.n_samples_seen, eligible, trusted
     )
     return points, eligible, trusted
 
 
 def _read_only(array: Array, dtype: type[np.generic]) -> Array:
-    # A kernel is compiled for each combination of layouts and flags that it meets: meet one.
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
@@ -215,34 +225,48 @@ def _read_only(array: Array, dtype: type[np.generic]) -> Array:
 
 @kernel
 def _observe_rows(
-    rows: IntArray,
-    timestamps: IntArray,
-    values: FloatArray,
-    starts: IntArray,
+    points: Points,
     min_n_samples_seen: int,
     last_seen: IntArray,
     n_samples_seen: IntArray,
-    first: IntArray,
     eligible: BoolArray,
     trusted: BoolArray,
 ) -> None:
-    """Fill `first`, `eligible` and `trusted`; bring `last_seen` and `n_samples_seen` forward."""
-    n_series, n_timestamps = values.shape
-    for s in range(n_series):
-        row = rows[s]
-        first[s] = np.searchsorted(timestamps, last_seen[row], side="right")
-        for b in range(len(starts)):
-            begin = max(starts[b], first[s])
-            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
+    """Fill `points.first`, `eligible` and `trusted`; bring the columns of the state forward."""
+    for s in range(len(points.rows)):
+        row = points.rows[s]
+        points.first[s] = _first_after(points.timestamps, last_seen[row])
+        for b in range(len(points.starts)):
+            begin, end = micro_batch(points, s, b)
             enough = n_samples_seen[row] >= min_n_samples_seen
             for t in range(begin, end):
                 eligible[s, t] = True
                 trusted[s, t] = enough
-                if math.isfinite(values[s, t]):
+                if math.isfinite(points.values[s, t]):
                     n_samples_seen[row] += 1
                 # A gap is not seen: a sample that arrives late in its place still counts.
-                if not math.isnan(values[s, t]):
-                    last_seen[row] = timestamps[t]
+                if not math.isnan(points.values[s, t]):
+                    last_seen[row] = points.timestamps[t]
+
+
+@inlined
+def micro_batch(points: Points, s: int, b: int) -> tuple[int, int]:
+    """Return where the micro-batch `b` begins for the series `s`, and where it ends."""
+    end = points.starts[b + 1] if b + 1 < len(points.starts) else len(points.timestamps)
+    return max(points.starts[b], points.first[s]), end
+
+
+@inlined
+def _first_after(timestamps: IntArray, moment: int) -> int:
+    """Return the first column whose timestamp is later than the moment."""
+    low, high = 0, len(timestamps)
+    while low < high:
+        middle = (low + high) // 2
+        if timestamps[middle] <= moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -12,11 +12,50 @@ from vmanomaly.config.values.time import parse_iso
 from vmanomaly.kernel import inlined, kernel
 from vmanomaly.model.base import LARGEST
 from vmanomaly.model.civil_time import civil_time
-from vmanomaly.model.digest.digests import DigestState, digest_columns, learn, needed
+from vmanomaly.model.digest.digests import (
+    Digests,
+    DigestState,
+    centroids,
+    digest_columns,
+    learn,
+    needed,
+)
 from vmanomaly.model.digest.tdigest import RENORMALISE_ABOVE, quantiles, renormalise
-from vmanomaly.model.online import OnlineModel, Points, blend, widened
+from vmanomaly.model.online import (
+    Bounds,
+    OnlineModel,
+    Points,
+    blend,
+    micro_batch,
+    widened,
+)
 from vmanomaly.model.state import Column, SeriesState
-from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
+from vmanomaly.series import FloatArray, IntArray, SeriesBatch
+
+
+class Parameters(NamedTuple):
+    """The parameters, as the kernels take them.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float64
+        Of all quantiles that are needed, ascending.
+    places : ndarray of int64
+        Where those of the lower bound, the expected value and the upper bound are among them,
+        and, if `iqr_threshold` is not 0, the two quartiles.
+    iqr_threshold, use_transform, compression, decay
+        As in `OnlineQuantileModel`.
+    global_share : float
+        The weight of the quantiles of all samples; 0 where there is no digest of them.
+    """
+
+    probabilities: FloatArray
+    places: IntArray
+    iqr_threshold: float
+    global_share: float
+    use_transform: bool
+    compression: int
+    decay: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +189,11 @@ class OnlineQuantileModel(OnlineModel):
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         digests = cast("DigestState", state)
-        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
-        bounds = list(self.quantiles)
-        quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
-        ascending = np.unique(bounds + quartiles)
+        bounds = points.blank_bounds()
         subseasons = self.subseasons(points.timestamps)
         n_digests = digests["digest_start"].shape[1]
+        parameters = self._parameters(with_global=n_digests > self.n_subseasons)
+        buffer = np.empty((2, len(parameters.probabilities)))
         at_once = needed(min(2 * len(subseasons), n_digests), self.compression)
         done = 0
         while done < len(points.rows):
@@ -163,23 +201,29 @@ class OnlineQuantileModel(OnlineModel):
             done = _walk_rows(
                 done,
                 at_once,
-                points.rows,
-                points.first,
-                points.values,
-                points.starts,
+                points,
                 subseasons,
-                ascending,
-                np.searchsorted(ascending, bounds + quartiles),
-                self.iqr_threshold,
-                self.global_smoothing if n_digests > self.n_subseasons else 0.0,
-                self.use_transform,
-                self.compression,
-                self.decay,
+                parameters,
                 digests["sample_weight"],
-                *digests.digests(),
-                *outputs.values(),
+                digests.digests(),
+                buffer,
+                bounds,
             )
-        return outputs
+        return bounds._asdict()
+
+    def _parameters(self, *, with_global: bool) -> Parameters:
+        quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
+        probabilities = [*self.quantiles, *quartiles]
+        ascending = np.unique(probabilities)
+        return Parameters(
+            ascending,
+            np.searchsorted(ascending, probabilities),
+            self.iqr_threshold,
+            self.global_smoothing if with_global else 0.0,
+            self.use_transform,
+            self.compression,
+            self.decay,
+        )
 
 
 @kernel
@@ -192,40 +236,30 @@ def _transform_back(x: float) -> float:
     return math.copysign(min(math.expm1(abs(x)), LARGEST), x)
 
 
+@inlined
+def _quantiles_of(
+    digests: Digests, row: int, digest: int, probabilities: FloatArray, answers: FloatArray
+) -> bool:
+    """Fill `answers` with the quantiles of a digest; return whether there are any."""
+    if digests.sizes[row, digest] == 0:
+        return False
+    means, weights = centroids(digests, row, digest)
+    quantiles(means, weights, probabilities, answers)
+    return True
+
+
 @kernel
 def _smoothed_quantiles(
-    row: int,
-    digest: int,
-    probabilities: FloatArray,
-    global_share: float,
-    use_transform: bool,
-    starts: IntArray,
-    sizes: IntArray,
-    means: FloatArray,
-    weights: SingleArray,
-    answers: FloatArray,
-    global_answers: FloatArray,
+    digests: Digests, row: int, digest: int, parameters: Parameters, buffer: FloatArray
 ) -> bool:
-    """Fill `answers` with quantiles, and return whether anything is known of them.
-
-    `global_share` is the weight of those of the last digest, which holds all samples.
-    """
-    start, size = starts[row, digest], sizes[row, digest]
-    known = bool(size > 0)
-    if known:
-        quantiles(
-            means[start : start + size], weights[start : start + size], size, probabilities, answers
-        )
+    """Fill the first row of `buffer` with quantiles; return whether anything is known of them."""
+    answers, global_answers = buffer[0], buffer[1]
+    probabilities, global_share = parameters.probabilities, parameters.global_share
+    known = _quantiles_of(digests, row, digest, probabilities, answers)
     if global_share > 0.0:
-        start, size = starts[row, -1], sizes[row, -1]
-        if size > 0:
-            quantiles(
-                means[start : start + size],
-                weights[start : start + size],
-                size,
-                probabilities,
-                global_answers,
-            )
+        # The last digest holds all samples.
+        last = digests.starts.shape[1] - 1
+        if _quantiles_of(digests, row, last, probabilities, global_answers):
             for i in range(len(answers)):
                 own, of_all = answers[i], global_answers[i]
                 if not known:
@@ -235,7 +269,7 @@ def _smoothed_quantiles(
                 else:
                     answers[i] = blend(of_all, own, 1.0 - global_share)
             known = True
-    if use_transform:
+    if parameters.use_transform:
         for i in range(len(answers)):
             answers[i] = _transform_back(answers[i])
     return known
@@ -243,50 +277,16 @@ def _smoothed_quantiles(
 
 @inlined
 def _expected(
-    row: int,
-    digest: int,
-    probabilities: FloatArray,
-    places: IntArray,
-    iqr_threshold: float,
-    global_share: float,
-    use_transform: bool,
-    starts: IntArray,
-    sizes: IntArray,
-    means: FloatArray,
-    weights: SingleArray,
-    buffer: FloatArray,
+    digests: Digests, row: int, digest: int, parameters: Parameters, buffer: FloatArray
 ) -> tuple[float, float, float]:
-    """Return the lower bound, the expected value and the upper bound; NaN if nothing is known.
-
-    Parameters
-    ----------
-    probabilities
-        Ascending.
-    places
-        Where those of the lower bound, the expected value and the upper bound are among them,
-        and, if `iqr_threshold` is not 0, the two quartiles.
-    buffer
-        Room for the quantiles of one digest and of all samples, a row each.
-    """
-    answers = buffer[0]
-    if not _smoothed_quantiles(
-        row,
-        digest,
-        probabilities,
-        global_share,
-        use_transform,
-        starts,
-        sizes,
-        means,
-        weights,
-        answers,
-        buffer[1],
-    ):
+    """Return the lower bound, the expected value and the upper bound; NaN if nothing is known."""
+    if not _smoothed_quantiles(digests, row, digest, parameters, buffer):
         return math.nan, math.nan, math.nan
+    answers, places = buffer[0], parameters.places
     lower, yhat, upper = answers[places[0]], answers[places[1]], answers[places[2]]
-    if iqr_threshold > 0.0:
+    if parameters.iqr_threshold > 0.0:
         iqr = answers[places[4]] - answers[places[3]]
-        margin = min(iqr_threshold * iqr, LARGEST)
+        margin = min(parameters.iqr_threshold * iqr, LARGEST)
         lower, upper = lower - margin, upper + margin
     lower, upper = widened(yhat, lower, upper)
     return lower, yhat, upper
@@ -296,123 +296,60 @@ def _expected(
 def _walk_rows(
     done: int,
     at_once: int,
-    rows: IntArray,
-    first: IntArray,
-    values: FloatArray,
-    micro_batches: IntArray,
+    points: Points,
     subseasons: IntArray,
-    probabilities: FloatArray,
-    places: IntArray,
-    iqr_threshold: float,
-    global_share: float,
-    use_transform: bool,
-    compression: int,
-    decay: float,
+    parameters: Parameters,
     sample_weights: FloatArray,
-    starts: IntArray,
-    rooms: IntArray,
-    sizes: IntArray,
-    used: IntArray,
-    means: FloatArray,
-    weights: SingleArray,
-    yhat: FloatArray,
-    yhat_lower: FloatArray,
-    yhat_upper: FloatArray,
+    digests: Digests,
+    buffer: FloatArray,
+    bounds: Bounds,
 ) -> int:
-    """Walk the series from `done` on until there is no room, and return the first one left."""
-    n_series, n_timestamps = values.shape
-    buffer = np.empty((2, len(probabilities)))
+    """Walk the series from `done` on until there is no room, and return the first one left.
+
+    `buffer` is room for the quantiles of one digest and of all samples, a row each.
+    """
+    n_series = len(points.rows)
     for s in range(done, n_series):
-        if used[0] + at_once > len(means):
+        if digests.used[0] + at_once > len(digests.means):
             return int(s)
-        row = rows[s]
-        for b in range(len(micro_batches)):
-            begin = max(micro_batches[b], first[s])
-            end = micro_batches[b + 1] if b + 1 < len(micro_batches) else n_timestamps
-            if yhat.size > 0:
+        row = points.rows[s]
+        for b in range(len(points.starts)):
+            begin, end = micro_batch(points, s, b)
+            if points.predicted:
                 last = -1
                 expected = math.nan, math.nan, math.nan
                 for t in range(begin, end):
                     if subseasons[t] != last:
                         last = subseasons[t]
-                        expected = _expected(
-                            row,
-                            last,
-                            probabilities,
-                            places,
-                            iqr_threshold,
-                            global_share,
-                            use_transform,
-                            starts,
-                            sizes,
-                            means,
-                            weights,
-                            buffer,
-                        )
-                    yhat_lower[s, t], yhat[s, t], yhat_upper[s, t] = expected
+                        expected = _expected(digests, row, last, parameters, buffer)
+                    bounds.yhat_lower[s, t], bounds.yhat[s, t], bounds.yhat_upper[s, t] = expected
             for t in range(begin, end):
-                y = values[s, t]
+                y = points.values[s, t]
                 if math.isfinite(y):
-                    _learn_one(
-                        row,
-                        subseasons[t],
-                        _transform(y) if use_transform else y,
-                        global_share > 0.0,
-                        compression,
-                        decay,
-                        sample_weights,
-                        starts,
-                        rooms,
-                        sizes,
-                        used,
-                        means,
-                        weights,
+                    value = _transform(y) if parameters.use_transform else y
+                    sample_weights[row] = _learn_one(
+                        digests, row, subseasons[t], value, sample_weights[row], parameters
                     )
     return int(n_series)
 
 
 @inlined
 def _learn_one(
-    row: int,
-    digest: int,
-    value: float,
-    with_global: bool,
-    compression: int,
-    decay: float,
-    sample_weights: FloatArray,
-    starts: IntArray,
-    rooms: IntArray,
-    sizes: IntArray,
-    used: IntArray,
-    means: FloatArray,
-    weights: SingleArray,
-) -> None:
-    """Add a sample to its digest and to that of all samples.
+    digests: Digests, row: int, digest: int, value: float, weight: float, parameters: Parameters
+) -> float:
+    """Add a sample to its digest and to that of all samples; return the next one's weight.
 
     Growing the weight of what comes is the same as decaying everything before.
     """
-    weight = sample_weights[row]
-    learn(row, digest, value, weight, compression, starts, rooms, sizes, used, means, weights)
-    n_digests = starts.shape[1]
-    if with_global:
-        learn(
-            row,
-            n_digests - 1,
-            value,
-            weight,
-            compression,
-            starts,
-            rooms,
-            sizes,
-            used,
-            means,
-            weights,
-        )
-    weight /= decay
+    learn(digests, row, digest, value, weight, parameters.compression)
+    n_digests = digests.starts.shape[1]
+    if parameters.global_share > 0.0:
+        learn(digests, row, n_digests - 1, value, weight, parameters.compression)
+    weight /= parameters.decay
     if weight > RENORMALISE_ABOVE:
         for other in range(n_digests):
-            start, size = starts[row, other], sizes[row, other]
-            if size > 0:
-                renormalise(weights[start : start + size], size, weight)
+            if digests.sizes[row, other] > 0:
+                _, weights = centroids(digests, row, other)
+                renormalise(weights, weight)
         weight = 1.0
-    sample_weights[row] = weight
+    return weight

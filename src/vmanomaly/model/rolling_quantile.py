@@ -4,14 +4,55 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from vmanomaly.kernel import kernel
 from vmanomaly.model.base import LARGEST
-from vmanomaly.model.online import OnlineModel, Points, blend, widened
+from vmanomaly.model.online import (
+    Bounds,
+    OnlineModel,
+    Points,
+    blend,
+    micro_batch,
+    widened,
+)
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray
+
+
+class Parameters(NamedTuple):
+    """The parameters, as the kernels take them.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float64
+        Of the lower bound, the median and the upper bound, and of the quartiles if `iqrs` is not 0.
+    iqrs : float
+        Interquartile ranges that are added on both sides.
+    weights : ndarray of float64
+        Of the newest sample, of the one before it, and so on; empty where all weigh the same.
+    """
+
+    probabilities: FloatArray
+    iqrs: float
+    weights: FloatArray
+
+
+class Windows(NamedTuple):
+    """The columns of the state, as the kernels take them; a window a series.
+
+    Attributes
+    ----------
+    samples : ndarray of float64, shape (S, window_steps)
+        The samples as they came; the oldest is replaced.
+    ascending : ndarray of int32, shape (S, window_steps)
+        Their places in ascending order.
+    """
+
+    samples: FloatArray
+    ascending: IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,24 +121,18 @@ class RollingQuantileModel(OnlineModel):
         )
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
-        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
-        bounds = [1.0 - self.quantile, 0.5, self.quantile]
+        bounds = points.blank_bounds()
         quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
         n_weights = self.window_steps if self.decay < 1.0 else 0
-        _walk_rows(
-            points.rows,
-            points.first,
-            points.n_seen,
-            points.values,
-            points.starts,
-            np.array(bounds + quartiles),
+        parameters = Parameters(
+            np.array([1.0 - self.quantile, 0.5, self.quantile, *quartiles]),
             self.iqr_threshold / 2.0,
             np.power(self.decay, np.arange(n_weights), dtype=np.float64),
-            state["window"],
-            state["ascending"],
-            *outputs.values(),
         )
-        return outputs
+        windows = Windows(state["window"], state["ascending"])
+        answers, middles = np.empty(len(parameters.probabilities)), np.empty(n_weights)
+        _walk_rows(points, parameters, windows, answers, middles, bounds)
+        return bounds._asdict()
 
 
 @kernel
@@ -190,31 +225,22 @@ def _weighted_quantiles(
 
 @kernel
 def _walk_rows(
-    rows: IntArray,
-    first: IntArray,
-    n_seen: IntArray,
-    values: FloatArray,
-    starts: IntArray,
-    probabilities: FloatArray,
-    iqrs: float,
-    weights: FloatArray,
-    windows: FloatArray,
-    ascendings: IntArray,
-    yhat: FloatArray,
-    yhat_lower: FloatArray,
-    yhat_upper: FloatArray,
+    points: Points,
+    parameters: Parameters,
+    windows: Windows,
+    answers: FloatArray,
+    middles: FloatArray,
+    bounds: Bounds,
 ) -> None:
-    """Walk every series; `weights` is empty where all samples weigh the same."""
-    n_series, n_timestamps = values.shape
-    middles = np.empty(len(weights))
-    answers = np.empty(len(probabilities))
-    for s in range(n_series):
-        window, ascending = windows[rows[s]], ascendings[rows[s]]
-        n = n_seen[s]
-        for b in range(len(starts)):
-            begin = max(starts[b], first[s])
-            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
-            if begin < end and n > 0 and yhat.size > 0:
+    """Walk every series; `answers` and `middles` are room for what `_weighted_quantiles` fills."""
+    probabilities, weights = parameters.probabilities, parameters.weights
+    for s in range(len(points.rows)):
+        row = points.rows[s]
+        window, ascending = windows.samples[row], windows.ascending[row]
+        n = points.n_seen[s]
+        for b in range(len(points.starts)):
+            begin, end = micro_batch(points, s, b)
+            if points.predicted and begin < end and n > 0:
                 if len(weights) > 0:
                     _weighted_quantiles(
                         window, ascending, n, weights, probabilities, middles, answers
@@ -222,15 +248,15 @@ def _walk_rows(
                 else:
                     _quantiles(window, ascending, min(n, len(window)), probabilities, answers)
                 lower, median, upper = answers[0], answers[1], answers[2]
-                if iqrs > 0.0:
-                    margin = min(iqrs * (answers[4] - answers[3]), LARGEST)
+                if parameters.iqrs > 0.0:
+                    margin = min(parameters.iqrs * (answers[4] - answers[3]), LARGEST)
                     lower, upper = lower - margin, upper + margin
                 lower, upper = widened(median, lower, upper)
-                yhat[s, begin:end] = median
-                yhat_lower[s, begin:end] = lower
-                yhat_upper[s, begin:end] = upper
+                bounds.yhat[s, begin:end] = median
+                bounds.yhat_lower[s, begin:end] = lower
+                bounds.yhat_upper[s, begin:end] = upper
             for t in range(begin, end):
-                y = values[s, t]
+                y = points.values[s, t]
                 if math.isfinite(y):
                     _learn_one(window, ascending, n, y)
                     n += 1

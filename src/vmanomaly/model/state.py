@@ -15,6 +15,9 @@ from vmanomaly.series import IntArray, Labels
 
 Array: TypeAlias = NDArray[Any]
 
+Record: TypeAlias = Any
+"""A row of float64 whose places have names, as kernels see it."""
+
 NEVER = int(np.iinfo(np.int64).min)
 """`last_seen` of a series of which no sample was seen."""
 
@@ -241,6 +244,29 @@ class SeriesState:
             array = _blank(column, self._capacity)
             array[:used] = self._arrays[column.name]
             self._arrays[column.name] = array
+
+
+def width(row: np.dtype[np.void]) -> int:
+    """Return the length of a row of float64 whose places have names.
+
+    Examples
+    --------
+    >>> width(np.dtype([("mean", np.float64), ("bounds", np.float64, (2,))]))
+    3
+    """
+    return row.itemsize // np.dtype(np.float64).itemsize
+
+
+def records(column: Array, row: np.dtype[np.void]) -> Array:
+    """Return a view of the rows of a column, its last axis, by the names of their places.
+
+    Examples
+    --------
+    >>> row = np.dtype([("mean", np.float64), ("bounds", np.float64, (2,))])
+    >>> records(np.arange(6.0).reshape(2, 3), row)["mean"]
+    array([0., 3.])
+    """
+    return column.view(row)[..., 0]
 
 
 def _blank(column: Column, n_rows: int) -> Array:

@@ -4,15 +4,52 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from vmanomaly.kernel import kernel
 from vmanomaly.model.base import LARGEST
-from vmanomaly.model.online import OnlineModel, Points, blend, interval
+from vmanomaly.model.online import (
+    Bounds,
+    OnlineModel,
+    Points,
+    blend,
+    interval,
+    micro_batch,
+)
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray
+
+
+class Decomposition(NamedTuple):
+    """The columns of the state, as the kernels take them, with their names.
+
+    Attributes
+    ----------
+    latest, phase_mean : ndarray of float64, shape (S, period)
+        The latest sample of every phase, and the mean of what was left of its samples without
+        the trend.
+    phase_count : ndarray of int32, shape (S, period)
+        The samples in that mean.
+    trend, root, freedom : ndarray of float64, shape (S,)
+        The moving average, the root of the sum of squares about the phases' means, and its
+        degrees of freedom.
+    """
+
+    latest: FloatArray
+    phase_mean: FloatArray
+    phase_count: IntArray
+    trend: FloatArray
+    root: FloatArray
+    freedom: FloatArray
+
+
+class Components(NamedTuple):
+    """The outputs that `yhat` is the sum of; float64, of its shape."""
+
+    trend: FloatArray
+    seasonal: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,27 +136,14 @@ class StdModel(OnlineModel):
         )
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
-        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper", "trend", "seasonal")
-        _walk_rows(
-            points.rows,
-            points.first,
-            points.n_seen,
-            points.values,
-            points.starts,
-            points.timestamps // self.step % self.period,
-            self.z_threshold,
-            self.decay,
-            state["latest"],
-            state["phase_mean"],
-            state["phase_count"],
-            state["trend"],
-            state["root"],
-            state["freedom"],
-            *outputs.values(),
-        )
+        bounds, components = points.blank_bounds(), Components(*points.blanks(2))
+        phases = points.timestamps // self.step % self.period
+        decomposition = Decomposition(*(state[name] for name in Decomposition._fields))
+        _walk_rows(points, phases, self.z_threshold, self.decay, decomposition, bounds, components)
+        outputs = bounds._asdict() | components._asdict()
         if points.predicted:
             with np.errstate(over="ignore", invalid="ignore"):
-                resid = points.values - outputs["yhat"]
+                resid = points.values - bounds.yhat
             outputs["resid"] = np.clip(resid, -LARGEST, LARGEST)
         return outputs
 
@@ -182,59 +206,46 @@ def _moving_average(latest: FloatArray, phase: int, y: float) -> float:
 
 @kernel
 def _walk_rows(
-    rows: IntArray,
-    first: IntArray,
-    n_seen: IntArray,
-    values: FloatArray,
-    starts: IntArray,
+    points: Points,
     phases: IntArray,
     z_threshold: float,
     decay: float,
-    latests: FloatArray,
-    phase_means: FloatArray,
-    phase_counts: IntArray,
-    trends: FloatArray,
-    roots: FloatArray,
-    freedoms: FloatArray,
-    yhat: FloatArray,
-    yhat_lower: FloatArray,
-    yhat_upper: FloatArray,
-    trend: FloatArray,
-    seasonal: FloatArray,
+    state: Decomposition,
+    bounds: Bounds,
+    components: Components,
 ) -> None:
-    n_series, n_timestamps = values.shape
-    period = latests.shape[1]
+    period = state.latest.shape[1]
     n_average = period + 1 - period % 2
     season_decay = decay**period
-    for s in range(n_series):
-        row = rows[s]
-        latest, means, counts = latests[row], phase_means[row], phase_counts[row]
-        level, root, freedom = trends[row], roots[row], freedoms[row]
-        n = n_seen[s]
-        for b in range(len(starts)):
-            begin = max(starts[b], first[s])
-            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
-            if begin < end and freedom > 0.0 and yhat.size > 0:
+    for s in range(len(points.rows)):
+        row = points.rows[s]
+        latest, means, counts = state.latest[row], state.phase_mean[row], state.phase_count[row]
+        level, root, freedom = state.trend[row], state.root[row], state.freedom[row]
+        n = points.n_seen[s]
+        for b in range(len(points.starts)):
+            begin, end = micro_batch(points, s, b)
+            if points.predicted and begin < end and freedom > 0.0:
                 lag = _mean_of_seen(means, counts)
                 deviation = root / math.sqrt(freedom)
                 for t in range(begin, end):
                     phase = phases[t]
                     if counts[phase] >= 2:
-                        yhat[s, t] = _sum(level, means[phase])
-                        lower, upper = interval(yhat[s, t], z_threshold * deviation)
-                        yhat_lower[s, t], yhat_upper[s, t] = lower, upper
-                        trend[s, t] = _sum(level, lag)
-                        seasonal[s, t] = _difference(means[phase], lag)
+                        yhat = _sum(level, means[phase])
+                        lower, upper = interval(yhat, z_threshold * deviation)
+                        bounds.yhat[s, t] = yhat
+                        bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
+                        components.trend[s, t] = _sum(level, lag)
+                        components.seasonal[s, t] = _difference(means[phase], lag)
             for t in range(begin, end):
-                y = values[s, t]
+                y = points.values[s, t]
                 if math.isfinite(y):
                     n += 1
                     phase = phases[t]
                     average = _moving_average(latest, phase, y)
                     if n >= n_average:
                         level = average
-                        count = counts[phase]
-                        past = season_decay * _sum_of_weights(count, season_decay)
+                        count = counts[phase] + 1
+                        past = season_decay * _sum_of_weights(count - 1, season_decay)
                         detrended = _difference(y, level)
                         delta = _difference(detrended, means[phase])
                         root = min(
@@ -246,12 +257,12 @@ def _walk_rows(
                         means[phase] = _towards(means[phase], detrended, 1.0 / (past + 1.0))
                         freedom = max(
                             decay * freedom
-                            + _freedom(count + 1, season_decay)
-                            - season_decay * _freedom(count, season_decay),
+                            + _freedom(count, season_decay)
+                            - season_decay * _freedom(count - 1, season_decay),
                             0.0,
                         )
-                        counts[phase] = count + 1
-        trends[row], roots[row], freedoms[row] = level, root, freedom
+                        counts[phase] = count
+        state.trend[row], state.root[row], state.freedom[row] = level, root, freedom
 
 
 @kernel

@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from vmanomaly.kernel import kernel
 from vmanomaly.model.base import LARGEST
-from vmanomaly.model.online import OnlineModel, Points, interval
+from vmanomaly.model.online import Bounds, OnlineModel, Points, interval, micro_batch
 from vmanomaly.model.state import Column, SeriesState
-from vmanomaly.series import FloatArray, IntArray, SeriesBatch
+from vmanomaly.series import FloatArray, SeriesBatch
+
+
+class Moments(NamedTuple):
+    """The sums that the mean and the variance are made of; float64, a row a series.
+
+    Attributes
+    ----------
+    mean
+        The weighted mean.
+    root
+        The root of the weighted sum of squares about it.
+    weight
+        The sum of all weights.
+    pair_weight
+        The sum over all pairs of different samples of the product of their weights, which is
+        W^2 - sum w^2 without the cancellation.
+    """
+
+    mean: FloatArray
+    root: FloatArray
+    weight: FloatArray
+    pair_weight: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +94,7 @@ class OnlineZscoreModel(OnlineModel):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The sums that the mean and the variance are made of, 32 bytes."""
-        return (
-            Column("mean", np.float64),
-            Column("root", np.float64),
-            Column("weight", np.float64),
-            Column("pair_weight", np.float64),
-        )
+        return tuple(Column(name, np.float64) for name in Moments._fields)
 
     def fit(self, batch: SeriesBatch) -> SeriesState:
         """Learn the batch from scratch and return the state."""
@@ -89,33 +107,17 @@ class OnlineZscoreModel(OnlineModel):
         return state
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
-        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
-        _walk_rows(
-            points.rows,
-            points.first,
-            points.values,
-            points.starts,
-            self.decay,
-            self.z_threshold,
-            state["mean"],
-            state["root"],
-            state["weight"],
-            state["pair_weight"],
-            *outputs.values(),
-        )
-        return outputs
+        bounds = points.blank_bounds()
+        moments = Moments(*(state[name] for name in Moments._fields))
+        _walk_rows(points, self.decay, self.z_threshold, moments, bounds)
+        return bounds._asdict()
 
 
 @kernel
 def _learn_one(
     mean: float, root: float, weight: float, pair_weight: float, y: float, decay: float
 ) -> tuple[float, float, float, float]:
-    """Return the state after the sample `y`.
-
-    `root` is the root of the weighted sum of squares, and `pair_weight` the sum over all pairs
-    of different samples of the product of their weights, which is W^2 - sum w^2 without the
-    cancellation.
-    """
+    """Return the moments after the sample `y`."""
     past = decay * weight
     weight = past + 1.0
     delta = y - mean
@@ -137,37 +139,25 @@ def _deviation(root: float, weight: float, pair_weight: float) -> float:
 
 @kernel
 def _walk_rows(
-    rows: IntArray,
-    first: IntArray,
-    values: FloatArray,
-    starts: IntArray,
-    decay: float,
-    z_threshold: float,
-    means: FloatArray,
-    roots: FloatArray,
-    weights: FloatArray,
-    pair_weights: FloatArray,
-    yhat: FloatArray,
-    yhat_lower: FloatArray,
-    yhat_upper: FloatArray,
+    points: Points, decay: float, z_threshold: float, moments: Moments, bounds: Bounds
 ) -> None:
-    n_series, n_timestamps = values.shape
-    for s in range(n_series):
-        row = rows[s]
-        mean, root, weight, pair_weight = means[row], roots[row], weights[row], pair_weights[row]
-        for b in range(len(starts)):
-            begin = max(starts[b], first[s])
-            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
+    for s in range(len(points.rows)):
+        row = points.rows[s]
+        mean, root = moments.mean[row], moments.root[row]
+        weight, pair_weight = moments.weight[row], moments.pair_weight[row]
+        for b in range(len(points.starts)):
+            begin, end = micro_batch(points, s, b)
             if begin < end and weight > 0.0:
                 deviation = _deviation(root, weight, pair_weight)
                 lower, upper = interval(mean, z_threshold * deviation)
-                yhat[s, begin:end] = mean
-                yhat_lower[s, begin:end] = lower
-                yhat_upper[s, begin:end] = upper
+                bounds.yhat[s, begin:end] = mean
+                bounds.yhat_lower[s, begin:end] = lower
+                bounds.yhat_upper[s, begin:end] = upper
             for t in range(begin, end):
-                y = values[s, t]
+                y = points.values[s, t]
                 if math.isfinite(y):
                     mean, root, weight, pair_weight = _learn_one(
                         mean, root, weight, pair_weight, y, decay
                     )
-        means[row], roots[row], weights[row], pair_weights[row] = mean, root, weight, pair_weight
+        moments.mean[row], moments.root[row] = mean, root
+        moments.weight[row], moments.pair_weight[row] = weight, pair_weight

@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from vmanomaly.kernel import inlined, kernel
+from vmanomaly.kernel import inlined, kernel, spliced
 from vmanomaly.reader.decimal import (
     LARGEST_EXPONENT,
     SMALLEST_EXPONENT,
@@ -38,6 +38,11 @@ ARRAY_END, NEEDS_BYTES, NEEDS_ROWS, UNUSUAL, INVALID = range(5)
 _POWERS = powers_of_ten()
 _EXACT_POWERS = exact_powers_of_ten()
 _SHIFTS = np.array([10**count for count in range(9)], dtype=np.uint64)
+
+#: Of the text as of numbers: `ord` of a literal takes kernels half a second to compile.
+_QUOTE, _BACKSLASH, _COMMA = b'"\\,'
+_OPEN_BRACE, _CLOSE_BRACE, _OPEN_BRACKET, _CLOSE_BRACKET = b"{}[]"
+_PLUS, _MINUS, _POINT, _ZERO, _LOWER_E, _UPPER_E = b"+-.0eE"
 
 # ruff: noqa: PLR0911 - a kernel leaves as soon as it knows better than to go on
 
@@ -202,7 +207,7 @@ def _parse_long(buffer: Any, start: int, end: int, exponent: int) -> tuple[float
     exact = True
     after_point = False
     for position in range(start, end):
-        if buffer[position] == ord("."):
+        if buffer[position] == _POINT:
             after_point = True
             continue
         digit = np.uint64(buffer[position]) - np.uint64(48)
@@ -220,25 +225,21 @@ def _parse_long(buffer: Any, start: int, end: int, exponent: int) -> tuple[float
 @kernel
 def _parse_word(buffer: Any, position: int) -> tuple[float, int]:
     """Parse `NaN` or `Inf`; return the value and the position behind, negative when neither."""
-    a = buffer[position]
-    if a == 0 or buffer[position + 1] == 0:
-        return 0.0, -1
-    b, c = buffer[position + 1], buffer[position + 2]
-    if a == ord("N") and b == ord("a") and c == ord("N"):
+    if _matches(buffer, position, b"NaN"):
         return np.nan, position + 3
-    if a == ord("I") and b == ord("n") and c == ord("f"):
+    if _matches(buffer, position, b"Inf"):
         return np.inf, position + 3
     return 0.0, -1
 
 
-@inlined
+@spliced
 def _parse_exponent(buffer: Any, position: int) -> tuple[int, int]:
     """Parse `e`, a sign and digits if they stand here; return the exponent and the end, or -1."""
-    if buffer[position] != ord("e") and buffer[position] != ord("E"):
+    if buffer[position] != _LOWER_E and buffer[position] != _UPPER_E:
         return 0, position
     position += 1
-    negative = buffer[position] == ord("-")
-    if negative or buffer[position] == ord("+"):
+    negative = buffer[position] == _MINUS
+    if negative or buffer[position] == _PLUS:
         position += 1
     start = position
     number, position = _digits(buffer, position, _U0)
@@ -268,14 +269,14 @@ def parse_number(buffer: Any, position: int) -> tuple[float, int]:
         The position behind it, or negative when this is not a number in its usual form or not one
         that can be rounded here.
     """
-    sign = -1.0 if buffer[position] == ord("-") else 1.0
-    if buffer[position] == ord("-") or buffer[position] == ord("+"):
+    sign = -1.0 if buffer[position] == _MINUS else 1.0
+    if buffer[position] == _MINUS or buffer[position] == _PLUS:
         position += 1
     start = position
     mantissa, position = _digits(buffer, position, _U0)
     digits = position - start
     exponent = 0
-    if buffer[position] == ord("."):
+    if buffer[position] == _POINT:
         point = position + 1
         mantissa, position = _digits(buffer, point, mantissa)
         exponent = point - position
@@ -301,10 +302,10 @@ def _parse_timestamp(buffer: Any, position: int) -> tuple[int, int]:
     """
     number, end = _digits(buffer, position, _U0)
     length = end - position
-    if length == 0 or length > 12 or (length > 1 and buffer[position] == ord("0")):
+    if length == 0 or length > 12 or (length > 1 and buffer[position] == _ZERO):
         return 0, -1
     milliseconds: Any = np.int64(number) * 1000
-    if buffer[end] == ord("."):
+    if buffer[end] == _POINT:
         fraction, position = _digits(buffer, end + 1, _U0)
         length = position - end - 1
         if length == 0 or length > 3:
@@ -341,9 +342,9 @@ def _skip_string(buffer: Any, position: int, n: int) -> int:
     """Return the position behind the string whose first character is at `position`, or -1."""
     while position < n:
         byte = buffer[position]
-        if byte == ord('"'):
+        if byte == _QUOTE:
             return position + 1
-        position += 2 if byte == ord("\\") else 1
+        position += 2 if byte == _BACKSLASH else 1
     return -1
 
 
@@ -357,13 +358,13 @@ def skip_object(buffer: Any, position: int, n: int) -> int:
     while position < n:
         byte = buffer[position]
         position += 1
-        if byte == ord('"'):
+        if byte == _QUOTE:
             position = _skip_string(buffer, position, n)
             if position < 0:
                 return -1
-        elif byte == ord("{"):
+        elif byte == _OPEN_BRACE:
             depth += 1
-        elif byte == ord("}"):
+        elif byte == _CLOSE_BRACE:
             depth -= 1
             if depth == 0:
                 return position
@@ -374,39 +375,39 @@ def skip_object(buffer: Any, position: int, n: int) -> int:
 def _scan_labels(buffer: Any, position: int, n: int) -> int:
     """Return the position behind the flat JSON object that starts at `position`, or -1."""
     position += 1
-    while buffer[position] != ord("}"):
+    while buffer[position] != _CLOSE_BRACE:
         byte = buffer[position]
-        if byte == 0 or byte == ord("{") or byte == ord("["):
+        if byte in (0, _OPEN_BRACE, _OPEN_BRACKET):
             return -1
         position += 1
-        if byte == ord('"'):
+        if byte == _QUOTE:
             position = _skip_string(buffer, position, n)
             if position < 0:
                 return -1
     return position + 1
 
 
-@inlined
+@spliced
 def _scan_sample(buffer: Any, position: int) -> tuple[int, float, int]:
     """Scan `[seconds,"value"]`; return milliseconds, value and the position behind, or -1."""
-    if buffer[position] != ord("["):
+    if buffer[position] != _OPEN_BRACKET:
         return 0, 0.0, -1
     timestamp, position = _parse_timestamp(buffer, position + 1)
-    if position < 0 or buffer[position] != ord(",") or buffer[position + 1] != ord('"'):
+    if position < 0 or buffer[position] != _COMMA or buffer[position + 1] != _QUOTE:
         return 0, 0.0, -1
     value, position = parse_number(buffer, position + 2)
-    if position < 0 or buffer[position] != ord('"') or buffer[position + 1] != ord("]"):
+    if position < 0 or buffer[position] != _QUOTE or buffer[position + 1] != _CLOSE_BRACKET:
         return 0, 0.0, -1
     return timestamp, value, position + 2
 
 
-@inlined
+@spliced
 def _scan_samples(
     buffer: Any, position: int, first: int, step: int, row: FloatArray, counts: IntArray
 ) -> int:
     """Scan the rest of an array of samples into `row`; return the position behind it, or -1."""
     row[:] = np.nan
-    if buffer[position] == ord("]"):
+    if buffer[position] == _CLOSE_BRACKET:
         return position + 1
     columns = len(row)
     column = 0
@@ -428,15 +429,15 @@ def _scan_samples(
         column += 1
         expected += step
         position += 1
-        if buffer[position - 1] == ord("]"):
+        if buffer[position - 1] == _CLOSE_BRACKET:
             counts[0] += samples
             counts[1] += off_grid
             return position
-        if buffer[position - 1] != ord(","):
+        if buffer[position - 1] != _COMMA:
             return -1
 
 
-@kernel
+@spliced
 def _scan_one(
     buffer: Any,
     position: int,
@@ -459,7 +460,7 @@ def _scan_one(
     if position < 0 or not _matches(buffer, position, b',"values":['):
         return -1
     position = _scan_samples(buffer, position + 11, first, step, row, counts)
-    if position < 0 or buffer[position] != ord("}"):
+    if position < 0 or buffer[position] != _CLOSE_BRACE:
         return -1
     return position + 1
 
@@ -550,9 +551,9 @@ def scan_series(
         position = skip_spaces(buffer, position)
         if position >= n:
             return NEEDS_BYTES, position, rows
-        if buffer[position] == ord("]") and may_end:
+        if buffer[position] == _CLOSE_BRACKET and may_end:
             return ARRAY_END, position + 1, rows
-        if buffer[position] != ord("{"):
+        if buffer[position] != _OPEN_BRACE:
             return INVALID, position, rows
         if rows >= len(values):
             return NEEDS_ROWS, position, rows
@@ -566,9 +567,9 @@ def scan_series(
         if end >= n:
             counts[0], counts[1] = samples, off_grid
             return NEEDS_BYTES, position, rows
-        if buffer[end] == ord("]"):
+        if buffer[end] == _CLOSE_BRACKET:
             return ARRAY_END, end + 1, rows + 1
-        if buffer[end] != ord(","):
+        if buffer[end] != _COMMA:
             return INVALID, end, rows + 1
         rows += 1
         position = end + 1

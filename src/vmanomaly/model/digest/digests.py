@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -24,6 +24,31 @@ def digest_columns(n_digests: int) -> tuple[Column, ...]:
     )
 
 
+class Digests(NamedTuple):
+    """K digests of each of S series, as the kernels take them.
+
+    Attributes
+    ----------
+    starts : ndarray of int64, shape (S, K)
+        Where the centroids of a digest begin.
+    rooms, sizes : ndarray of int16, shape (S, K)
+        How many it has room for, and how many it has.
+    used : ndarray of int64, shape (1,)
+        Where the room for new digests begins.
+    means : ndarray of float64, shape (N,)
+        The means of all centroids.
+    weights : ndarray of float32, shape (N,)
+        Their weights.
+    """
+
+    starts: IntArray
+    rooms: IntArray
+    sizes: IntArray
+    used: IntArray
+    means: FloatArray
+    weights: SingleArray
+
+
 class DigestState(SeriesState):
     """A state whose columns include `digest_columns`, and the centroids of these digests.
 
@@ -42,7 +67,7 @@ class DigestState(SeriesState):
     >>> state = DigestState(digest_columns(24))
     >>> (row,) = state.rows((Labels({"job": "api"}),))
     >>> state.reserve(8)
-    >>> grow(row, 5, 100, *state.digests())
+    >>> grow(state.digests(), row, 5, 100)
     >>> int(state["digest_room"][row, 5])
     2
     """
@@ -98,9 +123,9 @@ class DigestState(SeriesState):
             "centroid_weight": self._weights[:used],
         }
 
-    def digests(self) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray, SingleArray]:
+    def digests(self) -> Digests:
         """Return what kernels need to find and to grow digests; valid until `reserve`."""
-        return (
+        return Digests(
             self["digest_start"],
             self["digest_room"],
             self["n_centroids"],
@@ -142,10 +167,10 @@ class DigestState(SeriesState):
 
     def close_gaps(self) -> None:
         """Move the digests together."""
-        starts, rooms = self["digest_start"], self["digest_room"]
-        placed = np.flatnonzero(rooms)
-        order = placed[np.argsort(starts.ravel()[placed])]
-        _move_together(order, starts, rooms, self._used, self._means, self._weights)
+        digests = self.digests()
+        placed = np.flatnonzero(digests.rooms)
+        order = placed[np.argsort(digests.starts.ravel()[placed])]
+        _move_together(digests, order)
 
     def trim(self) -> None:
         """Close the gaps, and give back what is kept for digests to come."""
@@ -163,27 +188,20 @@ class DigestState(SeriesState):
 
 
 @kernel
-def _move_together(
-    order: IntArray,
-    starts: IntArray,
-    rooms: IntArray,
-    used: IntArray,
-    means: FloatArray,
-    weights: SingleArray,
-) -> None:
+def _move_together(digests: Digests, order: IntArray) -> None:
     """Move the digests of the flat indices `order`, ascending by start, to the front."""
-    n_digests = starts.shape[1]
+    n_digests = digests.starts.shape[1]
     end = 0
     for index in order:
         row, digest = index // n_digests, index % n_digests
-        start, room = starts[row, digest], rooms[row, digest]
+        start, room = digests.starts[row, digest], digests.rooms[row, digest]
         if start > end:
             for i in range(room):
-                means[end + i] = means[start + i]
-                weights[end + i] = weights[start + i]
-            starts[row, digest] = end
+                digests.means[end + i] = digests.means[start + i]
+                digests.weights[end + i] = digests.weights[start + i]
+            digests.starts[row, digest] = end
         end += room
-    used[0] = end
+    digests.used[0] = end
 
 
 @kernel
@@ -200,78 +218,65 @@ def needed(n_digests: int, compression: int) -> int:
     """
     total = room = 0
     while room < capacity(compression):
-        room = _next_room(room, compression)
+        room = _next_room(room + 1, compression)
         total += room
     return n_digests * total
 
 
 @kernel
-def _next_room(room: int, compression: int) -> int:
-    """Return the room of a digest that has outgrown `room`: half as much again.
+def _next_room(n_centroids: int, compression: int) -> int:
+    """Return the room of a digest that had room for one centroid less: half as much again.
 
     Compressed digests of many samples have about two thirds of `compression` centroids; a place
     somewhat larger than that comes before the largest.
     """
+    room = n_centroids - 1
     usual = 2 * compression // 3 + 16
     if room >= usual:
         return capacity(compression)
     return min(room + max(room // 2, _SMALLEST), usual)
 
 
+@inlined
+def centroids(digests: Digests, row: int, digest: int) -> tuple[FloatArray, SingleArray]:
+    """Return the means and the weights of a digest, as views."""
+    start = digests.starts[row, digest]
+    end = start + digests.sizes[row, digest]
+    return digests.means[start:end], digests.weights[start:end]
+
+
 @kernel
-def grow(
-    row: int,
-    digest: int,
-    compression: int,
-    starts: IntArray,
-    rooms: IntArray,
-    sizes: IntArray,
-    used: IntArray,
-    means: FloatArray,
-    weights: SingleArray,
-) -> None:
+def grow(digests: Digests, row: int, digest: int, compression: int) -> None:
     """Move a digest to a larger place at the end."""
-    old, room, size = starts[row, digest], rooms[row, digest], sizes[row, digest]
-    new = used[0]
-    for i in range(size):
-        means[new + i] = means[old + i]
-        weights[new + i] = weights[old + i]
-    larger = _next_room(room, compression)
-    starts[row, digest] = new
-    rooms[row, digest] = larger
-    used[0] = new + larger
+    old, room = digests.starts[row, digest], digests.rooms[row, digest]
+    new = digests.used[0]
+    for i in range(digests.sizes[row, digest]):
+        digests.means[new + i] = digests.means[old + i]
+        digests.weights[new + i] = digests.weights[old + i]
+    larger = _next_room(room + 1, compression)
+    digests.starts[row, digest] = new
+    digests.rooms[row, digest] = larger
+    digests.used[0] = new + larger
 
 
 @inlined
 def learn(
-    row: int,
-    digest: int,
-    value: float,
-    weight: float,
-    compression: int,
-    starts: IntArray,
-    rooms: IntArray,
-    sizes: IntArray,
-    used: IntArray,
-    means: FloatArray,
-    weights: SingleArray,
+    digests: Digests, row: int, digest: int, value: float, weight: float, compression: int
 ) -> None:
     """Add a sample to a digest, which is compressed or grows when its place is full.
 
     `DigestState.reserve` must have seen to the room.
     """
-    start, room, size = starts[row, digest], rooms[row, digest], sizes[row, digest]
+    start, room = digests.starts[row, digest], digests.rooms[row, digest]
+    size = digests.sizes[row, digest]
     if size == room:
         # Below two thirds of the compression no two samples of equal weight may be merged.
         if 3 * size >= 2 * compression:
-            size = compress(
-                means[start : start + room], weights[start : start + room], size, compression
-            )
-            sizes[row, digest] = size
+            means, weights = centroids(digests, row, digest)
+            size = compress(means, weights, compression)
+            digests.sizes[row, digest] = size
         if 8 * size >= 7 * room and room < capacity(compression):
-            grow(row, digest, compression, starts, rooms, sizes, used, means, weights)
-            start, room = starts[row, digest], rooms[row, digest]
-    size = add(
-        means[start : start + room], weights[start : start + room], size, value, weight, compression
-    )
-    sizes[row, digest] = size
+            grow(digests, row, digest, compression)
+            start, room = digests.starts[row, digest], digests.rooms[row, digest]
+    means, weights = digests.means[start : start + room], digests.weights[start : start + room]
+    digests.sizes[row, digest] = add(means, weights, size, value, weight, compression)

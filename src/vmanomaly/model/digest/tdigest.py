@@ -1,10 +1,10 @@
 """t-digests: bounded summaries of distributions, in pieces of arrays.
 
-A digest keeps a distribution as centroids (a mean and a weight), ascending by mean. It lives in
-the first `size` elements of two arrays, `means` (float64) and `weights` (float32), whose length is
-the room it has. A new sample becomes a centroid of its own. When there is no room left, neighbours
-are merged as far as the scale function k1 of [1]_ allows: small centroids at the ends, and at most
-`compression` + 1 of them. Until then all quantiles are exact.
+A digest keeps a distribution as centroids (a mean and a weight), ascending by mean, in two arrays,
+`means` (float64) and `weights` (float32). To `add` a sample, which becomes a centroid of its own,
+they must be longer, so that there is room; all other kernels take the centroids only. When there
+is no room left, neighbours are merged as far as the scale function k1 of [1]_ allows: small
+centroids at the ends, and at most `compression` + 1 of them. Until then all quantiles are exact.
 
 There is no proven bound on the error afterwards. docs/models.md states what was measured, and the
 tests hold it.
@@ -18,6 +18,8 @@ References
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from vmanomaly.kernel import kernel
 from vmanomaly.model.base import LARGEST
@@ -55,11 +57,11 @@ def add(
 ) -> int:
     """Add a sample to a digest and return its new size.
 
-    Without room, which is `capacity(compression)` or less and more than `compression` + 1 then,
-    the digest is compressed first.
+    The first `size` elements are the centroids. Without room, which is `capacity(compression)` or
+    less and more than `compression` + 1 then, the digest is compressed first.
     """
     if size == len(means):
-        size = compress(means, weights, size, compression)
+        size = compress(means, weights, compression)
     place = size
     while place > 0 and means[place - 1] > value:
         means[place] = means[place - 1]
@@ -71,17 +73,18 @@ def add(
 
 
 @kernel
-def total_weight(weights: SingleArray, size: int) -> float:
-    """Return the sum of the first `size` weights.
+def total_weight(weights: SingleArray) -> float:
+    """Return the sum of the weights.
 
     Four sums side by side, since each addition waits for the one before it.
 
     Examples
     --------
     >>> import numpy as np
-    >>> total_weight(np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0], np.float32), 5)
+    >>> total_weight(np.array([1.0, 2.0, 4.0, 8.0, 16.0], np.float32))
     31.0
     """
+    size = len(weights)
     a = b = c = d = 0.0
     i = 0
     while i + 4 <= size:
@@ -97,25 +100,26 @@ def total_weight(weights: SingleArray, size: int) -> float:
 
 
 @kernel
-def compress(means: FloatArray, weights: SingleArray, size: int, compression: int) -> int:
+def compress(means: FloatArray, weights: SingleArray, compression: int) -> int:
     r"""Merge neighbouring centroids and return how many are left.
 
     In one pass from the left, a centroid joins the one before it while both together span at
     most 1 on the scale :math:`k_1(q) = \delta / (2 \pi) \cdot \arcsin(2 q - 1)`, with
     :math:`\delta` the compression.
     """
-    total = total_weight(weights, size)
+    total = total_weight(weights)
     angle = 2.0 * math.pi / compression
     cosine, sine = math.cos(angle), math.sin(angle)
     last = 0
     before = 0.0
     limit = total * _one_further(0.0, cosine, sine)
-    for i in range(1, size):
+    for i in range(1, len(weights)):
         joined = float(weights[last]) + float(weights[i])
         if before + joined <= limit:
             # Decayed weights may have vanished.
             if joined > 0.0:
-                means[last] = blend(means[last], means[i], float(weights[i]) / joined)
+                share = np.float64(float(weights[i]) / joined)
+                means[last] = blend(means[last], means[i], share)
             weights[last] = joined
         else:
             before += weights[last]
@@ -139,7 +143,6 @@ def _one_further(quantile: float, cosine: float, sine: float) -> float:
 def quantiles(
     means: FloatArray,
     weights: SingleArray,
-    size: int,
     probabilities: FloatArray,
     answers: FloatArray,
 ) -> None:
@@ -157,31 +160,30 @@ def quantiles(
     --------
     >>> import numpy as np
     >>> samples, answers = np.array([1.0, 2.0, 3.0, 4.0]), np.empty(3)
-    >>> quantiles(samples, np.ones(4, np.float32), 4, np.array([0.0, 0.5, 0.75]), answers)
+    >>> quantiles(samples, np.ones(4, np.float32), np.array([0.0, 0.5, 0.75]), answers)
     >>> answers
     array([1. , 2.5, 3.5])
     """
-    total = total_weight(weights, size)
+    total = total_weight(weights)
     passed = 0.0
     right = 0
     for i in range(len(probabilities)):
         wanted = probabilities[i] * total
-        right, passed = _walk_to(weights, size, right, passed, wanted)
+        right, passed = _walk_to(weights, right, passed, wanted)
         answers[i] = _at(means, weights, right, passed, wanted)
 
 
 @kernel
-def _walk_to(
-    weights: SingleArray, size: int, right: int, passed: float, wanted: float
-) -> tuple[int, float]:
+def _walk_to(weights: SingleArray, right: int, passed: float, wanted: float) -> tuple[int, float]:
     """Go on from `right` to the first centroid, or the last, whose middle reaches `wanted`.
 
     Also returns the weight of all before it. Eight at a time, since each addition to a sum waits
     for the one before it.
     """
+    size = len(weights)
     while right + 8 < size:
         last = float(weights[right + 7])
-        eight = total_weight(weights[right : right + 8], 8)
+        eight = total_weight(weights[right : right + 8])
         if passed + eight - last / 2.0 >= wanted:
             break
         passed += eight
@@ -193,13 +195,13 @@ def _walk_to(
 
 
 @kernel
-def renormalise(weights: SingleArray, size: int, unit: float) -> None:
+def renormalise(weights: SingleArray, unit: float) -> None:
     """Divide the weights of a digest that is not empty by `unit`, the weight of the next sample.
 
     Where they would vanish, they keep a size that counts for nothing beside a new sample.
     """
-    factor = max(1.0 / unit, _LEAST_TOTAL / total_weight(weights, size))
-    for i in range(size):
+    factor = max(1.0 / unit, _LEAST_TOTAL / total_weight(weights))
+    for i in range(len(weights)):
         weights[i] *= factor
 
 
@@ -217,14 +219,15 @@ def _at(means: FloatArray, weights: SingleArray, right: int, passed: float, want
 
 
 @kernel
-def median_and_deviation(means: FloatArray, weights: SingleArray, size: int) -> tuple[float, float]:
+def median_and_deviation(means: FloatArray, weights: SingleArray) -> tuple[float, float]:
     """Return the median and the median absolute deviation from it.
 
     Both interpolate like `quantiles`. The deviation is the median of the centroids' distances
     from the median, met in order by walking from the median outwards.
     """
-    half = total_weight(weights, size) / 2.0
-    right, passed = _walk_to(weights, size, 0, 0.0, half)
+    size = len(weights)
+    half = total_weight(weights) / 2.0
+    right, passed = _walk_to(weights, 0, 0.0, half)
     median = _at(means, weights, right, passed, half)
 
     left = right - 1

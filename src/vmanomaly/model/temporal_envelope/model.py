@@ -22,10 +22,10 @@ from vmanomaly.model.temporal_envelope.calendar import (
     places_of,
     profiles_of,
 )
+from vmanomaly.model.temporal_envelope.columns import envelope_columns, envelopes_of
 from vmanomaly.model.temporal_envelope.fit import fit_rows
-from vmanomaly.model.temporal_envelope.forecast import FORECAST_WIDTH
-from vmanomaly.model.temporal_envelope.learn import WIDTH, Rates
-from vmanomaly.model.temporal_envelope.walk import walk_rows
+from vmanomaly.model.temporal_envelope.learn import Rates
+from vmanomaly.model.temporal_envelope.walk import NO_TRACES, walk_rows
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch
 
 if TYPE_CHECKING:
@@ -171,12 +171,8 @@ class TemporalEnvelopeModel(OnlineModel):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The envelope, 8 bytes for every bin of the profiles, and 80 for every forecast."""
-        bins = (sum(pattern.n_bins for pattern in self.patterns),)
-        return (
-            Column("envelope", np.float64, (WIDTH,)),
-            Column("profile", np.float32, bins),
-            Column("profile_visits", np.float32, bins),
-            Column("forecast", np.float64, (len(self.forecast_at), FORECAST_WIDTH)),
+        return envelope_columns(
+            sum(pattern.n_bins for pattern in self.patterns), len(self.forecast_at)
         )
 
     @property
@@ -196,44 +192,26 @@ class TemporalEnvelopeModel(OnlineModel):
         state = self.blank_state()
         points, _, _ = self._observe(state, batch, np.zeros(1, np.int64), predicted=False)
         profiles, places = self._calendar(points.timestamps)
-        fit_rows(
-            points.rows,
-            points.timestamps,
-            points.values,
-            profiles,
-            places,
-            self._rates,
-            state["envelope"],
-            state["profile"],
-            state["profile_visits"],
-            self._horizons,
-            state["forecast"],
-        )
+        fit_rows(points, profiles, places, self._rates, self._horizons, envelopes_of(state))
         return state
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
-        outputs = points.blank_outputs("yhat", "yhat_lower", "yhat_upper")
+        bounds = points.blank_bounds()
         forecasts = np.full((len(self.forecast_at), 3, *points.values.shape), np.nan)
         profiles, places = self._calendar(points.timestamps)
         walk_rows(
-            points.rows,
-            points.first,
-            points.timestamps,
-            points.values,
-            points.starts,
+            points,
             profiles,
             places,
             self._rates,
-            state["envelope"],
-            state["profile"],
-            state["profile_visits"],
             self._horizons,
-            state["forecast"],
+            envelopes_of(state),
+            bounds,
             forecasts,
-            *outputs.values(),
+            NO_TRACES,
         )
         of_each = (side for forecast in forecasts for side in forecast)
-        return outputs | dict(zip(self._forecast_names, of_each, strict=True))
+        return bounds._asdict() | dict(zip(self._forecast_names, of_each, strict=True))
 
     def _calendar(self, timestamps: IntArray) -> tuple[Profiles, Places]:
         """Return the profiles, and where the timestamps and those forecast at them lie."""

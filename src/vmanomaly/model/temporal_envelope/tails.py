@@ -1,7 +1,7 @@
 """How far residuals reach beyond what is usual, so that alarms stay rare whatever the noise.
 
-What is known of both tails of a series is a row of `TAILS_WIDTH` numbers; a side is 0 below and 1
-above what is expected.
+What is known of both tails of a series is a row of `TAILS`; a side is `BELOW` or `ABOVE` what is
+expected.
 """
 
 from __future__ import annotations
@@ -10,14 +10,22 @@ import math
 
 import numpy as np
 
-from vmanomaly.kernel import inlined, kernel
+from vmanomaly.kernel import kernel, spliced
+from vmanomaly.model.order_statistics import select
+from vmanomaly.model.state import Record
 from vmanomaly.series import FloatArray
 
-# Places in the row, to which the side is added.
-TAIL = 0  # how far residuals reach beyond a quantile
-_EVENTS = 2  # reaches beyond the bound, of late
-_QUIET = 4  # samples since the last of them
-TAILS_WIDTH = 6
+BELOW, ABOVE = SIDES = (0, 1)
+
+TAILS = np.dtype(
+    [(name, np.float64, (len(SIDES),)) for name in ("reach", "n_events", "n_quiet")], align=True
+)
+"""What is known of both tails, by side:
+
+- `reach`: how far residuals reach beyond a quantile;
+- `n_events`: how often they reached beyond the bound, of late;
+- `n_quiet`: the samples since the last time.
+"""
 
 _MEMORY = 1.0
 """Weeks after which an event counts 1/e."""
@@ -33,9 +41,9 @@ _INCIDENTS_PER_SAMPLE = 0.01
 _LARGEST_REACH = 1e306
 
 
-@inlined
-def learn_tail(
-    tails: FloatArray, side: int, excess: float, reach: float, window: int, weeks: float
+@kernel
+def learn_tails(
+    tails: Record, below: float, above: float, reach: float, window: int, weeks: float
 ) -> None:
     """Widen a bound that is reached beyond again and again, and narrow it otherwise.
 
@@ -45,11 +53,9 @@ def learn_tail(
     Parameters
     ----------
     tails
-        float64, shape (TAILS_WIDTH,), changed.
-    side
-        0 below, 1 above.
-    excess
-        How far a residual reaches beyond the quantile; negative inside.
+        A row of `TAILS`, changed.
+    below, above
+        How far a residual reaches beyond the quantile on each side; negative inside.
     reach
         How far normal noise does, of which nothing is narrower.
     window
@@ -57,52 +63,62 @@ def learn_tail(
     weeks
         What the sample stands for.
     """
-    tail = max(tails[TAIL + side], reach)
-    if tails[TAIL + side] > reach:
-        tails[TAIL + side] += (reach - tails[TAIL + side]) * min(_NARROWING * weeks, 1.0)
-    tails[_EVENTS + side] *= math.exp(-weeks / _MEMORY)
-    if excess > tail * (1.0 + 1e-9) and tails[_QUIET + side] >= window:
-        tails[_EVENTS + side] += 1.0
-        weight = min((tails[_EVENTS + side] - 1.0) / _FULL_WEIGHT, 1.0)
-        tails[TAIL + side] = math.exp(
-            (1.0 - weight) * math.log(tail) + weight * math.log(excess * _MARGIN)
-        )
-        tails[_QUIET + side] = 0.0
-    tails[_QUIET + side] += 1.0
+    reaches, n_events, n_quiet = tails.reach, tails.n_events, tails.n_quiet
+    for side in SIDES:
+        excess = below if side == BELOW else above
+        tail = max(reaches[side], reach)
+        if reaches[side] > reach:
+            reaches[side] += (reach - reaches[side]) * min(_NARROWING * weeks, 1.0)
+        n_events[side] *= math.exp(-weeks / _MEMORY)
+        if excess > tail * (1.0 + 1e-9) and n_quiet[side] >= window:
+            n_events[side] += 1.0
+            weight = min((n_events[side] - 1.0) / _FULL_WEIGHT, 1.0)
+            reaches[side] = math.exp(
+                (1.0 - weight) * math.log(tail) + weight * math.log(excess * _MARGIN)
+            )
+            n_quiet[side] = 0.0
+        n_quiet[side] += 1.0
 
 
 @kernel
 def measure_tail(
-    tails: FloatArray,
+    tails: Record,
     side: int,
     excesses: FloatArray,
     sigma: float,
     reach: float,
     window: int,
     weeks: float,
+    room: FloatArray,
 ) -> None:
     """Set one tail from the excesses of a whole window.
 
     Parameters
     ----------
-    tails, side, reach, window
-        As for `learn_tail`.
+    tails, reach, window
+        As for `learn_tails`.
+    side
+        `BELOW` or `ABOVE`.
     excesses
         float64, shape (n,), in the order of time.
     sigma
         What is smaller is no event.
     weeks
         The length of the window.
+    room
+        float64, shape (n,), overwritten.
     """
-    tail = _extrapolated(_largest_of_events(excesses, sigma, window), len(excesses), weeks)
-    tails[TAIL + side] = tail
-    tails[_EVENTS + side] = _events_of_late(excesses, max(tail, reach), window, weeks)
+    n_events = _largest_of_events(excesses, sigma, window, room)
+    tail = _extrapolated(room[:n_events], len(excesses), weeks)
+    tails.reach[side] = tail
+    tails.n_events[side] = _events_of_late(excesses, max(tail, reach), window, weeks)
 
 
-@kernel
-def _largest_of_events(excesses: FloatArray, threshold: float, window: int) -> FloatArray:
-    """Return the largest excess of every event above the threshold, the largest first."""
-    largest = np.empty(len(excesses))
+@spliced
+def _largest_of_events(
+    excesses: FloatArray, threshold: float, window: int, largest: FloatArray
+) -> int:
+    """Fill in the largest excess of every event above the threshold; return how many these are."""
     n_events = 0
     quiet = window
     for excess in excesses:
@@ -114,28 +130,31 @@ def _largest_of_events(excesses: FloatArray, threshold: float, window: int) -> F
             else:
                 largest[n_events - 1] = max(largest[n_events - 1], excess)
             quiet = 0
-    return -np.sort(-largest[:n_events])
+    return n_events
 
 
-@kernel
-def _extrapolated(falling: FloatArray, n_samples: int, weeks: float) -> float:
+@spliced
+def _extrapolated(events: FloatArray, n_samples: int, weeks: float) -> float:
     """Return what events reach once a week, by extrapolation from those that recur within days.
 
     Four a day at most, and no more than a hundredth of the samples, are left out: they may be
     incidents, which must not become normal. The tail is taken as exponential.
     """
+    n_events = len(events)
     rank = 1 + int(min(_INCIDENTS_PER_WEEK * weeks, _INCIDENTS_PER_SAMPLE * n_samples))
-    if len(falling) < rank:
+    if n_events < rank:
         return 0.0
-    last = min(len(falling) - 1, 2 * rank + 10)
+    last = min(n_events - 1, 2 * rank + 10)
+    recurring = select(events, n_events - rank)
     slope = 0.0
     if last > rank:
-        slope = (falling[rank - 1] - falling[last]) / math.log((last + 1) / rank)
-    reach = falling[rank - 1] + slope * math.log(max(rank / max(weeks, 0.1), 1.0))
+        frequent = select(events, n_events - 1 - last)
+        slope = (recurring - frequent) / math.log((last + 1) / rank)
+    reach = recurring + slope * math.log(max(rank / max(weeks, 0.1), 1.0))
     return float(min(reach, _LARGEST_REACH))
 
 
-@kernel
+@spliced
 def _events_of_late(excesses: FloatArray, tail: float, window: int, weeks: float) -> float:
     """Return the events beyond the tail, each weighing less the longer ago it was."""
     count = 0.0

@@ -3,104 +3,146 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
+
+import numpy as np
 
 from vmanomaly.kernel import kernel
+from vmanomaly.model.online import Bounds, Points, micro_batch
 from vmanomaly.model.temporal_envelope.calendar import Places, Profiles
-from vmanomaly.model.temporal_envelope.forecast import forecast, learn_forecast
-from vmanomaly.model.temporal_envelope.learn import (
-    LEARNED,
-    STEP,
-    Rates,
-    bounds,
-    learn_one,
-    profile_at,
+from vmanomaly.model.temporal_envelope.columns import Bins, Envelopes
+from vmanomaly.model.temporal_envelope.forecast import forecast, learn_forecast, steady
+from vmanomaly.model.temporal_envelope.learn import Rates, bounds_of, learn_one, profile_at
+from vmanomaly.series import BoolArray, FloatArray
+
+
+class Traces(NamedTuple):
+    """What a pass of a fit leaves behind for measurements; empty where not wanted.
+
+    Attributes
+    ----------
+    residuals, distances : ndarray of float64, shape (S, T)
+        What `learn_one` returned for every finite sample, one after the other.
+    alive : ndarray of bool, shape (S, T)
+        Whether there was no outage at them.
+    fasts : ndarray of float64, shape (S, T)
+        The mean of the last few residuals at every timestamp.
+    steadies : ndarray of float64, shape (S, H, T)
+        The forecasts that were made then, without what the last residuals say.
+    """
+
+    residuals: FloatArray
+    distances: FloatArray
+    alive: BoolArray
+    fasts: FloatArray
+    steadies: FloatArray
+
+
+def traces_of_forecasts(n_series: int, n_horizons: int, n_timestamps: int) -> Traces:
+    """Return room for the traces of the first pass of a fit."""
+    return NO_TRACES._replace(
+        fasts=np.empty((n_series, n_timestamps)),
+        steadies=np.empty((n_series, n_horizons, n_timestamps)),
+    )
+
+
+def traces_of_residuals(n_series: int, n_timestamps: int) -> Traces:
+    """Return room for the traces of the second pass of a fit."""
+    shape = (n_series, n_timestamps)
+    return NO_TRACES._replace(
+        residuals=np.empty(shape), distances=np.empty(shape), alive=np.empty(shape, np.bool_)
+    )
+
+
+NO_TRACES = Traces(
+    np.empty((0, 0)),
+    np.empty((0, 0)),
+    np.empty((0, 0), np.bool_),
+    np.empty((0, 0)),
+    np.empty((0, 0, 0)),
 )
-from vmanomaly.series import FloatArray, IntArray, SingleArray
+"""No room: nothing is left behind."""
 
 
 @kernel
 def walk_rows(
-    rows: IntArray,
-    first: IntArray,
-    timestamps: IntArray,
-    values: FloatArray,
-    starts: IntArray,
+    points: Points,
     profiles: Profiles,
     places: Places,
     rates: Rates,
-    envelopes: FloatArray,
-    all_coefficients: SingleArray,
-    all_visits: SingleArray,
     horizons: FloatArray,
-    all_forecasts: FloatArray,
+    envelopes: Envelopes,
+    bounds: Bounds,
     forecasts: FloatArray,
-    yhat: FloatArray,
-    yhat_lower: FloatArray,
-    yhat_upper: FloatArray,
+    traces: Traces,
 ) -> None:
     """Predict and learn micro-batch after micro-batch.
 
     Parameters
     ----------
-    rows, first, timestamps, values, starts
-        As in `Points`.
+    points
+        Without predictions, neither bounds nor forecasts are made, and none waits for its time.
     profiles, places, rates
         `places` has T rows for the timestamps, and T more for each of the H horizons.
-    envelopes, all_coefficients, all_visits, all_forecasts
-        The columns of the state, changed.
     horizons
         Milliseconds from a timestamp to what is forecast at it, float64, shape (H,).
+    envelopes
+        Changed.
+    bounds
+        Written.
     forecasts
         float64, shape (H, 3, S, T): the forecast and its bounds, written.
-    yhat, yhat_lower, yhat_upper
-        float64, shape (S, T), written.
+    traces
+        Written.
     """
-    n_series, n_timestamps = values.shape
-    for s in range(n_series):
-        x = envelopes[rows[s]]
-        coefficients, visits = all_coefficients[rows[s]], all_visits[rows[s]]
-        for b in range(len(starts)):
-            begin = max(starts[b], first[s])
-            end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
-            if x[LEARNED] > 0.0:
+    n_timestamps = len(points.timestamps)
+    for s in range(len(points.rows)):
+        row = points.rows[s]
+        x = envelopes.envelope[row]
+        bins = Bins(envelopes.profile[row], envelopes.profile_visits[row])
+        n_learned = 0
+        for b in range(len(points.starts)):
+            begin, end = micro_batch(points, s, b)
+            if points.predicted and x.n_learned > 0.0:
                 for t in range(begin, end):
-                    profile = profile_at(coefficients, profiles, places, t, x[STEP])
-                    yhat[s, t], yhat_lower[s, t], yhat_upper[s, t] = bounds(x, profile, rates)
+                    profile = profile_at(bins, profiles, places, t, x.step)
+                    yhat, lower, upper = bounds_of(x, profile, rates)
+                    bounds.yhat[s, t] = yhat
+                    bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
                     for h in range(len(horizons)):
                         ahead = t + (h + 1) * n_timestamps
-                        (
-                            forecasts[h, 0, s, t],
-                            forecasts[h, 1, s, t],
-                            forecasts[h, 2, s, t],
-                        ) = forecast(
-                            x,
-                            all_forecasts[rows[s], h],
-                            horizons[h],
-                            profile_at(coefficients, profiles, places, ahead, x[STEP]),
-                            rates,
+                        profile = profile_at(bins, profiles, places, ahead, x.step)
+                        yhat, lower, upper = forecast(
+                            x, envelopes.forecast[row, h], horizons[h], profile, rates
                         )
+                        forecasts[h, 0, s, t] = yhat
+                        forecasts[h, 1, s, t], forecasts[h, 2, s, t] = lower, upper
             for t in range(begin, end):
-                y = values[s, t]
-                if math.isfinite(y):
-                    learn_one(
-                        x,
-                        coefficients,
-                        visits,
-                        y,
-                        float(timestamps[t]),
-                        profiles,
-                        places,
-                        t,
-                        rates,
+                y, timestamp = points.values[s, t], float(points.timestamps[t])
+                learned = math.isfinite(y)
+                if learned:
+                    residual, distance = learn_one(
+                        x, bins, y, timestamp, profiles, places, t, rates
                     )
-                    for h in range(len(horizons)):
-                        ahead = t + (h + 1) * n_timestamps
+                    if traces.residuals.size > 0:
+                        traces.residuals[s, n_learned] = residual
+                        traces.distances[s, n_learned] = distance
+                        traces.alive[s, n_learned] = x.outage == 0.0
+                        n_learned += 1
+                if traces.fasts.size > 0:
+                    traces.fasts[s, t] = x.fast
+                for h in range(len(horizons)):
+                    ahead = t + (h + 1) * n_timestamps
+                    profile = profile_at(bins, profiles, places, ahead, x.step)
+                    if traces.fasts.size > 0:
+                        traces.steadies[s, h, t] = steady(x, horizons[h], profile, rates.alpha)
+                    elif points.predicted and learned:
                         learn_forecast(
                             x,
-                            all_forecasts[rows[s], h],
+                            envelopes.forecast[row, h],
                             horizons[h],
                             y,
-                            float(timestamps[t]),
-                            profile_at(coefficients, profiles, places, ahead, x[STEP]),
+                            timestamp,
+                            profile,
                             rates,
                         )

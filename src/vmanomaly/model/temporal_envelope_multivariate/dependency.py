@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
 from vmanomaly.kernel import inlined, kernel
-from vmanomaly.model.state import Array, Column
+from vmanomaly.model.online import Bounds
+from vmanomaly.model.state import Array, Column, SeriesState, records, width
 from vmanomaly.model.temporal_envelope.calendar import WEEK
 from vmanomaly.model.temporal_envelope.learn import IQR_OF_NORMAL
-from vmanomaly.model.temporal_envelope.tails import TAIL, TAILS_WIDTH, learn_tail, measure_tail
+from vmanomaly.model.temporal_envelope.tails import (
+    ABOVE,
+    BELOW,
+    TAILS,
+    learn_tails,
+    measure_tail,
+)
 from vmanomaly.model.temporal_envelope_multivariate.factors import (
     LEAST_UNIQUENESS,
     factor_analysis,
@@ -30,6 +39,112 @@ _LEAST_VARIANCE = 1e-12
 _LEAST_SPREAD = 0.01
 
 
+class Groups(NamedTuple):
+    """Which rows are of which group, and what is kept of the factors of all groups.
+
+    Attributes
+    ----------
+    offsets : ndarray of int64, shape (G + 1,)
+        Which rows of the deviations are of which group.
+    rows, channel_rows : ndarray of int64, shapes (G,) and (C,)
+        Rows of the columns of groups and of channels. Those of a group are neighbours.
+    reaches : ndarray of float64, shape (G,)
+        From `reach_of_noise`.
+    n_learned, factor_moments : ndarray of float64
+        The columns of `group_columns`.
+    """
+
+    offsets: IntArray
+    rows: IntArray
+    channel_rows: IntArray
+    reaches: FloatArray
+    n_learned: FloatArray
+    factor_moments: FloatArray
+
+
+class Relations(NamedTuple):
+    """What is kept of each channel's relation to the factors: the columns of `channel_columns`.
+
+    `tails` is of `TAILS`, shape (C,).
+    """
+
+    factor_products: FloatArray
+    variance: FloatArray
+    lower_quantile: FloatArray
+    upper_quantile: FloatArray
+    tails: Array
+
+
+def relations_of(channels: SeriesState) -> Relations:
+    """Return the columns as the kernels take them; views, valid as long as those of the state."""
+    relations = Relations(*(channels[name] for name in Relations._fields))
+    return relations._replace(tails=records(relations.tails, TAILS))
+
+
+class Rates(NamedTuple):
+    """The parameters, as the kernels take them.
+
+    Attributes
+    ----------
+    lower, upper : float
+        The probabilities of the two quantiles.
+    width : float
+        By how much the bounds are further out than residuals reach.
+    window : int
+        Points without a residual beyond the bounds that separate one event from the next.
+    weeks : float
+        Between two points.
+    decay : float
+        Weight of the past, per point.
+    """
+
+    lower: float
+    upper: float
+    width: float
+    window: int
+    weeks: float
+    decay: float
+
+
+class FactorRoom(NamedTuple):
+    """Room for the factor model of a group of C channels and K factors, and for a point of it.
+
+    Attributes
+    ----------
+    loadings : ndarray of float64, shape (C, K)
+        How much each channel moves with each factor.
+    uniquenesses, leverages : ndarray of float64, shape (C,)
+        The variance of each channel that the factors do not explain, and the share of a channel in
+        what it is fitted by.
+    posterior, triangle : ndarray of float64, shape (K, K)
+        The covariance of the factors given all channels, and the Cholesky factor of its inverse.
+    lower, upper : ndarray of float64, shape (C,)
+        The bounds, from what is expected.
+    clipped, centres : ndarray of float64, shape (C,)
+        The deviations of a point as they count, and what is expected of them.
+    factors : ndarray of float64, shape (K,)
+        The expected factors at a point.
+    """
+
+    loadings: FloatArray
+    uniquenesses: FloatArray
+    leverages: FloatArray
+    posterior: FloatArray
+    triangle: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    clipped: FloatArray
+    centres: FloatArray
+    factors: FloatArray
+
+
+def factor_room(n_channels: int, rank: int) -> FactorRoom:
+    """Return room for groups of up to so many channels."""
+    of_channels = (n_channels,)
+    shapes = [(n_channels, rank), of_channels, of_channels, (rank, rank), (rank, rank)]
+    return FactorRoom(*(np.empty(shape) for shape in (*shapes, *[of_channels] * 4, (rank,))))
+
+
 def group_columns(rank: int) -> tuple[Column, ...]:
     """Return what is kept of the factors of a group."""
     return (
@@ -45,7 +160,7 @@ def channel_columns(rank: int) -> tuple[Column, ...]:
         Column("variance", np.float64),
         Column("lower_quantile", np.float64),
         Column("upper_quantile", np.float64),
-        Column("tails", np.float64, (TAILS_WIDTH,)),
+        Column("tails", np.float64, (width(TAILS),)),
     )
 
 
@@ -75,8 +190,8 @@ def reach_of_noise(step: int, n_channels: int) -> float:
 
 
 def fit_group(
-    group: dict[str, Array],
-    channels: dict[str, Array],
+    group: Mapping[str, Array],
+    channels: Mapping[str, Array],
     deviations: FloatArray,
     quantiles: tuple[float, float],
     step: int,
@@ -128,11 +243,10 @@ def fit_group(
     above = residuals - np.maximum(upper, 0.0)[:, None]
     weeks = n_samples * step / WEEK
     reaches = reach_of_noise(step, n_channels) * spreads
-    for side, excesses in enumerate((below, above)):
-        for c, tails in enumerate(channels["tails"]):
-            measure_tail(
-                tails, side, excesses[c], spreads[c] / IQR_OF_NORMAL, reaches[c], window, weeks
-            )
+    sigmas, room = spreads / IQR_OF_NORMAL, np.empty(n_samples)
+    for side, excesses in ((BELOW, below), (ABOVE, above)):
+        for c, tails in enumerate(records(channels["tails"], TAILS)):
+            measure_tail(tails, side, excesses[c], sigmas[c], reaches[c], window, weeks, room)
 
 
 def _expect(
@@ -185,27 +299,19 @@ def _backward(lower: FloatArray, vector: FloatArray) -> None:
 
 @kernel
 def _refresh(
-    products: FloatArray,
-    moments: FloatArray,
-    variances: FloatArray,
-    loadings: FloatArray,
-    uniquenesses: FloatArray,
-    leverages: FloatArray,
-    posterior: FloatArray,
-    lower: FloatArray,
+    products: FloatArray, moments: FloatArray, variances: FloatArray, room: FactorRoom
 ) -> None:
-    """Derive the factor model of a group from what is kept of it.
-
-    `lower` becomes the factor of the precision of the factors given all channels, and `posterior`
-    its inverse's.
-    """
+    """Derive the factor model of a group from what is kept of it."""
     n_channels, rank = products.shape
-    _cholesky(moments, lower)
+    loadings, uniquenesses = room.loadings, room.uniquenesses
+    posterior, triangle, scratch = room.posterior, room.triangle, room.factors
+    _cholesky(moments, triangle)
     for c in range(n_channels):
-        loadings[c] = products[c]
-        _forward(lower, loadings[c])
-        _backward(lower, loadings[c])
         shared = 0.0
+        for k in range(rank):
+            loadings[c, k] = products[c, k]
+        _forward(triangle, loadings[c])
+        _backward(triangle, loadings[c])
         for k in range(rank):
             shared += loadings[c, k] * products[c, k]
         variance = max(variances[c], _LEAST_VARIANCE)
@@ -216,47 +322,32 @@ def _refresh(
             for c in range(n_channels):
                 total += loadings[c, i] * loadings[c, j] / uniquenesses[c]
             posterior[i, j] = total
-    _cholesky(posterior, lower)
+    _cholesky(posterior, triangle)
     for i in range(rank):
         posterior[i, :] = 0.0
         posterior[i, i] = 1.0
-        _forward(lower, posterior[i])
-        _backward(lower, posterior[i])
-    scratch = np.empty(rank)
+        _forward(triangle, posterior[i])
+        _backward(triangle, posterior[i])
     for c in range(n_channels):
-        scratch[:] = loadings[c]
-        _forward(lower, scratch)
+        for k in range(rank):
+            scratch[k] = loadings[c, k]
+        _forward(triangle, scratch)
         total = 0.0
         for k in range(rank):
             total += scratch[k] * scratch[k]
-        leverages[c] = total / uniquenesses[c]
+        room.leverages[c] = total / uniquenesses[c]
 
 
 @kernel
 def walk_groups(
-    offsets: IntArray,
-    group_rows: IntArray,
-    channel_rows: IntArray,
+    groups: Groups,
+    relations: Relations,
     starts: IntArray,
     usable: BoolArray,
     deviations: FloatArray,
-    lower_share: float,
-    upper_share: float,
-    reaches: FloatArray,
-    width: float,
-    window: int,
-    weeks: float,
-    decay: float,
-    n_learned: FloatArray,
-    factor_moments: FloatArray,
-    factor_products: FloatArray,
-    variance: FloatArray,
-    lower_quantile: FloatArray,
-    upper_quantile: FloatArray,
-    tails: FloatArray,
-    expected: FloatArray,
-    lower_bound: FloatArray,
-    upper_bound: FloatArray,
+    rates: Rates,
+    room: FactorRoom,
+    bounds: Bounds,
 ) -> None:
     """Predict every channel from the others, micro-batch after micro-batch, and learn.
 
@@ -266,10 +357,8 @@ def walk_groups(
 
     Parameters
     ----------
-    offsets
-        int64, shape (G + 1,): which rows of `deviations` are of which group.
-    group_rows, channel_rows
-        int64, shapes (G,) and (C,): rows of the columns of groups and of channels.
+    groups, relations
+        The columns of the state in them are changed.
     starts
         int64: the columns at which micro-batches begin.
     usable
@@ -277,23 +366,13 @@ def walk_groups(
     deviations
         float64, shape (C, T): distances from what was expected of each channel alone, in units of
         the distance of the bound.
-    lower_share, upper_share
-        The probabilities of the two quantiles.
-    reaches
-        float64, shape (G,): from `reach_of_noise`.
-    width
-        By how much the bounds are further out than residuals reach.
-    window
-        Points without a residual beyond the bounds that separate one event from the next.
-    weeks
-        Between two points.
-    decay
-        Weight of the past, per point.
-    n_learned, ..., tails
-        The columns of `group_columns` and `channel_columns`, changed in place.
-    expected, lower_bound, upper_bound
-        float64, shape (C, T), filled in units of `deviations`; left as they are where nothing can
-        be said.
+    rates
+        The parameters.
+    room
+        From `factor_room`, for the largest group.
+    bounds
+        Of shape (C, T), filled in units of `deviations`; left as they are where nothing can be
+        said.
 
     References
     ----------
@@ -302,21 +381,18 @@ def walk_groups(
     .. [2] L. Tierney, "A space-efficient recursive procedure for estimating a quantile of an
        unknown distribution", SIAM Journal on Scientific and Statistical Computing 4(4), 1983.
     """
-    rank = factor_products.shape[1]
+    rank = relations.factor_products.shape[1]
     n_timestamps = deviations.shape[1]
-    for g in range(len(group_rows)):
-        first, n_channels, group = offsets[g], offsets[g + 1] - offsets[g], group_rows[g]
+    n_learned = groups.n_learned
+    for g in range(len(groups.rows)):
+        first, group = groups.offsets[g], groups.rows[g]
+        n_channels = groups.offsets[g + 1] - first
         if rank == 0 or n_channels < 2 or n_learned[group] < 2.0:
             continue
-        # The channels of a group are neighbours in the state.
-        mine = slice(channel_rows[first], channel_rows[first] + n_channels)
-        products, variances = factor_products[mine], variance[mine]
-        lowers, uppers, of_tails = lower_quantile[mine], upper_quantile[mine], tails[mine]
-        loadings = np.empty((n_channels, rank))
-        uniquenesses, leverages = np.empty(n_channels), np.empty(n_channels)
-        posterior, triangle = np.empty((rank, rank)), np.zeros((rank, rank))
-        lower, upper = np.empty(n_channels), np.empty(n_channels)
-        clipped, centres, factors = np.empty(n_channels), np.empty(n_channels), np.empty(rank)
+        mine = slice(groups.channel_rows[first], groups.channel_rows[first] + n_channels)
+        products, variances = relations.factor_products[mine], relations.variance[mine]
+        lowers, uppers = relations.lower_quantile[mine], relations.upper_quantile[mine]
+        tails, moments = relations.tails[mine], groups.factor_moments[group]
         for b in range(len(starts)):
             begin = starts[b]
             end = starts[b + 1] if b + 1 < len(starts) else n_timestamps
@@ -325,98 +401,71 @@ def walk_groups(
                 if not usable[g, t]:
                     continue
                 if not fresh:
-                    _refresh(
-                        products,
-                        factor_moments[group],
-                        variances,
-                        loadings,
-                        uniquenesses,
-                        leverages,
-                        posterior,
-                        triangle,
-                    )
+                    _refresh(products, moments, variances, room)
                     for c in range(n_channels):
-                        reach = reaches[g] * (uppers[c] - lowers[c])
-                        below = width * max(reach, of_tails[c, TAIL])
-                        above = width * max(reach, of_tails[c, TAIL + 1])
-                        lower[c] = min(min(lowers[c], 0.0) - below, -LEAST_DISTANCE)
-                        upper[c] = max(max(uppers[c], 0.0) + above, LEAST_DISTANCE)
+                        reach = groups.reaches[g] * (uppers[c] - lowers[c])
+                        below = rates.width * max(reach, tails[c].reach[BELOW])
+                        above = rates.width * max(reach, tails[c].reach[ABOVE])
+                        room.lower[c] = min(min(lowers[c], 0.0) - below, -LEAST_DISTANCE)
+                        room.upper[c] = max(max(uppers[c], 0.0) + above, LEAST_DISTANCE)
                     fresh = True
-                _estimate_factors(
-                    deviations[first : first + n_channels, t],
-                    loadings,
-                    uniquenesses,
-                    leverages,
-                    posterior,
-                    clipped,
-                    factors,
-                    centres,
-                )
+                _estimate_factors(deviations[first : first + n_channels, t], room)
                 for c in range(n_channels):
-                    expected[first + c, t] = centres[c]
-                    lower_bound[first + c, t] = centres[c] + lower[c]
-                    upper_bound[first + c, t] = centres[c] + upper[c]
-                n_learned[group] = decay * n_learned[group] + 1.0
+                    centre = room.centres[c]
+                    bounds.yhat[first + c, t] = centre
+                    bounds.yhat_lower[first + c, t] = centre + room.lower[c]
+                    bounds.yhat_upper[first + c, t] = centre + room.upper[c]
+                n_learned[group] = rates.decay * n_learned[group] + 1.0
                 weight = 1.0 / n_learned[group]
-                _learn_moments(
-                    clipped, factors, posterior, weight, products, factor_moments[group], variances
-                )
+                _learn_moments(weight, room, products, moments, variances)
                 for c in range(n_channels):
-                    residual = deviations[first + c, t] - centres[c]
-                    reach = max(reaches[g] * (uppers[c] - lowers[c]), _LEAST_SPREAD)
-                    learn_tail(of_tails[c], 0, min(lowers[c], 0.0) - residual, reach, window, weeks)
-                    learn_tail(of_tails[c], 1, residual - max(uppers[c], 0.0), reach, window, weeks)
+                    residual = deviations[first + c, t] - room.centres[c]
+                    reach = max(groups.reaches[g] * (uppers[c] - lowers[c]), _LEAST_SPREAD)
+                    below = min(lowers[c], 0.0) - residual
+                    above = residual - max(uppers[c], 0.0)
+                    learn_tails(tails[c], below, above, reach, rates.window, rates.weeks)
                     step = 2.0 * weight * max(uppers[c] - lowers[c], _LEAST_SPREAD)
-                    lowers[c] += step * (lower_share - (1.0 if residual <= lowers[c] else 0.0))
-                    uppers[c] += step * (upper_share - (1.0 if residual <= uppers[c] else 0.0))
+                    lowers[c] += step * (rates.lower - (1.0 if residual <= lowers[c] else 0.0))
+                    uppers[c] += step * (rates.upper - (1.0 if residual <= uppers[c] else 0.0))
 
 
 @kernel
-def _estimate_factors(
-    deviations: FloatArray,
-    loadings: FloatArray,
-    uniquenesses: FloatArray,
-    leverages: FloatArray,
-    posterior: FloatArray,
-    clipped: FloatArray,
-    factors: FloatArray,
-    centres: FloatArray,
-) -> None:
-    """Fill the expected factors given all channels, and each channel's mean given the others."""
-    n_channels, rank = loadings.shape
+def _estimate_factors(deviations: FloatArray, room: FactorRoom) -> None:
+    """Fill in the expected factors given all channels, and each channel's mean given the others."""
+    n_channels, rank = len(deviations), len(room.factors)
+    loadings, clipped, factors = room.loadings, room.clipped, room.factors
     for c in range(n_channels):
         clipped[c] = min(max(deviations[c], -LARGEST_DEVIATION), LARGEST_DEVIATION)
     factors[:] = 0.0
     for k in range(rank):
         weighted = 0.0
         for c in range(n_channels):
-            weighted += loadings[c, k] * clipped[c] / uniquenesses[c]
+            weighted += loadings[c, k] * clipped[c] / room.uniquenesses[c]
         for i in range(rank):
-            factors[i] += posterior[i, k] * weighted
+            factors[i] += room.posterior[i, k] * weighted
     for c in range(n_channels):
         fitted = 0.0
         for k in range(rank):
             fitted += loadings[c, k] * factors[k]
-        centres[c] = clipped[c] - (clipped[c] - fitted) / (1.0 - leverages[c])
+        room.centres[c] = clipped[c] - (clipped[c] - fitted) / (1.0 - room.leverages[c])
 
 
 @kernel
 def _learn_moments(
-    clipped: FloatArray,
-    factors: FloatArray,
-    posterior: FloatArray,
     weight: float,
+    room: FactorRoom,
     products: FloatArray,
     moments: FloatArray,
     variances: FloatArray,
 ) -> None:
     """Move the moments to what a point says they are, by its weight among all points."""
+    clipped, factors = room.clipped, room.factors
     rank = len(factors)
     for i in range(rank):
         for j in range(rank):
-            moment = posterior[i, j] + factors[i] * factors[j]
+            moment = room.posterior[i, j] + factors[i] * factors[j]
             moments[i, j] += weight * (moment - moments[i, j])
-    for c in range(len(clipped)):
+    for c in range(len(variances)):
         for k in range(rank):
             products[c, k] += weight * (clipped[c] * factors[k] - products[c, k])
         variances[c] += weight * (clipped[c] * clipped[c] - variances[c])

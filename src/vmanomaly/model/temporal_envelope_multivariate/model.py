@@ -12,23 +12,25 @@ import numpy as np
 from vmanomaly.model.base import LARGEST, ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.joint import rows_of, score_channels
-from vmanomaly.model.online import OnlineModel, observe
+from vmanomaly.model.online import Bounds, OnlineModel, observe
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.model.temporal_envelope.calendar import WEEK
 from vmanomaly.model.temporal_envelope_multivariate.channels import ChannelState, per_channel
 from vmanomaly.model.temporal_envelope_multivariate.dependency import (
+    Groups,
+    Rates,
     channel_columns,
+    factor_room,
     fit_group,
     group_columns,
     reach_of_noise,
+    relations_of,
     walk_groups,
 )
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
 logger = logging.getLogger(__name__)
-
-_ENVELOPE = ("yhat", "yhat_lower", "yhat_upper")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,31 +191,32 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
         )
         deviations = _deviations(values, own.outputs)
         sizes = np.diff(batch.offsets).tolist()
-        conditional = {name: np.full(deviations.shape, np.nan) for name in _ENVELOPE}
+        conditional = Bounds(*(np.full(deviations.shape, np.nan) for _ in Bounds._fields))
+        of_groups = (state[column.name] for column in group_columns(self.dependency_rank))
+        reaches = np.array([reach_of_noise(self.step, n) for n in sizes])
         walk_groups(
-            batch.offsets,
-            rows,
-            channel_rows,
+            Groups(batch.offsets, rows, channel_rows, reaches, *of_groups),
+            relations_of(state.channels),
             points.starts,
             eligible & batch.per_group(np.logical_and, np.isfinite(deviations)),
             deviations,
-            *self.quantiles,
-            np.array([reach_of_noise(self.step, n) for n in sizes]),
-            self.iqr_threshold / 2.0,
-            self.changepoint_window,
-            self.step / WEEK,
-            self.decay,
-            *(state[column.name] for column in group_columns(self.dependency_rank)),
-            *(state.channels[column.name] for column in channel_columns(self.dependency_rank)),
-            *conditional.values(),
+            self._rates,
+            factor_room(max(sizes, default=0), self.dependency_rank),
+            conditional,
         )
         own_answer, conditional_answer = (
             self._apply_policies(batch, ModelOutput({}, eligible, trusted, channels=envelope))
-            for envelope in (own.outputs, _in_units_of_y(conditional, own.outputs))
+            for envelope in (own.outputs, _in_units_of_y(conditional._asdict(), own.outputs))
         )
         scores = np.fmax(own_answer.pop("anomaly_score"), conditional_answer.pop("anomaly_score"))
         joined = {"anomaly_score": _join(batch, scores, self.score_aggregation)}
         return ModelOutput(joined, eligible, trusted, channels=own_answer)
+
+    @property
+    def _rates(self) -> Rates:
+        lower, upper = self.quantiles
+        width, weeks = self.iqr_threshold / 2.0, self.step / WEEK
+        return Rates(lower, upper, width, self.changepoint_window, weeks, self.decay)
 
     def _fit_factors(self, state: ChannelState, batch: GroupedBatch, values: FloatArray) -> None:
         """Learn how channels move together, from the second half of the fit window."""
@@ -298,7 +301,7 @@ def _in_units_of_y(
     deviations: Mapping[str, FloatArray], envelope: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
     """Return what `_deviations` made these deviations of."""
-    yhat, lower, upper = (envelope[name] for name in _ENVELOPE)
+    yhat, lower, upper = (envelope[name] for name in Bounds._fields)
     with np.errstate(over="ignore"):
         return {
             name: np.clip(

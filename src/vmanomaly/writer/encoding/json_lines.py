@@ -37,6 +37,8 @@ _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _COMMA: Final = ord(",")
 _N: Final = ord("n")
+_NULL_BYTES: Final = len("null,")
+_ROW_END_BYTES: Final = len("],")
 
 
 def encode_series(labels: tuple[Labels, ...], added: Mapping[str, str]) -> EncodedSeries:
@@ -206,10 +208,10 @@ def _append_lines(
         at += 1
         while numbers[cuts[cut]] == _N:
             end = append(out, end, numbers, at, cuts[cut])
-            at = min(cuts[cut] + len("null,"), cuts[cut + 1])
+            at = min(cuts[cut] + _NULL_BYTES, cuts[cut + 1])
             cut += 1
         end = append(out, end, numbers, at, cuts[cut])
-        at = cuts[cut] + len("],")
+        at = cuts[cut] + _ROW_END_BYTES
         cut += 1
         if end == values:
             end = line

@@ -1,0 +1,125 @@
+"""What is kept of every series: the columns of the state, and the names of what stands in a row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vmanomaly.model.state import Array, Column, SeriesState, records, width
+from vmanomaly.model.temporal_envelope.tails import TAILS
+from vmanomaly.series import SingleArray
+
+QUANTILES = np.dtype(
+    [(name, np.float64) for name in ("lower", "quartile_1", "quartile_3", "upper")], align=True
+)
+"""Four quantiles of residuals or errors; the outer two are those of `Rates`."""
+
+ENVELOPE = np.dtype(
+    [
+        ("n_learned", np.float64),
+        ("last_time", np.float64),
+        ("step", np.float64),
+        ("level", np.float64),
+        ("slope", np.float64),
+        ("residuals", QUANTILES),
+        ("deviation", np.float64),
+        ("last_sample", np.float64),
+        ("change", np.float64),
+        ("tails", TAILS),
+        ("run_length", np.float64),
+        ("run_mean", np.float64),
+        ("run_change", np.float64),
+        ("shift", np.float64),
+        ("shift_age", np.float64),
+        ("n_returned", np.float64),
+        ("outage", np.float64),
+        ("base", np.float64),
+        ("fast", np.float64),
+        ("usual_change", np.float64),
+    ],
+    align=True,
+)
+"""What is known of a series besides its profiles:
+
+- `n_learned`, `last_time`, `step`: the samples learned, when the last one was in Unix
+  milliseconds, and the milliseconds between them;
+- `level` and its `slope`, per sample;
+- `residuals`: their quantiles; `deviation`: their mean absolute value; `tails`: how far they reach
+  beyond the quartiles (`learn_tails`); `fast`: the mean of the last few;
+- `last_sample`, `change`, `usual_change`: the last sample, and the mean and, more or less, the
+  median absolute difference of neighbouring samples;
+- `run_length`, `run_mean`, `run_change`: consecutive residuals of one sign, their mean, and the
+  mean absolute difference of neighbouring samples among them;
+- `shift`, `shift_age`, `n_returned`: from the level to the one before while that may come back,
+  the samples since then, and consecutive samples at the level before;
+- `outage`: the share of samples without noise, of late, since a shift to a flat level; else 0;
+- `base`: a level that follows over a day, from which profiles are learned.
+"""
+
+FORECAST = np.dtype(
+    [
+        ("n_known", np.float64),
+        ("fast_squared", np.float64),
+        ("fast_and_error", np.float64),
+        ("errors", QUANTILES),
+        ("due", np.float64),
+        ("waiting", np.float64),
+        ("waiting_fast", np.float64),
+    ],
+    align=True,
+)
+"""What is known of a horizon:
+
+- `n_known`: the forecasts whose time has come, and `errors`: the quantiles of their errors;
+- `fast_squared`, `fast_and_error`: the sum of the squares of the last residuals at a forecast, and
+  of their products with its error;
+- `due`, `waiting`, `waiting_fast`: when the time of the waiting forecast comes, the forecast
+  without what the last residuals say, and these when it was made.
+"""
+
+
+class Envelopes(NamedTuple):
+    """The columns of a state of R series, as the kernels take them, with their names.
+
+    Attributes
+    ----------
+    envelope : ndarray of ENVELOPE, shape (R,)
+        What is known of a series besides its profiles.
+    profile, profile_visits : ndarray of float32, shape (R, N)
+        The values of the bins of all patterns, and how often they were visited.
+    forecast : ndarray of FORECAST, shape (R, H)
+        What is known of each horizon.
+    """
+
+    envelope: Array
+    profile: SingleArray
+    profile_visits: SingleArray
+    forecast: Array
+
+
+class Bins(NamedTuple):
+    """The bins of the calendar profiles of one series; float32, shape (N,)."""
+
+    values: SingleArray
+    visits: SingleArray
+
+
+def envelope_columns(n_bins: int, n_horizons: int) -> tuple[Column, ...]:
+    """Return the columns of the state: the envelope, 8 bytes a bin, and 80 a horizon."""
+    return (
+        Column("envelope", np.float64, (width(ENVELOPE),)),
+        Column("profile", np.float32, (n_bins,)),
+        Column("profile_visits", np.float32, (n_bins,)),
+        Column("forecast", np.float64, (n_horizons, width(FORECAST))),
+    )
+
+
+def envelopes_of(state: SeriesState) -> Envelopes:
+    """Return the columns as the kernels take them; views, valid as long as those of the state."""
+    return Envelopes(
+        records(state["envelope"], ENVELOPE),
+        state["profile"],
+        state["profile_visits"],
+        records(state["forecast"], FORECAST),
+    )

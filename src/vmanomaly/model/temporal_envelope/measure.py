@@ -1,0 +1,193 @@
+"""What is measured on a whole window of the temporal envelope after a pass over it."""
+
+from __future__ import annotations
+
+import math
+
+from vmanomaly.kernel import kernel, spliced
+from vmanomaly.model.online import Points
+from vmanomaly.model.order_statistics import median, quantile
+from vmanomaly.model.state import Record
+from vmanomaly.model.temporal_envelope.calendar import WEEK, Places, Profiles
+from vmanomaly.model.temporal_envelope.columns import Bins, Envelopes
+from vmanomaly.model.temporal_envelope.forecast import learn_products, persistence
+from vmanomaly.model.temporal_envelope.learn import (
+    LARGE,
+    SETTLED,
+    Rates,
+    clipped,
+    profile_at,
+    reach_of,
+    sigma_of,
+)
+from vmanomaly.model.temporal_envelope.tails import BELOW, SIDES, measure_tail
+from vmanomaly.model.temporal_envelope.walk import Traces
+from vmanomaly.series import BoolArray, FloatArray, IntArray
+
+_FIRST = 288
+
+
+@kernel
+def restart(
+    points: Points, profiles: Profiles, places: Places, envelopes: Envelopes, room: FloatArray
+) -> None:
+    """Go back to the start of the window, with what is known of profiles and scale.
+
+    The level is the median of the first samples without their profiles. Series of which no points
+    are to be taken stay as they are. `room` has a place for each timestamp.
+    """
+    n_timestamps = len(points.timestamps)
+    n_first = min(n_timestamps, _FIRST)
+    for s in range(len(points.rows)):
+        if points.first[s] == n_timestamps:
+            continue
+        row = points.rows[s]
+        x = envelopes.envelope[row]
+        bins = Bins(envelopes.profile[row], envelopes.profile_visits[row])
+        n_samples = 0
+        for t in range(n_first):
+            y = points.values[s, t]
+            if math.isfinite(y):
+                profile = profile_at(bins, profiles, places, t, x.step)
+                room[n_samples] = clipped(y, LARGE) - profile
+                n_samples += 1
+        if n_samples > 0:
+            x.level = median(room[:n_samples])
+        x.n_learned = SETTLED + 1
+        x.last_time = points.timestamps[0] - x.step
+        x.base = x.level
+        x.slope = x.fast = 0.0
+        x.run_length = x.run_mean = x.run_change = 0.0
+        x.shift = x.shift_age = x.n_returned = x.outage = 0.0
+        x.tails.reach[:] = x.tails.n_events[:] = x.tails.n_quiet[:] = 0.0
+        bins.visits[:] = 0.0
+
+
+@kernel
+def measure(
+    points: Points,
+    n_samples: IntArray,
+    traces: Traces,
+    rates: Rates,
+    envelopes: Envelopes,
+    excesses: FloatArray,
+    room: FloatArray,
+) -> None:
+    """Set scale and tails from whole windows, outages left out.
+
+    `n_samples` is how many finite samples each series has. Series of which no points are to be
+    taken stay as they are. `excesses` and `room` have a place for each timestamp.
+    """
+    n_timestamps = len(points.timestamps)
+    weeks = (points.timestamps[n_timestamps - 1] - points.timestamps[0]) / WEEK
+    for s in range(len(points.rows)):
+        if points.first[s] == n_timestamps:
+            continue
+        n = n_samples[s]
+        x = envelopes.envelope[points.rows[s]]
+        alive = traces.alive[s, :n]
+        alive[: n // 4] = False
+        _measure_scale(x, traces.distances[s, :n], alive, rates, room)
+        sigma = sigma_of(x)
+        reach, window = reach_of(x, sigma), rates.changepoint_window
+        for side in SIDES:
+            _excesses(x, side, traces.residuals[s, :n], alive, excesses)
+            measure_tail(x.tails, side, excesses[:n], sigma, reach, window, weeks, room)
+        x.shift = 0.0
+
+
+@spliced
+def _measure_scale(
+    x: Record, distances: FloatArray, alive: BoolArray, rates: Rates, room: FloatArray
+) -> None:
+    n_kept = 0
+    for i in range(len(distances)):
+        if alive[i]:
+            room[n_kept] = distances[i]
+            n_kept += 1
+    if n_kept < SETTLED:
+        n_kept = 0
+        for i in range(len(distances) // 4, len(distances)):
+            room[n_kept] = distances[i]
+            n_kept += 1
+    kept = room[:n_kept]
+    limit = 5.0 * _mean_deviation(kept, LARGE)
+    x.deviation = _mean_deviation(kept, limit)
+    x.residuals.lower = quantile(kept, rates.lower)
+    x.residuals.quartile_1 = quantile(kept, 0.25)
+    x.residuals.quartile_3 = quantile(kept, 0.75)
+    x.residuals.upper = quantile(kept, rates.upper)
+
+
+@kernel
+def _mean_deviation(distances: FloatArray, limit: float) -> float:
+    total = 0.0
+    for distance in distances:
+        total += min(abs(distance), limit) / len(distances)
+    return total
+
+
+@spliced
+def _excesses(
+    x: Record, side: int, residuals: FloatArray, alive: BoolArray, excesses: FloatArray
+) -> None:
+    """Fill in how far the residuals reach beyond the quartile on a side."""
+    for i in range(len(residuals)):
+        if not alive[i]:
+            excesses[i] = 0.0
+        elif side == BELOW:
+            excesses[i] = -residuals[i] + min(x.residuals.quartile_1, 0.0)
+        else:
+            excesses[i] = residuals[i] - max(x.residuals.quartile_3, 0.0)
+
+
+@kernel
+def measure_forecasts(
+    points: Points,
+    horizons: FloatArray,
+    traces: Traces,
+    rates: Rates,
+    envelopes: Envelopes,
+    errors: FloatArray,
+    fasts: FloatArray,
+) -> None:
+    """Learn from all forecasts that were made in the second half of the window.
+
+    `errors` and `fasts` have a place for each timestamp.
+    """
+    n_timestamps = len(points.timestamps)
+    for s in range(len(points.rows)):
+        row = points.rows[s]
+        x = envelopes.envelope[row]
+        sigma = max(sigma_of(x), 1e-12)
+        for h in range(len(horizons)):
+            f, horizon = envelopes.forecast[row, h], horizons[h]
+            n_errors = 0
+            t = 0
+            for made in range(n_timestamps // 2, n_timestamps):
+                due = points.timestamps[made] + horizon
+                while t < n_timestamps and points.timestamps[t] < due:
+                    t += 1
+                if t == n_timestamps:
+                    break
+                y = points.values[s, t]
+                if points.timestamps[t] < due + x.step and math.isfinite(y):
+                    fasts[n_errors] = traces.fasts[s, made]
+                    errors[n_errors] = clipped(
+                        clipped(y, LARGE) - traces.steadies[s, h, made], LARGE
+                    )
+                    learn_products(f, fasts[n_errors], errors[n_errors], sigma, 1000.0)
+                    n_errors += 1
+            f.due = 0.0
+            if n_errors > 0:
+                share = persistence(f)
+                for i in range(n_errors):
+                    errors[i] = clipped(errors[i] - share * fasts[i], LARGE)
+                # Neighbouring forecasts are wrong together: as many are independent as horizons
+                # fit in.
+                f.n_known = n_errors * min(x.step / horizon, 1.0)
+                known = errors[:n_errors]
+                f.errors.lower = quantile(known, rates.lower)
+                f.errors.quartile_1 = quantile(known, 0.25)
+                f.errors.quartile_3 = quantile(known, 0.75)
+                f.errors.upper = quantile(known, rates.upper)
