@@ -140,7 +140,7 @@ class Detector(ABC, Generic[BatchT]):
         """Learn from scratch what `to_fit` gave; the second half of `fit`."""
         context = context or RunContext()
         state: SeriesState | None = None
-        errors: dict[Labels, Exception] = {}
+        errors: dict[Labels, BaseException] = {}
         n_datapoints = 0
         for block in self._blocks(given.batch):
             context.check()
@@ -193,7 +193,7 @@ class Detector(ABC, Generic[BatchT]):
         context = context or RunContext()
         batch, left_out = self._to_infer(learned, batches)
         parts: list[Part] = []
-        errors: dict[Labels, Exception] = {}
+        errors: dict[Labels, BaseException] = {}
         n_series = n_datapoints = 0
         stopped: StoppedError | None = None
         for block in self._blocks(batch) if batch.labels else ():

@@ -107,7 +107,7 @@ def warm_up(work: Work) -> None:
     for alias, model in {alias: model for (alias, _), model in work.models.items()}.items():
         try:
             warm_up_model(model)
-        except Exception:
+        except (Exception, SystemExit):
             # A user's model may not take so little; if anything is wrong, its runs say so.
             logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
     warm_up_writer(work.config.writer)
