@@ -24,6 +24,7 @@ from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
 from vmanomaly.service.unit import Unit
+from vmanomaly.slots import Slots
 from vmanomaly.writer import Writer
 
 Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
@@ -92,6 +93,7 @@ def create_jobs(
     health: Health,
     metrics: Metrics,
     keeper: Keeper | None = None,
+    fits: Slots | None = None,
 ) -> dict[str, list[QueryJob]]:
     """Return the jobs of each scheduler, by its alias.
 
@@ -124,6 +126,7 @@ def create_jobs(
                     health,
                     catch_up=_catch_up(config, scheduler_alias),
                     keeper=None if scheduler.ends_by_itself else keeper,
+                    fits=None if scheduler.ends_by_itself else fits,
                 )
                 for queries, on_queries in units.items()
                 if on_queries

@@ -18,7 +18,9 @@ from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
+from vmanomaly.service.lane import n_fits_at_once
 from vmanomaly.service.plan import Models, create_jobs
+from vmanomaly.slots import Slots
 from vmanomaly.writer import Writer
 from vmanomaly.writer import warm_up as warm_up_writer
 
@@ -41,6 +43,8 @@ class Work:
         Its models, by alias and queries.
     jobs
         The jobs of each scheduler, by its alias.
+    fits
+        How many fits hold their data at a time, those of all schedulers that do not end.
     """
 
     config: Config
@@ -48,6 +52,7 @@ class Work:
     keeper: Keeper
     models: Models
     jobs: dict[str, list[QueryJob]]
+    fits: Slots
 
     @property
     def n_units(self) -> int:
@@ -95,8 +100,9 @@ def create_work(
         reader = before.reader
     else:
         reader = create_reader(config.reader, metrics, config.data_folder)
-    jobs = create_jobs(config, models, reader, writer, health, metrics, keeper)
-    return Work(config, reader, keeper, models, jobs)
+    fits = Slots(n_fits_at_once()) if before is None else before.fits
+    jobs = create_jobs(config, models, reader, writer, health, metrics, keeper, fits)
+    return Work(config, reader, keeper, models, jobs, fits)
 
 
 def warm_up(work: Work) -> None:
