@@ -191,6 +191,7 @@ class Schedulers:
             lane,
             longest_catch_up(work.config, alias),
             self._context,
+            int(work.config.reader.eval_delay),
         )
         # One that ends by itself would begin from the start again.
         max_restarts = 0 if section.ends_by_itself else MAX_RESTARTS
