@@ -43,6 +43,17 @@ class Learned:
         last_seen = int(self.state.last_seen.max())
         return None if last_seen == NEVER else last_seen
 
+    def oldest_last_seen(self, since: int) -> int | None:
+        """Return the oldest of the newest timestamps of each series or group.
+
+        Parameters
+        ----------
+        since
+            Unix milliseconds. What was last seen before is taken for gone.
+        """
+        alive = self.state.last_seen[self.state.last_seen >= since]
+        return int(alive.min()) if alive.size else None
+
 
 @dataclass(frozen=True, slots=True)
 class ToFit(Generic[BatchT]):

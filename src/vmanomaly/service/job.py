@@ -27,6 +27,8 @@ from vmanomaly.writer import Writer
 
 logger = logging.getLogger(__name__)
 
+_LATE_STEPS = 3
+
 
 class QueryJob:
     """Reads the data of one query, or of those that a multivariate model looks at together.
@@ -48,6 +50,9 @@ class QueryJob:
     catch_up
         How far back an infer may start in order to begin where the units last saw data,
         milliseconds; None to begin where the scheduler says.
+    look_back
+        How long before its range an infer may start in order to score what came late of single
+        series, milliseconds, at least three steps; None where nothing comes late.
     keeper
         Keeps what the units learn, under schedulers that go on from run to run.
     fits
@@ -72,6 +77,7 @@ class QueryJob:
         writer: Writer,
         health: Health,
         catch_up: int | None = None,
+        look_back: int | None = None,
         keeper: Keeper | None = None,
         fits: Slots | None = None,
     ) -> None:
@@ -84,6 +90,7 @@ class QueryJob:
         self._writer = writer
         self._health = health
         self._catch_up = catch_up
+        self._look_back = look_back
         self._keeper = keeper
         self._fits = fits
         self._stuck_models = StuckModels(self.name, health)
@@ -279,12 +286,23 @@ class QueryJob:
         return None
 
     def _from_last_seen(self, time_range: TimeRange) -> TimeRange:
-        if self._catch_up is None:
+        """Have the range begin where samples may have come late, which are not scored yet."""
+        if self._look_back is None:
             return time_range
-        seen = [unit.last_seen for unit in self.units if unit.last_seen is not None]
-        oldest = time_range.end - max(self._catch_up, self._step)
-        start = max(min(seen, default=time_range.start), oldest)
-        return TimeRange(min(start, time_range.start), time_range.end)
+        starts = [time_range.start]
+        if self._catch_up is not None:
+            seen = [unit.last_seen for unit in self.units if unit.last_seen is not None]
+            oldest = time_range.end - max(self._catch_up, self._step)
+            starts += [max(last - self._offset, oldest) for last in seen]
+        since = time_range.start - max(self._look_back, _LATE_STEPS * self._step)
+        behind = [unit.oldest_last_seen(since + self._offset) for unit in self.units]
+        # What was seen up to the last point of the grid is not behind.
+        starts += [
+            last - self._offset
+            for last in behind
+            if last is not None and last - self._offset + self._step <= time_range.start
+        ]
+        return TimeRange(min(starts), time_range.end)
 
 
 def _step(stage: str, unit: Unit) -> str:

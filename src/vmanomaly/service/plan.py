@@ -125,6 +125,7 @@ def create_jobs(
                     writer,
                     health,
                     catch_up=_catch_up(config, scheduler_alias),
+                    look_back=_look_back(config, scheduler_alias),
                     keeper=None if scheduler.ends_by_itself else keeper,
                     fits=None if scheduler.ends_by_itself else fits,
                 )
@@ -165,3 +166,13 @@ def _catch_up(config: Config, scheduler_alias: str) -> int | None:
     if config.reader.query_from_last_seen_timestamp:
         return longest_catch_up(config, scheduler_alias)
     return None
+
+
+def _look_back(config: Config, scheduler_alias: str) -> int | None:
+    """Return how far back samples that come late are looked for, milliseconds."""
+    scheduler, reader = config.schedulers[scheduler_alias], config.reader
+    if scheduler.ends_by_itself:
+        return None
+    if reader.query_from_last_seen_timestamp and reader.query_last_seen_max_lookback:
+        return int(reader.query_last_seen_max_lookback)
+    return scheduler.look_back + int(reader.eval_delay)

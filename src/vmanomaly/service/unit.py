@@ -106,6 +106,13 @@ class Unit:
         """The newest timestamp the model has seen, Unix milliseconds; None before the first."""
         return None if self.learned is None else self.learned.last_seen
 
+    def oldest_last_seen(self, since: int) -> int | None:
+        """Return the newest timestamp of the series that is furthest behind, Unix milliseconds.
+
+        Series last seen before `since` are left out; None where there are no others.
+        """
+        return None if self.learned is None else self.learned.oldest_last_seen(since)
+
     def unlearned(self) -> Self:
         """Return the same unit, which has learned nothing."""
         unit = copy(self)
