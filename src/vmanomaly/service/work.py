@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from vmanomaly.config import Config
@@ -105,17 +105,31 @@ def create_work(
     return Work(config, reader, keeper, models, jobs, fits)
 
 
-def warm_up(work: Work) -> None:
-    """Load or compile the kernels now, so that no run has to wait for them."""
+def warm_up(work: Work, is_stopped: Callable[[], bool] = lambda: False) -> None:
+    """Load or compile the kernels now, so that no run has to wait for them.
+
+    Parameters
+    ----------
+    work
+        What is going to run.
+    is_stopped
+        Tells, before the kernels of each part, that nothing is going to run any more.
+    """
     started = time.perf_counter()
+    if is_stopped():
+        return
     warm_up_reader(work.config.reader)
     # Those of one alias differ by query only, and run the same kernels.
     for alias, model in {alias: model for (alias, _), model in work.models.items()}.items():
+        if is_stopped():
+            return
         try:
             warm_up_model(model)
         except (Exception, SystemExit):
             # A user's model may not take so little; if anything is wrong, its runs say so.
             logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
+    if is_stopped():
+        return
     warm_up_writer(work.config.writer)
     logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
 
