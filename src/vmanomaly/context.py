@@ -31,6 +31,11 @@ class RunContext:
     parent
         Cancelling it cancels this one too, its deadline holds too, and steps are counted there.
 
+    Attributes
+    ----------
+    checked_s : float
+        When the work last made sure by `check` that it is to continue, by `time.monotonic`.
+
     Examples
     --------
     >>> context = RunContext(on_progress=lambda done, total, name: print(done, total, name))
@@ -63,6 +68,7 @@ class RunContext:
         self._done = self._expected = 0
         self._counting = threading.RLock()
         self._is_cancelled = False
+        self.checked_s = time.monotonic()
         self._on_cancel: dict[object, Callable[[], None]] = {}
         self._lock: threading.RLock = parent._lock if parent is not None else threading.RLock()
 
@@ -105,6 +111,7 @@ class RunContext:
             raise CancelledError("cancelled")
         if self.remaining_s == 0.0:
             raise DeadlineExceededError("not done in time")
+        self.checked_s = time.monotonic()
 
     @contextmanager
     def calling_on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:

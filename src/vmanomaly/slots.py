@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterator
+import time
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from vmanomaly.context import RunContext
+
+_PATIENCE_S = 5.0
+
+
+class Turn:
+    """A slot that is waited for or held.
+
+    Parameters
+    ----------
+    user, group
+        As for `Slots.taken`.
+
+    Attributes
+    ----------
+    timed_out : bool
+        Whether what was done with the slot ran into a time-out: the user is slow from then on,
+        until a turn of it does not. Set by whoever holds the slot.
+    """
+
+    __slots__ = ("begun_s", "group", "is_next", "is_slow", "timed_out", "user")
+
+    def __init__(self, user: Hashable = None, group: Hashable = None) -> None:
+        self.user = user
+        self.group = group
+        self.timed_out = False
+        self.is_slow = False
+        self.is_next = threading.Event()
+        self.begun_s = 0.0
 
 
 class Slots:
     """Lets a number of threads in at a time, the others in the order in which they came.
 
+    Users whose last turn timed out hold at most half of the slots together, so that the others
+    do not wait for them. Turns that take longer than `patience_s` at the moment count among these.
+
     Parameters
     ----------
     n
         How many.
+    patience_s
+        The seconds that a turn may take before its user counts as slow.
 
     Examples
     --------
@@ -29,47 +62,75 @@ class Slots:
     vmanomaly.errors.DeadlineExceededError: not done in time
     """
 
-    def __init__(self, n: int) -> None:
-        self._n_free = n
-        self._waiting: deque[threading.Event] = deque()
+    def __init__(self, n: int, patience_s: float = _PATIENCE_S) -> None:
+        self._n = n
+        self._patience_s = patience_s
+        self._held: list[Turn] = []
+        self._waiting: list[Turn] = []
+        self._slow_users: set[Hashable] = set()
         self._lock = threading.Lock()
 
     @contextmanager
-    def taken(self, context: RunContext) -> Iterator[None]:
+    def taken(
+        self, context: RunContext, user: Hashable = None, group: Hashable = None
+    ) -> Iterator[Turn]:
         """Wait for a slot, and hold it for the time of a `with` block.
+
+        Parameters
+        ----------
+        context
+            May end the wait.
+        user
+            Who takes the slot; None is never slow.
+        group
+            Whoever belongs to a group of which nobody holds a slot gets one in any case, so that
+            no group waits for another; None belongs to none.
 
         Raises
         ------
         CancelledError, DeadlineExceededError
             The work is to stop before there is one.
         """
-        self._take(context)
+        turn = Turn(user, group)
+        with self._lock:
+            self._waiting.append(turn)
+            self._admit()
         try:
-            yield
+            if not turn.is_next.is_set():
+                context.wait(turn.is_next)
+            yield turn
         finally:
-            self._give_back()
+            self.give_back(turn)
 
-    def _take(self, context: RunContext) -> None:
+    def give_back(self, turn: Turn) -> None:
+        """Take a slot back before its holder is done, or let it wait no longer."""
         with self._lock:
-            if self._n_free:
-                self._n_free -= 1
-                return
-            is_next = threading.Event()
-            self._waiting.append(is_next)
-        try:
-            context.wait(is_next)
-        except BaseException:
-            with self._lock:
-                is_waiting = is_next in self._waiting
-                if is_waiting:
-                    self._waiting.remove(is_next)
-            if not is_waiting:
-                self._give_back()
-            raise
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            elif turn in self._held:
+                self._held.remove(turn)
+                if turn.timed_out:
+                    self._slow_users.add(turn.user)
+                else:
+                    self._slow_users.discard(turn.user)
+            self._admit()
 
-    def _give_back(self) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._n_free += 1
+    def _admit(self) -> None:
+        for turn in list(self._waiting):
+            turn.is_slow = turn.user is not None and turn.user in self._slow_users
+            if self._has_room(turn):
+                self._waiting.remove(turn)
+                self._held.append(turn)
+                turn.begun_s = time.monotonic()
+                turn.is_next.set()
+
+    def _has_room(self, turn: Turn) -> bool:
+        if turn.group is not None and all(held.group != turn.group for held in self._held):
+            return True
+        if len(self._held) >= self._n:
+            return False
+        if not turn.is_slow:
+            return True
+        late_s = time.monotonic() - self._patience_s
+        n_slow = sum(held.is_slow or held.begun_s < late_s for held in self._held)
+        return n_slow < max(1, self._n // 2)

@@ -17,6 +17,7 @@ from vmanomaly.config.scheduler import BacktestingSection, OneoffSection, Period
 from vmanomaly.config.section import read_section
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.time import parse_iso
+from vmanomaly.scheduler import planned_runs
 
 
 def model(name: str, **keys: Any) -> tuple[ModelSection | None, list[str]]:
@@ -450,6 +451,15 @@ class TestScheduler:
         )
         assert found == []
         assert (section.fit_start, section.fit_end) == (1648771200000, 1649548800500)
+
+    def test_oneoff_of_a_single_timestamp(self) -> None:
+        section, found = self.read(
+            name="oneoff", fit_start_s=1, fit_end_s=9, infer_start_s=10, infer_end_s=10
+        )
+        assert found == []
+        (run,) = planned_runs(section)
+        assert run.infer is not None
+        assert run.infer.grid(1000).tolist() == [10_000]
 
     def test_oneoff_problems(self) -> None:
         section, found = self.read(

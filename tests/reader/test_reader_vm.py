@@ -633,6 +633,22 @@ def test_a_read_that_is_under_way_can_be_cancelled(
     assert responses(reader) == ({"cancelled": 1.0} if path == "query_range" else {})
 
 
+def test_only_queries_whose_last_read_timed_out_are_slow() -> None:
+    with serve(lambda handler, _: handler.hang()) as server:
+        reader = reader_of(server.url, fetch_timeout=Duration(50))
+        with pytest.raises(DatasourceError):
+            reader.read(query_of(), range_of(1), "s", stage="infer")
+        assert reader._workers._slow_users == {("s", query_of().alias)}
+        reader.close()
+    with serve(lambda handler, _: handler.reply(400)) as server:
+        refused = reader_of(server.url)
+        refused._workers = reader._workers
+        with pytest.raises(DatasourceError):
+            refused.read(query_of(), range_of(1), "s", stage="infer")
+        assert refused._workers._slow_users == set()
+        refused.close()
+
+
 def test_a_read_that_waits_for_a_worker_can_be_cancelled() -> None:
     arriving, first, second = threading.Event(), RunContext(), RunContext()
     with serve(never_answered("range", arriving)) as server, ThreadPoolExecutor(2) as executor:

@@ -55,6 +55,50 @@ class RecordingJob:
 def nothing() -> None: ...
 
 
+def test_a_run_begins_after_the_delay_and_is_that_of_the_time_it_is_due() -> None:
+    clock = FakeClock(100 * MINUTE)
+    section = PeriodicSection.model_validate(
+        {"class": "periodic", "fit_window": "10m", "infer_every": "1m", "fit_every": "1h"}
+    )
+
+    def on_run(n: int) -> RunResult:
+        if n == 3:
+            scheduler.stop()
+        return DONE
+
+    job = RecordingJob("q", clock, on_run)
+    scheduler = create_scheduler(section, [job], clock, InlineExecutor(), HOUR, eval_delay=5000)
+    scheduler.run(nothing)
+    began = [at for at, _ in job.runs]
+    assert began == [100 * MINUTE, 101 * MINUTE, 102 * MINUTE]
+    ends = [run.infer.end for _, run in job.runs if run.infer is not None]
+    assert ends == [at - 5000 for at in began]
+
+
+def test_with_a_time_to_start_from_a_run_is_due_then_and_begins_after_the_delay() -> None:
+    clock = FakeClock(100 * MINUTE)
+    section = PeriodicSection.model_validate(
+        {
+            "class": "periodic",
+            "fit_window": "10m",
+            "infer_every": "1m",
+            "fit_every": "1h",
+            "start_from": "1970-01-01T02:00:00Z",
+        }
+    )
+
+    def on_run(n: int) -> RunResult:
+        scheduler.stop()
+        return DONE
+
+    job = RecordingJob("q", clock, on_run)
+    scheduler = create_scheduler(section, [job], clock, InlineExecutor(), HOUR, eval_delay=5000)
+    scheduler.run(nothing)
+    ((began, run),) = job.runs
+    assert began == 120 * MINUTE + 5000
+    assert run.infer == TimeRange(119 * MINUTE, 120 * MINUTE)
+
+
 def every_10_ms(clock: FakeClock, *jobs: RecordingJob) -> PeriodicScheduler:
     """Return a scheduler with intervals that are shorter than a configuration may have them."""
     section = PeriodicSection.model_construct(

@@ -146,7 +146,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda work: None)
+    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda *_: None)
     world = World(monkeypatch)
     try:
         world.settle()
@@ -363,7 +363,7 @@ def test_states_on_disk_follow_the_configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What a reload keeps or adds outlives the process; what it drops does not."""
-    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda work: None)
+    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda *_: None)
     base = changed({"settings.restore_state": True}, BASE)
     world = World(monkeypatch, base, {"VMANOMALY_MODEL_DUMPS_DIR": str(tmp_path)})
     units = [("quick", "x", "a"), ("quick", "x", "b"), ("slow", "y", "a")]

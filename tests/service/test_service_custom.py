@@ -124,6 +124,22 @@ def test_a_series_that_its_model_fails_on_fails_alone(
     assert counted == 1
 
 
+@pytest.mark.parametrize("stage", ["fit", "infer"])
+def test_a_model_that_calls_exit_fails_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, stage: str
+) -> None:
+    leave = "if df['y'].mean() > 1000: raise SystemExit(3)"
+    place = f"def {stage}(self, df):"
+    world = World(tmp_path, CONFIG, MODEL.replace(place, f"{place}\n            {leave}"))
+    assert world.run()[1].reasons == (
+        f"model 'mine', query 'mem': {stage} failed: {{host=\"b\"}}: SystemExit: 3",
+    )
+    assert world.scores()["mem", HOST_A] == [0.0, 195.0]
+    assert f"Error during stage '{stage}' for model 'mine', query 'mem', {{host=\"b\"}}" in (
+        caplog.messages
+    )
+
+
 def test_errors_of_a_fit_in_blocks_are_all_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -250,9 +250,15 @@ def test_series_that_vanish_and_come_keep_their_own_state(config: Config) -> Non
 
     world.reader.answer = only_the_second
     world.cpu.execute(run(fit=None, infer=TimeRange(13_000, 15_000)))
-    world.reader.answer = two_series
+
+    def both_again(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_series(query, time_range, stage)
+        batch.values[0, batch.timestamps <= 15_000] = np.nan
+        return batch
+
+    world.reader.answer = both_again
     world.cpu.execute(run(fit=None, infer=TimeRange(15_000, 16_000)))
-    yhat = world.writer.written[-2][0].outputs["yhat"][:, 0]
+    yhat = world.writer.written[-2][0].outputs["yhat"][:, -1]
     first = (np.array([*range(1, 14)]) * 1000 % 3000) / 1000.0
     second = (np.arange(1, 16) * 1000 % 7000) / 1000.0
     np.testing.assert_allclose(yhat, [first.mean(), second.mean()], rtol=1e-14)
@@ -284,6 +290,75 @@ def test_infer_can_begin_where_data_was_last_seen(tmp_path: Path, source: str) -
     assert world.reader.asked[-1] == ("cpu", TimeRange(13_000, 21_000), "infer")
     world.cpu.execute(run(fit=None, infer=TimeRange(90_000, 91_000)))
     assert world.reader.asked[-1] == ("cpu", TimeRange(61_000, 91_000), "infer")
+
+
+def scores_of(world: World) -> dict[tuple[str, Labels, int], float]:
+    """Return the scores by model, series and time; each was written once."""
+    scores: dict[tuple[str, Labels, int], float] = {}
+    for predictions, origin in world.writer.written:
+        for labels, values in zip(
+            predictions.labels, predictions.outputs["anomaly_score"], strict=True
+        ):
+            for timestamp, score in zip(predictions.timestamps.tolist(), values, strict=True):
+                if not np.isnan(score):
+                    key = (origin.model_alias, labels, timestamp)
+                    assert key not in scores
+                    scores[key] = score
+    return scores
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "",
+        "  query_from_last_seen_timestamp: true\n",
+        "  query_from_last_seen_timestamp: true\n  query_last_seen_max_lookback: 10s\n",
+    ],
+)
+def test_what_comes_late_is_scored_once_as_on_time(tmp_path: Path, keys: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG.replace("models:", f"{keys}models:", 1))
+    now = 0
+
+    def visible(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_series(query, time_range, stage)
+        for values, steady in zip(batch.values, (2000, 4000), strict=True):
+            delay = steady + batch.timestamps // 1000 * 1700 % 2000
+            newest = batch.timestamps[batch.timestamps + delay <= now]
+            # What is visible is visible in order.
+            values[batch.timestamps > (newest.max() if newest.size else 0)] = np.nan
+        return batch
+
+    def walk(answer: Callable[[Query, TimeRange, str], SeriesBatch]) -> World:
+        nonlocal now
+        world, now = World(load_config([path], {}), answer), 16_000
+        world.cpu.execute(run(infer=None))
+        for now in range(11_000, 31_000, 1000):
+            world.cpu.execute(run(fit=None, infer=TimeRange(now - 1000, now)))
+        return world
+
+    late, on_time = walk(visible), scores_of(walk(two_series))
+    found = scores_of(late)
+    assert {key: on_time[key] for key in found} == found
+    for labels, until in ((CPU_0, 26_000), (CPU_1, 24_000)):
+        for timestamp in range(11_000, until, 1000):
+            assert ("good", labels, timestamp) in found
+
+
+def test_a_series_that_is_gone_does_not_hold_the_others_back(config: Config) -> None:
+    world = World(config, two_series)
+    world.cpu.execute(run())
+
+    def only_the_second(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        batch = two_series(query, time_range, stage)
+        return SeriesBatch((CPU_1,), batch.timestamps, batch.values[1:].copy())
+
+    world.reader.answer = only_the_second
+    for now in range(14_000, 31_000, 1000):
+        world.cpu.execute(run(fit=None, infer=TimeRange(now - 1000, now)))
+    starts = [time_range.start for _, time_range, _ in world.reader.asked[2:]]
+    # One infer_every and the eval_delay of 5s.
+    assert starts == [13_000] * 7 + list(range(20_000, 30_000, 1000))
 
 
 def test_a_fit_in_blocks_learns_the_same(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_what_is_read_is_scored_and_written_after_a_stop(
         return infer(*arguments)
 
     monkeypatch.setattr(OnlineModel, "infer", slowly)
-    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda _: None)
+    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda *_: None)
     service = service_on(monkeypatch, answer)
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(service.run)
@@ -163,7 +163,7 @@ def test_what_does_not_end_in_time_is_abandoned_and_ends_after_its_block(
 
     monkeypatch.setattr("vmanomaly.model.base.BaseModel.block_bytes", 1)
     monkeypatch.setattr(OnlineModel, "infer", slowly)
-    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda _: None)
+    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda *_: None)
     monkeypatch.setattr("vmanomaly.service.service._GRACE_S", 0.0)
     service = service_on(monkeypatch, two_series)
     with ThreadPoolExecutor(1) as executor:
@@ -229,3 +229,24 @@ def test_a_server_that_drips_does_not_keep_a_service_that_is_stopped(
             service.stop()
             assert running.result(60) == 0
         assert not service.abandoned
+
+
+def test_a_stop_is_heeded_between_the_kernels_of_two_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    two = {"class": "zscore_online", "queries": "all", "schedulers": "all"}
+    service = Service(load(changed({"models": {"a": two, "b": two}}, BASE)))
+    warmed: list[object] = []
+
+    def warm_up(model: object) -> None:
+        warmed.append(model)
+        assert service.health._thread.is_alive()
+        service.stop()
+
+    def never(*args: object) -> None:
+        raise AssertionError("the service was stopped")
+
+    monkeypatch.setattr("vmanomaly.service.work.warm_up_model", warm_up)
+    monkeypatch.setattr("vmanomaly.service.work.warm_up_writer", never)
+    assert service.run() == 0
+    assert len(warmed) == 1

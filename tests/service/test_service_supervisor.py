@@ -76,6 +76,19 @@ def test_a_scheduler_that_dies_is_started_again(caplog: pytest.LogCaptureFixture
     assert world.metric("scheduler_alive") == 0
 
 
+@pytest.mark.parametrize("error", [SystemExit("3"), KeyboardInterrupt("3"), GeneratorExit("3")])
+def test_nothing_that_is_raised_ends_it_unnoticed(error: BaseException) -> None:
+    def leave(on_run_ended: Callable[[], None]) -> None:
+        raise error
+
+    world = World(MortalScheduler(*[leave] * 9))
+    died = f"died ({type(error).__name__}: 3)"
+    assert world.supervisor.run() == (died,)
+    assert world.restarts("failure") == MAX_RESTARTS
+    assert world.metric("scheduler_alive") == 0
+    assert world.health.reasons_to_restart() == [f"scheduler 's': {died} and was given up"]
+
+
 def test_it_is_given_up_after_five_restarts_each_later_than_the_last(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -22,7 +22,13 @@ STARTS = np.zeros(1, np.int64)
 class World:
     """A unit of a model in blocks of two series, which is cancelled or raises in a block."""
 
-    def __init__(self, fails_in: int = 0, cancels_in: int = 0) -> None:
+    def __init__(
+        self,
+        fails_in: int = 0,
+        cancels_in: int = 0,
+        error: BaseException | None = None,
+    ) -> None:
+        self.error = error or ZeroDivisionError("division by zero")
         self.context = context = RunContext()
         self.n_blocks = 0
         world = self
@@ -50,7 +56,7 @@ class World:
         if self.n_blocks == cancels_in:
             context.cancel()
         if self.n_blocks == fails_in:
-            raise ZeroDivisionError("division by zero")
+            raise self.error
 
     def counted(self, name: str, stage: str) -> float | None:
         labels = {
@@ -121,6 +127,18 @@ def test_what_a_model_raises_is_the_reason(caplog: pytest.LogCaptureFixture) -> 
     assert world.counted("model_run_errors_total", "infer") == 1
     (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert error.exc_info is not None
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("3")])
+def test_a_model_that_wants_the_process_to_end_fails_alone(error: BaseException) -> None:
+    world = World(fails_in=4, error=error)
+    world.unit.fit(six_series(0, 10))
+    scored = world.unit.infer(six_series(10, 3), STARTS)
+    assert (scored.written, scored.errors) == ([], (f"{type(error).__name__}: 3",))
+    assert world.counted("model_run_errors_total", "infer") == 1
+    world = World(fails_in=1, error=error)
+    assert world.unit.fit(six_series(0, 10)) == (f"{type(error).__name__}: 3",)
+    assert world.counted("model_run_errors_total", "fit") == 1
 
 
 def test_a_unit_that_waits_for_its_fit_says_so() -> None:

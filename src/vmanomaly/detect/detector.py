@@ -43,6 +43,17 @@ class Learned:
         last_seen = int(self.state.last_seen.max())
         return None if last_seen == NEVER else last_seen
 
+    def oldest_last_seen(self, since: int) -> int | None:
+        """Return the oldest of the newest timestamps of each series or group.
+
+        Parameters
+        ----------
+        since
+            Unix milliseconds. What was last seen before is taken for gone.
+        """
+        alive = self.state.last_seen[self.state.last_seen >= since]
+        return int(alive.min()) if alive.size else None
+
 
 @dataclass(frozen=True, slots=True)
 class ToFit(Generic[BatchT]):
@@ -140,7 +151,7 @@ class Detector(ABC, Generic[BatchT]):
         """Learn from scratch what `to_fit` gave; the second half of `fit`."""
         context = context or RunContext()
         state: SeriesState | None = None
-        errors: dict[Labels, Exception] = {}
+        errors: dict[Labels, BaseException] = {}
         n_datapoints = 0
         for block in self._blocks(given.batch):
             context.check()
@@ -193,7 +204,7 @@ class Detector(ABC, Generic[BatchT]):
         context = context or RunContext()
         batch, left_out = self._to_infer(learned, batches)
         parts: list[Part] = []
-        errors: dict[Labels, Exception] = {}
+        errors: dict[Labels, BaseException] = {}
         n_series = n_datapoints = 0
         stopped: StoppedError | None = None
         for block in self._blocks(batch) if batch.labels else ():

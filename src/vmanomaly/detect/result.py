@@ -88,7 +88,7 @@ class Failure:
 
     Attributes
     ----------
-    error : Exception
+    error : BaseException
         What was raised for the first of them.
     labels : tuple of Labels
         The series or groups for which the same place raised the same type.
@@ -99,7 +99,7 @@ class Failure:
     {cpu="0"} and 1 more: ValueError: no samples
     """
 
-    error: Exception
+    error: BaseException
     labels: tuple[Labels, ...]
 
     def __str__(self) -> str:
@@ -167,7 +167,7 @@ class InferResult:
     stopped: StoppedError | None = None
 
 
-def failures_of(errors: Mapping[Labels, Exception]) -> tuple[Failure, ...]:
+def failures_of(errors: Mapping[Labels, BaseException]) -> tuple[Failure, ...]:
     """Put together what is of the same type and from the same line of code."""
     kinds: dict[object, list[Labels]] = {}
     for labels, error in errors.items():
@@ -175,7 +175,7 @@ def failures_of(errors: Mapping[Labels, Exception]) -> tuple[Failure, ...]:
     return tuple(Failure(errors[failed[0]], tuple(failed)) for failed in kinds.values())
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Return an exception in one line: of which type it is, unless it is meant for the user.
 
     Examples

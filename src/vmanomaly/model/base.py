@@ -46,7 +46,7 @@ class ModelOutput:
     eligible: BoolArray
     trusted: BoolArray
     channels: dict[str, FloatArray] = field(default_factory=dict)
-    errors: Mapping[Labels, Exception] = field(default_factory=dict)
+    errors: Mapping[Labels, BaseException] = field(default_factory=dict)
 
 
 class BaseModel(ABC, Generic[BatchT]):

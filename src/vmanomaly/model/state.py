@@ -82,7 +82,7 @@ class SeriesState:
         The series that could not be fitted, with the reason. They have no row. Not stored.
     """
 
-    errors: Mapping[Labels, Exception] = MappingProxyType({})
+    errors: Mapping[Labels, BaseException] = MappingProxyType({})
 
     def __init__(self, columns: Iterable[Column]) -> None:
         self._columns = (*GENERIC_COLUMNS, *columns)

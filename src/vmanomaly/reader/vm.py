@@ -37,7 +37,7 @@ from vmanomaly.reader.scanner import warm_up as warm_up_scanner
 from vmanomaly.reader.stitch import MemoryRows, Stitch
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.series import IntArray, SeriesBatch, TimeRange
-from vmanomaly.slots import Slots
+from vmanomaly.slots import Slots, Turn
 
 if TYPE_CHECKING:
     from vmanomaly.config.reader import Query, VmReaderSection
@@ -141,11 +141,12 @@ class VmReader:
             return SeriesBatch((), grid, np.empty((0, 0)))
         task = self._task(query, scheduler_alias, stage, context or RunContext())
         reading = Reading(scheduler_alias, query.alias, stage)
-        with self._a_worker(task):
+        with self._a_worker(task) as turn:
             self._warn_of_hidden_seconds(task, grid)
             try:
                 batch, is_partial = self._read_grid(task, grid)
             except DatasourceError as error:
+                turn.timed_out = error.code == "timeout"
                 self._outcomes.fails(reading, task.url, error)
                 raise
         if batch.n_datapoints == 0:
@@ -184,13 +185,14 @@ class VmReader:
         return _Task(query, scheduler_alias, stage, context, address, url, metric_labels, cache)
 
     @contextmanager
-    def _a_worker(self, task: _Task) -> Iterator[None]:
+    def _a_worker(self, task: _Task) -> Iterator[Turn]:
         """Wait until fewer than `workers` queries are being read."""
+        query = task.scheduler_alias, task.query.alias
         queued = self._metrics.reader_processing_tasks_queued.labels(*task.metric_labels)
         with ExitStack() as held:
             with queued.track_inprogress():
-                held.enter_context(self._workers.taken(task.context))
-            yield
+                turn = held.enter_context(self._workers.taken(task.context, query))
+            yield turn
 
     def _read_grid(self, task: _Task, grid: IntArray) -> tuple[SeriesBatch, bool]:
         """Return the batch on `grid`, and whether a piece of it is partial."""

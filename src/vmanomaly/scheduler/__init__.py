@@ -37,7 +37,7 @@ class SchedulerClass(Protocol):
     """What a class of schedulers has besides.
 
     Its parameters are those of these that it names: `section`, `jobs`, `clock`, `executor`,
-    `longest_catch_up` and `context`, as in `create_scheduler`.
+    `longest_catch_up`, `eval_delay` and `context`, as in `create_scheduler`.
     """
 
     @staticmethod
@@ -58,6 +58,7 @@ def create_scheduler(
     executor: Executor,
     longest_catch_up: int,
     context: RunContext | None = None,
+    eval_delay: int = 0,
 ) -> Scheduler:
     """Return the scheduler that a section of the configuration asks for.
 
@@ -75,6 +76,8 @@ def create_scheduler(
         How much of a backlog is made up, milliseconds.
     context
         Tells the runs whether to stop; told of their steps.
+    eval_delay
+        How long after it is due a live run begins, milliseconds.
     """
     scheduler: Scheduler = SCHEDULERS.create(
         section.class_name,
@@ -84,6 +87,7 @@ def create_scheduler(
         executor=executor,
         longest_catch_up=longest_catch_up,
         context=context or RunContext(),
+        eval_delay=eval_delay,
     )
     return scheduler
 

@@ -87,6 +87,9 @@ class PeriodicScheduler:
         How much of a backlog is made up, milliseconds.
     context
         Tells the runs whether to stop; told of each of their steps.
+    eval_delay
+        How long after it is due a run begins, milliseconds. The first run, where no time is set
+        for it, begins at once, and is due so much before.
     """
 
     def __init__(
@@ -97,14 +100,16 @@ class PeriodicScheduler:
         executor: Executor,
         longest_catch_up: int,
         context: RunContext,
+        eval_delay: int = 0,
     ) -> None:
+        self._clock = clock
+        self._eval_delay = eval_delay
         progresses = [job.progress for job in jobs]
-        schedules = periodic_schedules(section, progresses, clock.now(), longest_catch_up)
+        schedules = periodic_schedules(section, progresses, self._due_now(), longest_catch_up)
         self._tasks = [
             _PeriodicTask(job, schedule, schedule.next_index(job.progress))
             for job, schedule in zip(jobs, schedules, strict=True)
         ]
-        self._clock = clock
         self._executor = executor
         self._context = context
         self._under_way: set[int] = set()
@@ -122,14 +127,14 @@ class PeriodicScheduler:
         """
         waiting: list[tuple[int, int]] = []
         self._await(waiting, self._idle())
-        last = self._clock.now()
+        last = self._due_now()
         while not self._stopped:
             self._wake_up.clear()
             for number, future in self._collect():
                 self._await(waiting, [number])
                 future.result()
                 on_run_ended()
-            now = self._clock.now()
+            now = self._due_now()
             if now < last:
                 waiting.clear()
                 self._await(waiting, self._idle())
@@ -137,7 +142,8 @@ class PeriodicScheduler:
             while waiting and waiting[0][0] <= now and not self._stopped:
                 self._start(heapq.heappop(waiting)[1])
             if not self._stopped:
-                self._clock.wait(self._wake_up, waiting[0][0] if waiting else None)
+                due = waiting[0][0] + self._eval_delay if waiting else None
+                self._clock.wait(self._wake_up, due)
         return ()
 
     def stop(self) -> None:
@@ -155,6 +161,10 @@ class PeriodicScheduler:
         """Tell whether a job that has come so far has to fit its models now."""
         return fit_is_due(section, progress, now)
 
+    def _due_now(self) -> int:
+        """Return the newest time of which the run may begin now, Unix milliseconds."""
+        return self._clock.now() - self._eval_delay
+
     def _idle(self) -> list[int]:
         return [number for number in range(len(self._tasks)) if number not in self._under_way]
 
@@ -162,7 +172,7 @@ class PeriodicScheduler:
         """Add tasks to the heap of those that wait for their time."""
         for number in numbers:
             task = self._tasks[number]
-            task.follow(self._clock.now())
+            task.follow(self._due_now())
             heapq.heappush(waiting, (task.due, number))
 
     def _start(self, number: int) -> None:
@@ -182,7 +192,7 @@ class PeriodicScheduler:
             yield number, future
 
     def _execute(self, task: _PeriodicTask) -> None:
-        index = max(task.schedule.latest_index(self._clock.now()), task.next_index)
+        index = max(task.schedule.latest_index(self._due_now()), task.next_index)
         if index > task.next_index:
             logger.info(
                 "%s is late: this run covers the intervals of %d missed runs too",

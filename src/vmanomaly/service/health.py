@@ -201,7 +201,13 @@ class Health:
                 for request, failure in self._failing.items()
                 if request[1] != alias
             }
-        self.report(scheduler_component(alias), None)
+            of_queries = [
+                component
+                for component in self._reported
+                if component.startswith(f"{scheduler_component(alias)}, ")
+            ]
+        for component in [scheduler_component(alias), *of_queries]:
+            self.report(component, None)
 
     def _note(self, request: _Request, error: DatasourceError | None) -> bool:
         """Note the outcome of a request. Return whether it went well."""

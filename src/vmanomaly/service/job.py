@@ -20,10 +20,14 @@ from vmanomaly.series import IntArray, JobKey, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
+from vmanomaly.service.stuck import StuckModels
 from vmanomaly.service.unit import Unit
+from vmanomaly.slots import Slots, Turn
 from vmanomaly.writer import Writer
 
 logger = logging.getLogger(__name__)
+
+_LATE_STEPS = 3
 
 
 class QueryJob:
@@ -46,8 +50,13 @@ class QueryJob:
     catch_up
         How far back an infer may start in order to begin where the units last saw data,
         milliseconds; None to begin where the scheduler says.
+    look_back
+        How long before its range an infer may start in order to score what came late of single
+        series, milliseconds, at least three steps; None where nothing comes late.
     keeper
         Keeps what the units learn, under schedulers that go on from run to run.
+    fits
+        How many fits hold their data at a time; None sets no limit.
 
     Attributes
     ----------
@@ -68,7 +77,9 @@ class QueryJob:
         writer: Writer,
         health: Health,
         catch_up: int | None = None,
+        look_back: int | None = None,
         keeper: Keeper | None = None,
+        fits: Slots | None = None,
     ) -> None:
         self.key = key
         self._queries = queries
@@ -79,7 +90,10 @@ class QueryJob:
         self._writer = writer
         self._health = health
         self._catch_up = catch_up
+        self._look_back = look_back
         self._keeper = keeper
+        self._fits = fits
+        self._stuck_models = StuckModels(self.name, health)
         reads.expect(key)
 
     @property
@@ -127,7 +141,7 @@ class QueryJob:
         if self._keeper is not None:
             self._keeper.load(self)
         try:
-            return self._execute(run, context or RunContext())
+            return self._execute(run, (context or RunContext()).child())
         finally:
             self._reads.end_run(self.key)
 
@@ -155,7 +169,7 @@ class QueryJob:
             yield
         except StoppedError:
             raise
-        except Exception as error:  # noqa: BLE001 - counted and logged by the units
+        except BaseException as error:  # noqa: BLE001 - counted and logged by the units
             reasons.append(f"{self.name}: {stage} failed: {reason_of(error)}")
             for unit in self.units:
                 unit.report_error(stage)
@@ -165,12 +179,33 @@ class QueryJob:
     ) -> bool:
         """Have every unit learn the range that has to. Return whether it was read."""
         units = [unit for unit in self.units if refits or unit.unfitted]
-        batches = self._read(time_range, "fit", units, context, reasons)
-        for unit in units:
-            if batches is not None:
-                reasons += _failures("fit", unit, unit.fit(batches, context))
-            context.step(_step("fit", unit))
+        with self._fit_slot(context) as turn:
+            batches = self._read(time_range, "fit", units, context, reasons, turn)
+            for unit in units:
+                if batches is not None:
+                    reasons += self._learn(unit, batches, context, turn)
+                context.step(_step("fit", unit))
         return batches is not None
+
+    @contextmanager
+    def _fit_slot(self, context: RunContext) -> Iterator[Turn]:
+        """Wait until there is room for the data of a fit. No scheduler waits for another one."""
+        if self._fits is None:
+            yield Turn()
+            return
+        with self._fits.taken(context, self.key, self.key.scheduler_alias) as turn:
+            yield turn
+
+    def _learn(
+        self, unit: Unit, batches: list[SeriesBatch], context: RunContext, turn: Turn
+    ) -> list[str]:
+        def give_back() -> None:
+            if self._fits is not None:
+                self._fits.give_back(turn)
+
+        alias = unit.origin.model_alias
+        with self._stuck_models.watched("fit", alias, context, give_back):
+            return _failures("fit", unit, unit.fit(batches, context))
 
     def _infer(
         self, time_range: TimeRange, run: Run, context: RunContext, reasons: list[str]
@@ -202,7 +237,8 @@ class QueryJob:
         context: RunContext,
         reasons: list[str],
     ) -> None:
-        scored = unit.infer(batches, starts, context)
+        with self._stuck_models.watched("infer", unit.origin.model_alias, context):
+            scored = unit.infer(batches, starts, context)
         for predictions, origin in scored.written:
             self._writer.write(predictions, origin)
             self._health.report_write(origin, self._writer.last_error)
@@ -223,8 +259,9 @@ class QueryJob:
         units: Sequence[Unit],
         context: RunContext,
         reasons: list[str],
+        turn: Turn | None = None,
     ) -> list[SeriesBatch] | None:
-        """Return what each query gives; None if any of them fails."""
+        """Return what each query gives; None if any of them fails. Note time-outs in `turn`."""
         batches = []
         out_of_reach = False
         answers = self._reads.read(self.key, self._queries, time_range, stage, context)
@@ -233,6 +270,8 @@ class QueryJob:
                 self._health.report_read(self.key.scheduler_alias, query.alias, stage, answer)
                 reasons.append(str(answer))
                 out_of_reach = out_of_reach or answer.out_of_reach
+                if turn is not None and answer.code == "timeout":
+                    turn.timed_out = True
                 continue
             if answer.timestamps.size:  # Else there was nothing to ask for.
                 self._health.report_read(self.key.scheduler_alias, query.alias, stage, None)
@@ -247,12 +286,23 @@ class QueryJob:
         return None
 
     def _from_last_seen(self, time_range: TimeRange) -> TimeRange:
-        if self._catch_up is None:
+        """Have the range begin where samples may have come late, which are not scored yet."""
+        if self._look_back is None:
             return time_range
-        seen = [unit.last_seen for unit in self.units if unit.last_seen is not None]
-        oldest = time_range.end - max(self._catch_up, self._step)
-        start = max(min(seen, default=time_range.start), oldest)
-        return TimeRange(min(start, time_range.start), time_range.end)
+        starts = [time_range.start]
+        if self._catch_up is not None:
+            seen = [unit.last_seen for unit in self.units if unit.last_seen is not None]
+            oldest = time_range.end - max(self._catch_up, self._step)
+            starts += [max(last - self._offset, oldest) for last in seen]
+        since = time_range.start - max(self._look_back, _LATE_STEPS * self._step)
+        behind = [unit.oldest_last_seen(since + self._offset) for unit in self.units]
+        # What was seen up to the last point of the grid is not behind.
+        starts += [
+            last - self._offset
+            for last in behind
+            if last is not None and last - self._offset + self._step <= time_range.start
+        ]
+        return TimeRange(min(starts), time_range.end)
 
 
 def _step(stage: str, unit: Unit) -> str:

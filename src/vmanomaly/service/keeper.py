@@ -227,7 +227,7 @@ class Keeper:
                 continue
             try:
                 content = unit.content
-            except Exception as error:  # noqa: BLE001 - logged
+            except BaseException as error:  # noqa: BLE001 - logged
                 message = f"Cannot store the state of {unit.key}"
                 self._episodes.begin(unit.key, message, logging.ERROR, error=error)
                 self._metrics.state_save_errors.labels(reason="model_error").inc()
@@ -250,7 +250,7 @@ class Keeper:
         """Return whether a state could be read; where not, the unit waits for a fit."""
         try:
             unit.restore(store.read(unit.key))
-        except Exception as error:  # noqa: BLE001 - the model reads it
+        except BaseException as error:  # noqa: BLE001 - the model reads it
             if not isinstance(error, StateError) or error.reason == "damaged":
                 self._drop(store, [unit.key])
             logger.warning(

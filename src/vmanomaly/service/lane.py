@@ -1,48 +1,53 @@
-"""A scheduler's share of the pool of threads."""
+"""The threads of a scheduler, and what is under way in them."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from typing import Any
+
+from vmanomaly.monitoring.resources import available_cpus
+
+MAX_THREADS = 256
+"""The threads that a lane has at most."""
+
+_FEWEST_FITS = 2
 
 
 class Lane(Executor):
-    """Passes work on to a pool, and knows what is under way.
+    """Threads of its own for a scheduler, so that it waits for the work of no other one.
 
     Parameters
     ----------
-    pool
-        Where the work is done.
+    n_threads
+        How many, at most `MAX_THREADS`; each is started when it is needed.
+    name
+        What the names of the threads begin with.
 
     Examples
     --------
-    >>> from concurrent.futures import ThreadPoolExecutor
-    >>> with ThreadPoolExecutor() as pool:
-    ...     lane = Lane(pool)
-    ...     future = lane.submit(pow, 2, 3)
-    ...     lane.drain(), future.done()
+    >>> lane = Lane(2, "lane")
+    >>> future = lane.submit(pow, 2, 3)
+    >>> lane.drain(), future.done()
     (True, True)
+    >>> lane.close()
     """
 
-    def __init__(self, pool: Executor) -> None:
-        self._pool = pool
+    def __init__(self, n_threads: int, name: str) -> None:
+        n_threads = max(1, min(n_threads, MAX_THREADS))
+        self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix=name)
         self._under_way: set[Future[Any]] = set()
         self._lock = threading.Lock()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have the pool do a piece of work."""
+        """Have a thread do a piece of work."""
         with self._lock:
-            future = self._pool.submit(fn, *args, **kwargs)
+            future = self._threads.submit(fn, *args, **kwargs)
             self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
         return future
-
-    def move(self, pool: Executor) -> None:
-        """Use another pool from now on."""
-        with self._lock:
-            self._pool = pool
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until nothing is under way. Return whether that is so.
@@ -55,3 +60,12 @@ class Lane(Executor):
             Wait no longer than this; None waits as long as it takes.
         """
         return not wait(set(self._under_way), timeout_s).not_done
+
+    def close(self) -> None:
+        """Take no more work, and give up what waits for a thread. Returns at once."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def n_fits_at_once() -> int:
+    """Return how many fits hold their data at a time: as many as there are CPUs, at least 2."""
+    return max(_FEWEST_FITS, math.ceil(available_cpus()))

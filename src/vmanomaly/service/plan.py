@@ -24,6 +24,7 @@ from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
 from vmanomaly.service.unit import Unit
+from vmanomaly.slots import Slots
 from vmanomaly.writer import Writer
 
 Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
@@ -92,6 +93,7 @@ def create_jobs(
     health: Health,
     metrics: Metrics,
     keeper: Keeper | None = None,
+    fits: Slots | None = None,
 ) -> dict[str, list[QueryJob]]:
     """Return the jobs of each scheduler, by its alias.
 
@@ -123,7 +125,9 @@ def create_jobs(
                     writer,
                     health,
                     catch_up=_catch_up(config, scheduler_alias),
+                    look_back=_look_back(config, scheduler_alias),
                     keeper=None if scheduler.ends_by_itself else keeper,
+                    fits=None if scheduler.ends_by_itself else fits,
                 )
                 for queries, on_queries in units.items()
                 if on_queries
@@ -162,3 +166,13 @@ def _catch_up(config: Config, scheduler_alias: str) -> int | None:
     if config.reader.query_from_last_seen_timestamp:
         return longest_catch_up(config, scheduler_alias)
     return None
+
+
+def _look_back(config: Config, scheduler_alias: str) -> int | None:
+    """Return how far back samples that come late are looked for, milliseconds."""
+    scheduler, reader = config.schedulers[scheduler_alias], config.reader
+    if scheduler.ends_by_itself:
+        return None
+    if reader.query_from_last_seen_timestamp and reader.query_last_seen_max_lookback:
+        return int(reader.query_last_seen_max_lookback)
+    return scheduler.look_back + int(reader.eval_delay)

@@ -1,16 +1,14 @@
-"""The schedulers that run: each supervised in a thread of its own, all on one pool of workers."""
+"""The schedulers that run: each supervised in a thread of its own, with a lane of its own."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
 from typing import TypeAlias
 
 from vmanomaly.clock import Clock
-from vmanomaly.config import Config
 from vmanomaly.context import RunContext
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.workers import n_reads_at_once
@@ -77,8 +75,6 @@ class Schedulers:
         self._clock = clock
         self._health = health
         self._metrics = metrics
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_size = 0
         self._running: dict[str, _Running] = {}
         self._stopped = threading.Event()
         self._is_over = False
@@ -109,10 +105,9 @@ class Schedulers:
         """Start some of the schedulers of a configuration."""
         if self.is_over:
             return
-        pool = self._resized_pool(work.config)
         self._context.expect(_n_steps(work, aliases))
         for alias in aliases:
-            lane = Lane(pool)
+            lane = Lane(_n_threads(work, alias), f"worker of {alias}")
             # Only now, since the first run is due when its scheduler is made.
             supervisor = self._supervisor(alias, work, lane)
             self._running[alias] = _Running(alias, work, lane, supervisor, self._note_end)
@@ -137,6 +132,7 @@ class Schedulers:
         for running in ending:
             running.join()
             running.lane.drain()
+            running.lane.close()
         for alias in aliases:
             del self._running[alias]
             self._health.forget_scheduler(alias)
@@ -160,13 +156,12 @@ class Schedulers:
             self._is_over = True
 
     def stop_reading(self) -> None:
-        """Give up the runs that wait for a worker, and the reads that are under way.
+        """Give up the runs that wait for a thread, and the reads that are under way.
 
         What is read already is scored and written. Returns at once.
         """
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
         for alias, running in list(self._running.items()):
+            running.lane.close()
             for job in running.work.jobs[alias]:
                 job.stop_reading()
 
@@ -187,21 +182,6 @@ class Schedulers:
         all_ended = all(running.has_ended for running in list(self._running.values()))
         return all_ended and (self.is_stopped or not self._is_changing)
 
-    def _resized_pool(self, config: Config) -> ThreadPoolExecutor:
-        """Return a pool that lets as many runs be under way at a time as a configuration asks."""
-        n_runs = (section.n_runs_at_once for section in config.schedulers.values())
-        size = max(n_reads_at_once(config.reader), *n_runs)
-        if self._pool is not None and size == self._pool_size:
-            return self._pool
-        before = self._pool
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="worker")
-        self._pool_size = size
-        for running in self._running.values():
-            running.lane.move(self._pool)
-        if before is not None:
-            before.shutdown(wait=False)
-        return self._pool
-
     def _supervisor(self, alias: str, work: Work, lane: Lane) -> Supervisor:
         section = work.config.schedulers[alias]
         scheduler = create_scheduler(
@@ -211,6 +191,7 @@ class Schedulers:
             lane,
             longest_catch_up(work.config, alias),
             self._context,
+            int(work.config.reader.eval_delay),
         )
         # One that ends by itself would begin from the start again.
         max_restarts = 0 if section.ends_by_itself else MAX_RESTARTS
@@ -228,6 +209,14 @@ class Schedulers:
             if reasons:
                 self.failures[alias] = reasons
             self._changed.notify_all()
+
+
+def _n_threads(work: Work, alias: str) -> int:
+    """Return how many runs of a scheduler may be under way at a time."""
+    section = work.config.schedulers[alias]
+    if section.ends_by_itself:
+        return max(n_reads_at_once(work.config.reader), section.n_runs_at_once)
+    return len(work.jobs[alias])
 
 
 def _n_steps(work: Work, aliases: Collection[str]) -> int:

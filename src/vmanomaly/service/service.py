@@ -102,8 +102,8 @@ class Service:
         self._limit_native_threads(self._work.config.settings)
         self._writer.start()
         self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
-        warm_up(self._work)
         self.health.start()
+        warm_up(self._work, lambda: self._schedulers.is_stopped or self._context.is_cancelled)
         try:
             with self._context.calling_on_cancel(self.stop):
                 self._schedulers.start(self._work, list(self._work.jobs))

@@ -72,15 +72,14 @@ class Supervisor:
             self._started_at = self._clock.now()
             self._alive.set(1)
             try:
-                reasons = self._scheduler.run(self._note_progress)
-            except Exception as error:  # noqa: BLE001 - reported with its trace
+                return self._scheduler.run(self._note_progress)
+            except BaseException as error:  # noqa: BLE001 - a job may raise SystemExit
                 self._alive.set(0)
                 reason = f"died ({type(error).__name__}: {error})"
                 if not self._note_death(reason):
                     return (reason,)
-            else:
+            finally:
                 self._alive.set(0)
-                return reasons
         return ()
 
     def stop(self) -> None:

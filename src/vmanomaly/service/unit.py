@@ -106,6 +106,13 @@ class Unit:
         """The newest timestamp the model has seen, Unix milliseconds; None before the first."""
         return None if self.learned is None else self.learned.last_seen
 
+    def oldest_last_seen(self, since: int) -> int | None:
+        """Return the newest timestamp of the series that is furthest behind, Unix milliseconds.
+
+        Series last seen before `since` are left out; None where there are no others.
+        """
+        return None if self.learned is None else self.learned.oldest_last_seen(since)
+
     def unlearned(self) -> Self:
         """Return the same unit, which has learned nothing."""
         unit = copy(self)
@@ -183,7 +190,7 @@ class Unit:
         detector = self._detector
         try:
             given = detector.to_fit(batches)
-        except Exception as error:  # noqa: BLE001 - counted and logged
+        except BaseException as error:  # noqa: BLE001 - counted and logged
             self.report_error("fit")
             return (reason_of(error),)
         self._note_left_out("fit", given.left_out)
@@ -204,7 +211,7 @@ class Unit:
             "groups" if detector.model.multivariate else "series",
         )
         done = self._run("fit", lambda: detector.learn(given, context))
-        if isinstance(done, Exception):
+        if isinstance(done, BaseException):
             self.unfitted = waited and isinstance(done, StoppedError)
             return (reason_of(done),)
         self.learned, result = done
@@ -239,7 +246,7 @@ class Unit:
         done = self._run(
             "infer", lambda: self._detector.infer(learned, batches, micro_batch_starts, context)
         )
-        if isinstance(done, Exception):
+        if isinstance(done, BaseException):
             # The series before those that it failed on may have been learned.
             self.changed = self.changed or self._detector.infer_learns
             return Scored([], (reason_of(done),))
@@ -280,8 +287,8 @@ class Unit:
 
     def _run(
         self, stage: str, work: Callable[[], tuple[Learned, _ResultT]]
-    ) -> tuple[Learned, _ResultT] | Exception:
-        """Return what `work` does, or what it raises."""
+    ) -> tuple[Learned, _ResultT] | BaseException:
+        """Return what `work` does, or what it raises: user code may raise `SystemExit` too."""
         labels = {"stage": stage, **self._labels}
         started = perf_counter()
         try:
@@ -289,7 +296,7 @@ class Unit:
         except StoppedError as error:
             self.skip(stage, str(error))
             return error
-        except Exception as error:  # noqa: BLE001 - counted and logged
+        except BaseException as error:  # noqa: BLE001 - counted and logged
             self.report_error(stage)
             return error
         if isinstance(result, FitResult) or result.n_series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from vmanomaly.config import Config
@@ -18,7 +18,9 @@ from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.service.health import Health
 from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
+from vmanomaly.service.lane import n_fits_at_once
 from vmanomaly.service.plan import Models, create_jobs
+from vmanomaly.slots import Slots
 from vmanomaly.writer import Writer
 from vmanomaly.writer import warm_up as warm_up_writer
 
@@ -41,6 +43,8 @@ class Work:
         Its models, by alias and queries.
     jobs
         The jobs of each scheduler, by its alias.
+    fits
+        How many fits hold their data at a time, those of all schedulers that do not end.
     """
 
     config: Config
@@ -48,6 +52,7 @@ class Work:
     keeper: Keeper
     models: Models
     jobs: dict[str, list[QueryJob]]
+    fits: Slots
 
     @property
     def n_units(self) -> int:
@@ -95,21 +100,36 @@ def create_work(
         reader = before.reader
     else:
         reader = create_reader(config.reader, metrics, config.data_folder)
-    jobs = create_jobs(config, models, reader, writer, health, metrics, keeper)
-    return Work(config, reader, keeper, models, jobs)
+    fits = Slots(n_fits_at_once()) if before is None else before.fits
+    jobs = create_jobs(config, models, reader, writer, health, metrics, keeper, fits)
+    return Work(config, reader, keeper, models, jobs, fits)
 
 
-def warm_up(work: Work) -> None:
-    """Load or compile the kernels now, so that no run has to wait for them."""
+def warm_up(work: Work, is_stopped: Callable[[], bool] = lambda: False) -> None:
+    """Load or compile the kernels now, so that no run has to wait for them.
+
+    Parameters
+    ----------
+    work
+        What is going to run.
+    is_stopped
+        Tells, before the kernels of each part, that nothing is going to run any more.
+    """
     started = time.perf_counter()
+    if is_stopped():
+        return
     warm_up_reader(work.config.reader)
     # Those of one alias differ by query only, and run the same kernels.
     for alias, model in {alias: model for (alias, _), model in work.models.items()}.items():
+        if is_stopped():
+            return
         try:
             warm_up_model(model)
-        except Exception:
+        except (Exception, SystemExit):
             # A user's model may not take so little; if anything is wrong, its runs say so.
             logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
+    if is_stopped():
+        return
     warm_up_writer(work.config.writer)
     logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
 

@@ -13,6 +13,7 @@ from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import (
     DataRange,
     Flag,
+    NonNegativeDuration,
     Offset,
     PositiveDuration,
     TimeZone,
@@ -37,6 +38,8 @@ class ReaderSection(Section):
         Whether an infer reads from the last timestamp it saw, not from the last interval on.
     query_last_seen_max_lookback
         How far back that may reach; at least one step.
+    eval_delay
+        How long after it is due a live run begins, so that the newest samples can be seen.
     workers
         Queries read at a time; 0 chooses by the number of queries and CPUs.
     series_processing_batch_size
@@ -59,6 +62,7 @@ class ReaderSection(Section):
     offset: Annotated[Offset, RESTARTS] = Duration(0)
     query_from_last_seen_timestamp: Annotated[Flag, RESTARTS] = False
     query_last_seen_max_lookback: Annotated[PositiveDuration | None, RESTARTS] = None
+    eval_delay: Annotated[NonNegativeDuration, RESTARTS] = Duration(0)
     workers: Annotated[int, whole(0), RESTARTS] = 0
     series_processing_batch_size: Annotated[int, whole(1), RESTARTS] = 8
 

@@ -35,6 +35,8 @@ class VmReaderSection(HttpSection, ReaderSection):
         Series selectors, sent as `extra_filters[]`.
     latency_offset
         Sent with every query; overrides the server's `-search.latencyOffset`.
+    eval_delay
+        As for every reader; a server shows a sample some seconds after it was scraped.
     fetch_timeout, processing_timeout
         Of a request, and of the work on its answer; each is `timeout` where left out.
     """
@@ -52,6 +54,7 @@ class VmReaderSection(HttpSection, ReaderSection):
     query_range_path: Annotated[Text | None, LEARNED_FROM] = None
     extra_filters: Annotated[tuple[str, ...], texts(), LEARNED_FROM] = ()
     latency_offset: Annotated[NonNegativeDuration, RESTARTS] = Duration(1)
+    eval_delay: Annotated[NonNegativeDuration, RESTARTS] = Duration(5_000)
     fetch_timeout: Annotated[PositiveDuration, RESTARTS] = Field(
         default_factory=lambda data: data["timeout"]
     )

@@ -37,6 +37,11 @@ class SchedulerSection(Section):
         return 0
 
     @property
+    def look_back(self) -> int:
+        """How far before its range a run looks for samples that came late, milliseconds."""
+        return 0
+
+    @property
     def n_runs_at_once(self) -> int:
         """How many runs are to be under way at a time, however many queries are read at a time."""
         return 1

@@ -23,6 +23,7 @@ class OneoffSection(TimedSection):
         (("infer_start", "infer_start"), ("infer_end", "infer_end")),
     )
     suffixes = ("_iso", "_s")
+    single_times = True
     derived = frozenset({"fit_start", "fit_end", "infer_start", "infer_end"})
 
     class_name: str = Field("oneoff", alias="class")

@@ -46,6 +46,11 @@ class PeriodicSection(SchedulerSection):
     scatter_infer_jobs: Flag = False
 
     @property
+    def look_back(self) -> int:
+        """The interval before, milliseconds."""
+        return int(self.infer_every)
+
+    @property
     def longest_catch_up(self) -> int:
         """The fit window, which is known to fit into memory, milliseconds."""
         return int(self.fit_window)

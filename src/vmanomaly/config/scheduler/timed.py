@@ -21,10 +21,13 @@ class TimedSection(SchedulerSection):
         Start and end of each stretch of time: the name in the YAML, and the field.
     suffixes
         What follows the name in the YAML.
+    single_times
+        Whether a stretch may begin and end at the same time: both ends belong to it.
     """
 
     stretches: ClassVar[tuple[tuple[tuple[str, str], tuple[str, str]], ...]] = ()
     suffixes: ClassVar[tuple[str, ...]] = ()
+    single_times: ClassVar[bool] = False
 
     @classmethod
     def time_keys(cls) -> list[str]:
@@ -54,7 +57,9 @@ class TimedSection(SchedulerSection):
                 given = {key: value for key, value in written.items() if value is not None}
                 times[field] = _read_time(given, list(written), zone or _Zone(), path, findings)
             first, last = times[start[1]], times[end[1]]
-            if first is not None and last is not None and last <= first:
+            if first is None or last is None:
+                continue
+            if last < first or (last == first and not cls.single_times):
                 findings.error((*path, end[0]), f"the end must be after the start ({start[0]})")
                 times[end[1]] = None
         derived = {field: 0 if time is None else time for field, time in times.items()}

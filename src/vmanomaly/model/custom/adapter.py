@@ -113,7 +113,7 @@ class Instances:
                 instance = self.make()
                 if known.any():
                     instance.fit(to_frame(times, columns, known))
-            except Exception as error:  # noqa: BLE001 - reported with the state
+            except BaseException as error:  # noqa: BLE001 - reported with the state
                 errors[labels] = error
                 continue
             _count(instance, int(np.count_nonzero(known)))
@@ -143,7 +143,7 @@ class Instances:
         times = to_times(subjects.timestamps)
         n_timestamps = len(subjects.timestamps)
         outputs = _Outputs(subjects.seen.shape, self._provide_series)
-        errors: dict[Labels, Exception] = {}
+        errors: dict[Labels, BaseException] = {}
         seen = np.array(subjects.seen)
         ends = np.full(len(subjects.labels), n_timestamps)
         starts = micro_batch_starts if self._online else micro_batch_starts[:1]
@@ -167,7 +167,7 @@ class Instances:
                     state.instances[labels] = instance
                     n_seen += int(np.count_nonzero(wanted))
                     _count(instance, n_seen)
-            except Exception as error:  # noqa: BLE001 - reported with the output
+            except BaseException as error:  # noqa: BLE001 - reported with the output
                 errors[labels] = error
                 ends[row] = begin
                 seen[row, begin:] = np.nan

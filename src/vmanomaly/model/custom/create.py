@@ -185,6 +185,6 @@ def _changed(section: CustomSection) -> list[str]:
 def _made(section: CustomSection, make: Callable[[], _Made]) -> _Made:
     try:
         return make()
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
         problem = user_error(error, _name(section), section.class_folder)
         raise ConfigError([f"{_name(section)} cannot be made: {problem}"]) from None

@@ -125,7 +125,7 @@ def _import_module(name: str, folder: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if name != _CUSTOM or error.name != _CUSTOM:
             _refuse(error, name, folder)
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
         _refuse(error, name, folder)
     file = folder / "custom_model.py"
     spec = spec_from_file_location(_CUSTOM, file)
@@ -141,13 +141,13 @@ def _import_module(name: str, folder: Path) -> ModuleType:
     module = sys.modules[_CUSTOM] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
         del sys.modules[_CUSTOM]
         _refuse(error, name, folder)
     return module
 
 
-def _refuse(error: Exception, name: str, folder: Path) -> NoReturn:
+def _refuse(error: Exception | SystemExit, name: str, folder: Path) -> NoReturn:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is not None and f"{name}.".startswith(f"{missing}."):
         problem = (

@@ -76,7 +76,7 @@ class InstanceState(SeriesState):
         for label_set, (begin, end) in zip(state.labels, pairwise(offsets.tolist()), strict=True):
             try:
                 state.instances[label_set] = deserialize(stored[begin:end].tobytes())
-            except Exception as error:
+            except BaseException as error:
                 raise ValueError(f"deserialize, {label_set}: {error}") from error
         return state
 
@@ -113,7 +113,7 @@ class InstanceState(SeriesState):
 def _serialized(labels: Labels, instance: Model) -> bytes:
     try:
         stored = instance.serialize()
-    except Exception as error:
+    except BaseException as error:
         raise ValueError(f"serialize, {labels}: {error}") from error
     if not isinstance(stored, bytes):
         raise ValueError(f"serialize, {labels}: it returned {type(stored).__name__}, not bytes")
