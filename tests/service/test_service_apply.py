@@ -29,6 +29,7 @@ BASE: dict[str, Any] = {
     "reader": {
         "datasource_url": "http://localhost:8428",
         "sampling_period": "1m",
+        "eval_delay": "0s",
         "queries": {"a": {"expr": "a"}, "b": {"expr": "b"}},
     },
     "schedulers": {
