@@ -150,7 +150,7 @@ def test_a_configuration_that_says_the_same_changes_nothing(
     world.apply({})
     world.apply({"settings.n_workers": 2, "settings.restore_state": False})
     assert [message for message in caplog.messages if "chang" in message] == [
-        "Nothing has changed in the configuration but how it is written",
+        "Configuration is equivalent; nothing to apply",
         "Applied component log level changes without restarting services",
         "Applied component log level changes without restarting services",
         "Applied settings changes without restarting services",

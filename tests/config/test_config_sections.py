@@ -629,7 +629,7 @@ class TestService:
         assert auth is not None
         assert auth.secret() == "p"
         found = problems(changed({"server": {"auth": {"user": "u", "bearer_token": "t"}}}))
-        assert found == ["server.auth.bearer_token: a second way to log in beside user; keep one"]
+        assert found == ["server.auth.bearer_token: conflicts with user; keep one"]
         found = problems(changed({"server": {"auth": {}}}))
         assert found == ["server.auth: set user and password, bearer_token or bearer_token_file"]
 

@@ -300,7 +300,9 @@ def test_the_run_that_is_under_way_is_waited_for(world: World) -> None:
 
 
 def test_a_scheduler_that_is_made_anew_is_not_dead_any_more(world: World) -> None:
-    world.service.health.report("scheduler 'slow'", "died (ZeroDivisionError) and was given up")
+    world.service.health.report(
+        "scheduler 'slow'", "died (ZeroDivisionError) and is not restarted any more"
+    )
     world.apply(changed({"models.y.decay": 0.9}, BASE))
     assert world.service.health.reasons() == []
 
