@@ -58,21 +58,21 @@ def test_bearer_auth(file: str) -> None:
     [
         (
             {"user": "me", "password": "x", "bearer_token": "y"},
-            "reader.bearer_token: conflicts with user; keep one",
+            "reader.bearer_token: conflicts with user; use one authentication method",
         ),
         (
             {"bearer_token": "y", "bearer_token_file": "FILE"},
-            "reader.bearer_token_file: conflicts with bearer_token; keep one",
+            "reader.bearer_token_file: conflicts with bearer_token; use one authentication method",
         ),
         (
             {"user": "me", "password": "x", "password_file": "FILE"},
-            "reader.password_file: conflicts with password; keep one",
+            "reader.password_file: conflicts with password; use one authentication method",
         ),
         ({"password": "x"}, "reader.password: a password without user; set user too"),
         ({"password_file": "FILE"}, "reader.password_file: a password without user; set user too"),
         (
             {"user": "me", "headers": {"authorization": "x"}},
-            "reader.headers: conflicts with user; keep one",
+            "reader.headers: conflicts with user; use one authentication method",
         ),
         (
             {"datasource_url": "http://a:b@host", "user": "me"},

@@ -340,7 +340,7 @@ def test_what_cannot_be_applied_leaves_everything_as_it_was(world: World) -> Non
 
 def test_no_way_back_is_told_apart(world: World) -> None:
     world.bad_writers = ["http://bad:8428", "http://localhost:8428"]
-    with pytest.raises(RollbackError, match=r"bad\. And then: "):
+    with pytest.raises(RollbackError, match=r"bad\. The rollback failed too: "):
         world.apply(changed({"writer.datasource_url": "http://bad:8428"}, BASE))
 
 

@@ -366,7 +366,7 @@ def test_a_full_queue_counts_what_it_drops_and_says_so_once(
     database.answers = iter(())
     assert delivery.flush(LONG_S)
     assert database.taken == [5, 6, 7]
-    assert sum("The queue is full" in message for message in messages(caplog)) == 1
+    assert sum("Queue full" in message for message in messages(caplog)) == 1
     assert "18 points are queued, 10 were dropped" in caplog.text
     delivery.close()
 
