@@ -206,7 +206,7 @@ def test_a_read_only_folder_without_some_of_the_code_is_told_once(package: Packa
     answer = package.call("total(2, 1) + 0 * total(2, 1.0)")
     assert answer[:2] == (21.0, 0)
     (line,) = answer.warnings
-    assert line.startswith("Compiled code cannot be kept (")
+    assert line.startswith("Compiled code cannot be cached (")
     assert "Permission denied" in line
     assert "Set NUMBA_CACHE_DIR" in line
 

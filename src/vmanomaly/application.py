@@ -96,7 +96,7 @@ class Application:
         """
         before = self._config
         if config == before:
-            logger.info("Nothing has changed in the configuration but how it is written")
+            logger.info("Configuration is equivalent; nothing to apply")
             return
         set_logger_levels(
             config.settings.logger_levels, self._logger_level, before.settings.logger_levels
@@ -183,7 +183,7 @@ def _or_no_way_back(error: Exception) -> Iterator[None]:
     try:
         yield
     except VmanomalyError as no_way_back:
-        raise RollbackError(f"{error}. And then: {no_way_back}") from error
+        raise RollbackError(f"{error}. The rollback failed too: {no_way_back}") from error
 
 
 def _decisive(config: Config) -> object:

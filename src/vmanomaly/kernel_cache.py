@@ -86,7 +86,7 @@ def cache_folder() -> Path | None:
             tempfile.TemporaryFile(dir=folder).close()
             os.utime(folder)
         except OSError as error:
-            logger.debug("Compiled code cannot be kept in %s: %s", folder, error)
+            logger.debug("Compiled code cannot be cached in %s: %s", folder, error)
             if any(folder.glob("*.nbi")):
                 return folder
         else:
@@ -191,7 +191,7 @@ class KernelCache(FunctionCache):
 def warn_uncached(reason: str) -> None:
     """Say once why kernels are compiled at every start, and what to do."""
     logger.warning(
-        "Compiled code cannot be kept (%s): it is compiled again at every start. "
+        "Compiled code cannot be cached (%s): it is recompiled at every start. "
         "Set NUMBA_CACHE_DIR to a folder that can be written to and survives restarts.",
         reason,
     )

@@ -106,7 +106,7 @@ def _call(alarm: Alarm) -> None:
     try:
         alarm.callback()
     except Exception:
-        logger.exception("What takes too long could not be broken off")
+        logger.exception("Could not interrupt an operation that exceeded its deadline")
         alarm.due_s = math.inf
 
 

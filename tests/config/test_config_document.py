@@ -191,10 +191,10 @@ class TestStructure:
                 "got a single value"
             ),
         ),
-        ("a: 1\nb:\n  c: 1\n  c: 2", "config.yaml:4:3: the key b.c stands here a second time"),
+        ("a: 1\nb:\n  c: 1\n  c: 2", "config.yaml:4:3: the key b.c occurs a second time here"),
         (
             "a: 1\n---\nb: 1",
-            "config.yaml:2:1: a second YAML document starts here, expected one a file",
+            "config.yaml:2:1: a second YAML document starts here, expected one per file",
         ),
         ("a: *x", "config.yaml:1:4: the alias *x has no anchor before it, or holds itself"),
         ("a: &x [*x]", "config.yaml:1:8: the alias *x has no anchor before it, or holds itself"),

@@ -58,25 +58,25 @@ def test_bearer_auth(file: str) -> None:
     [
         (
             {"user": "me", "password": "x", "bearer_token": "y"},
-            "reader.bearer_token: a second way to log in beside user; keep one",
+            "reader.bearer_token: conflicts with user; use one authentication method",
         ),
         (
             {"bearer_token": "y", "bearer_token_file": "FILE"},
-            "reader.bearer_token_file: a second way to log in beside bearer_token; keep one",
+            "reader.bearer_token_file: conflicts with bearer_token; use one authentication method",
         ),
         (
             {"user": "me", "password": "x", "password_file": "FILE"},
-            "reader.password_file: a second way to log in beside password; keep one",
+            "reader.password_file: conflicts with password; use one authentication method",
         ),
         ({"password": "x"}, "reader.password: a password without user; set user too"),
         ({"password_file": "FILE"}, "reader.password_file: a password without user; set user too"),
         (
             {"user": "me", "headers": {"authorization": "x"}},
-            "reader.headers: a second way to log in beside user; keep one",
+            "reader.headers: conflicts with user; use one authentication method",
         ),
         (
             {"datasource_url": "http://a:b@host", "user": "me"},
-            "reader.user: a second way to log in beside the credentials in the URL; keep one",
+            "reader.user: conflicts with the credentials in the URL; use one authentication method",
         ),
         (
             {"tls_key_file": "FILE"},

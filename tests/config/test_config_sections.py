@@ -547,7 +547,7 @@ class TestWriter:
         ("labels", "problem"),
         [
             ({"for": "$QUERY_KEY"}, "writer.metric_format: __name__ is missing; add the name"),
-            ({"__name__": "x", "for": "y"}, "writer.metric_format: no value holds $VAR"),
+            ({"__name__": "x", "for": "y"}, "writer.metric_format: no value contains $VAR"),
             (
                 {"__name__": "$VAR", "for": "x", "bad-label": "x"},
                 "writer.metric_format.bad-label: not a valid label name",
@@ -639,7 +639,9 @@ class TestService:
         assert auth is not None
         assert auth.secret() == "p"
         found = problems(changed({"server": {"auth": {"user": "u", "bearer_token": "t"}}}))
-        assert found == ["server.auth.bearer_token: a second way to log in beside user; keep one"]
+        assert found == [
+            "server.auth.bearer_token: conflicts with user; use one authentication method"
+        ]
         found = problems(changed({"server": {"auth": {}}}))
         assert found == ["server.auth: set user and password, bearer_token or bearer_token_file"]
 

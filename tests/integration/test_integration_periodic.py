@@ -323,7 +323,7 @@ def test_health_while_every_read_is_refused(tmp_path: Path) -> None:
         status = 200
         service.wait_until(lambda: health(base) == "ok", "good health")
         service.wait_until(lambda: answers(f"{base}/ready"), "readiness")
-    assert "is well again" not in service.output
+    assert "has recovered" not in service.output
 
 
 def metric(url: str, name: str) -> float:

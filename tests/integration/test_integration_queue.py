@@ -98,7 +98,7 @@ def test_scores_that_wait_survive_the_service(tmp_path: Path, how: signal.Signal
         settings["reader"]["queries"]["memory"]["expr"] = "nothing_there"
         status, output = Vmanomaly(tmp_path, settings).run()
         assert status == 0, output
-        assert "points wait in the queue since the last run" in output
+        assert "points queued since the last run" in output
         assert json.dumps(written(target), sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 

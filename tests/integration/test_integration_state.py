@@ -192,7 +192,7 @@ def test_two_services_and_a_dry_run_on_the_same_folder(
         other_version = on(tmp_path) | {"VMANOMALY_STATE_VERSION_OVERRIDE": "0.0.1"}
         status, output = Vmanomaly(other, sections, "--dryRun", environ=other_version).run()
         assert status == 0
-        assert "fitted anew, because this has changed: models.z.z_threshold" in output
+        assert "refitted, because this has changed: models.z.z_threshold" in output
         assert "version 0.0.1 would do this" in output
         (other / "vmanomaly.log").unlink()
         wrong = on(tmp_path) | {"VMANOMALY_STATE_VERSION_OVERRIDE": "new"}

@@ -150,7 +150,7 @@ def test_an_answer_never_comes(
 
     assert run == UNHARMED
     assert trial.arrived(run).n_duplicates == 0
-    assert messages(caplog, "no complete answer in time. A larger `writer.timeout` allows")
+    assert messages(caplog, "no complete response in time. A larger `writer.timeout` allows")
 
 
 def test_the_answer_is_lost_and_not_the_request(trial: Trial, black_hole: str) -> None:
@@ -196,7 +196,7 @@ def test_the_queue_is_full(trial: Trial, caplog: pytest.LogCaptureFixture, on_di
     assert run.exit_status == 1
     # The oldest go.
     assert trial.arrived(run, *QUERIES[:n_lost]).n_duplicates == 0
-    assert len(messages(caplog, "The queue is full: the oldest points go from now on")) == 1
+    assert len(messages(caplog, "Queue full: dropping the oldest points")) == 1
     assert messages(caplog, f"{run.dropped['queue_full']} were dropped")
 
 
@@ -271,7 +271,7 @@ def test_the_disk_of_the_queue_is_full(
 
     assert run == UNHARMED
     assert trial.arrived(run).n_duplicates == 0
-    (warning,) = messages(caplog, "The queue goes on in memory")
+    (warning,) = messages(caplog, "The queue continues in memory")
     assert f"cannot write to the queue in {disk.folder}: " in warning
     assert len(messages(caplog, "The queue is on disk again")) == 1
 

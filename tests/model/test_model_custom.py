@@ -237,7 +237,7 @@ class TestWhatIsWrongWithIt:
     def test_no_model(self, folder: Folder) -> None:
         folder.write("class CustomModel: ...\n")
         assert folder.problem() == (
-            "model.custom.CustomModel is no model; derive it from Model, OnlineModel or "
+            "model.custom.CustomModel is not a model; derive it from Model, OnlineModel or "
             "MultivariateModel of model.model, or from Model or MultivariateModel of "
             "vmanomaly.model"
         )
@@ -622,7 +622,7 @@ class TestStoredState:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (lambda a: a.pop("serialized"), "not the bytes of one object a series"),
+            (lambda a: a.pop("serialized"), "not the bytes of one object per series"),
             (lambda a: a.update(offsets=np.array([0, 1])), "not the bytes"),
             (lambda a: a.update(offsets=np.array([0, 9, 3])), "not the bytes"),
             (lambda a: a.update(offsets=np.zeros(3)), "not the bytes"),

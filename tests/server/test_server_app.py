@@ -267,7 +267,7 @@ class TestErrors:
         for _ in range(3):
             answer = request(things, "/bug")
             assert answer.status == 500
-            assert error_of(answer) == "an internal error, which the log of the service tells of"
+            assert error_of(answer) == "an internal error; see the log of the service"
         (record,) = [record for record in caplog.records if record.exc_info]
         assert "secret" in str(record.exc_info)
 

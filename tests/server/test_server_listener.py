@@ -235,7 +235,7 @@ def test_what_is_no_http_is_told_so_and_not_logged(
         assert answer == b"" or (
             answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
             and answer.endswith(
-                b'{"status":"error","errorType":"400","error":"this is no HTTP/1.1 request",'
+                b'{"status":"error","errorType":"400","error":"not an HTTP/1.1 request",'
                 b'"detail":[]}'
             )
         )

@@ -301,7 +301,9 @@ def test_the_run_that_is_under_way_is_waited_for(world: World) -> None:
 
 
 def test_a_scheduler_that_is_made_anew_is_not_dead_any_more(world: World) -> None:
-    world.service.health.report("scheduler 'slow'", "died (ZeroDivisionError) and was given up")
+    world.service.health.report(
+        "scheduler 'slow'", "died (ZeroDivisionError) and is not restarted any more"
+    )
     world.apply(changed({"models.y.decay": 0.9}, BASE))
     assert world.service.health.reasons() == []
 
@@ -339,7 +341,7 @@ def test_what_cannot_be_applied_leaves_everything_as_it_was(world: World) -> Non
 
 def test_no_way_back_is_told_apart(world: World) -> None:
     world.bad_writers = ["http://bad:8428", "http://localhost:8428"]
-    with pytest.raises(RollbackError, match=r"bad\. And then: "):
+    with pytest.raises(RollbackError, match=r"bad\. The rollback failed too: "):
         world.apply(changed({"writer.datasource_url": "http://bad:8428"}, BASE))
 
 

@@ -183,9 +183,9 @@ def test_intervals_are_made_up_no_further_back_than_allowed(
     assert "is not scored: it is further back than is made up" in caplog.text
 
 
-CHANGED = "fitted anew, because this has changed: models.zscore_online.z_threshold"
-GONE = "dropped, because it is not in the configuration any more"
-NEW = "fitted, because nothing of it is stored"
+CHANGED = "refitted, because this has changed: models.zscore_online.z_threshold"
+GONE = "dropped, because it is no longer in the configuration"
+NEW = "fitted, because nothing is stored for it"
 
 
 def unit(model: str, query: str, verdict: str) -> str:
@@ -345,11 +345,11 @@ class TestFaults:
         else:
             path.write_bytes(content[:-1] if harm == "truncated" else content)
         now = life.clock.now()
-        assert any("fitted anew" in line for line in preview(life.config, "0.1.0", now))
+        assert any("refitted" in line for line in preview(life.config, "0.1.0", now))
         life.run(FROM + 60 * STEP)
         (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
         assert warning.startswith("Stored state of scheduler 's', model 'm', query 'load': ")
-        assert warning.endswith("it is fitted anew, everything else goes on")
+        assert warning.endswith("it is refitted, everything else continues")
         assert life.fits() == ["load"]
         life.run(FROM + 80 * STEP)
         assert life.fits() == []
@@ -365,7 +365,7 @@ class TestFaults:
         life.follow(jobs, FROM + 80 * STEP)
         keeper.close()
         assert life.fits() == ["load"]
-        assert "is missing; it is fitted anew" in caplog.text
+        assert "is missing; it is refitted" in caplog.text
         at = [at for _, output, _, at in points_of(life.writer) if output == "y"]
         assert set(range(FROM + STEP, FROM + 81 * STEP, STEP)) <= set(at)
 
@@ -373,7 +373,7 @@ class TestFaults:
         self, life: Life, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("vmanomaly.__version__", "0.0.9")
-        reason = "fitted anew, because it is of the newer version 0.1.0"
+        reason = "refitted, because it is of the newer version 0.1.0"
         _, line = preview(life.config, "0.0.9", life.clock.now())
         assert line.endswith(reason)
         with caplog.at_level(logging.INFO):
@@ -487,8 +487,8 @@ class TestFaults:
         life.config = dataclasses.replace(life.config, settings=settings)
         (line,) = preview(life.config, "0.1.0", life.clock.now())
         assert line == (
-            "settings.restore_state is off: every model is fitted at the start; the stored states "
-            "of 1 units are deleted."
+            "settings.restore_state is off: every model is fitted at startup; the stored states "
+            "of 1 unit are deleted."
         )
         before = files(tmp_path)
         with caplog.at_level(logging.INFO):
@@ -496,8 +496,7 @@ class TestFaults:
             keeper.restore(jobs)
         assert files(tmp_path) == []
         assert (
-            "settings.restore_state is off: the stored states of 1 units are deleted"
-            in caplog.messages
+            "settings.restore_state is off: deleting the stored states of 1 unit" in caplog.messages
         )
         life.follow(jobs, FROM + 60 * STEP)
         keeper.close()

@@ -100,7 +100,7 @@ def test_it_is_given_up_after_five_restarts_each_later_than_the_last(
     assert (world.restarts("success"), world.restarts("failure")) == (0.0, 5.0)
     assert world.metric("scheduler_alive") == 0
     assert world.health.reasons() == [
-        "scheduler 's': died (ZeroDivisionError: out of range) and was given up"
+        "scheduler 's': died (ZeroDivisionError: out of range) and is not restarted any more"
     ]
     assert "reached max restart attempts (5)" in caplog.text
 

@@ -193,7 +193,7 @@ def test_without_any_writer_there_is_no_way_back() -> None:
 
     slot = WriterSlot(section("http://localhost:1"), create)
     slot.start()
-    with pytest.raises(RollbackError, match=r"no more\. And then: no more"):
+    with pytest.raises(RollbackError, match=r"no more\. The rollback failed too: no more"):
         slot.replace(section("http://localhost:2"))
     slot.close()
 

@@ -60,13 +60,13 @@ def test_decisions() -> None:
     (reused,) = decide(wanted, {UNIT: entry(a="1")}, "1.0.0").values()
     assert reused.verdict is Verdict.REUSE
     (new,) = decide(wanted, {}, "1.0.0").values()
-    assert str(new) == "fitted, because nothing of it is stored"
+    assert str(new) == "fitted, because nothing is stored for it"
     (changed,) = decide(wanted, {UNIT: entry(a="2", b="1")}, "1.0.0").values()
-    assert str(changed) == "fitted anew, because this has changed: a, b"
+    assert str(changed) == "refitted, because this has changed: a, b"
     many = {f"key{n}": "1" for n in range(6)}
     (changed,) = decide({UNIT: many}, {UNIT: entry()}, "1.0.0").values()
     assert str(changed).endswith("key0, key1, key2, key3 and 2 more")
     (newer,) = decide(wanted, {UNIT: entry("1.1.0", a="1")}, "1.0.0").values()
-    assert str(newer) == "fitted anew, because it is of the newer version 1.1.0"
+    assert str(newer) == "refitted, because it is of the newer version 1.1.0"
     (unwanted,) = decide({}, {UNIT: entry(a="1")}, "1.0.0").values()
-    assert str(unwanted) == "dropped, because it is not in the configuration any more"
+    assert str(unwanted) == "dropped, because it is no longer in the configuration"

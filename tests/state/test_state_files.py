@@ -97,7 +97,7 @@ def test_a_header_that_means_nothing_is_refused(tmp_path: Path, header: bytes) -
     content = len(header).to_bytes(8, "little") + header + bytes(8)
     path = tmp_path / f"a-{zlib.crc32(content):08x}.safetensors"
     path.write_bytes(content)
-    with pytest.raises(StateError, match="is no file of arrays"):
+    with pytest.raises(StateError, match="is not a file of arrays"):
         read_arrays(path)
 
 

@@ -284,7 +284,7 @@ def test_close_ends_the_wait_and_reports_what_memory_cannot_keep(
         setup.delivery.deliver(make_record(1))
         setup.delivery.deliver(make_record(2))
     assert setup.dropped == {"shutdown": 20}
-    assert "The service stops: points that wait in memory are lost" in messages(caplog)[-1]
+    assert "Service is shutting down: points queued in memory are lost" in messages(caplog)[-1]
     database.answers = iter([DOWN])
     setup.delivery.deliver(make_record(3))
     assert setup.dropped == {"shutdown": 30}
@@ -307,7 +307,7 @@ def test_close_does_not_wait_for_a_request_that_hangs(
     setup.delivery.deliver(make_record(1))
     assert hanging.wait(LONG_S)
     setup.delivery.close()
-    assert "A request that is under way was abandoned" in caplog.text
+    assert "Abandoned a request in progress" in caplog.text
     answered.set()
     setup.delivery._thread.join(LONG_S)
     assert setup.dropped == {}
@@ -333,7 +333,7 @@ def test_what_is_left_on_disk_is_sent_by_the_next_run(
         setup.delivery.deliver(make_record(4))
     assert database.taken == [1, 2, 3, 4]
     assert messages(caplog) == [
-        "30 points wait in the queue since the last run",
+        "30 points queued since the last run",
         "The queue is empty",
     ]
 
@@ -366,7 +366,7 @@ def test_a_full_queue_counts_what_it_drops_and_says_so_once(
     database.answers = iter(())
     assert delivery.flush(LONG_S)
     assert database.taken == [5, 6, 7]
-    assert sum("The queue is full" in message for message in messages(caplog)) == 1
+    assert sum("Queue full" in message for message in messages(caplog)) == 1
     assert "18 points are queued, 10 were dropped" in caplog.text
     delivery.close()
 
@@ -389,7 +389,7 @@ def test_what_waits_is_sent_from_the_start_on(
     delivery.start()
     assert delivery.flush(LONG_S)
     assert database.taken == [1, 2]
-    assert messages(caplog)[0] == "20 points wait in the queue since the last run"
+    assert messages(caplog)[0] == "20 points queued since the last run"
     delivery.close()
 
 

@@ -216,7 +216,7 @@ def test_a_fallback_queue_keeps_order_and_everything_while_the_disk_is_full(
             assert queue.n_bytes == disk.n_bytes + memory.n_bytes
     told = [line.message for line in caplog.records]
     assert [message.split(" after ")[0] for message in told] == [
-        "The queue goes on in memory: no space",
+        "The queue continues in memory: no space",
         "The queue is on disk again",
     ] * 2
     assert told[1].endswith(" s and 10 failures")

@@ -62,7 +62,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
-        raise UsageError(f"{message}\nvmanomaly -h prints what is accepted")
+        raise UsageError(f"{message}\nsee vmanomaly -h")
 
     def _print_message(self, message: str, file: object = None) -> None:
         # In place of argparse's, which keeps quiet about a full disk.
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         type=str.lower,
         choices=("text", "json"),
         default="text",
-        help="a line of text or of JSON for each event (default: text)",
+        help="one line of text or JSON per event (default: text)",
     )
     parser.add_argument(
         "--dryRun",
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_truth,
         default=False,
         metavar="BOOL",
-        help="check the configuration, say what it would run, and exit",
+        help="validate the configuration, show what it would run, and exit",
     )
     parser.add_argument(
         "--outputSpec",
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_truth,
         default=False,
         metavar="BOOL",
-        help="apply changes of the configuration files while running",
+        help="apply changes to the configuration files while running",
     )
     parser.add_argument(
         "--configCheckInterval",

@@ -59,7 +59,7 @@ def _run(config: Config, options: Namespace, watch: ConfigWatch) -> int:
     )
 
     def stop(received: signal.Signals) -> None:
-        logger.info("%s: finishing what is under way", received.name)
+        logger.info("%s: finishing what is in progress", received.name)
         application.stop()
 
     call_on_stop_signals(stop)

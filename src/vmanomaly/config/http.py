@@ -123,8 +123,8 @@ def needs_certificate(key: ValueT, info: ValidationInfo) -> ValueT:
 def _only_login(value: ValueT, info: ValidationInfo, *others: str) -> ValueT:
     """Raise if one of the keys `others`, or the URL, holds a login already."""
     if urlsplit(info.data.get("datasource_url") or "").username is not None:
-        raise ValueError("a second way to log in beside the credentials in the URL; keep one")
+        raise ValueError("conflicts with the credentials in the URL; use one authentication method")
     for other in others:
         if info.data.get(other) is not None:
-            raise ValueError(f"a second way to log in beside {other}; keep one")
+            raise ValueError(f"conflicts with {other}; use one authentication method")
     return value

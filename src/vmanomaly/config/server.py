@@ -60,7 +60,7 @@ class AuthSection(Section):
     def _check_token(cls, value: SecretStr | Path, info: ValidationInfo) -> SecretStr | Path:
         for other in ("user", "bearer_token"):
             if info.data.get(other) is not None:
-                raise ValueError(f"a second way to log in beside {other}; keep one")
+                raise ValueError(f"conflicts with {other}; use one authentication method")
         return value
 
     def secret(self) -> str:

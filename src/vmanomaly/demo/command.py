@@ -50,7 +50,7 @@ UNITS = {
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\nvmanomaly demo -h prints what is accepted")
+        raise UsageError(f"{message}\nsee vmanomaly demo -h")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -233,7 +233,7 @@ def _print_next_steps(console: Console, directory: Path) -> None:
         ("vmanomaly --help", "everything else; keys of a config: docs/config.md"),
     )
     width = max(len(command) for command, _ in commands)
-    console.print("\nGo on with:")
+    console.print("\nNext steps:")
     for command, purpose in commands:
         _say(console, f"  {command:<{width}}  {purpose}")
 

@@ -170,7 +170,7 @@ class HttpClient:
         try:
             self.request("GET", url, context=context)
         except StatusError as error:
-            logger.debug("%s is there: it answered %s", redact_url(url), error.status)
+            logger.debug("%s is reachable: it answered %s", redact_url(url), error.status)
 
     def close(self) -> None:
         """Close the connections that are not in use."""

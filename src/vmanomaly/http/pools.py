@@ -64,7 +64,7 @@ class Pools:
                     raise DatasourceError(problem, "ssl_error") from error
                 # Certificate and key are replaced one after the other: until both fit, the
                 # connections go on with what was loaded before.
-                logger.warning("%s; going on with the files read before", problem)
+                logger.warning("%s; still using the files read before", problem)
                 self._signature = signature
                 return self._manager
             if self._manager is not None:

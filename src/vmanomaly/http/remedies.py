@@ -74,7 +74,7 @@ class Remedies:
             code = "io_error"
             said = f" redirects more than {MAX_REDIRECTS} times. {self.wrong_url()}"
         elif isinstance(error, broken) or isinstance(cause, broken):
-            code, said = "io_error", f": the answer is broken or ended too early: {reason}"
+            code, said = "io_error", f": the response is broken or ended too early: {reason}"
         else:
             said = f": {str(cause)[:MAX_WORDS] if isinstance(cause, Exception) else reason}"
         return DatasourceError(where + said, code)
@@ -82,7 +82,7 @@ class Remedies:
     def timeout(self, url: str) -> DatasourceError:
         """Return what it means that the time of a request is over."""
         return DatasourceError(
-            f"{redact_url(url)}: no complete answer in time. A larger `{self._role}.timeout` "
+            f"{redact_url(url)}: no complete response in time. A larger `{self._role}.timeout` "
             f"allows for slow answers",
             "timeout",
         )

@@ -202,7 +202,7 @@ class Scanner:
             if reason == scan.UNUSUAL:
                 reason = self._read_one()
             if reason == scan.INVALID:
-                raise self._invalid(self._offset, "no array of series goes on like this")
+                raise self._invalid(self._offset, "this cannot follow in an array of series")
             if reason == scan.NEEDS_BYTES:
                 return
             self._ended = reason == scan.ARRAY_END

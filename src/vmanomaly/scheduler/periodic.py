@@ -14,6 +14,7 @@ from typing import Protocol
 from vmanomaly.clock import Clock
 from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.context import RunContext
+from vmanomaly.episodes import counted
 from vmanomaly.scheduler.run import Job, Run
 from vmanomaly.scheduler.schedule import (
     PeriodicSchedule,
@@ -58,7 +59,7 @@ class _PeriodicTask:
         if self.next_index == 0 or self.next_index - index <= 2:
             return
         logger.warning(
-            "%s: the clock was set back; runs go on from the time that it shows now", self.job.name
+            "%s: the clock was set back; runs continue from the current time", self.job.name
         )
         self.schedule.set_back(self.job.progress, index)
         self.next_index = index + 1
@@ -195,9 +196,9 @@ class PeriodicScheduler:
         index = max(task.schedule.latest_index(self._due_now()), task.next_index)
         if index > task.next_index:
             logger.info(
-                "%s is late: this run covers the intervals of %d missed runs too",
+                "%s is late: this run also covers %s",
                 task.job.name,
-                index - task.next_index,
+                counted(index - task.next_index, "missed interval"),
             )
         job = task.job
         for run in task.schedule.runs(index, job.progress, unfitted=job.unfitted):

@@ -66,7 +66,7 @@ class Authentication:
         except (OSError, UnicodeDecodeError) as error:
             self._episodes.begin(
                 "secret",
-                f"Cannot read `server.auth.bearer_token_file`, so nobody is let in: {error}",
+                f"Cannot read `server.auth.bearer_token_file`, so all logins are rejected: {error}",
                 logging.ERROR,
             )
             return ""

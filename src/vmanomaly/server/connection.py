@@ -108,7 +108,7 @@ class Connection(H11Protocol):
         if not self.is_between_requests or self.conn.our_state is not h11.IDLE:
             self.abort()
             return
-        answer = error_response(400, "this is no HTTP/1.1 request")
+        answer = error_response(400, "not an HTTP/1.1 request")
         headers = [*answer.raw_headers, (b"connection", b"close")]
         for event in (
             h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),

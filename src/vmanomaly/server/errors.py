@@ -108,4 +108,4 @@ def _wrong_values(request: Request, error: Exception) -> JSONResponse:
 
 
 def _bug(request: Request, error: Exception) -> JSONResponse:
-    return error_response(500, "an internal error, which the log of the service tells of")
+    return error_response(500, "an internal error; see the log of the service")

@@ -180,7 +180,7 @@ class Health:
                 self._episodes.begin(component, f"{component}: {reason}", logging.DEBUG)
                 return
             self._reported.pop(component, None)
-            self._episodes.end(component, f"{component.capitalize()} is well again")
+            self._episodes.end(component, f"{component.capitalize()} has recovered")
 
     def report_read(
         self, scheduler_alias: str, query_key: str, stage: str, error: DatasourceError | None

@@ -12,7 +12,7 @@ import vmanomaly
 from vmanomaly.clock import Clock
 from vmanomaly.config import Config
 from vmanomaly.config.settings import Retention
-from vmanomaly.episodes import Episodes
+from vmanomaly.episodes import Episodes, counted
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import JobKey, UnitKey
@@ -116,7 +116,7 @@ class Keeper:
             if decision.verdict is Verdict.REUSE:
                 found = self._progress(self.store, key.job)
                 if found is None:
-                    told = "fitted anew, because it is not known how far it had come"
+                    told = "refitted, because its progress is not known"
                 else:
                     progress[key.job] = found
                     if not self._restore(self.store, units[key]):
@@ -159,7 +159,7 @@ class Keeper:
                     continue
                 changed = differences(before._signature(unit.key), self._signature(unit.key))
                 if changed:
-                    logger.info("%s is fitted anew: %s changed", unit.key, ", ".join(changed))
+                    logger.info("%s is refitted: %s changed", unit.key, ", ".join(changed))
                     continue
                 old_job, old_unit = learned[unit.key]
                 unit.take_over(old_unit)
@@ -254,7 +254,7 @@ class Keeper:
             if not isinstance(error, StateError) or error.reason == "damaged":
                 self._drop(store, [unit.key])
             logger.warning(
-                "Stored state of %s: %s; it is fitted anew, everything else goes on",
+                "Stored state of %s: %s; it is refitted, everything else continues",
                 unit.key,
                 error,
             )
@@ -272,8 +272,8 @@ class Keeper:
         stored = list(store.entries)
         if stored:
             logger.info(
-                "settings.restore_state is off: the stored states of %d units are deleted",
-                len(stored),
+                "settings.restore_state is off: deleting the stored states of %s",
+                counted(len(stored), "unit"),
             )
         self._drop(store, stored)
 
@@ -307,8 +307,8 @@ class Keeper:
         self._metrics.state_save_errors.labels(reason=error.reason).inc()
         self._episodes.begin(
             _SAVING,
-            f"States cannot be stored ({error.reason}): {error}; the service goes on in memory, "
-            f"and stores them when that is possible again",
+            f"States cannot be stored ({error.reason}): {error}; the service continues in memory, "
+            f"and stores them when possible again",
             logging.ERROR,
             cause=error.reason,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmanomaly.config import Config
+from vmanomaly.episodes import counted
 from vmanomaly.errors import UsageError
 from vmanomaly.scheduler import fit_is_due
 from vmanomaly.scheduler.schedule import Progress
@@ -37,14 +38,16 @@ def preview(config: Config, version: str, now: int) -> list[str]:
         raise UsageError(f"{VERSION_OVERRIDE}: expected a version such as 1.2.3, got {version!r}")
     keys = unit_keys(config)
     if config.model_folder is None or not keys:
-        return ["No state is stored: every model is fitted at the start."]
+        return ["No state is stored: every model is fitted at startup."]
     try:
         stored, progress = read_index(config.model_folder)
     except StateError as error:
-        return [f"The stored state is not used ({error}): every model is fitted at the start."]
+        return [f"The stored state is not used ({error}): every model is fitted at startup."]
     if not config.settings.restore_state:
-        deleted = f"; the stored states of {len(stored)} units are deleted" if stored else ""
-        return [f"settings.restore_state is off: every model is fitted at the start{deleted}."]
+        deleted = (
+            f"; the stored states of {counted(len(stored), 'unit')} are deleted" if stored else ""
+        )
+        return [f"settings.restore_state is off: every model is fitted at startup{deleted}."]
     decisions = decide({key: signature_of(config, key) for key in keys}, stored, version)
     lines = [f"With the state in {config.model_folder}, version {version} would do this:"]
     for key, decision in decisions.items():
@@ -65,7 +68,7 @@ def _looked_into(
     section = config.schedulers[key.scheduler_alias]
     progress = stored_progress.get(key.job)
     if progress is None:
-        return Decision(Verdict.REFIT, "it is not known how far it had come")
+        return Decision(Verdict.REFIT, "its progress is not known")
     try:
         assert config.model_folder is not None  # noqa: S101 - there is an entry
         check_files(config.model_folder, entry)

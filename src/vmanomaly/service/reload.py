@@ -59,7 +59,7 @@ class Reloader:
         """Look for changes from now on, in the background."""
         self._thread.start()
         if self._interval_s is not None:
-            logger.info("Hot reload enabled: changes are looked for every %g s", self._interval_s)
+            logger.info("Hot reload enabled: checking for changes every %g s", self._interval_s)
 
     def stop(self) -> None:
         """Look for no more changes. A reload that is under way goes on."""
@@ -81,7 +81,7 @@ class Reloader:
             config = self._load()
         except ConfigError as error:
             logger.error(
-                "Reload aborted: the new configuration is wrong, the old one goes on",
+                "Reload aborted: new configuration is invalid; keeping the current one",
                 extra={"problems": error.problems},
             )
             self._note(False)
@@ -89,14 +89,16 @@ class Reloader:
         try:
             self._apply(config)
         except RollbackError as error:
-            logger.critical("Rollback failed, the service ends: %s", error)
+            logger.critical("Rollback failed, shutting down: %s", error)
             self._note(False)
             self._give_up()
         except VmanomalyError as error:
-            logger.error("Reload aborted: %s. The old configuration goes on", error)
+            logger.error("Reload aborted: %s. Keeping the current configuration", error)
             self._note(False)
         except Exception:
-            logger.exception("Reload aborted by an error, the old configuration goes on")
+            logger.exception(
+                "Reload aborted by an internal error; keeping the current configuration"
+            )
             self._note(False)
         else:
             self._note(True)

@@ -12,6 +12,7 @@ from vmanomaly.clock import Clock, SystemClock
 from vmanomaly.config import Config
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.context import RunContext
+from vmanomaly.episodes import counted
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
 from vmanomaly.service.health import Health
@@ -181,7 +182,7 @@ class Service:
         self._limit_native_threads(config.settings)
         self._describe(work)
         logger.info(
-            "Schedulers that go on untouched: %s; started: %s; ended: %s",
+            "Schedulers left running: %s; started: %s; stopped: %s",
             _names(kept),
             _names(started),
             _names(before.jobs.keys() - work.jobs.keys()),
@@ -235,10 +236,11 @@ class Service:
         for scope in ("total", "shard"):
             entities.labels(preset=work.config.preset, scope=scope).set(work.n_units)
         logger.info(
-            "Active schedulers: %s; %d units of work on %d queries",
+            "Active schedulers: %s; %s on %d %s",
             ", ".join(work.jobs) or "none",
-            work.n_units,
+            counted(work.n_units, "unit"),
             len(work.config.reader.queries),
+            "query" if len(work.config.reader.queries) == 1 else "queries",
         )
 
     def _limit_native_threads(self, settings: SettingsSection) -> None:

@@ -97,12 +97,14 @@ class Supervisor:
             self._n_restarts = 0
         if self._n_restarts == self._max_restarts:
             logger.exception(
-                "Scheduler '%s' is not alive, and is not started again: "
-                "it reached max restart attempts (%d)",
+                "Scheduler '%s' is not alive, and is not restarted: "
+                "max restart attempts reached (%d)",
                 self._alias,
                 self._max_restarts,
             )
-            self._health.report(component, f"{reason} and was given up", needs_restart=True)
+            self._health.report(
+                component, f"{reason} and is not restarted any more", needs_restart=True
+            )
             return False
         backoff = _FIRST_BACKOFF_MS << self._n_restarts
         self._n_restarts += 1

@@ -117,7 +117,9 @@ class WriterSlot(Writer):
                 try:
                     self._writer = self._started(self._section)
                 except VmanomalyError as no_way_back:
-                    raise RollbackError(f"{error}. And then: {no_way_back}") from error
+                    raise RollbackError(
+                        f"{error}. The rollback failed too: {no_way_back}"
+                    ) from error
                 raise
             finally:
                 self._writer.take_over(waiting)

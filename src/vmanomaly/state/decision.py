@@ -18,7 +18,7 @@ class Verdict(Enum):
     """What is done with a unit."""
 
     REUSE = "reused"
-    REFIT = "fitted anew"
+    REFIT = "refitted"
     FIT = "fitted"
     DROP = "dropped"
 
@@ -59,13 +59,13 @@ def decide(
     decisions = {
         key: _judge(stored.get(key), signature, version) for key, signature in wanted.items()
     }
-    unwanted = Decision(Verdict.DROP, "it is not in the configuration any more")
+    unwanted = Decision(Verdict.DROP, "it is no longer in the configuration")
     return decisions | {key: unwanted for key in stored if key not in wanted}
 
 
 def _judge(entry: StoredUnit | None, signature: Mapping[str, str], version: str) -> Decision:
     if entry is None:
-        return Decision(Verdict.FIT, "nothing of it is stored")
+        return Decision(Verdict.FIT, "nothing is stored for it")
     changed = differences(entry.signature, signature)
     if changed:
         named = ", ".join(changed[:_MOST_NAMED])

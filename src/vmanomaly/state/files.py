@@ -122,11 +122,11 @@ def read_arrays(path: Path) -> dict[str, Array]:
     except OSError as error:
         raise StateError(f"{path.name} cannot be read ({error.strerror})", "io_error") from error
     if not path.stem.endswith(f"-{zlib.crc32(content):08x}"):
-        raise StateError(f"{path.name} is damaged (its checksum is another)", "damaged")
+        raise StateError(f"{path.name} is damaged (checksum mismatch)", "damaged")
     try:
         return _arrays_of(content)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StateError(f"{path.name} is no file of arrays ({error})", "damaged") from error
+        raise StateError(f"{path.name} is not a file of arrays ({error})", "damaged") from error
 
 
 def _arrays_of(content: bytearray) -> dict[str, Array]:

@@ -108,7 +108,7 @@ class _Reader:
 
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
-                raise self.error(event, "a second YAML document starts here, expected one a file")
+                raise self.error(event, "a second YAML document starts here, expected one per file")
         if top is None:
             raise ConfigError([f"{self.name}: the file is empty; expected a YAML config"])
         if not isinstance(top, dict):
@@ -162,7 +162,7 @@ class _Reader:
             key = str(self.substitute(event.value, path))
             if key in own:
                 raise self.error(
-                    event, f"the key {show_path((*path, key))} stands here a second time"
+                    event, f"the key {show_path((*path, key))} occurs a second time here"
                 )
             own[key] = self.value(next(events), events, (*path, key))
         return inherited | own

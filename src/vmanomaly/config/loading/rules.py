@@ -145,7 +145,7 @@ def check_metric_names(writer: WriterSection, queries: Iterable[str], findings: 
             findings.error(
                 place,
                 f"gives {name!r}{because}, which is not a valid metric name; letters, digits, _ "
-                "and : are allowed, a digit not in front",
+                "and : are allowed, not starting with a digit",
             )
 
 

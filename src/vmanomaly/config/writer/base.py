@@ -21,7 +21,8 @@ def _metric_format(value: object) -> dict[str, str]:
         raise ValueError('__name__ is missing; add the name to write to, such as __name__: "$VAR"')
     if not any("$VAR" in text for text in labels.values()):
         raise ValueError(
-            "no value holds $VAR, so anomaly_score, yhat and the others could not be told apart; "
+            "no value contains $VAR, so anomaly_score, yhat and the other outputs could not be "
+            "distinguished; "
             'write __name__: "$VAR", or put $VAR into a label'
         )
     labels.setdefault("for", "$QUERY_KEY")

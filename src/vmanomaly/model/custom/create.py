@@ -76,7 +76,7 @@ def _load(section: CustomSection) -> type:
         raise ConfigError(
             [
                 (
-                    f"{_name(section)} is no model; derive it from Model, OnlineModel or "
+                    f"{_name(section)} is not a model; derive it from Model, OnlineModel or "
                     "MultivariateModel of model.model, or from Model or MultivariateModel of "
                     "vmanomaly.model"
                 )

@@ -87,12 +87,12 @@ def _numbers(name: object, column: pd.Series) -> FloatArray:
     if not isinstance(name, str) or not OUTPUT_NAME.fullmatch(name):
         raise ValueError(
             f"infer returned a column {name!r}, which cannot be the name of an output; "
-            "letters, digits and _ are allowed, a digit not in front"
+            "letters, digits and _ are allowed, not starting with a digit"
         )
     try:
         values: FloatArray = column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"infer returned the column {name} with something else than numbers in it: {error}"
+            f"infer returned the column {name} that contains something other than numbers: {error}"
         ) from error
     return np.clip(values, -LARGEST, LARGEST)

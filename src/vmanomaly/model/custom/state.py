@@ -72,7 +72,7 @@ class InstanceState(SeriesState):
             or (offsets[0], offsets[-1]) != (0, len(stored))
             or (np.diff(offsets) < 0).any()
         ):
-            raise ValueError("serialized, offsets: not the bytes of one object a series")
+            raise ValueError("serialized, offsets: not the bytes of one object per series")
         for label_set, (begin, end) in zip(state.labels, pairwise(offsets.tolist()), strict=True):
             try:
                 state.instances[label_set] = deserialize(stored[begin:end].tobytes())

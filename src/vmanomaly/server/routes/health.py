@@ -13,8 +13,10 @@ from vmanomaly.service.health import HealthStatus
 PROBES = ("/health", "/ready")
 
 _Responses: TypeAlias = dict[int | str, dict[str, Any]]
-_NOT_WELL: _Responses = {503: {"description": "Something is wrong that only a restart mends"}}
-_NOT_READY: _Responses = {503: {"description": "No model is fitted, or a datasource is away"}}
+_NOT_WELL: _Responses = {503: {"description": "Something is wrong that only a restart fixes"}}
+_NOT_READY: _Responses = {
+    503: {"description": "No model is fitted, or a datasource is unreachable"}
+}
 
 
 def health_router(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from vmanomaly.clock import Clock, SystemClock
-from vmanomaly.episodes import Episodes
+from vmanomaly.episodes import Episodes, counted
 from vmanomaly.errors import DatasourceError
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
 
@@ -61,11 +61,10 @@ class Refused:
 
 
 _DROPPED = {
-    "queue_full": "The queue is full: the oldest points go from now on; writer.queue_max_size sets "
-    "how much it holds",
+    "queue_full": "Queue full: dropping the oldest points; raise writer.queue_max_size",
     "corrupt": "The queue is damaged: points are lost",
-    "shutdown": "The service stops: points that wait in memory are lost; writer.queue_path keeps "
-    "them on disk",
+    "shutdown": "Service is shutting down: points queued in memory are lost; set writer.queue_path "
+    "to keep them on disk",
 }
 
 Outcome: TypeAlias = Sent | Retry | Refused
@@ -182,7 +181,7 @@ class Delivery:
         failure.
         """
         if len(self._queue):
-            logger.info("%d points wait in the queue since the last run", self._queue.n_points)
+            logger.info("%s queued since the last run", counted(self._queue.n_points, "point"))
         self._thread.start()
 
     @property
@@ -250,7 +249,7 @@ class Delivery:
         if self._has_started:
             self._thread.join(_CLOSING_S)
         if self._thread.is_alive():
-            logger.warning("A request that is under way was abandoned")
+            logger.warning("Abandoned a request in progress")
         self._queue.close()
 
     def hand_over(self) -> list[Record]:

@@ -139,6 +139,6 @@ class FallbackQueue:
                 self._disk.append(record)
                 self._memory.acknowledge(record)
         except QueueError as error:
-            self._episodes.begin(_DISK, f"The queue goes on in memory: {error}")
+            self._episodes.begin(_DISK, f"The queue continues in memory: {error}")
         else:
             self._episodes.end(_DISK, "The queue is on disk again")
