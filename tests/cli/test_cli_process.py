@@ -14,6 +14,8 @@ import yaml
 
 from tests.fakes import eventually
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {
     "reader": {
         "class": "duckdb",

@@ -35,12 +35,14 @@ MakeModel = Callable[..., Model]
 STEP = 60_000
 NAN, INF = math.nan, math.inf
 
-each_model = pytest.mark.parametrize("alias", CASES)
+# A data frame for each series takes time.
+_SLOW = {"custom online": pytest.param("custom online", marks=pytest.mark.slow)}
+each_model = pytest.mark.parametrize("alias", [_SLOW.get(case, case) for case in CASES])
 each_built_in_model = pytest.mark.parametrize("alias", BUILT_IN)
 each_online_model = pytest.mark.parametrize(
     "alias",
     [
-        case
+        _SLOW.get(case, case)
         for case in CASES
         if issubclass(section_of(case), OnlineModelSection) and case not in OFFLINE
     ],

@@ -375,6 +375,7 @@ def temporary_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     sizes=st.lists(st.integers(0, 700), min_size=1, max_size=12),
