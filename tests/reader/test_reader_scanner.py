@@ -377,3 +377,85 @@ def test_label_sets_of_one_length_are_told_apart() -> None:
             for name in names:
                 result = [series([[SECONDS[0], "1"]], job=name)]
                 check(scan(answer_of(result), GRID, STEP, cache), result)
+
+
+ODD = [
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\\ud800",
+    b"\\uDC00",
+    b"\\ud83d\\ude00",
+    b"a",
+    b"\\\\ud800",
+]
+ODD_TEXTS = st.lists(st.sampled_from(ODD), max_size=5).map(b"".join)
+
+
+@given(
+    st.lists(st.tuples(ODD_TEXTS, ODD_TEXTS), min_size=1, max_size=4),
+    st.booleans(),
+    st.lists(st.integers(0, 100), max_size=5),
+)
+def test_labels_that_are_no_unicode_cost_no_neighbour(
+    labels: list[tuple[bytes, bytes]], compact: bool, sizes: list[int]
+) -> None:
+    comma, start = (b",", b"") if compact else (b", ", b" ")
+    whole = b"%s".join(
+        [
+            b'{"status":"success","data":{"resultType":"matrix","result":[',
+            b"]}}",
+        ]
+    ) % comma.join(
+        b'%s{"metric":{"n":"%d","%s":"%s"},"values":[[%d,"%d"]]}'
+        % (start, number, b"x" + name, value, SECONDS[0], number)
+        for number, (name, value) in enumerate(labels)
+    )
+    plain = json.loads(whole.decode("utf-8", "replace"))["data"]["result"]
+    for one in plain:
+        one["metric"] = {replaced(name): replaced(value) for name, value in one["metric"].items()}
+    check(scan(whole, GRID, STEP, None, *sizes), plain)
+    # The parser, for an answer with its keys in another order.
+    turned = whole.replace(b'{"status":"success",', b"{")[:-1] + b',"status":"success"}'
+    check(scan(turned, GRID, STEP), plain)
+
+
+def replaced(text: str) -> str:
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"resultType":"matrix","result":null}',
+        b'{"resultType":"","result":null}',
+        b'{"resultType":"","result":[]}',
+        b'{"resultType":""}',
+    ],
+)
+def test_null_and_empty_type_are_no_data(data: bytes) -> None:
+    answer = scan(b'{"status":"success","data":%s}' % data, GRID, STEP)
+    assert answer.batch.labels == ()
+    assert not answer.is_partial
+
+
+@pytest.mark.parametrize("data", [b'{"resultType":"matrix"}', b'{"resultType":"","result":[1]}'])
+def test_what_is_no_result_is_refused(data: bytes) -> None:
+    with pytest.raises(DatasourceError):
+        scan(b'{"status":"success","data":%s}' % data, GRID, STEP)
+
+
+@pytest.mark.parametrize(
+    ("warning", "is_partial"),
+    [
+        ("partial response: store 3 is gone", True),
+        ("receive series from Addr: 10.0.0.3: rpc error: code = Unavailable", True),
+        ("PromQL warning: encountered a mix of histograms and floats", False),
+    ],
+)
+def test_warnings_may_say_that_data_is_missing(warning: str, is_partial: bool) -> None:
+    one = series([[SECONDS[0], "1"]], a="b")
+    body = answer_of([one])[:-1] + b',"warnings":["%s"]}' % warning.encode()
+    answer = scan(body, GRID, STEP)
+    check(answer, [one])
+    assert answer.is_partial is is_partial

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from vmanomaly.reader import scan
+from vmanomaly.reader.parsing import parse_json
 from vmanomaly.series import IntArray, Labels
 
 _Bytes: TypeAlias = NDArray[np.uint8]
@@ -101,7 +101,7 @@ class LabelCache:
         with self._lock:
             labels = self._young.get(text) or self._old.get(text)
         if labels is None:
-            parsed = orjson.loads(text)
+            parsed = parse_json(text)
             if not (
                 isinstance(parsed, dict)
                 and all(isinstance(value, str) for value in parsed.values())

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from vmanomaly.errors import DatasourceError
 from vmanomaly.reader import scan
 from vmanomaly.reader.labels import LabelCache
+from vmanomaly.reader.messages import says_partial
+from vmanomaly.reader.parsing import parse_json
 from vmanomaly.series import FloatArray, IntArray, Labels
 
 _Bytes: TypeAlias = NDArray[np.uint8]
@@ -54,19 +56,23 @@ class Answer:
     Attributes
     ----------
     is_partial : bool
-        Whether the server says that data is missing (`isPartial` of a cluster).
+        Whether the server says that data is missing (`isPartial` of a cluster, `warnings` of
+        Thanos, Cortex and Prometheus).
     n_series : int
         Series in the answer.
     n_datapoints : int
         Samples in the answer that are not NaN.
     n_off_grid : int
         Samples that were left out because their timestamp is not on the grid.
+    warnings : tuple of str
+        What the server says besides, in order.
     """
 
     is_partial: bool
     n_series: int
     n_datapoints: int
     n_off_grid: int
+    warnings: tuple[str, ...] = ()
 
 
 class Scanner:
@@ -91,7 +97,7 @@ class Scanner:
     >>> scanner.feed(b'{"metric":{"cpu":"0"},"values":[[60,"1.5"],[180,"-Inf"]]}]}}')
     >>> scanner.finish()
     [{cpu="0"}] [[ 1.5  nan -inf]]
-    Answer(is_partial=False, n_series=1, n_datapoints=2, n_off_grid=0)
+    Answer(is_partial=False, n_series=1, n_datapoints=2, n_off_grid=0, warnings=())
     """
 
     def __init__(self, timestamps: IntArray, step: int, cache: LabelCache, place: Place) -> None:
@@ -137,14 +143,14 @@ class Scanner:
         if not self._plain and not self._ended:
             self._scan()
         if self._head is None:
-            is_partial = self._read_plainly()
+            is_partial, warnings = self._read_plainly()
         elif not self._ended:
             raise self._cut_off()
         else:
-            is_partial = self._read_envelope(self._head)
+            is_partial, warnings = self._read_envelope(self._head)
         self._names.finish()
         datapoints, off_grid = (int(count) for count in self._counts)
-        return Answer(is_partial, self._n_series, datapoints, off_grid)
+        return Answer(is_partial, self._n_series, datapoints, off_grid, warnings)
 
     def _append(self, piece: bytes) -> None:
         if self._n + len(piece) + scan.PADDING > len(self._buffer):
@@ -230,7 +236,7 @@ class Scanner:
             return scan.NEEDS_BYTES
         text = self._buffer[self._position : end].tobytes()
         try:
-            series = orjson.loads(text)
+            series = parse_json(text)
         except orjson.JSONDecodeError as error:
             raise self._not_json(self._offset, text, error) from error
         self._add(series, self._offset)
@@ -271,39 +277,38 @@ class Scanner:
         self._place(labels, self._block[:1])
         self._n_series += 1
 
-    def _read_envelope(self, head: bytes) -> bool:
-        """Check what stands around the array; return whether the answer is partial."""
+    def _read_envelope(self, head: bytes) -> tuple[bool, tuple[str, ...]]:
+        """Check what stands around the array; return whether data is missing, and warnings."""
         rest = self._rest()
         envelope = head + b"%d]" % _PLACEHOLDER + rest
         try:
-            answer = orjson.loads(envelope)
+            answer = parse_json(envelope)
         except orjson.JSONDecodeError as error:
             shift = self._offset - (len(envelope) - len(rest))
             raise self._not_json(shift, envelope, error) from error
-        result, is_partial = _success(answer)
-        if result != [_PLACEHOLDER]:
+        if _success(answer) != [_PLACEHOLDER]:
             raise _malformed("the key `result` occurs twice")
-        return is_partial
+        return _caveats(answer)
 
-    def _read_plainly(self) -> bool:
-        """Read an answer of unusual shape with the JSON parser; return whether it is partial."""
+    def _read_plainly(self) -> tuple[bool, tuple[str, ...]]:
+        """Read an answer of unusual shape with the JSON parser; return as `_read_envelope`."""
         text = self._rest()
         try:
-            answer = orjson.loads(text)
+            answer = parse_json(text)
         except orjson.JSONDecodeError as error:
             raise self._not_json(0, text, error) from error
-        result, is_partial = _success(answer)
+        result = _success(answer)
         if not isinstance(result, list):
             raise _malformed("there is no array `data.result`")
         for series in result:
             self._add(series, 0)
-        return is_partial
+        return _caveats(answer)
 
     def _cut_off(self) -> DatasourceError:
         """Return the error of an array that does not end, or ends because of a wrong byte."""
         text = self._rest()
         try:
-            orjson.loads(text)
+            parse_json(text)
         except orjson.JSONDecodeError as error:
             if error.pos < len(error.doc):
                 return self._not_json(self._offset, text, error)
@@ -339,8 +344,8 @@ def warm_up() -> None:
     scanner.finish()
 
 
-def _success(answer: Any) -> tuple[Any, bool]:
-    """Return `data.result` of an answer and whether it is partial, if the query succeeded."""
+def _success(answer: Any) -> Any:
+    """Return `data.result` of an answer, if the query succeeded; null is no series."""
     if not isinstance(answer, dict) or "status" not in answer:
         raise _malformed("there is no key `status`: is this a `query_range` address?")
     if answer["status"] != "success":
@@ -349,9 +354,21 @@ def _success(answer: Any) -> tuple[Any, bool]:
     data = answer.get("data")
     if not isinstance(data, dict):
         raise _malformed("there is no object `data`")
-    if data.get("resultType") != "matrix":
-        raise _malformed(f"`resultType` is {data.get('resultType')!r:.100}, expected 'matrix'")
-    return data.get("result"), answer.get("isPartial") is True
+    kind, result = data.get("resultType"), data.get("result")
+    # Some releases of Prometheus and Cortex write so what has no series.
+    if kind == "" and not result:
+        return []
+    if kind != "matrix":
+        raise _malformed(f"`resultType` is {kind!r:.100}, expected 'matrix'")
+    return [] if result is None and "result" in data else result
+
+
+def _caveats(answer: Any) -> tuple[bool, tuple[str, ...]]:
+    """Return whether the server says that data is missing, and its warnings."""
+    written = answer.get("warnings")
+    warnings = written if isinstance(written, list) else []
+    texts = tuple(" ".join(text.split()) for text in warnings if isinstance(text, str))
+    return answer.get("isPartial") is True or says_partial(texts), texts
 
 
 def _sample(sample: Any) -> tuple[int, float]:
