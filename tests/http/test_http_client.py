@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.loopback import Asked, Handler, serve
 from vmanomaly.config.http import HttpSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError, redact_url
+from vmanomaly.http.answers import seconds_to_wait
 
 TIGER = "tiger"
 
@@ -230,6 +233,11 @@ def test_error_statuses(status: int, body: bytes, mime: str, words: str) -> None
         (lambda: "Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
         (lambda: "later", None, None),
         (lambda: "-1", None, None),
+        (lambda: "²", None, None),
+        (lambda: "9999999", 86_400, 86_400),
+        (lambda: "9" * 5000, 86_400, 86_400),
+        (lambda: "Wed, 21 Oct 9999999 07:28:00 GMT", None, None),
+        (lambda: "Wed, 21 Oct 2015 07:28:00 +99999999999999999999", None, None),
     ],
 )
 def test_how_long_a_server_asks_to_wait(
@@ -519,3 +527,34 @@ def test_mutual_tls(authority: trustme.CA, tmp_path: Path) -> None:
         with pytest.raises(DatasourceError, match=r"Cannot use .*`reader.tls_key_file`") as caught:
             client.check_health()
         assert caught.value.code == "ssl_error"
+
+
+@given(
+    st.text()
+    | st.from_regex(
+        r"\A[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,9} [0-9:]{1,9}( [+-]?[0-9A-Z]{1,22})?\Z"
+    )
+)
+def test_no_wait_is_longer_than_a_day(header: str) -> None:
+    found = seconds_to_wait(header)
+    assert found is None or 0 <= found <= 86_400
+
+
+def test_a_redirect_to_no_address_is_an_error() -> None:
+    with serve(lambda handler, _: handler.reply(302, Location="http://[::1")) as server:
+        client = client_of(server.url)
+        with pytest.raises(DatasourceError, match="redirects to one that is not"):
+            client.request("GET", client.url("x"))
+        client.close()
+
+
+def test_early_hints_are_not_the_answer() -> None:
+    def respond(handler: Handler, asked: Asked) -> None:
+        handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 2)
+        handler.reply(body=asked.path.encode())
+
+    with serve(respond) as server:
+        client = client_of(server.url)
+        for path in ("/a", "/b"):
+            assert client.request("GET", client.url(path)).body == path.encode()
+        client.close()

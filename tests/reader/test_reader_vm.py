@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes import eventually
 from tests.loopback import Asked, Handler, Loopback, Responder, serve
@@ -27,6 +29,7 @@ from vmanomaly.errors import (
     DatasourceError,
     DeadlineExceededError,
 )
+from vmanomaly.http import StatusError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader, vm, warm_up
 from vmanomaly.reader.vm import VmReader
@@ -723,3 +726,117 @@ def test_the_deadline_of_the_work_counts_as_a_timeout() -> None:
             reader.read(query_of(), range_of(1), "s", stage="fit", context=RunContext().child(0.3))
         reader.close()
     assert responses(reader) == {"timeout": 1.0}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "cannot select more than -search.maxSamplesPerQuery=1000 samples; possible solutions: x",
+        "cannot process more than 30 samples per series; increase -search.maxSamplesPerSeries",
+        "query processing would load too many samples into memory in query execution",
+    ],
+)
+def test_too_many_samples_are_read_in_pieces(words: str) -> None:
+    with serve(refusing(30, 422, words)) as server:
+        reader = reader_of(server.url)
+        batch = reader.read(query_of(), range_of(100), "s", stage="fit")
+        row = batch.values[batch.labels.index(Labels({"a": "all"}))]
+        assert row.tolist() == [START // STEP + i for i in range(100)]
+        # Another query may have as many points as before.
+        before = len(server.requests)
+        reader.read(query_of("r"), range_of(30), "s", stage="fit")
+        assert len(server.requests) == before + 1
+        reader.close()
+
+
+def test_too_many_samples_of_one_point_name_the_remedy() -> None:
+    words = "cannot select more than -search.maxSamplesPerQuery=1 samples"
+    with serve(refusing(0, 422, words)) as server:
+        reader = reader_of(server.url)
+        with pytest.raises(DatasourceError, match=r"max_points_per_query.*-search\.maxSamples"):
+            reader.read(query_of(), range_of(100), "s", stage="fit")
+        reader.close()
+    assert len(server.requests) < 12
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        (b"0", "-search.maxPointsPerTimeseries=0"),
+        (b"1", "x"),
+        (b"9" * 5000, "maxPointsPerTimeseries=, search.maxPointsPerTimeseries"),
+        ("²".encode(), "search.maxPointsPerTimeseries=" + "9" * 5000),
+    ],
+)
+def test_odd_limits_are_no_storm(flag: bytes, words: str) -> None:
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.path == "/flags":
+            handler.reply(body=b'-search.maxPointsPerTimeseries="%s"' % flag, mime="text/plain")
+        else:
+            refusing(1, 422, words)(handler, asked)
+
+    with serve(respond) as server:
+        reader = reader_of(server.url)
+        with pytest.raises(DatasourceError, match="max_points_per_query"):
+            reader.read(query_of(), range_of(2000), "s", stage="fit")
+        reader.close()
+    assert len(server.requests) < 20
+
+
+@given(st.text() | st.from_regex(r"maxPointsPerTimeseries=[0-9,]{0,40}"), st.integers(2, 10**6))
+def test_what_a_refusal_allows_is_fewer_points(words: str, asked: int) -> None:
+    error = StatusError("x", 422, f"search.maxPointsPerTimeseries {words}", None, False)
+    allowed = vm._allowed_points(error, asked)
+    assert allowed is not None
+    assert 0 < allowed < asked
+
+
+def test_retry_after_is_honoured_where_it_fits() -> None:
+    answers = iter([(429, "0"), (200, None), (429, "9999999")])
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.path != PATH:
+            handler.reply(404)
+            return
+        status, wait = next(answers)
+        body = matrix(evaluate(asked)) if status == 200 else b""
+        handler.reply(status, body, **({} if wait is None else {"Retry_After": wait}))
+
+    with serve(respond) as server:
+        reader = reader_of(server.url)
+        reader.read(query_of(), range_of(1), "s", stage="infer")
+        with pytest.raises(DatasourceError, match="429"):
+            reader.read(query_of(), range_of(1), "s", stage="infer")
+        reader.close()
+    assert [asked.path for asked in server.requests].count(PATH) == 3
+
+
+def test_a_query_waits_as_long_as_the_server_asks() -> None:
+    reader = reader_of("http://vm")
+    error = StatusError("x", 429, "", 7.0, False)
+    assert reader._delay(RunContext(), error, 0.2) == 7
+    assert reader._delay(RunContext().child(3), error, 0.2) is None
+    assert reader._delay(RunContext(), DatasourceError("x", "io_error"), 0.2) == 0.2
+
+
+def test_warnings_are_logged_when_they_change(caplog: pytest.LogCaptureFixture) -> None:
+    said: list[list[str]] = [["a is slow"], ["a is slow"], ["b is slow"], [], ["partial: c"]]
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.path == PATH:
+            handler.reply(body=matrix(evaluate(asked), warnings=said[0]))
+        else:
+            handler.reply(404)
+
+    with serve(respond) as server:
+        reader = reader_of(server.url)
+        while len(said) > 1:
+            reader.read(query_of(), range_of(3), "s", stage="infer")
+            del said[0]
+        assert len(reader.read(query_of(), range_of(3), "s", stage="infer").labels) > 0
+        with pytest.raises(DatasourceError, match="partial: c") as caught:
+            reader.read(query_of(), range_of(3), "s", stage="fit")
+        assert caught.value.code == "partial"
+        reader.close()
+    told = [r.message for r in caplog.records if "warns about" in r.message]
+    assert [text.rpartition(": ")[2] for text in told] == ["a is slow", "b is slow", "c"]

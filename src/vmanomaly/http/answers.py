@@ -18,6 +18,7 @@ MAX_WORDS = 500
 _TITLE_WITHIN_BYTES = 4096
 # Shorter values of headers, such as the number of a tenant, are part of many words.
 _SHORTEST_SECRET = 8
+_LONGEST_WAIT_S = 86_400.0
 
 
 class StatusError(DatasourceError):
@@ -58,18 +59,20 @@ class Response:
 def seconds_to_wait(retry_after: str) -> float | None:
     """Return what the value of a header `Retry-After`, a number or a date, asks for.
 
+    At most a day; None where the value is neither.
+
     Examples
     --------
     >>> seconds_to_wait("7"), seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT")
     (7.0, 0.0)
     """
-    if retry_after.isdigit():
-        return float(retry_after)
+    if retry_after.isascii() and retry_after.isdigit():
+        return min(float(retry_after), _LONGEST_WAIT_S)
     try:
-        moment = parsedate_to_datetime(retry_after)
-    except ValueError:
+        seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return min(max(0.0, seconds), _LONGEST_WAIT_S)
 
 
 def words(content: bytes, content_type: str) -> str:

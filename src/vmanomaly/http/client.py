@@ -261,7 +261,7 @@ class HttpClient:
         """
         try:
             yield
-        except (failures.HTTPError, UnicodeError) as error:
+        except (failures.HTTPError, ValueError) as error:
             exchange.context.check()
             raise self._remedies.failure(url, error) from error
         exchange.context.check()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import http
+import http.client
 import logging
 import os
 import socket
@@ -127,8 +129,23 @@ def create_pools(context: ssl.SSLContext) -> urllib3.PoolManager:
     return pools
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """An answer, without those before it that only inform (103 Early Hints).
+
+    `http.client` passes over 100 alone.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 < status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 class _HttpConnection(HTTPConnection):
     exchange: Exchange | None = None
+    response_class = _FinalResponse
 
     def _new_conn(self) -> socket.socket:
         return _connect(self)
@@ -140,6 +157,7 @@ class _HttpConnection(HTTPConnection):
 
 class _HttpsConnection(HTTPSConnection):
     exchange: Exchange | None = None
+    response_class = _FinalResponse
 
     def _new_conn(self) -> socket.socket:
         return _connect(self)

@@ -50,9 +50,10 @@ class Remedies:
     def failure(self, url: str, error: Exception) -> DatasourceError:
         """Return what a failure of urllib3 means."""
         where = redact_url(url)
-        if isinstance(error, UnicodeError):
+        if isinstance(error, ValueError) and not isinstance(error, failures.HTTPError):
             return DatasourceError(
-                f"{where} is not a usable address: {error}. {self.wrong_url()}",
+                f"{where} is not a usable address, or redirects to one that is not: "
+                f"{str(error)[:MAX_WORDS]}. {self.wrong_url()}",
                 "connection_error",
             )
         if isinstance(error, failures.MaxRetryError):

@@ -25,12 +25,13 @@ import numpy as np
 
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
+from vmanomaly.episodes import Episodes
 from vmanomaly.errors import CancelledError, DatasourceError, DeadlineExceededError
 from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
 from vmanomaly.mapped import MappedRows
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.labels import LabelCache
-from vmanomaly.reader.messages import no_data
+from vmanomaly.reader.messages import no_data, shown_warnings
 from vmanomaly.reader.outcomes import Outcomes, Reading
 from vmanomaly.reader.scanner import Answer, Scanner
 from vmanomaly.reader.scanner import warm_up as warm_up_scanner
@@ -53,17 +54,24 @@ RETRY_DELAYS_S = (0.2, 1.0)
 _PASSING_FAILURES = frozenset({"connection_error", "io_error", "429", "502", "503", "504"})
 _QUERY_RANGE_PATH = "/api/v1/query_range"
 _FLAGS_TIMEOUT_S = 5.0
-_FLAG = re.compile(r'^-search\.maxPointsPerTimeseries="?(\d+)', re.MULTILINE)
+_FLAG = re.compile(r'^-search\.maxPointsPerTimeseries="?([0-9]{1,18})\b', re.MULTILINE)
 _VERSION = re.compile(r'^vm_app_version\{.*short_version="(?:v(\d+)\.(\d+)\.(\d+)|")', re.MULTILINE)
 _HEEDS_LATENCY_OFFSET = (1, 85, 2)
 _LATENCY_OFFSET = re.compile(r'^flag\{name="search\.latencyOffset", value="([^"]+)"', re.MULTILINE)
 _LONGEST_HIDDEN_MS = 600_000
 _TOO_MANY_POINTS = re.compile(
-    r"search\.maxPointsPerTimeseries|exceeded maximum resolution of [\d,]+ points"
+    r"search\.maxPointsPerTimeseries|exceeded maximum resolution of [0-9,]+ points"
 )
 _ALLOWED_POINTS = re.compile(
-    r"(?:maxPointsPerTimeseries=|maximum number of points is |maximum resolution of )([\d,]+)"
+    r"(?:maxPointsPerTimeseries=|maximum number of points is |maximum resolution of )([0-9,]{1,24})"
+    r"(?![0-9,])"
 )
+_TOO_MANY_SAMPLES = re.compile(
+    r"search\.maxSamplesPerQuery|search\.maxSamplesPerSeries|load too many samples into memory"
+)
+# A range is not cut into more pieces than this by what a server says.
+_MOST_PIECES = 1000
+_LONGEST_DELAY_S = 60.0
 
 
 class VmReader:
@@ -96,6 +104,8 @@ class VmReader:
         self._server_limit: int | None = None
         self._knows_latency = False
         self._outcomes = Outcomes(logger)
+        self._warnings = Episodes(logger)
+        self._sample_limits: dict[tuple[str, str | None], int] = {}
 
     def read(
         self,
@@ -212,15 +222,18 @@ class VmReader:
     def _read_pieces(self, task: _Task, stitch: Stitch) -> tuple[SeriesBatch, bool]:
         """Ask for the grid in pieces."""
         is_partial = False
+        warnings: dict[str, None] = {}
         while len(stitch.rest):
             piece = stitch.rest[: self._max_points(task, len(stitch.rest))]
             try:
                 answer = self._fetch(task, piece, stitch)
-            except _TooManyPointsError as error:
-                self._lower_limit(error.allowed)
+            except _TooLargeError as error:
+                self._cut_smaller(task, error, len(stitch.timestamps))
                 continue
             is_partial |= answer.is_partial
+            warnings.update(dict.fromkeys(answer.warnings))
             stitch.end()
+        self._tell_warnings(task, tuple(warnings))
         if stitch.n_merged:
             logger.warning(
                 "%s: %d series of %s have the labels of another one and were merged with it",
@@ -246,17 +259,38 @@ class VmReader:
             except DatasourceError as error:
                 allowed = _allowed_points(error, len(piece))
                 if allowed is not None:
-                    raise _TooManyPointsError(str(error), error.code, allowed) from error
+                    message = _failed(task, arguments, error)
+                    raise _TooLargeError(
+                        message, error.code, allowed, _says_samples(error)
+                    ) from error
                 delay = next(delays, None) if error.code in _PASSING_FAILURES else None
+                if delay is not None:
+                    delay = self._delay(task.context, error, delay)
                 if delay is None:
                     raise DatasourceError(
-                        f"Error querying {task.url} for {task.query.alias} with "
-                        f"{_shown(arguments)}: {error}",
+                        _failed(task, arguments, error) + _sample_remedy(error),
                         error.code,
                         error.out_of_reach,
                     ) from error
                 task.context.sleep(delay)
                 logger.debug("Querying again for %s: %s", task.query.alias, error)
+
+    def _delay(self, context: RunContext, error: DatasourceError, least_s: float) -> float | None:
+        """Return the seconds to wait before a query is sent again; None if that is too long."""
+        asked_s = getattr(error, "retry_after", None) or 0.0
+        longest_s = min(_LONGEST_DELAY_S, self._section.fetch_timeout.seconds)
+        if context.remaining_s is not None:
+            longest_s = min(longest_s, context.remaining_s)
+        return max(least_s, asked_s) if asked_s <= longest_s else None
+
+    def _tell_warnings(self, task: _Task, warnings: tuple[str, ...]) -> None:
+        """Log the warnings of a server when they change."""
+        key = (task.scheduler_alias, task.query.alias, task.stage)
+        if not warnings:
+            self._warnings.end(key)
+            return
+        message = f"{task.url} warns about {task.query.alias}: {shown_warnings(warnings)}"
+        self._warnings.begin(key, message, cause=warnings)
 
     def _ask(
         self, task: _Task, arguments: list[tuple[str, str]], piece: IntArray, stitch: Stitch
@@ -319,8 +353,9 @@ class VmReader:
     def _judge(self, task: _Task, answer: Answer) -> None:
         """Refuse what a fit must not learn from, and log what is odd about an answer."""
         if answer.is_partial and task.stage != "infer":
+            said = shown_warnings(answer.warnings) or "isPartial"
             raise DatasourceError(
-                "the server says that data is missing (isPartial); a fit needs all of it. "
+                f"the server says that data is missing ({said}); a fit needs all of it. "
                 "Are all its storage nodes up?",
                 "partial",
             )
@@ -355,16 +390,22 @@ class VmReader:
         """Return the points a series may have in one answer."""
         if wanted == 1:
             return 1
+        at_once = self._sample_limits.get(_limit_key(task), wanted)
         limit = self._server_limit
         if limit is None:
             with self._asks_limit.taken(task.context):
                 limit = self._server_limit = self._server_limit or self._ask_limit(task.context)
-        return max(1, min(limit, task.query.max_points_per_query or limit))
+        own = task.query.max_points_per_query
+        points = min(limit, at_once, own or limit)
+        if points != own:
+            _refuse_storm(wanted, points, f"{task.url}: ")
+        return points
 
     def _ask_limit(self, context: RunContext) -> int:
         """Return the flag `search.maxPointsPerTimeseries` of the server, or its default."""
         found = _FLAG.search(self._page("flags", context))
-        limit = int(found[1]) if found else DEFAULT_MAX_POINTS
+        # A flag of 0 says nothing that could be asked for: the server's refusal will tell.
+        limit = (int(found[1]) if found else 0) or DEFAULT_MAX_POINTS
         logger.debug("Max points per timeseries set as %d", limit)
         return limit
 
@@ -405,6 +446,26 @@ class VmReader:
             logger.debug("Could not get constraints: %s", error)
             return ""
 
+    def _cut_smaller(self, task: _Task, error: _TooLargeError, n_points: int) -> None:
+        """Ask for smaller pieces from now on, unless that would be a storm of requests.
+
+        Raises
+        ------
+        DatasourceError
+            There would be too many pieces.
+        """
+        _refuse_storm(n_points, error.allowed, f"{error}. ")
+        if not error.is_of_samples:
+            self._lower_limit(error.allowed)
+            return
+        # How many samples a query reads is its own matter, not that of the others.
+        self._sample_limits[_limit_key(task)] = error.allowed
+        logger.info(
+            "%s reads too many samples for the server: it is asked for %d points at a time",
+            task.query.alias,
+            error.allowed,
+        )
+
     def _lower_limit(self, allowed: int) -> None:
         with self._lock:
             self._server_limit = min(allowed, self._server_limit or allowed)
@@ -425,23 +486,64 @@ class _Task:
     cache: LabelCache
 
 
-class _TooManyPointsError(DatasourceError):
-    """The server allows fewer points per series than a request asked for."""
+class _TooLargeError(DatasourceError):
+    """The server allows less than a request asked for."""
 
-    def __init__(self, message: str, code: str, allowed: int) -> None:
+    def __init__(self, message: str, code: str, allowed: int, is_of_samples: bool) -> None:
         super().__init__(message, code)
         self.allowed = allowed
+        self.is_of_samples = is_of_samples
+
+
+def _limit_key(task: _Task) -> tuple[str, str | None]:
+    return task.query.alias, task.query.tenant_id
 
 
 def _allowed_points(error: DatasourceError, asked: int) -> int | None:
     """Return how many points to ask for next, or None when `error` is about something else."""
     if asked == 1 or not isinstance(error, StatusError) or error.status not in {400, 422}:
         return None
+    if _says_samples(error):
+        return asked // 2
     if not _TOO_MANY_POINTS.search(error.words):
         return None
     found = _ALLOWED_POINTS.search(error.words)
-    allowed = int(found[1].replace(",", "")) if found else asked
+    digits = found[1].replace(",", "") if found else ""
+    allowed = int(digits) if digits else asked
     return allowed if 0 < allowed < asked else asked // 2
+
+
+def _refuse_storm(n_points: int, at_once: int, prefix: str) -> None:
+    """Raise DatasourceError where what a server allows makes too many requests of a range."""
+    if -(-n_points // at_once) > _MOST_PIECES:
+        raise DatasourceError(
+            f"{prefix}The server allows {at_once} points of {n_points} at a time, which takes more "
+            f"than {_MOST_PIECES} requests. Raise its limit (-search.maxPointsPerTimeseries, "
+            f"-search.maxSamplesPerQuery, Prometheus' --query.max-samples), read a shorter range, "
+            f"or set `max_points_per_query` to {at_once} to read it all the same",
+            "422",
+        )
+
+
+def _says_samples(error: DatasourceError) -> bool:
+    """Return whether a server refuses for the number of samples that a query reads."""
+    return isinstance(error, StatusError) and bool(_TOO_MANY_SAMPLES.search(error.words))
+
+
+def _sample_remedy(error: DatasourceError) -> str:
+    """Return what to do where a server refuses even the smallest piece for its samples."""
+    if not _says_samples(error):
+        return ""
+    return (
+        ". The smallest piece is still too much, so a smaller `max_points_per_query` does not "
+        "help: narrow the query, or raise the limit of the server (-search.maxSamplesPerQuery "
+        "or -search.maxSamplesPerSeries, Prometheus' --query.max-samples)"
+    )
+
+
+def _failed(task: _Task, arguments: list[tuple[str, str]], error: DatasourceError) -> str:
+    shown = _shown(arguments)
+    return f"Error querying {task.url} for {task.query.alias} with {shown}: {error}"
 
 
 def _seconds(milliseconds: int) -> str:
