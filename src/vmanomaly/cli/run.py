@@ -19,8 +19,9 @@ from vmanomaly.cli.output import write_output
 from vmanomaly.cli.signals import call_on_stop_signals
 from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.loading.watch import ConfigWatch
+from vmanomaly.config.secrets import shown_name
 from vmanomaly.errors import UsageError
-from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
+from vmanomaly.logs import configure_logging, on_one_line, set_logger_levels, warnings_only
 
 logger = logging.getLogger("vmanomaly.cli")
 
@@ -102,11 +103,12 @@ def _print_plan(config: Config) -> None:
     version = os.environ.get(VERSION_OVERRIDE) or vmanomaly.__version__
     lines = ["The configuration is valid. It would run:"]
     lines += [
-        f"  model {alias} ({model.class_name}) on {', '.join(model.queries)} "
-        f"under {', '.join(model.schedulers)}"
+        f"  model {shown_name(alias)} ({shown_name(model.class_name)}) "
+        f"on {', '.join(map(shown_name, model.queries))} "
+        f"under {', '.join(map(shown_name, model.schedulers))}"
         for alias, model in config.models.items()
     ]
-    lines += preview(config, version, SystemClock().now())
+    lines += map(on_one_line, preview(config, version, SystemClock().now()))
     write_output("\n".join(lines) + "\n")
 
 

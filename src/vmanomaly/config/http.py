@@ -20,6 +20,7 @@ from vmanomaly.config.values.fields import (
     Text,
     TlsVerification,
     Url,
+    UrlPath,
 )
 
 ValueT = TypeVar("ValueT")
@@ -52,7 +53,7 @@ class HttpSection(Section):
 
     datasource_url: Annotated[Url, RESTARTS]
     tenant_id: Annotated[Tenant | None, RESTARTS] = None
-    health_path: Annotated[Text, RESTARTS] = "health"
+    health_path: Annotated[UrlPath, RESTARTS] = "health"
     user: Annotated[Text | None, RESTARTS] = None
     password: Annotated[Secret | None, RESTARTS] = None
     password_file: Annotated[ExistingFile | None, RESTARTS] = None

@@ -6,19 +6,22 @@ import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeAlias
 
-from vmanomaly.config.values.scalar import EnvironmentText
+from vmanomaly.config.secrets import (
+    REDACTED,
+    SECRET_KEYS,
+    environment_names,
+    shown_name,
+    shown_text,
+)
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
-REDACTED = "<redacted>"
-
-_SECRET_KEYS = {"password", "bearer_token", "headers", "ssl_keyfile_password"}
 _BARE_KEY = re.compile(r"[^\s.\[\]\"':]+")
-_CREDENTIALS = re.compile(r"//[^/\s]*@")
 _PLACEHOLDER = re.compile(r"%\{(\w+)\}")
-_LONGEST_SHOWN = 80
+_UNSET = " is not set"
 _MOST_NAMES_SHOWN = 12
 
 
@@ -75,7 +78,9 @@ def show_path(path: Path) -> str:
         if isinstance(part, int):
             shown += f"[{part}]"
             continue
-        key = part if _BARE_KEY.fullmatch(part) else f'"{part}"'
+        key = shown_name(part)
+        if not _BARE_KEY.fullmatch(key):
+            key = f'"{key}"'
         shown += f".{key}" if shown else key
     return shown
 
@@ -83,8 +88,8 @@ def show_path(path: Path) -> str:
 def show_value(path: Path, value: object) -> str:
     """Write a bad value for a message, never a secret.
 
-    Secrets are recognised by their keys; the content of an environment variable and credentials
-    in a URL are left out too.
+    Secrets are recognised by their keys; the content of an environment variable is left out too,
+    and of a URL all but scheme and host.
 
     Examples
     --------
@@ -93,12 +98,14 @@ def show_value(path: Path, value: object) -> str:
     >>> show_value(("reader", "password"), ["hunter2"])
     'got a list'
     >>> show_value(("reader", "datasource_url"), "ftp://me:hunter2@host")
-    "got 'ftp://<redacted>@host'"
+    "got 'ftp://host'"
+    >>> show_value(("reader", "datasource_url"), "me:hunter2@host")
+    'got text that may hold a secret'
     """
     shown = _shown(path, value)
-    unset = _PLACEHOLDER.search(shown)
-    if unset and not isinstance(value, EnvironmentText):
-        return f"got {shown}: the environment variable {unset[1]} is not set"
+    unset = _PLACEHOLDER.search(value) if isinstance(value, str) else None
+    if unset and environment_names(value) is None and not SECRET_KEYS & set(path):
+        return f"got {shown}: the environment variable {unset[1]}{_UNSET}"
     return f"got {shown}"
 
 
@@ -106,16 +113,16 @@ def _shown(path: Path, value: object) -> str:
     kinds = {dict: "a mapping", list: "a list", tuple: "a list", type(None): "nothing"}
     if type(value) in kinds:
         return kinds[type(value)]
-    if _SECRET_KEYS & set(path):
+    if names := environment_names(value):
+        return names
+    if SECRET_KEYS & set(path):
         return REDACTED
-    if isinstance(value, EnvironmentText):
-        return f"the value of {value.placeholder}"
-    text = _CREDENTIALS.sub(f"//{REDACTED}@", str(value))
-    if len(text) > _LONGEST_SHOWN:
-        text = text[:_LONGEST_SHOWN] + "..."
     if isinstance(value, bool):
-        return text.lower()
-    return repr(text) if isinstance(value, str) else text
+        return str(value).lower()
+    if not isinstance(value, str):
+        return str(value)
+    key = next((part for part in reversed(path) if isinstance(part, str)), "")
+    return shown_text(value, key) or "text that may hold a secret"
 
 
 def expectation(message: str, path: Path, value: object) -> str:
@@ -126,8 +133,12 @@ def expectation(message: str, path: Path, value: object) -> str:
     >>> expectation("expected a duration; write 60s", ("reader", "timeout"), 60)
     'expected a duration, got 60; write 60s'
     """
+    if isinstance(value, str) and message.startswith("expected a mapping"):
+        return not_a_mapping(value)
     expected, semicolon, remedy = message.partition("; ")
-    return f"{expected}, {show_value(path, value)}{semicolon}{remedy}"
+    shown = show_value(path, value)
+    # Setting the variable is the remedy.
+    return f"{expected}, {shown}" + ("" if shown.endswith(_UNSET) else f"{semicolon}{remedy}")
 
 
 def not_a_mapping(value: object) -> str:
@@ -155,9 +166,9 @@ def suggest(name: str, known: Collection[str]) -> str:
     """
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
-        return f"did you mean {close[0]}?"
+        return f"did you mean {shown_name(close[0])}?"
     if not known:
         return "none is defined"
-    names = list(known)
+    names = [shown_name(name) for name in islice(known, _MOST_NAMES_SHOWN + 1)]
     more = ", ..." if len(names) > _MOST_NAMES_SHOWN else ""
     return f"known here: {', '.join(names[:_MOST_NAMES_SHOWN])}{more}"

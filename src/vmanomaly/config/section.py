@@ -153,6 +153,7 @@ def read_section(
         section = cls.model_validate(given | dict(derived or {}), by_alias=True, by_name=False)
     except ValidationError as error:
         for details in error.errors(include_url=False):
+            details["loc"] = _as_given(raw, details["loc"])
             _report(cls, details, path, findings)
         return None
     return None if unknown else section
@@ -186,6 +187,19 @@ def _report_value(place: Path, value: object, message: str, findings: Findings) 
     if message.startswith("expected"):
         message = expectation(message, place, value)
     findings.error(place, message)
+
+
+def _as_given(raw: object, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return a place with the keys as they are in `raw`, which know of environment variables."""
+    given: list[str | int] = []
+    for part in loc:
+        if isinstance(raw, Mapping) and part in raw:
+            given.append(next(key for key in raw if key == part))
+            raw = raw[part]
+        else:
+            given.append(part)
+            raw = raw[part] if isinstance(raw, list | tuple) and isinstance(part, int) else None
+    return tuple(given)
 
 
 def _keys_at(cls: type[Section], loc: tuple[str | int, ...]) -> list[str]:

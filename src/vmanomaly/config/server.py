@@ -20,11 +20,16 @@ from vmanomaly.config.values.fields import (
     as_text,
     whole,
 )
+from vmanomaly.config.values.scalar import EnvironmentText
 
 
 def _path_prefix(value: object) -> str:
-    trimmed = as_text(value).strip("/ ")
-    return f"/{trimmed}" if trimmed else ""
+    text = as_text(value)
+    trimmed = text.strip("/ ")
+    prefix = f"/{trimmed}" if trimmed else ""
+    return (
+        EnvironmentText(prefix, text.placeholder) if isinstance(text, EnvironmentText) else prefix
+    )
 
 
 def _ui_state(value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,22 @@ import yaml
 from pydantic import SecretStr
 
 from vmanomaly.config.config import Config
-from vmanomaly.config.problems import REDACTED
+from vmanomaly.config.secrets import names_secret, written_secret, written_text
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.config.values.scalar import EnvironmentText, resolve
+from vmanomaly.config.values.scalar import resolve
 
-_CREDENTIALS = re.compile(r"^(https?://)[^/\s]*@")
-_PLACEHOLDER = re.compile(r"%\{\w+\}")
-_SECRET_OPTIONS = {"ssl_keyfile_password"}
+_FOREIGN_KEYS = {"args", "uvicorn_config", "frozen_params"}
+"""Keys whose values are mappings with keys of a library or of a user's class."""
 
 
 def resolved_yaml(config: Config) -> str:
     """Write a config with every default filled in.
 
-    Loading the text gives an equal config. Secrets are not in it: one that came from a single
-    environment variable stands there as its `%{NAME}`; in the place of any other, and of
-    credentials in a URL, stands `<redacted>`, which does not load before it is replaced.
+    Loading the text gives an equal config. Secrets are not in it: text that came from environment
+    variables stands there as it was written, `%{NAME}`; in the place of any other secret, and of
+    the login and the arguments in a URL, stands `<redacted>`, which does not load before it is
+    replaced.
 
     Parameters
     ----------
@@ -37,8 +36,8 @@ def resolved_yaml(config: Config) -> str:
     sections = {
         "preset": config.preset,
         "settings": _section(config.settings),
-        "schedulers": {alias: _section(section) for alias, section in config.schedulers.items()},
-        "models": {alias: _section(section) for alias, section in config.models.items()},
+        "schedulers": _by_alias(config.schedulers),
+        "models": _by_alias(config.models),
         "reader": _section(config.reader),
         "writer": _section(config.writer),
         "monitoring": _section(config.monitoring),
@@ -47,37 +46,48 @@ def resolved_yaml(config: Config) -> str:
     return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
+def _by_alias(sections: Mapping[str, Section]) -> dict[str, Any]:
+    return {written_text(alias, ""): _section(section) for alias, section in sections.items()}
+
+
 def _section(section: Section) -> dict[str, Any]:
-    return {key: _value(value) for key, value in section.written().items()}
+    own = type(section).yaml_keys()
+    return {
+        written_text(key, ""): _value(value, key) if key in own else _foreign(value, key)
+        for key, value in section.written().items()
+    }
 
 
-def _value(value: object) -> Any:
+def _value(value: object, key: str) -> Any:
     result: Any = value
     match value:
         case Section():
             result = _section(value)
         case Mapping():
-            result = {
-                key: REDACTED if key in _SECRET_OPTIONS else _value(item)
-                for key, item in value.items()
-            }
+            convert = _foreign if key in _FOREIGN_KEYS else _value
+            result = {written_text(name, ""): convert(item, name) for name, item in value.items()}
         case list() | tuple():
-            result = [_value(item) for item in value]
+            result = [_value(item, key) for item in value]
         case Duration() | Path():
             result = str(value)
         case SecretStr():
-            result = _secret(value.get_secret_value())
+            result = written_secret(value.get_secret_value())
         case float() if math.isinf(value):
             result = "inf" if value > 0 else "-inf"
         case str():
-            result = _CREDENTIALS.sub(rf"\1{REDACTED}@", value)
+            result = written_text(value, key)
     return result
 
 
-def _secret(secret: str) -> str:
-    if isinstance(secret, EnvironmentText) and _PLACEHOLDER.fullmatch(secret.placeholder):
-        return secret.placeholder
-    return REDACTED
+def _foreign(value: object, key: str) -> Any:
+    """Return the value of a key that is somebody else's, so that only its name tells secrets."""
+    if isinstance(value, Mapping):
+        return {written_text(name, ""): _foreign(item, name) for name, item in value.items()}
+    if names_secret(key) and value is not None and not isinstance(value, bool):
+        return written_secret(value if isinstance(value, str) else "")
+    if isinstance(value, list | tuple):
+        return [_foreign(item, key) for item in value]
+    return _value(value, key)
 
 
 class _Dumper(yaml.SafeDumper):

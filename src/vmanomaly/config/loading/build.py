@@ -17,6 +17,7 @@ from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value,
 from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Entry
 from vmanomaly.config.scheduler import SchedulerSection
+from vmanomaly.config.secrets import shown_name
 from vmanomaly.config.section import read_section
 from vmanomaly.config.server import ServerSection
 from vmanomaly.config.settings import SettingsSection
@@ -218,7 +219,8 @@ def _read_reader(
         if without_step:
             findings.error(
                 (*path, "sampling_period"),
-                f"required, because these queries have no step: {', '.join(without_step)}",
+                "required, because these queries have no step: "
+                + ", ".join(map(shown_name, without_step)),
             )
     queries = {
         alias: _read_query(alias, query, raw, entry, reader, findings)

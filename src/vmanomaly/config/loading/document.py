@@ -35,8 +35,13 @@ _STOOD_IN = re.compile("\ue000\ue000([A-Za-z_][A-Za-z0-9_]*)\ue001")
 # What YAML does not allow in a file.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+# What messages of the parser quote of the file, names of its own tokens (`<block end>`) aside.
+_QUOTED_CONTENT = re.compile(r" '[^'<].+?'")
+
 _CORE_TAG = "tag:yaml.org,2002:"
 _STRUCTURE_TAGS = {None, "!", _CORE_TAG + "map", _CORE_TAG + "seq"}
+# Neither tags nor aliases are shown: a secret that is not in quotes may begin with ! or *.
+_TAG = "a tag (!) is not allowed; put a text that starts with ! in quotes"
 _SCALAR_TAGS = {_CORE_TAG + name for name in ("null", "bool", "int", "float")}
 
 
@@ -122,7 +127,9 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
                 raise self.error(
-                    event, f"the alias *{event.anchor} has no anchor before it, or holds itself"
+                    event,
+                    "an alias (*) without an anchor (&) before it, or in its own value; "
+                    "put a text that starts with * in quotes",
                 )
             value, size = self.anchors[event.anchor]
             self.count(event, size)
@@ -135,7 +142,7 @@ class _Reader:
             value = self.scalar(event, path)
         else:
             if event.tag not in _STRUCTURE_TAGS:
-                raise self.error(event, f"the tag {event.tag} is not allowed")
+                raise self.error(event, _TAG)
             if isinstance(event, yaml.SequenceStartEvent):
                 value = self.sequence(events, path)
             else:
@@ -159,7 +166,7 @@ class _Reader:
             if event.value == "<<" and event.implicit[0]:
                 inherited |= self.merged(self.value(next(events), events, path), event)
                 continue
-            key = str(self.substitute(event.value, path))
+            key = self.substitute(event.value, path)
             if key in own:
                 raise self.error(
                     event, f"the key {show_path((*path, key))} occurs a second time here"
@@ -184,7 +191,7 @@ class _Reader:
             return text if isinstance(value, str) else value
         if event.tag in (None, "!", _CORE_TAG + "str"):
             return text
-        raise self.error(event, f"the tag {event.tag} is not allowed")
+        raise self.error(event, _TAG)
 
     def substitute(self, text: str, path: Path) -> str:
         if not _STOOD_IN.search(text):
@@ -218,7 +225,7 @@ def _place(mark: Any) -> str:
 
 
 def _cause(error: yaml.MarkedYAMLError, text: str) -> str:
-    cause = _STOOD_IN.sub(r"%{\1}", error.problem or "")
+    cause = _QUOTED_CONTENT.sub("", _STOOD_IN.sub(r"%{\1}", error.problem or ""))
     if error.problem_mark is None:
         return cause
     if error.context_mark and error.context_mark.line != error.problem_mark.line:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmanomaly.config.problems import Findings
+from vmanomaly.config.secrets import shown_name
 
 
 def modernise(sections: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
@@ -45,8 +46,8 @@ def modernise(sections: Mapping[str, Any], findings: Findings) -> dict[str, Any]
         if bare:
             findings.warn(
                 ("reader", "queries"),
-                f"an expression in place of a mapping is deprecated ({', '.join(bare)}); "
-                "put it under expr",
+                "an expression in place of a mapping is deprecated "
+                f"({', '.join(map(shown_name, bare))}); put it under expr",
             )
         queries = {
             alias: {"expr": query} if alias in bare else query

@@ -9,6 +9,7 @@ from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings, Path, expectation, show_value, suggest
 from vmanomaly.config.reader import Query
 from vmanomaly.config.scheduler import SchedulerSection
+from vmanomaly.config.secrets import environment_names, shown_name
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.values.fields import METRIC_NAME, filled_text
 from vmanomaly.config.writer import WriterSection
@@ -127,7 +128,9 @@ def check_multivariate(
                 name: str(getattr(queries[name], key)) for name in model.queries if name in queries
             }
             if len(set(values.values())) > 1:
-                listed = ", ".join(f"{name} has {value}" for name, value in values.items())
+                listed = ", ".join(
+                    f"{shown_name(name)} has {value}" for name, value in values.items()
+                )
                 findings.error(
                     ("models", alias, "queries"),
                     f"the queries of a multivariate model must have the same {key}: {listed}",
@@ -141,10 +144,12 @@ def check_metric_names(writer: WriterSection, queries: Iterable[str], findings: 
     for query in queries if "$QUERY_KEY" in template else ("",):
         name = template.replace("$VAR", "anomaly_score").replace("$QUERY_KEY", query)
         if not METRIC_NAME.fullmatch(name):
-            because = f" for the query {query}" if query else ""
+            hidden = environment_names(template) or environment_names(query)
+            shown = f"a name with {hidden}" if hidden else repr(name)
+            because = f" for the query {shown_name(query)}" if query else ""
             findings.error(
                 place,
-                f"gives {name!r}{because}, which is not a valid metric name; letters, digits, _ "
+                f"gives {shown}{because}, which is not a valid metric name; letters, digits, _ "
                 "and : are allowed, not starting with a digit",
             )
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from vmanomaly.config.effect import HARMLESS, LEARNED_FROM, RESTARTS
 from vmanomaly.config.model.values import FORECAST, NotNegative, Outputs
+from vmanomaly.config.secrets import shown_name
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.fields import (
     DataRange,
@@ -60,8 +61,8 @@ class ModelSection(Section):
     default_effect = LEARNED_FROM
 
     class_name: str = Field(alias="class")
-    queries: Annotated[tuple[str, ...], RESTARTS] = ()
-    schedulers: Annotated[tuple[str, ...], HARMLESS] = ()
+    queries: Annotated[tuple[str, ...], texts(), RESTARTS] = ()
+    schedulers: Annotated[tuple[str, ...], texts(), HARMLESS] = ()
     provide_series: Annotated[Outputs | None, RESTARTS] = None
     scale: Annotated[Scale, RESTARTS] = (1.0, 1.0)
     clip_predictions: Annotated[Flag, RESTARTS] = False
@@ -93,7 +94,8 @@ class ModelSection(Section):
         ]
         if wrong:
             raise ValueError(
-                f"this model does not produce {', '.join(wrong)}; it produces {', '.join(outputs)}"
+                f"this model does not produce {', '.join(map(shown_name, wrong))}; "
+                f"it produces {', '.join(outputs)}"
             )
         return value
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from vmanomaly.config.model.base import STANDARD_OUTPUTS, OnlineModelSection
 from vmanomaly.config.model.values import FORECAST, ForecastOffsets, NotNegative, Positive
+from vmanomaly.config.secrets import shown_name
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.fields import (
     Flag,
@@ -22,6 +23,7 @@ from vmanomaly.config.values.fields import (
     texts,
     whole,
 )
+from vmanomaly.config.values.scalar import environment_text
 from vmanomaly.config.values.time import parse_iso
 
 _DAY = re.compile(r"(\d{4}-)?\d{2}-\d{2}")
@@ -95,7 +97,11 @@ class TemporalEnvelopeSection(OnlineModelSection):
     def _check_forecasts(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         named = info.data.get("provide_series") or ()
         forecasts = (FORECAST.fullmatch(name) for name in named if name not in STANDARD_OUTPUTS)
-        missing = {match[1] for match in forecasts if match and match[1] not in value}
+        missing = {
+            match[1] if environment_text(match.string) is None else shown_name(match.string)
+            for match in forecasts
+            if match and match[1] not in value
+        }
         if missing:
             raise ValueError(
                 f"provide_series names forecasts for {', '.join(sorted(missing))}; list them here"

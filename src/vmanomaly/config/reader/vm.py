@@ -16,8 +16,8 @@ from vmanomaly.config.values.fields import (
     NonNegativeDuration,
     PositiveDuration,
     Tenant,
-    Text,
     Url,
+    UrlPath,
     texts,
 )
 
@@ -51,7 +51,7 @@ class VmReaderSection(HttpSection, ReaderSection):
     datasource_url: Annotated[Url, LEARNED_FROM]
     tenant_id: Annotated[Tenant | None, LEARNED_FROM] = None
     max_points_per_query: Annotated[Count | None, RESTARTS] = None
-    query_range_path: Annotated[Text | None, LEARNED_FROM] = None
+    query_range_path: Annotated[UrlPath | None, LEARNED_FROM] = None
     extra_filters: Annotated[tuple[str, ...], texts(), LEARNED_FROM] = ()
     latency_offset: Annotated[NonNegativeDuration, RESTARTS] = Duration(1)
     eval_delay: Annotated[NonNegativeDuration, RESTARTS] = Duration(5_000)

@@ -16,9 +16,17 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import PlainValidator, SecretStr
 
-from vmanomaly.config.problems import REDACTED, InvalidItemsError, suggest
+from vmanomaly.config.problems import InvalidItemsError, suggest
+from vmanomaly.config.secrets import REDACTED
 from vmanomaly.config.values.duration import EXPECTED, Duration
-from vmanomaly.config.values.scalar import WrittenFloat, WrittenInt, plain, resolve
+from vmanomaly.config.values.scalar import (
+    EnvironmentText,
+    WrittenFloat,
+    WrittenInt,
+    environment_text,
+    plain,
+    resolve,
+)
 
 Result = TypeVar("Result")
 
@@ -34,8 +42,22 @@ _LARGEST_ACCOUNT = 2**32 - 1
 _DIRECTIONS = ("both", "above_expected", "below_expected")
 
 
+def stripped(text: str) -> str:
+    """Return text without white space around it; what is from the environment remembers it."""
+    if text == text.strip():
+        return text
+    if isinstance(text, EnvironmentText):
+        return EnvironmentText(text.strip(), text.placeholder)
+    return text.strip()
+
+
 def as_text(value: object) -> str:
-    """Read text; a plain number gives the text it was written as."""
+    """Read text; a plain number gives the text it was written as.
+
+    Text from environment variables remembers them, so that they are shown in its place.
+    """
+    if (from_environment := environment_text(value)) is not None:
+        return from_environment
     if isinstance(value, WrittenInt | WrittenFloat):
         value = value.text
     if isinstance(value, bool):
@@ -108,12 +130,22 @@ def as_duration(value: object, minimum_ms: int | None, wording: str = "not negat
     elif isinstance(value, int | float) and value == 0 and not isinstance(value, bool):
         result = Duration(0)
     elif isinstance(value, str | WrittenInt | WrittenFloat):
-        result = Duration.parse(as_text(value))
+        result = _duration(value)
     else:
         raise ValueError(EXPECTED)
     if minimum_ms is not None and result < minimum_ms:
         raise ValueError(f"{EXPECTED}, {wording}")
     return result
+
+
+def _duration(value: object) -> Duration:
+    try:
+        return Duration.parse(as_text(value))
+    except ValueError:
+        if environment_text(value) is None:
+            raise
+        # Its hint holds the value.
+        raise ValueError(EXPECTED) from None
 
 
 def duration(minimum_ms: int | None, wording: str = "not negative") -> PlainValidator:
@@ -180,7 +212,7 @@ def _flag(value: object) -> bool:
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError("expected a mapping")
-    if REDACTED in value.values():
+    if holds_redacted(value):
         raise ValueError("a secret in it was redacted; write it again, or as %{NAME}")
     return plain(dict(value))  # type: ignore[return-value]
 
@@ -216,18 +248,41 @@ def _tenant(value: object) -> str:
     return text
 
 
+def holds_redacted(value: object) -> bool:
+    """Tell whether a value of the resolved config stands for a secret that was left out."""
+    if isinstance(value, Mapping):
+        return any(map(holds_redacted, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(holds_redacted, value))
+    return isinstance(value, str) and REDACTED in value
+
+
 def _url(value: object) -> str:
-    text = as_text(value).strip()
+    text = stripped(as_text(value))
     expected = "expected a URL such as http://localhost:8428"
     if REDACTED in text:
-        raise ValueError("the credentials in this URL were redacted; write them again")
+        raise ValueError("the secrets in this URL were redacted; write them again")
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(f"{expected}; write http:// or https:// in front")
+    if re.search(r"\s", text):
+        raise ValueError(f"{expected}; write %20 for a space, or remove it")
     try:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as error:
-        raise ValueError(expected) from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", text):
-        raise ValueError(expected)
+        raise ValueError(
+            f"{expected}; host and port cannot be told: in a user or password, write characters "
+            "such as / : @ # as %2F %3A %40 %23"
+        ) from error
+    if not parts.hostname:
+        raise ValueError(f"{expected}; the host is missing")
+    return text
+
+
+def _url_path(value: object) -> str:
+    text = filled_text(value)
+    if REDACTED in text:
+        raise ValueError("the secrets in this path were redacted; write them again")
     return text
 
 
@@ -346,6 +401,7 @@ LabelMapping = Annotated[dict[str, str], PlainValidator(_labels)]
 TimeZone = Annotated[str, PlainValidator(_time_zone)]
 Tenant = Annotated[str, PlainValidator(_tenant)]
 Url = Annotated[str, PlainValidator(_url)]
+UrlPath = Annotated[str, PlainValidator(_url_path)]
 Folder = Annotated[Path, PlainValidator(lambda value: Path(as_text(value)))]
 ExistingFile = Annotated[Path, PlainValidator(_file)]
 TlsVerification = Annotated[bool | Path, PlainValidator(_tls_verification)]

@@ -41,6 +41,10 @@ class EnvironmentText(str):
         text.placeholder = placeholder
         return text
 
+    def __reduce__(self) -> tuple[type[EnvironmentText], tuple[str, str]]:
+        """Return what makes a copy."""
+        return EnvironmentText, (str(self), self.placeholder)
+
 
 class WrittenInt(int):
     """A whole number that remembers its text: a password `0123` must stay `0123`."""
@@ -52,6 +56,12 @@ class WrittenFloat(float):
     """A number that remembers its text: a label value `1.10` must stay `1.10`."""
 
     text: str
+
+
+def environment_text(value: object) -> EnvironmentText | None:
+    """Return the text of a value that came from an environment variable; None for any other."""
+    text = value.text if isinstance(value, WrittenInt | WrittenFloat) else value
+    return text if isinstance(text, EnvironmentText) else None
 
 
 def resolve(text: str) -> bool | int | float | str | None:
@@ -93,7 +103,7 @@ def _number(text: str) -> WrittenInt | WrittenFloat | str:
 
 
 def plain(value: Value) -> Value:
-    """Copy a value with Python's own types only.
+    """Copy a value with Python's own types only, but for text from environment variables.
 
     Examples
     --------
@@ -105,7 +115,7 @@ def plain(value: Value) -> Value:
             return {key: plain(item) for key, item in value.items()}
         case list():
             return [plain(item) for item in value]
-        case bool() | None:
+        case bool() | EnvironmentText() | None:
             return value
         case int():
             return int(value)

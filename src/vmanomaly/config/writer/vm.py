@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from vmanomaly.config.values.fields import Text
+from vmanomaly.config.values.fields import UrlPath
 from vmanomaly.config.writer.http import HttpWriterSection
 
 
@@ -18,4 +18,4 @@ class VmWriterSection(HttpWriterSection):
     """
 
     class_name: str = Field("vm", alias="class")
-    import_json_path: Text | None = None
+    import_json_path: UrlPath | None = None
