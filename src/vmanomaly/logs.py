@@ -80,21 +80,6 @@ _FORMATTERS: dict[LogFormat, type[logging.Formatter]] = {
 }
 
 
-def on_one_line(text: str) -> str:
-    r"""Return `text` with everything that is not printable as an escape sequence.
-
-    So nothing that comes from outside can look like a line of its own, or steer a terminal.
-
-    Examples
-    --------
-    >>> print(on_one_line("a\n2026-01-01 ERROR b"))
-    a\n2026-01-01 ERROR b
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def configure_logging(level: str, log_format: LogFormat = "text") -> None:
     """Send everything from `level` on to standard error, warnings and uncaught errors included."""
     handler = logging.StreamHandler(sys.stderr)

@@ -21,7 +21,8 @@ from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.loading.watch import ConfigWatch
 from vmanomaly.config.secrets import shown_name
 from vmanomaly.errors import UsageError
-from vmanomaly.logs import configure_logging, on_one_line, set_logger_levels, warnings_only
+from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
+from vmanomaly.printable import on_one_line
 
 logger = logging.getLogger("vmanomaly.cli")
 

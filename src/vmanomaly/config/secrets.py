@@ -6,7 +6,7 @@ import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from vmanomaly.config.values.scalar import EnvironmentText, environment_text
-from vmanomaly.logs import on_one_line
+from vmanomaly.printable import on_one_line
 
 REDACTED = "<redacted>"
 

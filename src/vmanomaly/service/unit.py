@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Self, TypeVar
 
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.detect import (
     AnyDetector,
@@ -26,6 +27,7 @@ from vmanomaly.errors import StoppedError
 from vmanomaly.model.state import SeriesState
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import IntArray, Origin, Predictions, SeriesBatch
+from vmanomaly.service.spacing import apparent_spacing
 from vmanomaly.state import Content, Members
 
 logger = logging.getLogger(__name__)
@@ -188,6 +190,7 @@ class Unit:
         """
         waited, self.unfitted = self.unfitted, False
         detector = self._detector
+        self._note_spacing(batches)
         try:
             given = detector.to_fit(batches)
         except BaseException as error:  # noqa: BLE001 - counted and logged
@@ -306,6 +309,22 @@ class Unit:
             self._metrics.model_run_duration_seconds.labels(**labels).observe(took)
             self._metrics.model_datapoints_accepted.labels(**labels).inc(result.n_datapoints)
         return learned, result
+
+    def _note_spacing(self, batches: Sequence[SeriesBatch]) -> None:
+        """Say of each query whose series have a value only every few steps that they do."""
+        for query, batch in zip(self.origin.queries, batches, strict=True):
+            every = apparent_spacing(batch)
+            if every is None:
+                self._episodes.end(("spacing", query))
+                continue
+            step = int(batch.timestamps[1] - batch.timestamps[0])
+            self._episodes.begin(
+                ("spacing", query),
+                f"Query '{query}' is read with the step {Duration(step)}, but most of its series "
+                f"have a value only every {Duration(every * step)}; set its step: "
+                f"{Duration(every * step)}",
+                cause=every,
+            )
 
     def _note_left_out(self, stage: str, left_out: LeftOut) -> None:
         """Count what is skipped, and log it when it changes; series without a group at each fit."""

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from vmanomaly.config.config import Config
 from vmanomaly.config.loading import rules
+from vmanomaly.config.loading.intervals import check_intervals, check_retention
 from vmanomaly.config.loading.legacy import modernise
+from vmanomaly.config.loading.unheeded import check_members, warn_of_unheeded_keys
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value, suggest
@@ -109,6 +111,17 @@ def build_config(
         rules.warn_of_tenants(writer, valid_queries, findings)
     if settings is not None:
         rules.check_state(settings, _valid(schedulers), environ, findings)
+        check_retention(settings, findings)
+    check_members(environ, findings)
+    if server is not None:
+        warn_of_unheeded_keys(server, valid_models, findings)
+    if reader is not None:
+        check_intervals(
+            reader.model_copy(update={"queries": valid_queries}),
+            valid_models,
+            _valid(schedulers),
+            findings,
+        )
     attached = rules.attached_models(valid_models, findings)
     if queries and schedulers and models and not attached and len(valid_models) == len(models):
         findings.error(("models",), "none is attached to a query and a scheduler: nothing to run")

@@ -35,6 +35,7 @@ class AutoSection(ModelSection):
     """Another model, tuned on every fit."""
 
     outputs = None
+    takes_args = True
 
     class_name: str = Field("auto", alias="class")
     tuned_class_name: Text = Field(examples=["zscore_online"])

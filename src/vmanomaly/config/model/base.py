@@ -37,6 +37,8 @@ class ModelSection(Section):
         only a run can tell.
     multivariate
         Whether one model looks at all series of its queries together.
+    takes_args
+        Whether there is a library's model inside, which `args` are passed to.
     queries, schedulers
         Aliases of what the model runs on. Schedulers that it stays on do not notice that it comes
         to others.
@@ -58,6 +60,7 @@ class ModelSection(Section):
 
     outputs: ClassVar[tuple[str, ...] | None] = STANDARD_OUTPUTS
     multivariate: ClassVar[bool] = False
+    takes_args: ClassVar[bool] = False
     default_effect = LEARNED_FROM
 
     class_name: str = Field(alias="class")

@@ -12,6 +12,8 @@ from vmanomaly.config.values.fields import PositiveDuration
 class HoltWintersSection(ModelSection):
     """Holt-Winters exponential smoothing of statsmodels."""
 
+    takes_args = True
+
     class_name: str = Field("holtwinters", alias="class")
     frequency: PositiveDuration | None = None
     seasonality: PositiveDuration | None = None

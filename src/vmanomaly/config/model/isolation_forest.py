@@ -26,6 +26,7 @@ class IsolationForestSection(ModelSection):
     """Isolation forest of scikit-learn; gives a score and no expected range."""
 
     outputs = ("anomaly_score", "y")
+    takes_args = True
 
     class_name: str = Field("isolation_forest", alias="class")
     contamination: Annotated[str | float, PlainValidator(_contamination)] = "auto"

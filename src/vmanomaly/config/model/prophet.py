@@ -44,6 +44,7 @@ class ProphetSection(ModelSection):
     """Prophet; its component columns may be asked for by name."""
 
     outputs = None
+    takes_args = True
 
     class_name: str = Field("prophet", alias="class")
     seasonalities: tuple[Seasonality, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pkgutil import resolve_name
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -91,6 +91,16 @@ class TemporalEnvelopeSection(OnlineModelSection):
     ] = ("hod_smooth", "dow_smooth")
     holidays: Holidays = Field(default_factory=Holidays)
     forecast_at: ForecastOffsets = Field((), validate_default=True)
+
+    @field_validator("args")
+    @classmethod
+    def _check_args(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if value:
+            raise ValueError(
+                "must be empty: there is no library model inside; write keys of the model next to "
+                "class"
+            )
+        return value
 
     @field_validator("forecast_at")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from vmanomaly.config.model.temporal_envelope import TemporalEnvelopeSection
 from vmanomaly.config.values.fields import choice, whole
@@ -21,3 +21,14 @@ class TemporalEnvelopeMultivariateSection(TemporalEnvelopeSection):
     max_channels: Annotated[int, whole(1)] = 1000
     recommended_max_channels: Annotated[int, whole(1)] = 100
     random_state: Annotated[int, whole(0)] = 42
+
+    @field_validator("recommended_max_channels")
+    @classmethod
+    def _check_recommended(cls, value: int, info: ValidationInfo) -> int:
+        most = info.data.get("max_channels")
+        if most is not None and value > most:
+            raise ValueError(
+                f"must not be above max_channels ({most}), as more are refused; "
+                f"set it to {most} or less"
+            )
+        return value

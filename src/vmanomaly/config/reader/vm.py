@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field
@@ -18,8 +19,25 @@ from vmanomaly.config.values.fields import (
     Tenant,
     Url,
     UrlPath,
+    filled_text,
+    stripped,
     texts,
 )
+from vmanomaly.config.values.scalar import environment_text
+
+_SELECTOR = re.compile(r"[A-Za-z_:][\w:.]*(\{.*\})?|\{.*\}", re.DOTALL)
+_BARE_MATCHER = re.compile(r"""(\w+)(=~|!~|!=|=)["']?([\w.|*+-]*)["']?""")
+
+
+def _selector(value: object) -> str:
+    text = stripped(filled_text(value))
+    if _SELECTOR.fullmatch(text):
+        return text
+    bare = _BARE_MATCHER.fullmatch(text)
+    remedy = '{env="prod"}'
+    if bare and environment_text(text) is None:
+        remedy = f'{{{bare[1]}{bare[2]}"{bare[3]}"}}'
+    raise ValueError(f"expected a series selector; write '{remedy}'")
 
 
 class VmReaderSection(HttpSection, ReaderSection):
@@ -52,7 +70,7 @@ class VmReaderSection(HttpSection, ReaderSection):
     tenant_id: Annotated[Tenant | None, LEARNED_FROM] = None
     max_points_per_query: Annotated[Count | None, RESTARTS] = None
     query_range_path: Annotated[UrlPath | None, LEARNED_FROM] = None
-    extra_filters: Annotated[tuple[str, ...], texts(), LEARNED_FROM] = ()
+    extra_filters: Annotated[tuple[str, ...], texts(_selector), LEARNED_FROM] = ()
     latency_offset: Annotated[NonNegativeDuration, RESTARTS] = Duration(1)
     eval_delay: Annotated[NonNegativeDuration, RESTARTS] = Duration(5_000)
     fetch_timeout: Annotated[PositiveDuration, RESTARTS] = Field(

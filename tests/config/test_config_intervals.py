@@ -1,0 +1,144 @@
+"""Durations that cannot work together, and keys that do nothing."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from tests.config_helpers import MINIMAL, changed, load, problems
+
+
+def warnings(changes: dict[str, Any], caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        load(changed(changes))
+    return caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "remedy"),
+    [
+        (
+            {"reader.sampling_period": "5m"},
+            "schedulers.live.infer_every",
+            "set it to 5m or more, or the step to 1m",
+        ),
+        (
+            {"reader.queries.cpu.step": "2m"},
+            "schedulers.live.infer_every",
+            "the query cpu (2m)",
+        ),
+        (
+            {"schedulers.live.infer_every": "1h", "schedulers.live.fit_every": "30m"},
+            "schedulers.live.fit_every",
+            "set it to 1h or more",
+        ),
+        (
+            {"schedulers.live.fit_window": "30s"},
+            "schedulers.live.fit_window",
+            "30s is shorter than the step of the query cpu (1m)",
+        ),
+        ({"reader.timeout": "2m"}, "reader.timeout", "set it to 1m or less"),
+        (
+            {"settings.retention": {"ttl": "1h", "check_interval": "2h"}},
+            "settings.retention.check_interval",
+            "set it to 1h or less",
+        ),
+        ({"server.max_concurrent_tasks": 3}, "server.max_concurrent_tasks", "not heeded"),
+        ({"server.ui_default_state": "#/?a=1"}, "server.ui_default_state", "not heeded"),
+        (
+            {"server.use_reader_connection_settings": True},
+            "server.use_reader_connection_settings",
+            "not heeded",
+        ),
+        ({"models.z.args": {"a": 1}}, "models.z.args", "no library model inside"),
+    ],
+)
+def test_warning(
+    changes: dict[str, Any], path: str, remedy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (warning,) = warnings(changes, caplog)
+    assert warning.startswith(f"{path}: ")
+    assert remedy in warning
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"reader.sampling_period": "1m", "schedulers.live.infer_every": "1m"},
+        {"schedulers.live.infer_every": "10s", "reader.sampling_period": "10s"},
+        {"reader.timeout": "1m"},
+        {"settings.retention": {"ttl": "1h", "check_interval": "1h"}},
+        {"server": {"max_concurrent_tasks": 2, "ui_default_state": ""}},
+        {"models.z.class": "custom", "models.z.args": {"a": 1}},
+        {"models.z.args": {}},
+    ],
+)
+def test_no_warning(changes: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings(changes, caplog) == []
+
+
+ENVELOPE = "temporal_envelope_multivariate"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {
+                "models.z.class": ENVELOPE,
+                "models.z.max_channels": 10,
+                "models.z.recommended_max_channels": 11,
+            },
+            "models.z.recommended_max_channels: must not be above max_channels (10)",
+        ),
+        ({"models.z.class": ENVELOPE, "models.z.args": {"a": 1}}, "models.z.args: must be empty"),
+        (
+            {"reader.extra_filters": ["a=b"]},
+            ("reader.extra_filters[0]: expected a series selector, got 'a=b'; write '{a=\"b\"}'"),
+        ),
+        (
+            {"reader.extra_filters": ["a b"]},
+            (
+                "reader.extra_filters[0]: expected a series selector, got 'a b'; "
+                "write '{env=\"prod\"}'"
+            ),
+        ),
+    ],
+)
+def test_error(changes: dict[str, Any], problem: str) -> None:
+    (found,) = problems(changed(changes))
+    assert found.startswith(problem)
+
+
+def test_right_selectors_and_channels() -> None:
+    filters = ['{a="b"}', "up", 'up{a=~"b|c"}', '{a="b" or c="d"}']
+    channels = {"class": ENVELOPE, "max_channels": 50}
+    changes: dict[str, Any] = {"reader.extra_filters": filters}
+    changes |= {f"models.z.{key}": value for key, value in channels.items()}
+    assert load(changed(changes)).reader.extra_filters == tuple(filters)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("VMANOMALY_MEMBERS_COUNT", "2", "does not share work"),
+        ("VMANOMALY_MEMBERS_COUNT", "0", "a whole number from 1"),
+        ("VMANOMALY_MEMBERS_COUNT", "x", "a whole number from 1"),
+        ("VMANOMALY_REPLICATION_FACTOR", "2", "does not share work"),
+        ("VMANOMALY_MEMBER_NUM", "pod-", "the name of a pod"),
+    ],
+)
+def test_members(name: str, value: str, reason: str) -> None:
+    (problem,) = problems(MINIMAL, {name: value})
+    assert problem.startswith(f"{name}: ")
+    assert reason in problem
+
+
+def test_one_member() -> None:
+    environ = {"VMANOMALY_MEMBERS_COUNT": "1", "VMANOMALY_MEMBER_NUM": "vmanomaly-0"}
+    environ["VMANOMALY_REPLICATION_FACTOR"] = ""
+    assert load(MINIMAL, environ) == load(MINIMAL)
