@@ -14,9 +14,11 @@ from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Origin, Predictions
 from vmanomaly.writer.base import Writer
 from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome
+from vmanomaly.writer.delivery.halves import Halves
 from vmanomaly.writer.delivery.open_queue import open_queue
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
 from vmanomaly.writer.delivery.sender import to_record
+from vmanomaly.writer.delivery.too_large import SizeLimit, send_fitting
 from vmanomaly.writer.encoding.encode import AnyEncoder
 from vmanomaly.writer.format import MULTITENANT, TenancyWarnings
 from vmanomaly.writer.report import report_empty
@@ -45,6 +47,8 @@ class HttpWriter(Writer):
         Makes the bodies.
     send
         Sends a record.
+    halves
+        Cuts a record that is too large for the server.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class HttpWriter(Writer):
         url: str,
         encoder: AnyEncoder,
         send: Callable[[Record], Outcome],
+        halves: Halves,
     ) -> None:
         self._metrics = metrics
         self._client = client
@@ -79,9 +84,10 @@ class HttpWriter(Writer):
         queue = open_queue(section.queue_path, section.queue_max_size, self._drops)
         _check_format(queue, section, encoder)
         self._ahead = ThreadPoolExecutor(_N_ENCODING_THREADS, thread_name_prefix="writer-encoding")
+        size_limit = SizeLimit(self._url_label)
         self._delivery = Delivery(
             queue,
-            send,
+            lambda record: send_fitting(record, send, halves, size_limit),
             self._drops,
             set_queue_bytes=metrics.writer_queue_bytes.set,
             set_oldest_timestamp=metrics.writer_queue_oldest_timestamp_seconds.set,

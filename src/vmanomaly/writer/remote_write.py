@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from vmanomaly.config.writer import RemoteWriteSection
 from vmanomaly.http import HttpClient
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.writer.delivery.halves import request_halves
 from vmanomaly.writer.delivery.parts import send_in_parts
 from vmanomaly.writer.delivery.sender import HttpSender
 from vmanomaly.writer.encoding.protobuf import WriteRequestEncoder
@@ -49,6 +50,7 @@ class RemoteWriter(HttpWriter):
             url=url,
             encoder=WriteRequestEncoder(section.metric_format),
             send=lambda record: send_in_parts(record, sender.send),
+            halves=request_halves,
         )
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vmanomaly.config.writer import VmWriterSection
 from vmanomaly.http import HttpClient
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.writer.delivery.halves import line_halves
 from vmanomaly.writer.delivery.sender import HttpSender
 from vmanomaly.writer.encoding.json_lines import LineEncoder
 from vmanomaly.writer.http_writer import HttpWriter
@@ -39,6 +40,7 @@ class VmWriter(HttpWriter):
             url=url,
             encoder=LineEncoder(section.metric_format),
             send=sender.send,
+            halves=line_halves,
         )
 
     @staticmethod

@@ -29,22 +29,6 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
-    """The database cannot take anything at the moment.
-
-    Attributes
-    ----------
-    error : DatasourceError
-        Why.
-    after_s : float or None
-        Seconds the server asks to wait (`Retry-After`).
-    """
-
-    error: DatasourceError
-    after_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Refused:
     """The database will never take this record, or a part of it, and has taken the rest.
 
@@ -58,6 +42,28 @@ class Refused:
 
     error: DatasourceError
     n_points: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The database cannot take anything at the moment.
+
+    Attributes
+    ----------
+    error : DatasourceError
+        Why.
+    after_s : float or None
+        Seconds the server asks to wait (`Retry-After`).
+    left : tuple of Record
+        What of the record is still to be sent, in order; empty for all of it.
+    refused : Refused or None
+        What of the record was refused before.
+    """
+
+    error: DatasourceError
+    after_s: float | None = None
+    left: tuple[Record, ...] = ()
+    refused: Refused | None = None
 
 
 _DROPPED = {
@@ -165,6 +171,8 @@ class Delivery:
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._changed = threading.Condition()
+        # The record that is next in the queue, where a part of it was sent, and what is left.
+        self._begun: tuple[Record | None, tuple[Record, ...]] = None, ()
         self._error: DatasourceError | None = None
         self._failures = 0
         self._is_down = False
@@ -202,17 +210,20 @@ class Delivery:
 
     def deliver(self, record: Record) -> None:
         """Send a record, or queue it. Return when it is sent, refused, or safely in the queue."""
+        left: tuple[Record, ...] = (record,)
         if not len(self._queue):
             outcome = self._attempt(record)
             if not isinstance(outcome, Retry):
                 self._note_answer(record, outcome)
                 return
             self._note_failure(record, outcome)
+            left = outcome.left or left
         with self._changed:
             if self._closing:
-                self._drops("shutdown", record.n_points)
+                self._drops("shutdown", sum(part.n_points for part in left))
                 return
-            self._queue.append(record)
+            for part in left:
+                self._queue.append(part)
             self._publish()
             self._changed.notify_all()
 
@@ -288,11 +299,18 @@ class Delivery:
         record = self._queue.peek()
         if record is None:
             return
-        outcome = self._attempt(record)
-        if isinstance(outcome, Retry):
-            self._note_failure(record, outcome)
-            return
-        self._note_answer(record, outcome)
+        begun, left = self._begun
+        if begun != record:
+            left = (record,)
+        while left:
+            outcome = self._attempt(left[0])
+            if isinstance(outcome, Retry):
+                self._begun = record, (outcome.left or left[:1]) + left[1:]
+                self._note_failure(left[0], outcome)
+                return
+            self._note_answer(left[0], outcome)
+            left = left[1:]
+        self._begun = None, ()
         with self._changed:
             self._queue.acknowledge(record)
             self._publish()
@@ -327,14 +345,7 @@ class Delivery:
             self._next_try = self._not_before = self._clock.monotonic()
             self._changed.notify_all()
         if isinstance(outcome, Refused):
-            for reason, n_points in outcome.n_points.items():
-                self._drops(reason, n_points)
-            logger.warning(
-                "Cannot write %d points for %s: %s",
-                sum(outcome.n_points.values()),
-                record.query_key,
-                outcome.error,
-            )
+            self._note_refused(record, outcome)
         if outage is not None:
             logger.info(
                 "Delivering again %s: %d points are queued, %d were dropped",
@@ -342,6 +353,16 @@ class Delivery:
                 self._queue.n_points,
                 self._drops.take(),
             )
+
+    def _note_refused(self, record: Record, refused: Refused) -> None:
+        for reason, n_points in refused.n_points.items():
+            self._drops(reason, n_points)
+        logger.warning(
+            "Cannot write %d points for %s: %s",
+            sum(refused.n_points.values()),
+            record.query_key,
+            refused.error,
+        )
 
     def _note_failure(self, record: Record | None, failure: Retry) -> None:
         """Note that the database is not there, or the queue (None) cannot be read."""
@@ -352,6 +373,8 @@ class Delivery:
                 self._is_down = True
                 self._drops.take()
             self._episodes.begin(_OUTAGE, _failure_message(record, failure))
+            if record is not None and failure.refused is not None:
+                self._note_refused(record, failure.refused)
             # Requests that fail side by side are one failure.
             if now >= self._next_try:
                 backoff = min(_FIRST_BACKOFF_S * 2**self._failures, _LONGEST_BACKOFF_S)
@@ -375,8 +398,9 @@ class Delivery:
 def _failure_message(record: Record | None, failure: Retry) -> str:
     if record is None:
         return f"Cannot write: {failure.error}"
+    n_points = sum(part.n_points for part in failure.left) or record.n_points
     return (
-        f"Cannot write {record.n_points} points for {record.query_key}: "
+        f"Cannot write {n_points} points for {record.query_key}: "
         f"{_sentence(str(failure.error))} Points wait in the queue until the database takes them"
     )
 

@@ -32,13 +32,18 @@ _LINE_BYTES = len(_VALUES_END) + len(_LINE_END) + 2
 # Below this a body travels in a few packets, and compressing it saves nothing.
 _GZIP_FROM_BYTES = 64 * 1024
 _GZIP_LEVEL = 1
-_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _COMMA: Final = ord(",")
 _N: Final = ord("n")
 _NULL_BYTES: Final = len("null,")
 _ROW_END_BYTES: Final = len("],")
+
+
+def gzipped(body: bytes) -> bytes:
+    """Return a body as it is sent with `Content-Encoding: gzip`."""
+    return zlib.compress(body, _GZIP_LEVEL, GZIP_FORMAT)
 
 
 def encode_series(labels: tuple[Labels, ...], added: Mapping[str, str]) -> EncodedSeries:
@@ -96,7 +101,7 @@ class LineEncoder(Encoder[EncodedSeries]):
         """
         if len(body) < _GZIP_FROM_BYTES:
             return None
-        return zlib.compress(body, _GZIP_LEVEL, _GZIP_FORMAT)
+        return gzipped(body)
 
     def _encode_series(self, labels: tuple[Labels, ...], added: Mapping[str, str]) -> EncodedSeries:
         return encode_series(labels, added)
