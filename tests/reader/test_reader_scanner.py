@@ -307,7 +307,10 @@ def test_the_servers_words_are_passed_on() -> None:
         (b'{"status":"success","data":{"resultType":"vector","result":[]}}', "vector"),
         (b'{"status":"success","data":{"resultType":"matrix"}}', "data.result"),
         (b'{"status":"success","data":{"resultType":"matrix","result":1}}', "data.result"),
-        (b'{"status":"success","data":{"resultType":"matrix","result":[1]}}', "goes on like"),
+        (
+            b'{"status":"success","data":{"resultType":"matrix","result":[1]}}',
+            "this cannot follow in ",
+        ),
     ],
 )
 def test_other_answers(body: bytes, message: str) -> None:

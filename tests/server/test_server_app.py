@@ -363,7 +363,7 @@ class TestAuth:
             file.unlink()
             assert [status("new"), status("new"), status("")] == [401] * 3
         (message,) = [text for text in caplog.messages if "bearer_token_file" in text]
-        assert "nobody is let in" in message
+        assert "all logins are rejected" in message
 
     def test_a_section_without_a_secret_lets_nobody_in(self) -> None:
         listener = Listener(
