@@ -87,6 +87,7 @@ def config(
         "reader": {
             "datasource_url": "http://localhost:8428",
             "sampling_period": "1m",
+            "eval_delay": "0s",
             "offset": offset,
             "queries": {
                 "load": {

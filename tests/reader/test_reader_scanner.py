@@ -309,7 +309,7 @@ def test_the_servers_words_are_passed_on() -> None:
         (b'{"status":"success","data":{"resultType":"matrix","result":1}}', "data.result"),
         (
             b'{"status":"success","data":{"resultType":"matrix","result":[1]}}',
-            "this cannot follow in ",
+            "this cannot follow in",
         ),
     ],
 )

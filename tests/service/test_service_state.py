@@ -222,6 +222,7 @@ class TestPartialReuse:
         "reader": {
             "datasource_url": "http://localhost:8428",
             "sampling_period": "1m",
+            "eval_delay": "0s",
             "queries": {"q1": {"expr": "query 1"}, "q2": {"expr": "query 2"}},
         },
         "writer": {"datasource_url": "http://localhost:8428"},

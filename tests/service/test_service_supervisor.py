@@ -86,7 +86,9 @@ def test_nothing_that_is_raised_ends_it_unnoticed(error: BaseException) -> None:
     assert world.supervisor.run() == (died,)
     assert world.restarts("failure") == MAX_RESTARTS
     assert world.metric("scheduler_alive") == 0
-    assert world.health.reasons_to_restart() == [f"scheduler 's': {died} and was given up"]
+    assert world.health.reasons_to_restart() == [
+        f"scheduler 's': {died} and is not restarted any more"
+    ]
 
 
 def test_it_is_given_up_after_five_restarts_each_later_than_the_last(
@@ -102,7 +104,7 @@ def test_it_is_given_up_after_five_restarts_each_later_than_the_last(
     assert world.health.reasons() == [
         "scheduler 's': died (ZeroDivisionError: out of range) and is not restarted any more"
     ]
-    assert "reached max restart attempts (5)" in caplog.text
+    assert "max restart attempts reached (5)" in caplog.text
 
 
 def test_runs_in_between_do_not_make_restarts_endless() -> None:
