@@ -148,7 +148,7 @@ def test_a_restart_reads_nothing_for_a_fit_until_one_is_due(tmp_path: Path) -> N
     life.clock.time += 8 * STEP
     life.run(FROM + 83 * STEP)
     asked = [time_range for _, time_range, _ in life.reader.asked]
-    assert (asked[0].start, asked[0].end) == (FROM + 40 * STEP, FROM + 52 * STEP)
+    assert (asked[0].start, asked[0].end) == (FROM + 39 * STEP, FROM + 52 * STEP)
     assert life.fits() == []
     life.run(FROM + 84 * STEP)
     assert life.fits() == ["load"]

@@ -169,7 +169,7 @@ class QueryJob:
             yield
         except StoppedError:
             raise
-        except BaseException as error:  # noqa: BLE001 - counted and logged by the units
+        except Exception as error:  # noqa: BLE001 - counted and logged by the units
             reasons.append(f"{self.name}: {stage} failed: {reason_of(error)}")
             for unit in self.units:
                 unit.report_error(stage)
