@@ -17,12 +17,15 @@ class ConfigError(VmanomalyError):
     Parameters
     ----------
     problems
-        One readable line a problem: its path in the YAML, the bad value, and the remedy.
+        One readable line per problem: its path in the YAML, the bad value, and the remedy.
+    n_problems
+        How many there are, where not all are listed; the last line says so then.
     """
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], n_problems: int | None = None) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.n_problems = len(problems) if n_problems is None else n_problems
 
 
 class RollbackError(VmanomalyError):

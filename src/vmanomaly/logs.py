@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
+from vmanomaly.printable import on_one_line
+
 _ROOT = "vmanomaly"
 _PACKAGE = f"{_ROOT}."
 
@@ -38,6 +40,10 @@ class TextFormatter(logging.Formatter):
         """Return the line of a record."""
         record.component = _component(record)
         return "\n  ".join([super().format(record), *_problems(record)])
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return the line without a trace: one line, whatever the message holds."""
+        return on_one_line(super().formatMessage(record))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         """Return the time of a record in ISO 8601, UTC, with milliseconds."""

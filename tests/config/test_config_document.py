@@ -196,7 +196,6 @@ class TestStructure:
                 "got a single value"
             ),
         ),
-        ("a: 1\nb:\n  c: 1\n  c: 2", "config.yaml:4:3: the key b.c occurs a second time here"),
         (
             "a: 1\n---\nb: 1",
             "config.yaml:2:1: a second YAML document starts here, expected one per file",
@@ -235,6 +234,12 @@ def test_not_yaml(text: str, place: str, hint: str) -> None:
     assert message.startswith(f"config.yaml{place}")
     assert "not YAML" in message
     assert hint in message
+
+
+def test_of_a_key_that_stands_there_twice_the_last_holds() -> None:
+    document = parse_document("a: 1\nb:\n  c: 1\n  c: 2\na: 3", "config.yaml", {})
+    assert document.sections == {"a": 3, "b": {"c": 2}}
+    assert document.repeated == [(("b", "c"), 4), (("a",), 5)]
 
 
 def test_deep_nesting_is_refused() -> None:

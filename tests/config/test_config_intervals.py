@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.config_helpers import MINIMAL, changed, load, problems
 
@@ -79,6 +80,20 @@ def test_warning(
 )
 def test_no_warning(changes: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(changes, caplog) == []
+
+
+def test_a_key_twice(caplog: pytest.LogCaptureFixture) -> None:
+    load("settings: {n_workers: 1,\n n_workers: 2}\n" + yaml.safe_dump(MINIMAL))
+    (warning,) = caplog.messages
+    assert warning.startswith(
+        "settings.n_workers: occurs a second time here, and this one counts ("
+    )
+    assert warning.endswith("config.yaml:2); remove one of them")
+
+
+def test_the_least_latency_offset_is_sent_in_place_of_none() -> None:
+    reader = load(changed({"reader.latency_offset": "0s"})).reader
+    assert int(reader.latency_offset) == 1  # type: ignore[attr-defined]
 
 
 ENVELOPE = "temporal_envelope_multivariate"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.config_helpers import changed, problems, without
+from tests.config_helpers import changed, load, problems, without
 from vmanomaly.config.registry import MODELS
+from vmanomaly.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -262,6 +263,25 @@ def test_every_problem_at_once() -> None:
         "settings.restore_state",
     }
     assert len(found) == 14
+
+
+@pytest.mark.parametrize("path", ["reader", "server", "server.auth"])
+def test_only_the_first_of_many_are_listed(path: str) -> None:
+    keys: dict[str, Any] = {f"{path}.k{n}": 1 for n in range(1000)}
+    if path == "server.auth":
+        keys |= {f"{path}.user": "me", f"{path}.password": "x"}
+    found = problems(changed(keys))
+    assert len(found) == 101
+    assert found[0].startswith(f"{path}.k0: unknown key; ")
+    assert found[-1] == "and 900 more"
+    with pytest.raises(ConfigError) as caught:
+        load(changed(keys))
+    assert caught.value.n_problems == 1000
+
+
+def test_an_alias_cannot_look_like_another_line() -> None:
+    (problem,) = problems(changed({"reader.queries": {"a\nb\x1b": {"expr": "x", "step": "y"}}}))
+    assert problem.startswith(r'reader.queries."a\nb\x1b".step: ')
 
 
 def test_a_wrong_default_of_the_reader_is_told_once() -> None:

@@ -53,6 +53,13 @@ def test_json_has_a_line_for_each_event(capsys: pytest.CaptureFixture[str]) -> N
     assert wrong["problems"] == ["a: b", "c: ü \ud800"]
 
 
+def test_a_message_cannot_look_like_another_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO")
+    logging.getLogger("vmanomaly.cli").info("alias '%s'", "a\n2026-01-01 ERROR \x1b[31mb\u2028ü")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("alias 'a\\n2026-01-01 ERROR \\x1b[31mb\\u2028ü'")
+
+
 def test_problems_follow_on_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("INFO")
     logging.getLogger("vmanomaly.cli").error("wrong", extra={"problems": ["a: b", "c: d"]})

@@ -19,7 +19,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     try:
         return _subcommand(arguments)
     except ConfigError as error:
-        n_problems = len(error.problems)
+        n_problems = error.n_problems
         logger.error(
             "Config validation failed: %d problem%s",
             n_problems,
@@ -32,6 +32,9 @@ def dispatch(arguments: Sequence[str]) -> int:
         return WRONG if isinstance(error, UsageError) else FAILED
     except VmanomalyError as error:
         logger.error("%s", error)
+        return FAILED
+    except MemoryError:
+        logger.error("Out of memory; raise the limit (ulimit -v, cgroup), or read less")
         return FAILED
 
 

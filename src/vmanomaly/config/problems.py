@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
@@ -22,6 +22,8 @@ Path: TypeAlias = "tuple[str | int, ...]"
 _BARE_KEY = re.compile(r"[^\s.\[\]\"':]+")
 _PLACEHOLDER = re.compile(r"%\{(\w+)\}")
 _UNSET = " is not set"
+_MOST_TOLD = 100
+_MOST_NAMES_COMPARED = 1000
 _MOST_NAMES_SHOWN = 12
 
 
@@ -46,21 +48,36 @@ class Findings:
     Attributes
     ----------
     problems
-        Each makes the config invalid. One line a problem.
+        Each makes the config invalid. One line per problem; the last says how many more there are.
     warnings
-        Each is worth telling, and the config runs.
+        Each is worth telling, and the config runs. The last says how many more there are.
     """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    _n_more: dict[int, int] = field(default_factory=dict, repr=False)
 
-    def error(self, path: Path, message: str) -> None:
-        """Add a problem at `path`."""
-        self.problems.append(f"{show_path(path)}: {message}")
+    @property
+    def n_problems(self) -> int:
+        """How many problems there are, listed or not."""
+        n_more = self._n_more.get(id(self.problems), 0)
+        return len(self.problems) if not n_more else len(self.problems) - 1 + n_more
+
+    def error(self, path: Path, message: str | Callable[[], str]) -> None:
+        """Add a problem at `path`; a message that takes long to make is made only if it is kept."""
+        self._add(self.problems, path, message)
 
     def warn(self, path: Path, message: str) -> None:
         """Add a warning about `path`."""
-        self.warnings.append(f"{show_path(path)}: {message}")
+        self._add(self.warnings, path, message)
+
+    def _add(self, lines: list[str], path: Path, message: str | Callable[[], str]) -> None:
+        if len(lines) < _MOST_TOLD:
+            text = message if isinstance(message, str) else message()
+            lines.append(f"{show_path(path)}: {text}")
+            return
+        n_more = self._n_more[id(lines)] = self._n_more.get(id(lines), 0) + 1
+        lines[_MOST_TOLD:] = [f"and {n_more} more"]
 
 
 def show_path(path: Path) -> str:
@@ -79,7 +96,7 @@ def show_path(path: Path) -> str:
             shown += f"[{part}]"
             continue
         key = shown_name(part)
-        if not _BARE_KEY.fullmatch(key):
+        if not _BARE_KEY.fullmatch(key) or "\\" in key:
             key = f'"{key}"'
         shown += f".{key}" if shown else key
     return shown
@@ -164,7 +181,8 @@ def suggest(name: str, known: Collection[str]) -> str:
     >>> suggest("colour", ["expr", "step"])
     'known here: expr, step'
     """
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    few = len(known) <= _MOST_NAMES_COMPARED
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if few else []
     if close:
         return f"did you mean {shown_name(close[0])}?"
     if not known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -147,8 +148,7 @@ def read_section(
     }
     unknown = [key for key in raw if key not in given]
     for key in unknown:
-        reason = known_elsewhere(key) or f"unknown key; {suggest(key, known)}"
-        findings.error((*path, key), reason)
+        findings.error((*path, key), partial(_unknown, key, known, known_elsewhere))
     try:
         section = cls.model_validate(given | dict(derived or {}), by_alias=True, by_name=False)
     except ValidationError as error:
@@ -159,6 +159,10 @@ def read_section(
     return None if unknown else section
 
 
+def _unknown(key: str, known: list[str], known_elsewhere: Callable[[str], str | None]) -> str:
+    return known_elsewhere(key) or f"unknown key; {suggest(key, known)}"
+
+
 def _report(cls: type[Section], details: Any, path: Path, findings: Findings) -> None:
     place = (*path, *details["loc"])
     kind, value = details["type"], details["input"]
@@ -167,7 +171,9 @@ def _report(cls: type[Section], details: Any, path: Path, findings: Findings) ->
     if kind == "missing":
         findings.error(place, "required, but not set")
     elif kind == "extra_forbidden":
-        findings.error(place, f"unknown key; {suggest(place[-1], _keys_at(cls, details['loc']))}")
+        findings.error(
+            place, lambda: f"unknown key; {suggest(str(place[-1]), _keys_at(cls, details['loc']))}"
+        )
     elif kind == "value_error":
         error = details["ctx"]["error"]
         if isinstance(error, InvalidItemsError):

@@ -74,7 +74,7 @@ def build_config(
     sections = modernise(merged, findings)
     for key in sections:
         if key not in SECTIONS:
-            findings.error((key,), f"unknown section; {suggest(key, SECTIONS)}")
+            findings.error((key,), partial(_unknown_section, key))
     if not _is_default_preset(sections.get("preset"), findings):
         return None
 
@@ -150,6 +150,10 @@ def build_config(
         data_folder=_folder(environ, _DATA_FOLDER),
         model_folder=_folder(environ, rules.MODEL_FOLDER),
     )
+
+
+def _unknown_section(key: str) -> str:
+    return f"unknown section; {suggest(key, SECTIONS)}"
 
 
 def _folder(environ: Mapping[str, str], name: str) -> FilePath | None:

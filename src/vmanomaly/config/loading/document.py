@@ -1,7 +1,7 @@
 """One YAML text -> plain values, with environment variables put in.
 
 The text is read event by event and never as Python objects: tags that name classes, a second
-document, the same key twice, recursion and alias bombs are errors. Environment variables are
+document, recursion and alias bombs are errors. Environment variables are
 put into finished scalars, so that their content is never read as YAML structure.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from vmanomaly.config.problems import Path, show_path
+from vmanomaly.config.problems import Path
 from vmanomaly.config.values.scalar import EnvironmentText, Value, resolve
 from vmanomaly.errors import ConfigError
 
@@ -55,10 +55,13 @@ class Document:
         The mapping at the top.
     unset
         Place and name of every environment variable that is named but not set.
+    repeated
+        Place and line of every key that stands in its mapping before: the last one holds.
     """
 
     sections: dict[str, Value]
     unset: list[tuple[Path, str]]
+    repeated: list[tuple[Path, int]] = field(default_factory=list)
 
 
 def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Document:
@@ -93,7 +96,7 @@ def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Document
     except yaml.MarkedYAMLError as error:
         place = _place(error.problem_mark)
         raise ConfigError([f"{name}{place}: not YAML: {_cause(error, text)}"]) from None
-    return Document(sections, reader.unset)
+    return Document(sections, reader.unset, reader.repeated)
 
 
 @dataclass
@@ -101,6 +104,7 @@ class _Reader:
     name: str
     environ: Mapping[str, str]
     unset: list[tuple[Path, str]] = field(default_factory=list)
+    repeated: list[tuple[Path, int]] = field(default_factory=list)
     anchors: dict[str, tuple[Value, int]] = field(default_factory=dict)
     n_values: int = 0
 
@@ -168,9 +172,8 @@ class _Reader:
                 continue
             key = self.substitute(event.value, path)
             if key in own:
-                raise self.error(
-                    event, f"the key {show_path((*path, key))} occurs a second time here"
-                )
+                mark: Any = event.start_mark
+                self.repeated.append(((*path, key), mark.line + 1))
             own[key] = self.value(next(events), events, (*path, key))
         return inherited | own
 

@@ -50,7 +50,7 @@ def load_config(paths: Iterable[Path | str], environ: Mapping[str, str]) -> Conf
     for warning in findings.warnings:
         logger.warning("%s", warning)
     if config is None:
-        raise ConfigError(findings.problems)
+        raise ConfigError(findings.problems, findings.n_problems)
     return config
 
 
@@ -119,6 +119,12 @@ def _read_documents(
                 findings.problems += error.problems
                 continue
             documents.append(document)
+            for place, line in document.repeated:
+                findings.warn(
+                    place,
+                    f"occurs a second time here, and this one counts ({file}:{line}); "
+                    "remove one of them",
+                )
             for place, name in document.unset:
                 findings.warn(
                     place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from vmanomaly.config.effect import LEARNED_FROM, RESTARTS
 from vmanomaly.config.http import HttpSection
@@ -19,6 +19,7 @@ from vmanomaly.config.values.fields import (
     Tenant,
     Url,
     UrlPath,
+    as_duration,
     filled_text,
     stripped,
     texts,
@@ -38,6 +39,11 @@ def _selector(value: object) -> str:
     if bare and environment_text(text) is None:
         remedy = f'{{{bare[1]}{bare[2]}"{bare[3]}"}}'
     raise ValueError(f"expected a series selector; write '{remedy}'")
+
+
+def _latency_offset(value: object) -> Duration:
+    # VictoriaMetrics refuses every query with 0.
+    return Duration(as_duration(value, 0) or 1)
 
 
 class VmReaderSection(HttpSection, ReaderSection):
@@ -71,7 +77,7 @@ class VmReaderSection(HttpSection, ReaderSection):
     max_points_per_query: Annotated[Count | None, RESTARTS] = None
     query_range_path: Annotated[UrlPath | None, LEARNED_FROM] = None
     extra_filters: Annotated[tuple[str, ...], texts(_selector), LEARNED_FROM] = ()
-    latency_offset: Annotated[NonNegativeDuration, RESTARTS] = Duration(1)
+    latency_offset: Annotated[Duration, PlainValidator(_latency_offset), RESTARTS] = Duration(1)
     eval_delay: Annotated[NonNegativeDuration, RESTARTS] = Duration(5_000)
     fetch_timeout: Annotated[PositiveDuration, RESTARTS] = Field(
         default_factory=lambda data: data["timeout"]
