@@ -13,7 +13,7 @@ from vmanomaly.http import HttpClient, redact_url
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Origin, Predictions
 from vmanomaly.writer.base import Writer
-from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome
+from vmanomaly.writer.delivery.delivery import Delivery, Drops, Outcome, Refused
 from vmanomaly.writer.delivery.halves import Halves
 from vmanomaly.writer.delivery.open_queue import open_queue
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
@@ -87,7 +87,9 @@ class HttpWriter(Writer):
         size_limit = SizeLimit(self._url_label)
         self._delivery = Delivery(
             queue,
-            lambda record: send_fitting(record, send, halves, size_limit),
+            lambda record: (
+                _refuse_foreign(record, encoder) or send_fitting(record, send, halves, size_limit)
+            ),
             self._drops,
             set_queue_bytes=metrics.writer_queue_bytes.set,
             set_oldest_timestamp=metrics.writer_queue_oldest_timestamp_seconds.set,
@@ -167,6 +169,18 @@ class HttpWriter(Writer):
             serialize_seconds.observe(time.perf_counter() - started)
             yield record
             started = time.perf_counter()
+
+
+def _refuse_foreign(record: Record, encoder: AnyEncoder) -> Refused | None:
+    """Refuse what was not made by a writer of this class, whoever put it into the queue."""
+    encodings = (None, encoder.content_encoding)
+    if record.content_type == encoder.content_type and record.content_encoding in encodings:
+        return None
+    error = DatasourceError(
+        f"the queue holds a body of type {record.content_type}, which this writer does not send",
+        "io_error",
+    )
+    return Refused(error, {"corrupt": record.n_points})
 
 
 def _check_format(queue: Queue, section: HttpWriterSection, encoder: AnyEncoder) -> None:

@@ -16,9 +16,11 @@ What is promised, and what it costs:
   that acknowledging works on a full disk, and not syncing that draining a queue is never slower
   than filling it.
 - Nothing that fails its checksum is ever delivered. A record with a damaged body is left out, and
-  its points are reported. Where a head is damaged, or a segment ends in the middle of a record,
-  as after a crash, the rest of the segment cannot be read. When that is found on opening, the
-  rest is cut off and logged in bytes, since its points are not known; later it is reported.
+  its points are reported. Where a head is damaged, the next record is looked for. What is lost is
+  logged in bytes when it is found on opening, since its points are not known; later it is
+  reported. A segment that ends in the middle of a record, as after a crash, is cut off there.
+- A cursor that points to no boundary of records in a segment is not believed.
+- Only regular files are read and written, never through a symbolic link.
 - Disk space is given back a segment at a time, by removing files, which needs no free space.
 
 Why not SQLite (WAL, `synchronous=FULL`), which keeps the first two promises with less code: when
@@ -31,10 +33,13 @@ is deleted. Queues on PyPI (persist-queue, litequeue, diskcache) are built on SQ
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import itertools
 import logging
 import os
 import re
+import stat
 import struct
 import threading
 import zlib
@@ -43,12 +48,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmanomaly.writer.delivery.queue import Dropped, QueueError, Record
-from vmanomaly.writer.delivery.segment import encode, read_head, read_heads, read_record
+from vmanomaly.writer.delivery.segment import Head, encode, find_head, read_heads, read_record
 
 logger = logging.getLogger(__name__)
 
 _MAX_SEGMENT_BYTES = 16 * 1024 * 1024
 _SEGMENTS_IN_FULL_QUEUE = 16
+# Some ten thousand terabytes after this a name would have too many digits.
+_MAX_NUMBER = 5_000_000_000
 _SEGMENT_NAME = re.compile(r"([0-9]{10})\.segment")
 _CURSOR = struct.Struct("<QQ")
 _CHECKSUM = struct.Struct("<I")
@@ -126,6 +133,11 @@ class DiskQueue:
                     "or give each its own writer.queue_path"
                 ) from None
             except OSError as error:
+                if error.errno == errno.ELOOP and folder.is_dir():
+                    raise QueueError(
+                        f"cannot use the queue in {folder}: {folder / 'cursor'} is a symbolic "
+                        "link, which is not written through; remove it"
+                    ) from None
                 raise QueueError(
                     f"cannot use the queue in {folder}: {error.strerror}; make it a folder that "
                     "this user may write to, or change writer.queue_path"
@@ -250,6 +262,8 @@ class DiskQueue:
         return sum(segment.end for segment in self._segments)
 
     def _open(self, name: str, flags: int) -> int:
+        # Opening a pipe would wait for the other end.
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK
         return os.open(name, flags, 0o600, dir_fd=self._folder_file)
 
     def _load(self) -> int:
@@ -258,40 +272,94 @@ class DiskQueue:
         if not acknowledged:
             # Takes its place on the disk while there is some.
             self._write_cursor(0, 0)
-        names = map(_SEGMENT_NAME.fullmatch, os.listdir(self._folder_file))
-        numbers = sorted(int(name[1]) for name in names if name)
+        numbers = self._find_segments()
+        if numbers and not self._is_boundary(acknowledged, offset, numbers):
+            logger.warning(
+                "%s does not fit the segments next to it: all of them are sent",
+                self._folder / "cursor",
+            )
+            offset = 0
+            oldest = numbers[0]
+        else:
+            oldest = acknowledged
         for number in numbers:
             start = offset if number == acknowledged else 0
             segment = self._read_segment(number, start)
-            if number < acknowledged or not segment.n_records:
+            if number < oldest or not segment.n_records:
                 self._unlink(segment)
                 continue
             if not self._segments:
                 self._offset = start
             self._segments.append(segment)
-        return max([acknowledged, *numbers])
+        return max([acknowledged, *self._taken_numbers()])
+
+    def _find_segments(self) -> list[int]:
+        """Return the numbers of the segments, oldest first."""
+        numbers = []
+        for number in self._taken_numbers():
+            name = _Segment(number).name
+            found = os.stat(name, dir_fd=self._folder_file, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                numbers.append(number)
+            else:
+                logger.warning(
+                    "%s is not a regular file: it is left alone, remove it", self._folder / name
+                )
+        return numbers
+
+    def _taken_numbers(self) -> list[int]:
+        names = map(_SEGMENT_NAME.fullmatch, os.listdir(self._folder_file))
+        return sorted(int(name[1]) for name in names if name and int(name[1]) < _MAX_NUMBER)
+
+    def _is_boundary(self, number: int, offset: int, numbers: list[int]) -> bool:
+        """Return whether a cursor is one that was written for these segments."""
+        if number not in numbers:
+            # After the last record of a segment was acknowledged, it was removed.
+            return number < numbers[0]
+        if not offset:
+            return True
+        file = self._open(_Segment(number).name, os.O_RDONLY)
+        try:
+            size = os.fstat(file).st_size
+            return any(
+                offset in {head.start, head.end}
+                for head in itertools.takewhile(
+                    lambda head: head.start <= offset, read_heads(file, 0, size)
+                )
+            )
+        finally:
+            os.close(file)
 
     def _read_segment(self, number: int, start: int) -> _Segment:
         """Count what is in a segment from `start` on, and cut off an end that cannot be read."""
         segment = _Segment(number, end=start)
+        path = self._folder / segment.name
         file = self._open(segment.name, os.O_RDWR)
         try:
             size = os.fstat(file).st_size
-            last, last_start = None, start
+            last = None
+            before_last = start
             for head in read_heads(file, start, size):
-                last, last_start = head, segment.end
+                if head.start > segment.end:
+                    logger.warning(
+                        "%s is damaged at byte %d: %d bytes are lost",
+                        path,
+                        segment.end,
+                        head.start - segment.end,
+                    )
+                last, before_last = head, segment.end
                 segment.end = head.end
                 segment.n_records += 1
                 segment.n_points += head.n_points
             if last is not None and read_record(file, last) is None:
-                segment.end = last_start
+                segment.end = before_last
                 segment.n_records -= 1
                 segment.n_points -= last.n_points
             if segment.end < size:
                 logger.warning(
                     "Cut %d bytes off the end of %s: an unfinished write, or damage",
                     size - segment.end,
-                    self._folder / segment.name,
+                    path,
                 )
                 os.ftruncate(file, segment.end)
         finally:
@@ -339,13 +407,15 @@ class DiskQueue:
         try:
             if self._reader == -1:
                 self._reader = self._open(segment.name, os.O_RDONLY)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ELOOP}:
+                raise
             logger.error(
                 "%s is gone, and the %d points in it", self._folder / segment.name, segment.n_points
             )
             self._drop_oldest_segment("corrupt")
             return
-        head = read_head(self._reader, self._offset, segment.end)
+        head = find_head(self._reader, self._offset, segment.end)
         if head is None:
             logger.error(
                 "%s is damaged at byte %d: the %d points from there on are lost",
@@ -355,6 +425,8 @@ class DiskQueue:
             )
             self._drop_oldest_segment("corrupt")
             return
+        if head.start > self._offset:
+            self._skip_damage(segment, head)
         self._next = read_record(self._reader, head)
         self._next_end = head.end
         if self._next is None:
@@ -366,6 +438,22 @@ class DiskQueue:
             )
             self._dropped("corrupt", head.n_points)
             self._move_on(head.end, head.n_points)
+
+    def _skip_damage(self, segment: _Segment, head: Head) -> None:
+        """Go on at a head behind damage; report what was lost since the segment was counted."""
+        heads = list(read_heads(self._reader, head.start, segment.end))
+        n_points = segment.n_points - sum(each.n_points for each in heads)
+        if n_points > 0:
+            logger.error(
+                "%s is damaged at byte %d: %d points are lost",
+                self._folder / segment.name,
+                self._offset,
+                n_points,
+            )
+            self._dropped("corrupt", n_points)
+        segment.n_records = len(heads)
+        segment.n_points -= n_points
+        self._offset = head.start
 
     def _move_on(self, end: int, n_points: int) -> None:
         """Take out the record that is next, which ends at `end`."""
@@ -405,7 +493,8 @@ class DiskQueue:
         position = stored[: _CURSOR.size]
         if stored == position + _CHECKSUM.pack(zlib.crc32(position)):
             segment, offset = _CURSOR.unpack(position)
-            return segment, offset
+            if segment < _MAX_NUMBER:
+                return segment, offset
         return 0, 0
 
     def _write_cursor(self, segment: int, offset: int) -> None:

@@ -12,16 +12,20 @@ strings `scheduler_alias`, `n_series`, `Content-Type` and, where the body is com
 `Content-Encoding`. Queues outlive versions: what is written here stays readable.
 
 With a checksum of its own the header can be trusted even where the body is damaged: the next
-record is found, and what was lost is known.
+record is found, and what was lost is known. Where a head is damaged, the next record is found by
+the text with which every header begins. What has the right checksums and makes no sense is damage
+too.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -30,6 +34,14 @@ from vmanomaly.writer.delivery.queue import Record
 _CHECKSUM = struct.Struct("<I")
 _LENGTHS = struct.Struct("<III")
 _FIXED_BYTES = _CHECKSUM.size + _LENGTHS.size
+_HEADER_BEGIN = b'{"query_key":'
+_BLOCK_BYTES = 1 << 20
+# Beyond these nothing is a record: bodies have some 8 MiB.
+_MAX_HEADER_BYTES = 1 << 20
+_MAX_BODY_BYTES = 1 << 28
+_MAX_COUNT = 1 << 32
+_MAX_TIMESTAMP = 1 << 53
+_HEADER_VALUE = re.compile(r"[\x21-\x7e][\x20-\x7e]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +50,24 @@ class Head:
 
     Attributes
     ----------
-    header : bytes
-        JSON.
-    n_points : int
-        Points in the body.
+    record : Record
+        The record, with an empty body.
     body_checksum : int
         CRC-32.
-    body_start, end : int
-        Where in the file the body begins and ends.
+    start, body_start, end : int
+        Where in the file the record, and its body, begin, and where both end.
     """
 
-    header: bytes
-    n_points: int
+    record: Record
     body_checksum: int
+    start: int
     body_start: int
     end: int
+
+    @property
+    def n_points(self) -> int:
+        """Points in the body."""
+        return self.record.n_points
 
 
 def encode(record: Record) -> bytes:
@@ -93,18 +108,45 @@ def read_head(file: int, offset: int, size: int) -> Head | None:
     body_checksum, header_bytes, body_bytes = _LENGTHS.unpack_from(fixed, _CHECKSUM.size)
     header_start = offset + _FIXED_BYTES
     body_start = header_start + header_bytes
+    if header_bytes > _MAX_HEADER_BYTES or body_bytes > _MAX_BODY_BYTES:
+        return None
     if body_start + body_bytes > size:
         return None
     header = os.pread(file, header_bytes, header_start)
     if zlib.crc32(fixed[_CHECKSUM.size :] + header) != checksum:
         return None
-    n_points = int(orjson.loads(header)["n_points"])
-    return Head(header, n_points, body_checksum, body_start, body_start + body_bytes)
+    try:
+        record = _record(orjson.loads(header))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return Head(record, body_checksum, offset, body_start, body_start + body_bytes)
+
+
+def find_head(file: int, offset: int, size: int) -> Head | None:
+    """Read the head of the first record that begins at `offset` or later; see `read_head`.
+
+    Returns
+    -------
+    Head or None
+        None if there is none up to `size`.
+    """
+    head = read_head(file, offset, size)
+    at = offset + 1 + _FIXED_BYTES
+    while head is None and at < size:
+        block = os.pread(file, min(_BLOCK_BYTES + len(_HEADER_BEGIN) - 1, size - at), at)
+        found = block.find(_HEADER_BEGIN)
+        while head is None and found != -1:
+            head = read_head(file, at + found - _FIXED_BYTES, size)
+            found = block.find(_HEADER_BEGIN, found + 1)
+        if not block:
+            return None
+        at += _BLOCK_BYTES
+    return head
 
 
 def read_heads(file: int, offset: int, size: int) -> Iterator[Head]:
-    """Yield the heads of the records from `offset` on, up to the first damaged one."""
-    while (head := read_head(file, offset, size)) is not None:
+    """Yield the heads of the records from `offset` on. What lies between two is damaged."""
+    while (head := find_head(file, offset, size)) is not None:
         yield head
         offset = head.end
 
@@ -114,18 +156,49 @@ def read_record(file: int, head: Head) -> Record | None:
     body = os.pread(file, head.end - head.body_start, head.body_start)
     if len(body) < head.end - head.body_start or zlib.crc32(body) != head.body_checksum:
         return None
-    header = orjson.loads(head.header)
+    return replace(head.record, body=body)
+
+
+def _record(header: Any) -> Record:
+    """Return what a header says.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        It says what no writer writes.
+    """
     request = header["request"]
+    encoding = request.get("Content-Encoding") if isinstance(request, dict) else None
     return Record(
-        body,
-        query_key=header["query_key"],
-        n_points=header["n_points"],
-        oldest_timestamp=header["oldest_timestamp"],
-        scheduler_alias=request["scheduler_alias"],
-        n_series=int(request["n_series"]),
-        content_type=request["Content-Type"],
-        content_encoding=request.get("Content-Encoding"),
+        b"",
+        query_key=_text(header["query_key"]),
+        n_points=_number(header["n_points"], 0, _MAX_COUNT),
+        oldest_timestamp=_number(header["oldest_timestamp"], -_MAX_TIMESTAMP, _MAX_TIMESTAMP),
+        scheduler_alias=_text(request["scheduler_alias"]),
+        n_series=_number(int(_text(request["n_series"])), 0, _MAX_COUNT),
+        content_type=_header_value(request["Content-Type"]),
+        content_encoding=None if encoding is None else _header_value(encoding),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: object, minimum: int, maximum: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    if not minimum <= value <= maximum:
+        raise ValueError
+    return value
+
+
+def _header_value(value: object) -> str:
+    if not _HEADER_VALUE.fullmatch(_text(value)):
+        raise ValueError
+    return _text(value)
 
 
 def _request(record: Record) -> dict[str, str]:
