@@ -57,7 +57,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda work: None)
+    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda *_: None)
     monkeypatch.setattr("vmanomaly.service.work.create_reader", lambda *_: FakeReader(answer))
     monkeypatch.setattr("vmanomaly.service.service.create_writer", lambda *_: FakeWriter())
     world = World()
