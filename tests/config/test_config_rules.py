@@ -215,8 +215,8 @@ class TestMultivariate:
         }
         assert (
             "writer.metric_format.__name__: gives 'cpu,ram_anomaly_score' for the query cpu,ram, "
-            "which is not a valid metric name; letters, digits, _ and : are allowed, a digit not "
-            "in front"
+            "which is not a valid metric name; letters, digits, _ and : are allowed, not starting "
+            "with a digit"
         ) in problems(changed(changes))
 
     def test_tenants(self) -> None:

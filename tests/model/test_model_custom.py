@@ -493,7 +493,10 @@ class TestWhatItReturns:
             ("df.assign(timestamp=df.timestamp + pd.Timedelta('1s'))", "other timestamps"),
             ("df.assign(timestamp=df.timestamp.dt.tz_localize('UTC'))", "other timestamps"),
             ("df.assign(timestamp='x')", "other timestamps"),
-            ("df.assign(anomaly_score='high')", "the column anomaly_score with something else"),
+            (
+                "df.assign(anomaly_score='high')",
+                "the column anomaly_score that contains something other than numbers",
+            ),
             ("df.assign(**{'a b': 1})", "a column 'a b', which cannot be the name of an output"),
             ("df.rename(columns={'y': 0})", "a column 0, which cannot be the name"),
             ("pd.concat([df, df], axis=1)", "infer returned a column twice"),
