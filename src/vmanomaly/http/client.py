@@ -216,8 +216,15 @@ class HttpClient:
             remove_headers_on_redirect={"Authorization", "Cookie", *credentials},
         )
         pools = self._pools.current()
-        with self._translated(exchange, url):
-            response = exchange.send(pools, method, url, body=body, headers=own, retries=policy)
+        response: urllib3.BaseHTTPResponse | None = None
+        try:
+            with self._translated(exchange, url):
+                response = exchange.send(pools, method, url, body=body, headers=own, retries=policy)
+        except BaseException:
+            # What is broken off among its headers looks like an answer.
+            if response is not None:
+                response.close()
+            raise
         if 200 <= response.status < 300:
             return response
         try:

@@ -132,8 +132,16 @@ def create_pools(context: ssl.SSLContext) -> urllib3.PoolManager:
 class _FinalResponse(http.client.HTTPResponse):
     """An answer, without those before it that only inform (103 Early Hints).
 
-    `http.client` passes over 100 alone.
+    `http.client` passes over 100 alone. It also leaves an answer open when the connection is lost
+    before its first line.
     """
+
+    def begin(self) -> None:
+        try:
+            super().begin()
+        except BaseException:
+            self.close()
+            raise
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
