@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run tests on each Python that pyproject.toml names and this machine has, but for the one that is the
-# argument, which make test uses: those without servers, and those of services that end by themselves.
+# argument, which make test uses: those of make unit, and those of services that end by themselves.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,7 @@ for version in $(sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*
     elif ! python=$(find_python "$version"); then
         summary+=("Python $version: not on this machine")
     elif make --no-print-directory setup VENV=".venv-$version" PYTHON="$python" &&
-        ".venv-$version/bin/python" -m pytest -n 2 --dist worksteal --ignore tests/integration --ignore tests/ui &&
+        ".venv-$version/bin/python" -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/integration --ignore tests/ui &&
         ".venv-$version/bin/python" -m pytest -n 2 tests/integration/test_integration_{backtesting,custom,oneoff}.py; then
         summary+=("Python $version: passed")
     else
