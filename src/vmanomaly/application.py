@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Application:
-    """The service of a configuration, with its face to the outside.
+    """The service of a configuration, with its listeners and the pushes of its metrics.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Application:
     Raises
     ------
     VmanomalyError
-        Something of it cannot be used, such as a port that is taken.
+        A part of it cannot be used, such as a port that is taken.
     """
 
     def __init__(self, config: Config, logger_level: str = "INFO") -> None:
@@ -66,7 +66,7 @@ class Application:
         Parameters
         ----------
         on_progress
-            Told of every fit and every infer.
+            Called after every fit and every infer.
         """
         self._on_progress = on_progress
         self._server.start()
@@ -90,7 +90,7 @@ class Application:
         self.stop()
 
     def apply(self, config: Config) -> None:
-        """Go on with another configuration, or, when it cannot be applied, as before.
+        """Continue with another configuration or, if it cannot be applied, as before.
 
         Parameters and errors are those of `Service.apply`.
         """
@@ -133,7 +133,7 @@ class Application:
             self._replace_pusher(config)
 
     def _replace_server(self, before: Config, config: Config) -> None:
-        """Listen as a configuration says, or, when that cannot be done, as before."""
+        """Listen as a configuration says or, if that is not possible, as before."""
         old = self._server
         is_in_the_way = bool(_ports(before) & _ports(config))
         if is_in_the_way:
@@ -179,7 +179,7 @@ class Application:
 
 @contextmanager
 def _or_no_way_back(error: Exception) -> Iterator[None]:
-    """Have what goes wrong while an error is being mended say so."""
+    """Mark whatever goes wrong while an error is being handled as a failed rollback."""
     try:
         yield
     except VmanomalyError as no_way_back:

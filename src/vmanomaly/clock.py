@@ -11,7 +11,7 @@ class Clock(Protocol):
     """Tells the time and waits for it."""
 
     def now(self) -> int:
-        """Return the Unix time in milliseconds. It may be set, forward or back."""
+        """Return the Unix time in milliseconds. It may be set forward or back."""
         ...
 
     def monotonic(self) -> float:
@@ -50,7 +50,7 @@ class SystemClock:
     _longest_sleep_s = 1.0
 
     def now(self) -> int:
-        """Return the Unix time in milliseconds. It may be set, forward or back."""
+        """Return the Unix time in milliseconds. It may be set forward or back."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:

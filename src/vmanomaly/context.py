@@ -20,21 +20,21 @@ OnProgress: TypeAlias = Callable[[int, int, str], None]
 
 
 class RunContext:
-    """The way to stop a piece of work, and to know how far it is. Safe to use from threads.
+    """How a piece of work is stopped, and how far it is. Safe to use from several threads.
 
     Parameters
     ----------
     deadline_s
-        When the work has to be done, by `time.monotonic`; None for no such time.
+        When the work has to be done, by `time.monotonic`; None for no deadline.
     on_progress
-        Told about every step.
+        Called after every step.
     parent
-        Cancelling it cancels this one too, its deadline holds too, and steps are counted there.
+        Cancelling it cancels this one too, its deadline applies too, and steps are counted there.
 
     Attributes
     ----------
     checked_s : float
-        When the work last made sure by `check` that it is to continue, by `time.monotonic`.
+        When the work last called `check`, by `time.monotonic`.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class RunContext:
         return RunContext(deadline_s, parent=self)
 
     def cancel(self) -> None:
-        """Have the work stop. Returns at once; calling it again does nothing."""
+        """Ask the work to stop. Returns at once; calling it again does nothing."""
         with self._lock:
             if self._is_cancelled:
                 return
@@ -187,7 +187,7 @@ class RunContext:
         return future.result()
 
     def expect(self, n_steps: int) -> None:
-        """Note that the work has so many steps more. Work without an end expects none."""
+        """Note that the work has that many more steps. Work without an end expects none."""
         whole = self._parents[-1] if self._parents else self
         with whole._counting:
             whole._expected += n_steps
@@ -201,7 +201,7 @@ class RunContext:
                 whole._on_progress(whole._done, whole._expected, name)
 
     def _register(self, key: object, callback: Callable[[], None]) -> None:
-        """Have `callback` called when this is cancelled, or what it is a part of."""
+        """Have `callback` called when this, or what it is a part of, is cancelled."""
         with self._lock:
             for context in (self, *self._parents):
                 context._on_cancel[key] = callback

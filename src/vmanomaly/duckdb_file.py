@@ -35,16 +35,16 @@ def connect(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database for the time of a `with` block, its session in UTC.
 
-    Waits for other threads of this process to be done with the file, and up to `LOCK_WAIT_S`
+    Waits until other threads of this process are done with the file, and up to `LOCK_WAIT_S`
     seconds for other processes.
 
     Parameters
     ----------
     path
-        Path of the file, created if need be unless `read_only`; or `:memory:` for a database of
-        its own, which vanishes with the connection.
+        Path of the file, created if necessary unless `read_only`; or `:memory:` for a private
+        database, which vanishes with the connection.
     read_only
-        Whether the file stays as it is. Other processes may then read it at the same time.
+        Whether the file is only read. Other processes may then read it at the same time.
     context
         Says whether the work is to stop: then statements are interrupted.
 

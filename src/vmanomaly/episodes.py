@@ -1,4 +1,4 @@
-"""What lasts is told when it begins and when it is over, and not at every turn."""
+"""Lasting problems are logged when they begin and when they are over, not each time they occur."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Episode:
     Attributes
     ----------
     n : int
-        How often it was begun, the first time included.
+        How often it occurred, the first time included.
     seconds : float
         How long it lasted.
 
@@ -46,7 +46,7 @@ class _Ongoing:
 
 
 class Episodes:
-    """Logs the beginning and the end of episodes; what happens in between is for DEBUG.
+    """Logs the beginning and the end of episodes, and what happens in between as DEBUG.
 
     Safe to use from several threads.
 
@@ -57,9 +57,9 @@ class Episodes:
     clock
         Tells how long an episode lasted.
     again_after_s
-        An episode that lasts is told again after so many seconds; None tells it once.
+        An episode that lasts is logged again after that many seconds; None logs it once.
     max_keys
-        Of more episodes at a time the oldest are forgotten, and told again if they continue.
+        Of more episodes at a time, the oldest are forgotten, and logged again if they continue.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Episodes:
         cause: Hashable = None,
         error: BaseException | None = None,
     ) -> bool:
-        """Log `message`, unless the episode is going on: then it is counted, and logged as DEBUG.
+        """Log `message`, or count it and log it as DEBUG if the episode has begun already.
 
         Parameters
         ----------
@@ -104,9 +104,9 @@ class Episodes:
         message
             What happened, and what to do.
         level
-            Of the line that tells the beginning.
+            Of the line that reports the beginning.
         cause
-            A change of it is told like a beginning.
+            A change of it is logged like a beginning.
         error
             Logged with its trace.
 
@@ -134,7 +134,7 @@ class Episodes:
         return is_news
 
     def end(self, key: Hashable, message: str | None = None) -> Episode | None:
-        """End an episode; where it was going on, log `message`, and how long and often.
+        """End an episode; if there was one, log `message`, and how long and how often.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class Episodes:
         Returns
         -------
         Episode or None
-            The episode; None where none was going on.
+            The episode; None if there was none.
         """
         with self._lock:
             ongoing = self._ongoing.pop(key, None)
@@ -158,7 +158,7 @@ class Episodes:
         return episode
 
     def clear(self) -> None:
-        """End all episodes without a line."""
+        """End all episodes without logging anything."""
         with self._lock:
             self._ongoing.clear()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class VmanomalyError(Exception):
-    """Base of every error whose message is meant for the user; shown without a trace."""
+    """Base of every error whose message is meant for the user; it is shown without a trace."""
 
 
 class UsageError(VmanomalyError):
@@ -17,7 +17,7 @@ class ConfigError(VmanomalyError):
     Parameters
     ----------
     problems
-        One readable line per problem: its path in the YAML, the bad value, and the remedy.
+        One line per problem: its path in the YAML, the bad value, and the remedy.
     n_problems
         How many there are, where not all are listed; the last line says so then.
     """
@@ -46,15 +46,15 @@ class DatasourceError(VmanomalyError):
         `connection_error`, `timeout`, `ssl_error`, `io_error` or the HTTP status: the value of
         the label `code` in the metrics.
     out_of_reach
-        True where nothing can be had from the datasource although the code does not say so.
+        True if the datasource is out of reach although the code does not say so.
 
     Attributes
     ----------
     code : str
         As given.
     out_of_reach : bool
-        Whether nothing can be had from the datasource, whatever it is asked for. A server that
-        refuses one query is there.
+        Whether the datasource answers no request at all. A server that refuses one query is within
+        reach.
     """
 
     def __init__(self, message: str, code: str, out_of_reach: bool = False) -> None:

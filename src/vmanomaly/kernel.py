@@ -1,9 +1,9 @@
 """The one way in which inner loops are compiled.
 
 Kernels take time to compile, for each combination of types that they are called with. What keeps
-that short: they take arrays of one layout only (read-only or not makes a difference), loops instead
-of the functions of NumPy, records instead of places in arrays, no literal as an argument of another
-kernel that is also called without, and neither very small nor very large functions.
+that short: arrays of one layout only (read-only or not makes a difference), loops instead of
+NumPy's functions, records instead of positions in arrays, no literal as an argument of another
+kernel that is also called without one, and neither very small nor very large functions.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def kernel(function: Function) -> Function:
     """Compile `function` to machine code on its first call.
 
     The code is kept on disk for the next start, releases the interpreter lock, and divides as
-    NumPy does (by zero gives an infinity or NaN). Where no folder can be written to, it is
-    compiled again at every start and one warning says so.
+    NumPy does (by zero gives an infinity or NaN). If no folder can be written to, it is
+    compiled again at every start and a warning says so once.
 
     A kernel makes no arrays: it fills those that it is given. So arrays need not be counted, which
     is slow and takes time to compile. One that makes an array raises numba's `TypingError` when
@@ -44,9 +44,9 @@ def kernel(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Compile `function` as `kernel` does, and copy its code to every place that calls it.
+    """Compile `function` as `kernel` does, and inline it into every kernel that calls it.
 
-    For what is short, and called from the innermost loop.
+    For short functions that are called from the innermost loop.
     """
     return _compile(function, forceinline=True)
 
@@ -54,7 +54,7 @@ def inlined(function: Function) -> Function:
 def spliced(function: Function) -> Function:
     """Compile `function` only as a part of the kernels that call it.
 
-    For what is called from one place: there is less to compile.
+    For functions that are called from one place: there is less to compile.
     """
     return _compile(function, inline="always")
 

@@ -1,10 +1,10 @@
 """Where the machine code of kernels is kept between starts.
 
-Numba renews the code of a function when the file of that function changes, not when only a
+Numba renews the code of a function when the file of that function changes, but not when only a
 function that it calls or a constant that it uses does. So the folder is named by a digest of all
 that machine code depends on: the sources of the kernels, those these import from, and the versions
-of Numba, NumPy, Python and the CPU. It lies where Numba would keep the code: in `NUMBA_CACHE_DIR`
-if that is set, else in the `__pycache__` of the package, else in the user's cache.
+of Numba, NumPy, Python and the CPU. It is where Numba would keep the code: in `NUMBA_CACHE_DIR`
+if that is set, else in the `__pycache__` of the package, else in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def folder_name(package: Path = PACKAGE) -> str:
 def cache_folder() -> Path | None:
     """Return the folder for the code of this process, or None where none can be used.
 
-    One that cannot be written to is used if there is code in it, such as one in an image. In one
-    that can, the folders of other digests are removed, but the eight used last.
+    A folder that cannot be written to, such as one in an image, is used if there is code in it.
+    From one that can, the folders of all other digests but the eight used last are removed.
     """
     name = folder_name()
     for parent in _parents():
@@ -129,7 +129,7 @@ def remove_old_folders(used: Path) -> None:
 
 
 class _Locator:
-    """Tells Numba where the code of a function is, and whether it is of this source."""
+    """Tells Numba where the code of a function is, and whether it belongs to this source."""
 
     def __init__(self, function: Callable[..., object], file: str, folder: Path) -> None:
         self._py_file = file  # Numba names it in a warning.
@@ -179,7 +179,7 @@ class KernelCache(FunctionCache):
         """Store what was compiled for a signature; where that fails, a warning says so once."""
         try:
             self._impl.locator.ensure_cache_path()
-            # Processes that add signatures to a kernel at once would name the same file.
+            # Processes that add signatures to a kernel at the same time would name the same file.
             with open(Path(self.cache_path) / "lock", "ab") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 super().save_overload(sig, data)  # type: ignore[no-untyped-call]

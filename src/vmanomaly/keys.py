@@ -1,4 +1,4 @@
-"""What queries are called together; apart from arrays, which the command line needs not load."""
+"""What several queries are called together; without NumPy, so that commands start fast."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def query_key(queries: Iterable[str]) -> str:
-    """Return what the queries that are looked at together are called.
+    """Return the name of queries that are scored jointly.
 
     Examples
     --------

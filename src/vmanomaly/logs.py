@@ -1,4 +1,4 @@
-"""One line an event: time, level, logger, message; as text, or as JSON for collectors of logs."""
+"""One line per event: time, level, logger, message; as text, or as JSON for log collectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as one line; a trace, or a list of problems, follows on lines of its own.
+    """Formats a record as one line; a trace, or a list of problems, follows on separate lines.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class TextFormatter(logging.Formatter):
         return "\n  ".join([super().format(record), *_problems(record)])
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """Return the line without a trace: one line, whatever the message holds."""
+        """Return the line without a trace: a single one, whatever the message holds."""
         return on_one_line(super().formatMessage(record))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
@@ -99,7 +99,7 @@ def configure_logging(level: str, log_format: LogFormat = "text") -> None:
 
 
 def set_logger_levels(levels: Mapping[str, str], default: str, before: Iterable[str] = ()) -> None:
-    """Set the level of components by prefix; of several that match, the longest holds.
+    """Set the level of components by prefix; of several that match, the longest applies.
 
     Parameters
     ----------
@@ -125,9 +125,9 @@ def _logger_of(component: str) -> logging.Logger:
 
 @contextmanager
 def warnings_only() -> Iterator[None]:
-    """Log only warnings and worse while the block runs, to what is standard error in it.
+    """Log only warnings and worse while the block runs, to what is standard error meanwhile.
 
-    A progress bar takes the place of standard error, so that lines appear above it.
+    A progress bar replaces standard error, so that lines appear above it.
     """
     handlers: list[logging.StreamHandler[TextIO]] = [
         handler

@@ -1,6 +1,6 @@
 """Arrays in files instead of memory.
 
-A file is given up by its folder as soon as it is there: it lives as long as the array, and is gone
+A file is removed from its folder as soon as it is open: it lives as long as the array, and vanishes
 with the process, however that ends.
 """
 
@@ -23,9 +23,9 @@ class MappedRows:
     Parameters
     ----------
     folder
-        Where the file is; made if need be.
+        Where the file is; created if necessary.
     n_columns
-        The length of a row.
+        Length of a row.
 
     Raises
     ------
@@ -52,7 +52,7 @@ class MappedRows:
         self.values: NDArray[np.float64] = np.empty((0, n_columns))
 
     def reserve(self, n_rows: int) -> None:
-        """Make `values` at least so many rows long; take it again afterwards.
+        """Make `values` at least that many rows long; it must be fetched again afterwards.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class MappedRows:
             return
         n_rows = max(n_rows, len(self.values) + len(self.values) // 4)
         n_bytes = n_rows * self._n_columns * self.values.itemsize
-        # Without this, a disk that is full would end the process at some write to memory.
+        # Without this, a full disk would end the process at some write to memory.
         os.posix_fallocate(self._file.fileno(), 0, n_bytes)
         self.values = np.frombuffer(mmap.mmap(self._file.fileno(), n_bytes)).reshape(
             n_rows, self._n_columns
@@ -76,14 +76,14 @@ class MappedRows:
         return values
 
     def release(self) -> None:
-        """Let the pages that were written go from memory to the file."""
+        """Move the pages that were written from memory to the file."""
         release(self.values)
 
 
 def release(array: NDArray[Any]) -> None:
-    """Let go of the memory that holds pages of an array in a file; do nothing for any other.
+    """Release the memory that holds pages of an array in a file; do nothing for any other array.
 
-    The content stays: it is read again from the file, or from what the system still has of it.
+    The content stays: it is read again from the file, or from what the system still caches of it.
     """
     base: Any = array
     while isinstance(base, np.ndarray):

@@ -1,4 +1,4 @@
-"""Text from outside, in a line of a log or of output."""
+"""Text from outside, made safe for a line of a log or of output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 def on_one_line(text: str) -> str:
     r"""Return `text` with everything that is not printable as an escape sequence.
 
-    So nothing that comes from outside can look like a line of its own, or steer a terminal.
+    So nothing that comes from outside can look like a line of its own, or control a terminal.
 
     Examples
     --------

@@ -18,12 +18,12 @@ def progress_bar(console: Console, first: str) -> Iterator[Callable[[int, int, s
     console
         A terminal.
     first
-        What is shown until the first step.
+        Text shown until the first step.
 
     Yields
     ------
     callable
-        Takes the number of steps done, the number of all, and what the last one was.
+        Takes the number of steps done, the number of all steps, and the name of the last one.
     """
     columns = (
         BarColumn(),

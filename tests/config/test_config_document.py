@@ -11,7 +11,7 @@ from vmanomaly.errors import ConfigError
 
 ALIAS = (
     "an alias (*) without an anchor (&) before it, or in its own value; "
-    "put a text that starts with * in quotes"
+    "put text that starts with * in quotes"
 )
 
 
@@ -204,11 +204,11 @@ class TestStructure:
         ("a: &x [*x]", f"config.yaml:1:8: {ALIAS}"),
         (
             "a: !!python/object/apply:os.system [ls]",
-            "config.yaml:1:4: a tag (!) is not allowed; put a text that starts with ! in quotes",
+            "config.yaml:1:4: a tag (!) is not allowed; put text that starts with ! in quotes",
         ),
         (
             "a: !x y",
-            "config.yaml:1:4: a tag (!) is not allowed; put a text that starts with ! in quotes",
+            "config.yaml:1:4: a tag (!) is not allowed; put text that starts with ! in quotes",
         ),
         ("? [a]\n: 1", "config.yaml:1:3: a key must be a name, not a list, mapping or alias"),
         ("<<: 1", "config.yaml:1:1: << takes a mapping or a list of mappings"),

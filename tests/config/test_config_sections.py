@@ -489,7 +489,7 @@ class TestScheduler:
             infer_end_s=2,
         )
         assert found == [
-            "s.fit_start_s: the same time is set by fit_start_iso already; keep one",
+            "s.fit_start_s: fit_start_iso already sets the same time; keep one",
             "s.fit_end_s: expected a Unix time in seconds such as 1746673200, got '2022-04-02'",
         ]
 

@@ -1,4 +1,4 @@
-"""The command `vmanomaly`, a file for each subcommand."""
+"""The command `vmanomaly`, one file per subcommand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, or stopped by SIGTERM or SIGINT; 2 wrong configuration or usage; 1 anything else.
+        0 done, or stopped by SIGTERM or SIGINT; 2 invalid configuration or usage; 1 anything else.
     """
     # Before anything else is loaded: as the first process of a container a process without a
     # handler does not even hear a signal.

@@ -65,7 +65,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}\nsee vmanomaly -h")
 
     def _print_message(self, message: str, file: object = None) -> None:
-        # In place of argparse's, which keeps quiet about a full disk.
+        # Replaces that of argparse, which says nothing of a full disk.
         write_output(message)
 
 

@@ -1,4 +1,4 @@
-"""Standard output: what reads it may have gone, and the disk behind it may be full."""
+"""Standard output: its reader may be gone, and the disk behind it may be full."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from vmanomaly.errors import VmanomalyError
 
 
 class OutputError(VmanomalyError):
-    """Standard output takes nothing any more."""
+    """Standard output cannot be written to."""
 
 
 def write_output(text: str) -> None:
-    """Write text to standard output at once. A reader that has gone has seen enough.
+    """Write text to standard output at once. It is no error if the reader is gone.
 
     Raises
     ------
@@ -31,5 +31,5 @@ def write_output(text: str) -> None:
 
 
 def _discard_what_is_left() -> None:
-    """Keep Python from writing at its end what could not be written now."""
+    """Keep Python from writing at exit what could not be written now."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -28,7 +28,7 @@ logger = logging.getLogger("vmanomaly.cli")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the service, or what the options ask for in its place; return the exit status."""
+    """Run the service, or what the options ask for instead; return the exit status."""
     options = parse_arguments(arguments)
     configure_logging(options.logger_level, options.logger_format)
     logger.info("vmanomaly %s", vmanomaly.__version__)

@@ -10,7 +10,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def exit_on_stop_signals() -> None:
-    """Have a stop signal end the process with the status 0: there is nothing to finish yet.
+    """Have a stop signal end the process with status 0: there is nothing to finish yet.
 
     Outside the main thread, where a program that calls `main` may be, signals are left alone.
     """

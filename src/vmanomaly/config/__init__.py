@@ -1,7 +1,7 @@
 """The configuration: YAML files in, one validated and immutable `Config` out.
 
 Everything that a user can get wrong is found here, before anything else runs, with a message
-that names the place in the YAML, the bad value, and what would be right.
+that names the place in the YAML, the bad value and what is expected.
 """
 
 from vmanomaly.config.config import Config

@@ -16,18 +16,18 @@ from vmanomaly.config.writer import WriterSection
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A valid configuration, with every default filled in and nothing that does not run.
+    """A valid configuration, with every default filled in and without anything that is not used.
 
     Attributes
     ----------
     reader
-        Where series come from. Its queries are those that some model uses.
+        Where series come from. Its queries are those that at least one model uses.
     writer
         Where scores go.
     models
         By alias; each is attached to at least one query and one scheduler.
     schedulers
-        By alias; each is used by some model.
+        By alias; each is used by at least one model.
     settings, server, monitoring
         What concerns the service itself.
     preset

@@ -1,7 +1,7 @@
-"""What a field decides: how much is made again when its value changes.
+"""What a field decides: how much is rebuilt when its value changes.
 
-Every field says it, as `Annotated[..., RESTARTS]`; a section may say it for all of its fields that
-say nothing, as `default_effect`.
+Every field declares it as `Annotated[..., RESTARTS]`; a section may declare it as `default_effect`
+for all of its fields that do not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Effect(Enum):
-    """How far a change of a field reaches."""
+    """How far the effect of a changed field reaches."""
 
     LEARNED_FROM = "what models learn depends on it: their states are not used again"
     RESTARTS = "what runs with it is made again; what models have learned is kept"

@@ -27,7 +27,7 @@ ValueT = TypeVar("ValueT")
 
 
 class HttpSection(Section):
-    """Where a server is, and how to log in to it.
+    """Where a server is, and how to authenticate to it.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class HttpSection(Section):
     bearer_token, bearer_token_file
         Bearer auth.
     timeout
-        Of one request.
+        For one request.
     verify_tls
         Whether to verify certificates, or the CA bundle to verify them with.
     tls_cert_file, tls_key_file
@@ -96,12 +96,12 @@ class HttpSection(Section):
 
 
 def needs_user(password: ValueT, info: ValidationInfo) -> ValueT:
-    """Return a password that comes with a user.
+    """Return a password that is set together with a user.
 
     Raises
     ------
     ValueError
-        If it comes alone.
+        If it is set alone.
     """
     if info.data.get("user", "") is None:
         raise ValueError("a password without user; set user too")
@@ -109,12 +109,12 @@ def needs_user(password: ValueT, info: ValidationInfo) -> ValueT:
 
 
 def needs_certificate(key: ValueT, info: ValidationInfo) -> ValueT:
-    """Return the file of a key that comes with its certificate.
+    """Return the file of a key that is set together with its certificate.
 
     Raises
     ------
     ValueError
-        If it comes alone.
+        If it is set alone.
     """
     if info.data.get("tls_cert_file", "") is None:
         raise ValueError("a key without its certificate; set tls_cert_file too")
@@ -122,7 +122,7 @@ def needs_certificate(key: ValueT, info: ValidationInfo) -> ValueT:
 
 
 def _only_login(value: ValueT, info: ValidationInfo, *others: str) -> ValueT:
-    """Raise if one of the keys `others`, or the URL, holds a login already."""
+    """Raise if one of the keys `others`, or the URL, already holds credentials."""
     if urlsplit(info.data.get("datasource_url") or "").username is not None:
         raise ValueError("conflicts with the credentials in the URL; use one authentication method")
     for other in others:

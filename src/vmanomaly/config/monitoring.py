@@ -25,7 +25,7 @@ def _push_frequency(value: object) -> Duration:
 
 
 class PullSection(Section):
-    """A listener of its own for `/metrics` and `/health`.
+    """A separate listener for `/metrics` and `/health`.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class PushSection(HttpSection):
     datasource_url
         `url` in the YAML.
     push_frequency
-        Distance of two pushes; 0 pushes only after runs.
+        Time between two pushes; 0 pushes only after runs.
     extra_labels
         Added to every metric.
     config
@@ -60,12 +60,12 @@ class PushSection(HttpSection):
 
 
 class MonitoringSection(Section):
-    """How the service itself is watched, beside the server's own `/metrics`.
+    """How the service itself is monitored, in addition to the server's own `/metrics`.
 
     Attributes
     ----------
     pull
-        A listener of its own; None for none.
+        A separate listener; None for none.
     push
         Where to push to; None for nowhere.
     """

@@ -1,4 +1,4 @@
-"""What is found wrong in a config, in words for the person who wrote it."""
+"""What is wrong in a config, in words for the person who wrote it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Findings:
     problems
         Each makes the config invalid. One line per problem; the last says how many more there are.
     warnings
-        Each is worth telling, and the config runs. The last says how many more there are.
+        Each is worth mentioning, but the config runs. The last says how many more there are.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Findings:
         return len(self.problems) if not n_more else len(self.problems) - 1 + n_more
 
     def error(self, path: Path, message: str | Callable[[], str]) -> None:
-        """Add a problem at `path`; a message that takes long to make is made only if it is kept."""
+        """Add a problem at `path`; a function as message is called only if it is kept."""
         self._add(self.problems, path, message)
 
     def warn(self, path: Path, message: str) -> None:

@@ -1,6 +1,6 @@
-"""Which classes there are: one registry per kind, from alias and dotted name to section and code.
+"""Which classes exist: one registry per kind, from alias and dotted name to section and code.
 
-A new class is an entry here, a module with its section, and a module with its code.
+A new class takes an entry here, a module with its section, and a module with its code.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Registry(Generic[SectionT]):
         name
             One of its names.
         parts
-            What there is to make it of. It is given those that its parameters name.
+            What it can be made from. It is given those that its parameters name.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class Registry(Generic[SectionT]):
         return made(**{part: value for part, value in parts.items() if part in wanted})
 
     def explain(self, name: str, key: str) -> str | None:
-        """Return why a key is none of the class called `name`, if it is one of other classes."""
+        """Return why a key does not belong to the class called `name`, if it belongs to others."""
         known = self._by_name[name].section.yaml_keys()
         others = [entry.alias for entry in self if key in entry.section.yaml_keys()]
         if key in known or not others:
@@ -160,7 +160,7 @@ class Registry(Generic[SectionT]):
         return f"not a key of {name}, only of {', '.join(others)}; {remedy}"
 
     def may_be_custom(self, name: str) -> bool:
-        """Tell whether `name` may be that of a user's class: any but in a module of the others."""
+        """Tell whether `name` may be that of a user's class, outside the modules of the others."""
         module = name.rpartition(".")[0]
         modules = {each.rpartition(".")[0] for each in self._by_name} - {"model.custom"}
         parts = name.split(".")

@@ -1,4 +1,4 @@
-"""What may be shown of a value: the one place that knows where secrets can be."""
+"""What may be shown of a value: the only place that knows where secrets can be."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _LONGEST_SHOWN = 80
 def shown_text(text: str, key: str) -> str | None:
     """Return what a message may show of a text, quoted; None for nothing.
 
-    Of what is, or may be meant as, an address these are scheme and host, and nothing if it is not
-    well formed: what is wrong in it may be the place where a password begins.
+    Of what is, or may be meant as, an address, only scheme and host are shown; nothing if it is
+    malformed, since a password may begin where it is wrong.
 
     Parameters
     ----------
@@ -95,9 +95,8 @@ def shown_name(name: str) -> str:
 def written_text(text: str, key: str) -> str:
     """Return a text as the resolved configuration may hold it.
 
-    What came from environment variables stands there as it was written, `%{NAME}`. In the place of
-    the login, the values of arguments and the fragment of an address stands `<redacted>`, unless
-    each is a `%{NAME}`.
+    What came from environment variables stays as it was written, `%{NAME}`. `<redacted>` replaces
+    the login, the values of arguments and the fragment of an address, unless each is a `%{NAME}`.
 
     Parameters
     ----------
@@ -121,7 +120,7 @@ def written_text(text: str, key: str) -> str:
 
 
 def written_secret(secret: str) -> str:
-    """Return what the resolved configuration holds in the place of a secret."""
+    """Return what the resolved configuration holds instead of a secret."""
     if isinstance(secret, EnvironmentText) and _PLACEHOLDER.fullmatch(secret.placeholder):
         return secret.placeholder
     return REDACTED
@@ -143,7 +142,7 @@ def _is_address_key(key: str) -> bool:
 
 
 def _clean_address(text: str) -> SplitResult | None:
-    """Return the parts of an address, or None if it can be doubted where each of them ends."""
+    """Return the parts of an address, or None if it is ambiguous where each of them ends."""
     try:
         parts = urlsplit(text)
         _ = parts.port

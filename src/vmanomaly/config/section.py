@@ -20,12 +20,12 @@ from vmanomaly.config.problems import (
 
 
 class Section(BaseModel):
-    """A part of the config: immutable, and without a place for unknown keys.
+    """A part of the config: immutable, and strict about unknown keys.
 
     Attributes
     ----------
     derived
-        Names of fields that the loader fills in and that are no keys of the YAML.
+        Names of fields that the loader fills in and that are not keys of the YAML.
     takes_any_key
         Whether keys that are not known here are somebody else's.
     default_effect
@@ -98,7 +98,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, values: object) -> object:
-        """Take a key without a value for one that is left out."""
+        """Treat a key without a value as one that is left out."""
         if not isinstance(values, Mapping):
             return values
         return {key: value for key, value in values.items() if value is not None}
@@ -115,7 +115,7 @@ def read_section(
     derived: Mapping[str, object] | None = None,
     known_elsewhere: Callable[[str], str | None] = lambda key: None,
 ) -> SectionT | None:
-    """Make a section of a mapping.
+    """Make a section from a mapping.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def read_section(
     derived
         Fields that do not come from the YAML.
     known_elsewhere
-        Says of a key that is unknown here why somebody may have written it; None if nobody knows.
+        Explains why somebody may have written a key that is unknown here; None if it cannot.
 
     Returns
     -------

@@ -40,7 +40,7 @@ def _ui_state(value: object) -> str:
 
 
 class AuthSection(Section):
-    """Who may ask.
+    """Who may send requests.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class AuthSection(Section):
         return value
 
     def secret(self) -> str:
-        """Return the password or the token; a token's file is read anew."""
+        """Return the password or the token; a token's file is read again each time."""
         if self.bearer_token_file is not None:
             return self.bearer_token_file.read_text(encoding="utf-8").strip()
         given = self.password or self.bearer_token
@@ -84,19 +84,19 @@ class ServerSection(Section):
     addr, port
         Where to listen.
     path_prefix
-        Before every path, with a leading slash and without a trailing one; may be empty.
+        Prefix of every path, with a leading slash and without a trailing one; may be empty.
     ui_default_state
-        State in which the UI opens.
+        State that the UI opens with.
     max_concurrent_tasks
         Detection tasks at the same time.
     uvicorn_config
         Passed to uvicorn.
     use_reader_connection_settings
-        Whether the UI reaches datasources with the reader's login.
+        Whether the UI reaches datasources with the reader's credentials.
     tls_cert_file, tls_key_file
         The server's certificate.
     auth
-        Who may ask; None: everybody.
+        Who may send requests; None: everybody.
     """
 
     default_effect = RESTARTS

@@ -42,7 +42,7 @@ class Retention(Section):
     ttl
         A state not used for that long is removed.
     check_interval
-        How often that is looked at.
+        How often that is checked.
     """
 
     ttl: PositiveDuration
@@ -55,9 +55,9 @@ class SettingsSection(Section):
     Attributes
     ----------
     n_workers
-        Processes for library models; 0 or less uses all CPUs.
+        Processes for library models; 0 or less means one per CPU.
     native_threads_per_worker
-        Threads of numerical libraries per worker; 0 shares the CPUs out.
+        Threads of numerical libraries per worker; 0 divides the CPUs among workers.
     anomaly_score_outside_data_range
         Default of the models.
     restore_state

@@ -1,4 +1,4 @@
-"""`Config` -> the YAML that gives it again."""
+"""`Config` -> YAML that loads as an equal config."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ _FOREIGN_KEYS = {"args", "uvicorn_config", "frozen_params"}
 def resolved_yaml(config: Config) -> str:
     """Write a config with every default filled in.
 
-    Loading the text gives an equal config. Secrets are not in it: text that came from environment
-    variables stands there as it was written, `%{NAME}`; in the place of any other secret, and of
-    the login and the arguments in a URL, stands `<redacted>`, which does not load before it is
-    replaced.
+    Loading the text gives an equal config. It holds no secrets: text that came from environment
+    variables stays as it was written, `%{NAME}`; any other secret, and the login and the arguments
+    in a URL, are replaced by `<redacted>`, which does not load until it is replaced.
 
     Parameters
     ----------
@@ -80,7 +79,7 @@ def _value(value: object, key: str) -> Any:
 
 
 def _foreign(value: object, key: str) -> Any:
-    """Return the value of a key that is somebody else's, so that only its name tells secrets."""
+    """Return the value of a foreign key, of which only the name tells whether it is a secret."""
     if isinstance(value, Mapping):
         return {written_text(name, ""): _foreign(item, name) for name, item in value.items()}
     if names_secret(key) and value is not None and not isinstance(value, bool):
@@ -96,7 +95,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # The dumper quotes what YAML 1.1 would not read as text; here some more is a number.
+    # The dumper quotes what YAML 1.1 would not read as text; here more forms are numbers.
     is_text = isinstance(resolve(text), str)
     style = "|" if "\n" in text else None if is_text else "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)

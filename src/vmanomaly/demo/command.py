@@ -166,7 +166,7 @@ def _cells(finding: Finding) -> tuple[str, str]:
 
 
 def _run_service(config: Config, on_progress: OnProgress) -> int:
-    """Run the service to its end; on Ctrl+C stop it in an orderly way first."""
+    """Run the service to its end; on Ctrl+C stop it gracefully first."""
     service = Service(config, context=RunContext(on_progress=on_progress))
     interrupted = False
 
@@ -196,7 +196,7 @@ def _writer(config: Config) -> DuckdbWriterSection:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[OnProgress]:
-    """Yield a callback that shows progress: a bar on a terminal, a line each quarter elsewhere."""
+    """Yield a callback that shows progress: a bar on a terminal, else one line per quarter."""
     _say(console, "Fitting on the first week, scoring the second")
     if console.is_terminal:
         with progress_bar(console, "compiling") as show:

@@ -36,7 +36,7 @@ class Panel:
     Attributes
     ----------
     scored : sequence of ScoredSeries
-        The same query and series, one item a model; the first model's band is filled.
+        The same query and series, one item per model; the first model's band is filled.
     incidents : sequence of Incident
         What happened to the series within the time that was scored.
     false_alarms : set of Alarm

@@ -58,7 +58,7 @@ def render(
     incidents
         The truth.
     evaluations
-        The comparison of the two, one a model.
+        The comparison of the two, one per model.
     units
         The unit of a query's values by its alias; a query that is not there has none.
     """

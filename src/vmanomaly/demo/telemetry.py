@@ -1,4 +1,4 @@
-"""Synthetic telemetry of a small web shop, two weeks at a point a minute."""
+"""Synthetic telemetry of a small web shop, two weeks at one point per minute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START = 1_780_272_000_000
 STEP = 60_000
 """Milliseconds between points."""
 DAY = 1440
-"""Points a day."""
+"""Points per day."""
 POINTS = 14 * DAY
 SEED = 20260601
 

@@ -29,7 +29,7 @@ def create_detector(
     section
         Says which outputs are wanted, the groups, and the policies.
     queries
-        Those that the detector looks at together; one for a model of single series.
+        Those that the detector scores jointly; one for a model of single series.
     min_block_size
         As for `Detector`.
     """

@@ -1,4 +1,4 @@
-"""What every detector does: fit a model, and score with it, block after block."""
+"""What every detector does: fit a model, and score with it, block by block."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Learned:
     Attributes
     ----------
     state : SeriesState
-        Of the model; a row a series, or a group.
+        Of the model; one row per series, or per group.
     grouping : Grouping or None
-        The channels of the groups that it was fitted on; None where it looks at single series.
+        The channels of the groups that it was fitted on; None if it scores single series.
     """
 
     state: SeriesState
@@ -49,7 +49,7 @@ class Learned:
         Parameters
         ----------
         since
-            Unix milliseconds. What was last seen before is taken for gone.
+            Unix milliseconds. What was last seen before that counts as gone.
         """
         alive = self.state.last_seen[self.state.last_seen >= since]
         return int(alive.min()) if alive.size else None
@@ -71,12 +71,12 @@ class ToFit(Generic[BatchT]):
 
 
 class Detector(ABC, Generic[BatchT]):
-    """A model, and how its answers become scores.
+    """A model, and how its outputs become scores.
 
-    It holds settings only: what it learns is returned, and given back to it. So it can be used by
+    It holds settings only: what it learns is returned, and passed back in. So it can be used by
     several threads at once, for different `Learned`, and pickled to run somewhere else. It knows
-    no clocks, logs or metrics: what went wrong is raised, or returned where it concerns some of
-    the series only.
+    no clocks, logs or metrics: what went wrong is raised, or returned if it concerns only some of
+    the series.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Detector(ABC, Generic[BatchT]):
     provide_series
         The outputs wanted, in order; None for the model's own choice.
     min_block_size
-        At least so many series or groups are taken at a time.
+        At least that many series or groups are processed at a time.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class Detector(ABC, Generic[BatchT]):
         Parameters
         ----------
         batches
-            What the queries of the detector returned, one a query, on the same timestamps.
+            What the queries of the detector returned, one per query, on the same timestamps.
         context
             May stop the fit between two blocks of series.
 
@@ -180,7 +180,7 @@ class Detector(ABC, Generic[BatchT]):
         Parameters
         ----------
         learned
-            From `fit` or an earlier `infer`. It is not to be used any more, unless this raises:
+            From `fit` or an earlier `infer`. It must not be used afterwards, unless this raises:
             an online model continues to learn in it.
         batches
             As for `fit`.
@@ -250,7 +250,7 @@ class Detector(ABC, Generic[BatchT]):
         Parameters
         ----------
         learned
-            Not to be used any more.
+            Must not be used afterwards.
         before
             Unix milliseconds. A model that is not online forgets nothing: each fit replaces what
             it knows.
@@ -286,7 +286,7 @@ class Detector(ABC, Generic[BatchT]):
 
     @abstractmethod
     def _score(self, state: SeriesState, batch: BatchT, output: ModelOutput) -> list[Part]:
-        """Turn what the model says into predictions; gathers evidence in the state."""
+        """Turn the output of the model into predictions; gathers evidence in the state."""
 
     @abstractmethod
     def _grouping_of(self, batch: BatchT, state: SeriesState) -> Grouping | None:

@@ -21,20 +21,20 @@ LARGEST_SCORE = 4.0
 
 
 def incident_score(scores: FloatArray, evidence: FloatArray, rows: IntArray) -> FloatArray:
-    r"""Return the incident score of every point, and bring the evidence forward.
+    r"""Return the incident score of every point, and update the evidence.
 
-    The evidence is a mean of the cubes of the scores :math:`s` so far that forgets:
+    The evidence is a mean, with forgetting, of the cubes of the scores :math:`s` so far:
 
     .. math::
 
         E \leftarrow \min\left(E + \frac{\min(s, 2.5)^3 - E}{16},\ 1.6\right), \qquad
         incident\_score = E / 0.4
 
-    The cube tells a mild deviation that lasts from noise: what is three times as far off counts 27
-    times. Scores of 0.75 exceed 1 with the 46th point, of 0.8 with the 24th, of 0.9 with the 13th,
-    of 1.2 with the 5th, of 2 at once. Both bounds keep it short: a lone score of any size, among
-    scores of at most 0.3, exceeds 1 for at most 15 points, and as the incident score lies between
-    0 and 4, an incident is over 22 points after scores have become 0.3 again.
+    The cube tells a mild deviation that lasts from noise: what is three times as far off counts
+    27-fold. Scores of 0.75 exceed 1 with the 46th point, of 0.8 with the 24th, of 0.9 with the
+    13th, of 1.2 with the 5th, of 2 at once. Both bounds keep it short: a lone score of any size,
+    among scores of at most 0.3, exceeds 1 for at most 15 points, and as the incident score lies
+    between 0 and 4, an incident is over 22 points after scores have become 0.3 again.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def add_incident_score(
     predictions
         What `needed_outputs` of the outputs asked for names.
     state
-        Of the model; the evidence in it is brought forward if the incident score is asked for.
+        Of the model; the evidence in it is updated if the incident score is asked for.
     provide_series
         The outputs asked for, in order.
     """

@@ -1,4 +1,4 @@
-"""A detector that looks at groups of series together, of one or more queries."""
+"""A detector that scores groups of series jointly, of one or more queries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmanomaly.series import Labels, SeriesBatch
 
 
 class _Selected(NamedTuple):
-    """The last selection, and what it was made of."""
+    """The last selection, and what it was made from."""
 
     grouping: Grouping
     labels: list[tuple[Labels, ...]]
@@ -27,7 +27,7 @@ class _Selected(NamedTuple):
 class MultivariateDetector(Detector[GroupedBatch]):
     """A model of groups of series, on the series of some queries.
 
-    A group is scored while exactly the series that it was fitted on are there, in any order. So
+    A group is scored while exactly the series that it was fitted on are present, in any order. So
     the channels of the groups are part of what is learned.
 
     Parameters
@@ -37,8 +37,8 @@ class MultivariateDetector(Detector[GroupedBatch]):
     policies
         Of the model and each query, by the aliases of the queries, in the order of their batches.
     groupby
-        Label names; one group for each combination of their values, and one of all series where
-        there are none.
+        Label names; one group for each combination of their values; without any, one group of
+        all series.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class MultivariateDetector(Detector[GroupedBatch]):
         labels = [batch.labels for batch in batches]
         grouping, last = learned.grouping, self._selected
         assert grouping is not None  # noqa: S101 - it is from `learn` or checked by `restore`
-        # Tuples compare by identity first: the same series as last time cost next to nothing.
+        # Tuples compare by identity first: the same series as last time cost almost nothing.
         if last is not None and last.grouping is grouping and last.labels == labels:
             return last.selection
         selection = select(grouping, self._queries, batches)

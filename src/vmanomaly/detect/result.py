@@ -1,4 +1,4 @@
-"""What came of a fit or an infer: predictions, what was left out, and what failed and why."""
+"""The result of a fit or an infer: predictions, what was left out, and what failed and why."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Part(NamedTuple):
     Attributes
     ----------
     query : str or None
-        Alias of the query whose channels they are about; None for the series, or the groups, that
-        the model looks at.
+        Alias of the query whose channels they are about; None if they are about the series, or the
+        groups, that the model scores.
     predictions : Predictions
     """
 
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What is neither learned nor scored, although it was read.
+    """What was read but neither learned nor scored.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class LeftOut:
         return len(self.unknown) + len(self.mismatches)
 
     def __str__(self) -> str:
-        """Say why what is counted by `n_skipped` is left out; nothing where nothing is."""
+        """Say why what `n_skipped` counts is left out; empty if there is none."""
         reasons = [f"{len(self.unknown)} series were not there at the fit"] if self.unknown else []
         if self.mismatches:
             reasons.append(str(self.mismatches[0]))
@@ -70,7 +70,7 @@ class LeftOut:
 
 
 class RemoteError(Exception):
-    """Stands for an exception that was raised in another process; its trace is the cause."""
+    """Represents an exception that was raised in another process; its trace is the cause."""
 
 
 class _RemoteTrace(Exception):  # noqa: N818 - it is only shown
@@ -91,7 +91,7 @@ class Failure:
     error : BaseException
         What was raised for the first of them.
     labels : tuple of Labels
-        The series or groups for which the same place raised the same type.
+        The series or groups for which the same line of code raised the same type.
 
     Examples
     --------
@@ -121,7 +121,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """What came of a fit.
+    """The result of a fit.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ class FitResult:
 
 @dataclass(frozen=True, slots=True)
 class InferResult:
-    """What came of an infer.
+    """The result of an infer.
 
     Attributes
     ----------
@@ -168,7 +168,7 @@ class InferResult:
 
 
 def failures_of(errors: Mapping[Labels, BaseException]) -> tuple[Failure, ...]:
-    """Put together what is of the same type and from the same line of code."""
+    """Merge failures of the same type from the same line of code."""
     kinds: dict[object, list[Labels]] = {}
     for labels, error in errors.items():
         kinds.setdefault((type(error), _raised_at(error.__traceback__)), []).append(labels)
@@ -176,7 +176,7 @@ def failures_of(errors: Mapping[Labels, BaseException]) -> tuple[Failure, ...]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an exception in one line: of which type it is, unless it is meant for the user.
+    """Return an exception on one line, with its type unless the message is meant for the user.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A detector that takes every series for itself."""
+"""A detector that scores every series by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of servers, and what those say that are no success."""
+"""Answers of servers, and what those say that report no success."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.http.urls import secret_arguments
 
 MAX_WORDS = 500
-"""Characters of what a server says that are shown."""
+"""How many characters of a server's own words are shown."""
 
 _TITLE_WITHIN_BYTES = 4096
 # Shorter values of headers, such as the number of a tenant, are part of many words.
@@ -33,8 +33,8 @@ class StatusError(DatasourceError):
     retry_after : float or None
         Seconds that the server asks to wait, by its header `Retry-After`.
     denied : bool
-        Whether the server minds who asks, and not what is asked: credentials or certificate of
-        the client are missing, wrong or out of date.
+        Whether the server objects to who asks, not to what is asked: credentials or certificate of
+        the client are missing, wrong or expired.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class StatusError(DatasourceError):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer with a 2xx status."""
+    """A complete answer with a 2xx status."""
 
     status: int
     headers: Mapping[str, str]
@@ -57,7 +57,7 @@ class Response:
 
 
 def seconds_to_wait(retry_after: str) -> float | None:
-    """Return what the value of a header `Retry-After`, a number or a date, asks for.
+    """Return the seconds that a header `Retry-After`, a number or a date, asks for.
 
     At most a day; None where the value is neither.
 
@@ -76,7 +76,7 @@ def seconds_to_wait(retry_after: str) -> float | None:
 
 
 def words(content: bytes, content_type: str) -> str:
-    """Return what an error's body says, on one line.
+    """Return what the body of an error says, on one line.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def title(content: bytes) -> str:
 
 
 def without_secrets(text: str, credentials: Mapping[str, str], url: str) -> str:
-    """Return what a server says without what it repeats of a request and no log may show.
+    """Return what a server says, without the secrets of the request that it may repeat.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The HTTP client that reader, writer and monitoring share: pool, TLS, credentials, errors.
 
-Every failure leaves as a `DatasourceError` whose message names the URL without credentials, what
-happened in the server's own words, and the configuration key that remedies it. Requests are
+Every failure is raised as a `DatasourceError` whose message names the URL without credentials,
+what happened in the server's own words, and the configuration key that remedies it. Requests are
 never repeated here: whoever sends one knows whether it may be sent twice.
 
 One deadline covers a whole exchange: looking up the name, connecting, TLS, redirects, status,
@@ -40,14 +40,14 @@ _MAX_BODY_BYTES = 64 << 20
 
 
 class HttpClient:
-    """A client of one datasource, with a pool of kept connections; safe to use from threads.
+    """A client of one datasource, with a connection pool; safe to use from several threads.
 
     Parameters
     ----------
     section
         The configuration of the datasource.
     role
-        Where the section stands in the configuration (`reader`, `writer`, `monitoring.push`),
+        Where the section is in the configuration (`reader`, `writer`, `monitoring.push`),
         for messages. A `reader` reads under `/select/` of a cluster, others write under
         `/insert/`.
     """
@@ -63,7 +63,7 @@ class HttpClient:
         self._base = parts._replace(netloc=host, path=parts.path.rstrip("/"), fragment="")
 
     def url(self, path: str, tenant: str | None = None) -> str:
-        """Return the address of `path`, under the tenant's root of a cluster where one is given.
+        """Return the address of `path`, under the root of a tenant of a cluster if one is given.
 
         A `datasource_url` that already holds `/select/` or `/insert/` is used as it is. An empty
         path is the address of the datasource itself.
@@ -88,14 +88,14 @@ class HttpClient:
         timeout_s: float | None = None,
         context: RunContext | None = None,
     ) -> Response:
-        """Send a request and return its whole answer, at most 64 MiB.
+        """Send a request and return its complete answer, at most 64 MiB.
 
         Parameters
         ----------
         method, url, body, headers
             The request.
         timeout_s
-            Seconds for all of it; by default those of the configuration.
+            Seconds for the whole exchange; by default those of the configuration.
         context
             Says whether the work that it is part of is to stop.
 
@@ -104,7 +104,7 @@ class HttpClient:
         StatusError
             The status is not 2xx.
         DatasourceError
-            The server cannot be reached, is too slow, or breaks off.
+            The server cannot be reached, is too slow, or closes the connection.
         CancelledError, DeadlineExceededError
             The work is to stop.
         """
@@ -127,16 +127,16 @@ class HttpClient:
         timeout_s: float | None = None,
         context: RunContext | None = None,
     ) -> Iterator[Iterator[bytes]]:
-        """Send a request and give its JSON answer in pieces, as they arrive.
+        """Send a request and yield its JSON answer in pieces, as they arrive.
 
-        Parameters are those of `request`. The time is that until the block is left.
+        Parameters are those of `request`. The time ends when the block is left.
 
         Raises
         ------
         StatusError
             The status is not 2xx.
         DatasourceError
-            The server cannot be reached, is too slow, breaks off, or answers with HTML.
+            The server cannot be reached, is too slow, closes the connection, or answers with HTML.
         CancelledError, DeadlineExceededError
             The work is to stop.
         """
@@ -156,7 +156,7 @@ class HttpClient:
                 response.close()
 
     def check_health(self, context: RunContext | None = None) -> None:
-        """Ask `health_path`; any HTTP answer means that the server is there.
+        """Request `health_path`; any HTTP answer means that the server is there.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class HttpClient:
     def _exchange(
         self, url: str, timeout_s: float | None, context: RunContext | None
     ) -> Iterator[Exchange]:
-        """Break off all that happens in the block when its time is over, and say so."""
+        """Interrupt whatever happens in the block when its time is over, and say so."""
         work = context or RunContext()
         work.check()
         exchange = Exchange(work.child(timeout_s or self._section.timeout.seconds))
@@ -261,10 +261,9 @@ class HttpClient:
 
     @contextmanager
     def _translated(self, exchange: Exchange, url: str) -> Iterator[None]:
-        """Turn the failures of urllib3 into `DatasourceError`, unless they are of our own making.
+        """Turn the failures of urllib3 into `DatasourceError`, unless we caused them ourselves.
 
-        What is broken off may look like an answer that has ended as well as like one that is
-        damaged.
+        An interrupted answer may look like one that has ended or like one that is damaged.
         """
         try:
             yield

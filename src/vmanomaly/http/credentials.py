@@ -1,4 +1,4 @@
-"""What a client shows to its datasource, and to nobody else."""
+"""What a client sends to its datasource, and to nobody else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Credentials:
     section
         The section.
     role
-        Where it stands in the configuration, for messages.
+        Where it is in the configuration, for messages.
     """
 
     def __init__(self, section: HttpSection, role: str) -> None:
@@ -35,7 +35,7 @@ class Credentials:
         self._token_file = secret_file(section.bearer_token_file, f"{role}.bearer_token_file")
 
     def headers(self, url: str) -> dict[str, str]:
-        """Return the headers for a request to `url`, none for another host.
+        """Return the headers for a request to `url`; none for another host.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Requests that can be broken off at any point: connections whose sockets are watched."""
+"""Requests that can be interrupted at any point: connections whose sockets are watched."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ from vmanomaly.http.names import look_up
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 _POOLS = 4
-# urllib3 takes no time-out of 0.
+# urllib3 takes no timeout of 0.
 _SHORTEST_S = 0.001
 _CONNECTIONS_KEPT = 64
 
 
 class Exchange:
-    """A request and its answer, redirects included, from the first look-up to the last byte.
+    """A request and its answer, redirects included, from the first DNS lookup to the last byte.
 
-    Time-outs of sockets limit the wait for the next bytes only, however few these are. So what is
-    under way is broken off from outside: its socket is shut down, and whoever sends or receives
+    Timeouts of sockets limit the wait for the next bytes only, however few these are. So an
+    exchange is interrupted from outside: its socket is shut down, and whoever sends or receives
     finds the connection closed.
 
     Parameters
     ----------
     context
-        Says when to break off.
+        Says when to interrupt it.
     """
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self._lock = threading.Lock()
-        # A duplicate: the original may be closed, and its number be given to a stranger's file.
+        # A duplicate: the original may be closed, and its number be reused for an unrelated file.
         self._descriptor: int | None = None
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """Break off what happens in the block, in any thread, when the context says so."""
+        """Interrupt what happens in the block, in any thread, when the context says so."""
         try:
             with self.context.calling_when_over(self._break_off):
                 yield
@@ -67,14 +67,14 @@ class Exchange:
     def send(
         self, pools: urllib3.PoolManager, method: str, url: str, **options: Any
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request of this exchange, and return what begins to be answered.
+        """Send a request of this exchange, and return the answer as soon as it begins.
 
         Parameters
         ----------
         pools
             Made by `create_pools`.
         method, url, options
-            As for `PoolManager.request`, without a time-out.
+            As for `PoolManager.request`, without a timeout.
         """
         timeout = urllib3.Timeout(total=max(self.context.remaining_s or 0.0, _SHORTEST_S))
         _of_thread.exchange = self
@@ -123,7 +123,7 @@ _of_thread = _OfThread()
 
 
 def create_pools(context: ssl.SSLContext) -> urllib3.PoolManager:
-    """Return pools of kept connections, to be used by `Exchange.send`."""
+    """Return connection pools, to be used by `Exchange.send`."""
     pools = urllib3.PoolManager(num_pools=_POOLS, maxsize=_CONNECTIONS_KEPT, ssl_context=context)
     pools.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
     return pools
@@ -132,7 +132,7 @@ def create_pools(context: ssl.SSLContext) -> urllib3.PoolManager:
 class _FinalResponse(http.client.HTTPResponse):
     """An answer, without those before it that only inform (103 Early Hints).
 
-    `http.client` passes over 100 alone. It also leaves an answer open when the connection is lost
+    `http.client` skips only status 100. It also leaves an answer open when the connection is lost
     before its first line.
     """
 
@@ -249,7 +249,7 @@ def _watch_kept(connection: _HttpConnection | _HttpsConnection) -> None:
 
 
 def _release(connection: _HttpConnection | _HttpsConnection | None) -> None:
-    """Watch no longer what goes back to its pool: from there another exchange may take it."""
+    """Stop watching what goes back to its pool, from where another exchange may take it."""
     if connection is not None and connection.exchange is not None:
         connection.exchange.unwatch()
         connection.exchange = None

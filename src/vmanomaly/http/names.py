@@ -1,4 +1,4 @@
-"""Looking up the addresses of hosts, for callers who may be told to stop waiting."""
+"""DNS lookups for callers that may be told to stop waiting."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _lock = threading.Lock()
 def look_up(host: str, port: int, context: RunContext) -> Sequence[Address]:
     """Return the addresses of a host, as `socket.getaddrinfo` does.
 
-    Nothing ends a look-up before the system gives up. So it is done in a thread of its own, one
-    for each host, which is left alone when the caller has to stop.
+    A lookup cannot be interrupted. So it is done in a separate thread, one for each host, which is
+    abandoned when the caller has to stop.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def look_up(host: str, port: int, context: RunContext) -> Sequence[Address]:
     Raises
     ------
     OSError
-        The host is not known, or too many look-ups have no answer.
+        The host is unknown, or too many lookups have no answer yet.
     CancelledError, DeadlineExceededError
         The work is to stop before there is an answer.
 
@@ -58,7 +58,7 @@ def _look_up(host: str, port: int) -> Future[Sequence[Address]]:
             return answer
         if len(_under_way) >= _MOST_AT_ONCE:
             raise socket.gaierror(
-                socket.EAI_AGAIN, f"{_MOST_AT_ONCE} look-ups of other hosts have no answer yet"
+                socket.EAI_AGAIN, f"{_MOST_AT_ONCE} lookups of other hosts have no answer yet"
             )
         answer = _under_way[host, port] = Future()
     threading.Thread(

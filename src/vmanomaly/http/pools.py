@@ -1,4 +1,4 @@
-"""The kept connections of a client, made again when a certificate or key in a file changes."""
+"""The connection pools of a client, made again when a certificate or key file changes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 
 
 class Pools:
-    """The connections of a section of the configuration. Safe to use from threads.
+    """The connections of a section of the configuration. Safe to use from several threads.
 
     Parameters
     ----------
     section
         The section.
     role
-        Where it stands in the configuration, for messages.
+        Where it is in the configuration, for messages.
     """
 
     def __init__(self, section: HttpSection, role: str) -> None:
@@ -41,7 +41,7 @@ class Pools:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def current(self) -> urllib3.PoolManager:
-        """Return the pools that go with the files as they are now.
+        """Return the pools that belong to the files as they are now.
 
         Raises
         ------
@@ -62,8 +62,8 @@ class Pools:
                 )
                 if self._manager is None:
                     raise DatasourceError(problem, "ssl_error") from error
-                # Certificate and key are replaced one after the other: until both fit, the
-                # connections go on with what was loaded before.
+                # Certificate and key are replaced one after the other: until they match, the
+                # connections keep using what was loaded before.
                 logger.warning("%s; still using the files read before", problem)
                 self._signature = signature
                 return self._manager

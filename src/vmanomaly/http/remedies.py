@@ -1,4 +1,4 @@
-"""What went wrong with a request, in words, and the key of the configuration that remedies it."""
+"""What went wrong with a request, in words, and the configuration key that remedies it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ MAX_REDIRECTS = 5
 _DENIED_STATUSES = frozenset({401, 403, 407})
 # nginx answers 400 to a client whose certificate is missing, expired or of another CA.
 _CERTIFICATE_DENIED = "SSL certificate"
-# VictoriaMetrics and vmauth, to an address that they do not serve.
+# What VictoriaMetrics and vmauth answer for a path that they do not serve.
 _UNKNOWN_ADDRESS = re.compile("unsupported path requested|missing route for")
 _POOL_PREFIX = re.compile(r"^<?[\w.]*(?:Connection|ConnectionPool)\w*[^:]*:\s*")
 
 
 class Remedies:
-    """Makes errors of what goes wrong with the requests of a section of the configuration.
+    """Turns what goes wrong with the requests of a section of the configuration into errors.
 
     Parameters
     ----------
     section
         The section.
     role
-        Where it stands in the configuration (`reader`, `writer`, `monitoring.push`).
+        Where it is in the configuration (`reader`, `writer`, `monitoring.push`).
     """
 
     def __init__(self, section: HttpSection, role: str) -> None:
@@ -58,7 +58,7 @@ class Remedies:
             )
         if isinstance(error, failures.MaxRetryError):
             error = error.reason or error
-        # What a server sent may be part of it, and the pattern takes its time over long texts.
+        # It may contain what a server sent, and the pattern is slow on long texts.
         reason = _POOL_PREFIX.sub("", str(error)[:MAX_WORDS]).strip("<> ")
         code = "connection_error"
         broken = (IncompleteRead, failures.DecodeError)
@@ -81,7 +81,7 @@ class Remedies:
         return DatasourceError(where + said, code)
 
     def timeout(self, url: str) -> DatasourceError:
-        """Return what it means that the time of a request is over."""
+        """Return what it means that a request is out of time."""
         return DatasourceError(
             f"{redact_url(url)}: no complete response in time. A larger `{self._role}.timeout` "
             f"allows for slow answers",
@@ -104,7 +104,7 @@ class Remedies:
         content
             The start of its body.
         url
-            What was asked.
+            What was requested.
         credentials
             The headers of the request that hold secrets.
         """
@@ -112,7 +112,7 @@ class Remedies:
         said = words(content, response.headers.get("Content-Type", ""))
         shown = without_secrets(said, credentials, url)[:MAX_WORDS]
         bad_certificate = status == 400 and _CERTIFICATE_DENIED in shown
-        # Older vmauth answers 400 to a login it does not know, and repeats it.
+        # Older vmauth answers 400 to unknown credentials, and repeats them.
         login = credentials.get("Authorization")
         bad_login = status in _DENIED_STATUSES or (
             status == 400 and login is not None and login in said
@@ -130,7 +130,7 @@ class Remedies:
             message += f". {self.wrong_url()}"
         elif status == 413:
             message += (
-                ". A server in between refuses large bodies: it has to let 8 MiB through "
+                ". A proxy in between refuses large bodies: it has to let 8 MiB through "
                 "(nginx: client_max_body_size)"
             )
         retry_after = seconds_to_wait(response.headers.get("Retry-After", ""))
@@ -138,7 +138,7 @@ class Remedies:
         return StatusError(message, status, shown, retry_after, denied)
 
     def wrong_url(self) -> str:
-        """Return the remedy for an address that is not that of the server."""
+        """Return the remedy for an address that is not the server's."""
         return f"Is `{self._url_key}` right?"
 
     def _wrong_tenant(self) -> str:

@@ -1,4 +1,4 @@
-"""Certificates, keys and other secrets in files, which are read again when they change."""
+"""Certificates, keys and other secrets in files, which are reread when they change."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Signature: TypeAlias = tuple[int, int, int]
 
 
 class SecretFile:
-    """The content of a small file, read again when the file changes.
+    """The content of a small file, reread when the file changes.
 
     Parameters
     ----------
     path
         The file.
     key
-        What names it in the configuration, for messages.
+        The key that names it in the configuration, for messages.
     """
 
     def __init__(self, path: Path, key: str) -> None:
@@ -59,7 +59,7 @@ def secret_file(path: Path | None, key: str) -> SecretFile | None:
 
 
 def tls_signature(section: HttpSection) -> tuple[Signature | None, ...]:
-    """Return what changes when a file of certificates or keys is replaced."""
+    """Return a value that changes when a file of certificates or keys is replaced."""
     return tuple(
         None if path is None else _signature(path)
         for path in (_bundle(section), section.tls_cert_file, section.tls_key_file)
@@ -67,7 +67,7 @@ def tls_signature(section: HttpSection) -> tuple[Signature | None, ...]:
 
 
 def tls_context(section: HttpSection) -> ssl.SSLContext:
-    """Return how connections are encrypted, and who is trusted.
+    """Return how connections are encrypted, and whom to trust.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def _bundle(section: HttpSection) -> Path | None:
 
 
 def _signature(path: Path) -> Signature | None:
-    """Return what changes when a file is replaced, or None when it is not there."""
+    """Return a value that changes when a file is replaced, or None if there is no file."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Addresses and the arguments in them: what of them may be shown, and how they are encoded."""
+"""Addresses and the arguments in them: what may be shown of them, and how they are encoded."""
 
 from __future__ import annotations
 

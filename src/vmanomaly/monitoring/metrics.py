@@ -18,7 +18,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from vmanomaly.series import Origin
 
-# A series more for each counter, of which no dashboard knows.
+# One more series for each counter, which no dashboard uses.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _DATASOURCE_LABELS = ("url", "query_key", "scheduler_alias", "preset")
@@ -27,14 +27,14 @@ _STAGE_LABELS = ("stage", *_MODEL_LABELS)
 
 
 class Metrics:
-    """Every metric of one service, in a registry of its own.
+    """Every metric of one service, in a separate registry.
 
     Names are given without the suffix `_total`, which `prometheus_client` adds to counters.
 
     Parameters
     ----------
     preset
-        Preset of the configuration: the label of that name. May be set again with another
+        Preset of the configuration: the label of that name. May be changed with the
         configuration.
 
     Examples

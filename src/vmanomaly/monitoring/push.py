@@ -21,17 +21,17 @@ logger = logging.getLogger(__name__)
 
 _PUSHING = "pushing"
 _IMPORT_PATH = "api/v1/import/prometheus"
-# Runs of many queries end all the time; a database needs no more than a value a second.
+# Runs of many queries end all the time; a database needs no more than one value per second.
 _PAUSE_S = 1.0
 _LAST_PUSH_S = 3.0
 
 
 class Pusher:
-    """Pushes all metrics in the background: soon after it is asked to, and now and then.
+    """Pushes all metrics in the background: soon after it is asked to, and periodically.
 
-    A push that is asked for while another is under way follows it; of many such there is one. A
-    push that fails is given up, since the next one carries newer values of the same metrics. It
-    is logged when pushes begin to fail and when they work again.
+    Requests for a push while another is in progress are combined into one that follows it. A
+    push that fails is not repeated, since the next one carries newer values of the same metrics.
+    It is logged when pushes begin to fail and when they work again.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Pusher:
     instance
         Host and port of the service: the label `instance`, unless `extra_labels` has one.
     pause_s
-        Seconds between two pushes, at least.
+        Minimum number of seconds between two pushes.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class Pusher:
         self._thread.start()
 
     def push_soon(self) -> None:
-        """Push as soon as no other push is under way. Returns at once."""
+        """Push as soon as no other push is in progress. Returns at once."""
         self._wanted.set()
 
     def stop(self) -> None:
         """Push for the last time and end, within three seconds.
 
-        A push that is under way is broken off: the last one carries newer values.
+        A push in progress is interrupted: the last one carries newer values.
         """
         self._stopped.set()
         self._wanted.set()

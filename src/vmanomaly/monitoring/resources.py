@@ -12,14 +12,14 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available_cpus(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float:
-    """Return how many CPUs this process may use; a fraction when a quota says so.
+    """Return how many CPUs this process may use; a fraction if a quota says so.
 
     Parameters
     ----------
     cgroups
         Where the control groups are mounted, version 2 or 1.
     membership
-        Says which groups the process is in. The quotas of those around them hold too.
+        Says which groups the process is in. The quotas of the groups around them apply too.
     """
     quotas = [float(len(os.sched_getaffinity(0)))]
     for folder in _folders(cgroups, membership, "cpu"):
@@ -51,10 +51,10 @@ def available_memory(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -
 
 
 def _folders(cgroups: Path, membership: Path, controller: str) -> Iterator[Path]:
-    """Give the folders of the groups that the process is in, those around them included.
+    """Yield the folders of the groups that the process is in, and of those around them.
 
-    Inside a container the path of the group may be that of the host, which is not there; the
-    limits of the container are then at the top.
+    Inside a container the path of the group may be that of the host, which does not exist there;
+    the limits of the container are then at the top.
     """
     roots = {"": cgroups, controller: cgroups / controller}
     yield from roots.values()

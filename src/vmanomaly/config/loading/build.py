@@ -55,7 +55,7 @@ ValueT = TypeVar("ValueT")
 def build_config(
     merged: Mapping[str, Any], environ: Mapping[str, str], findings: Findings
 ) -> Config | None:
-    """Make a config of what the files hold.
+    """Build a config from what the files hold.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def _read_query(
             "a query has a tenant and the reader has none; set reader.tenant_id too, "
             "such as multitenant",
         )
-    # Where the reader's own step is wrong or missing, that is said once, not for every query.
+    # If the reader's own step is wrong or missing, that is reported once, not for every query.
     defaults = {"step": Duration(1000)} | (reader.query_defaults() if reader else {})
     inherited = {key: value for key, value in defaults.items() if raw.get(key) is None}
     return read_section(
@@ -329,7 +329,7 @@ def _read_model(
     if settings is not None:
         key = "anomaly_score_outside_data_range"
         defaults[key] = getattr(settings, key)
-    # The dotted name of a user's class is the only one that it has.
+    # A user's class has no name but its dotted one.
     name = raw["class"] if is_custom and MODELS.get(raw["class"]) is None else entry.alias
     merged = defaults | _valid(raw) | {"class": name} | attachments
     derived = {}

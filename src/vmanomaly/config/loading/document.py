@@ -1,8 +1,8 @@
-"""One YAML text -> plain values, with environment variables put in.
+"""One YAML text -> plain values, with environment variables substituted.
 
 The text is read event by event and never as Python objects: tags that name classes, a second
-document, recursion and alias bombs are errors. Environment variables are
-put into finished scalars, so that their content is never read as YAML structure.
+document, recursion and alias bombs are errors. Environment variables are substituted in finished
+scalars, so that their content is never read as YAML structure.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ MAX_VALUES = 1_000_000
 MAX_DEPTH = 50
 
 # `%` cannot start a plain scalar, and `{` has a meaning of its own: `url: %{NAME}` is not YAML.
-# Characters of the private use area stand in for both, of equal length to keep the columns.
+# Characters of the private use area, of equal length to keep the columns, replace both.
 _WRITTEN = re.compile(r"%\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _STOOD_IN = re.compile("\ue000\ue000([A-Za-z_][A-Za-z0-9_]*)\ue001")
 
-# What YAML does not allow in a file.
+# Characters that YAML does not allow in a file.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-# What messages of the parser quote of the file, names of its own tokens (`<block end>`) aside.
+# What the parser's messages quote from the file, except names of its own tokens (`<block end>`).
 _QUOTED_CONTENT = re.compile(r" '[^'<].+?'")
 
 _CORE_TAG = "tag:yaml.org,2002:"
 _STRUCTURE_TAGS = {None, "!", _CORE_TAG + "map", _CORE_TAG + "seq"}
-# Neither tags nor aliases are shown: a secret that is not in quotes may begin with ! or *.
-_TAG = "a tag (!) is not allowed; put a text that starts with ! in quotes"
+# Neither tags nor aliases are shown: an unquoted secret may begin with ! or *.
+_TAG = "a tag (!) is not allowed; put text that starts with ! in quotes"
 _SCALAR_TAGS = {_CORE_TAG + name for name in ("null", "bool", "int", "float")}
 
 
@@ -54,9 +54,9 @@ class Document:
     sections
         The mapping at the top.
     unset
-        Place and name of every environment variable that is named but not set.
+        Place and name of every environment variable that is referenced but not set.
     repeated
-        Place and line of every key that stands in its mapping before: the last one holds.
+        Place and line of every key that already occurs in its mapping: the last one counts.
     """
 
     sections: dict[str, Value]
@@ -133,7 +133,7 @@ class _Reader:
                 raise self.error(
                     event,
                     "an alias (*) without an anchor (&) before it, or in its own value; "
-                    "put a text that starts with * in quotes",
+                    "put text that starts with * in quotes",
                 )
             value, size = self.anchors[event.anchor]
             self.count(event, size)

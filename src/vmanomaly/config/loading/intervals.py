@@ -1,4 +1,4 @@
-"""Pairs of durations, each right by itself, that cannot work together."""
+"""Pairs of durations, each valid by itself, that do not work together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_intervals(
     schedulers: Mapping[str, SchedulerSection],
     findings: Findings,
 ) -> None:
-    """Check the durations of each scheduler with those of the reader and its queries.
+    """Check the durations of each scheduler against those of the reader and its queries.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def _check_pace(
             f"{scheduler.fit_every} is shorter than infer_every ({every}), so that some fits are "
             f"never used; set it to {every} or more",
         )
-    # The default is long for the sake of slow queries, and says nothing of a fast one.
+    # The default is long for the sake of slow queries; it does not mean that this one is slow.
     if "timeout" in reader.model_fields_set and reader.timeout > every:  # type: ignore[attr-defined]
         findings.warn(
             ("reader", "timeout"),
@@ -93,7 +93,7 @@ def _check_pace(
 
 
 def check_retention(settings: SettingsSection, findings: Findings) -> None:
-    """Warn where states outlive their time because it is seldom looked at."""
+    """Warn where states outlive `ttl` because it is checked too rarely."""
     retention = settings.retention
     if retention is not None and retention.check_interval > retention.ttl:
         findings.warn(

@@ -1,4 +1,4 @@
-"""Old forms of a config -> the form of today, each with a deprecation warning."""
+"""Old forms of a config -> the current form, each with a deprecation warning."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def load_config(paths: Iterable[Path | str], environ: Mapping[str, str]) -> Conf
     Returns
     -------
     Config
-        What is worth telling but no error was logged as warnings.
+        What is worth mentioning but no error has been logged as a warning.
 
     Raises
     ------
@@ -95,9 +95,9 @@ def config_files(path: Path) -> list[Path]:
 
 
 def _may_be_read(file: Path) -> bool:
-    """Tell whether a name in a folder is that of a file, or of nothing, which is told later.
+    """Tell whether a name in a folder is that of a file, or of nothing, which is reported later.
 
-    A pipe in a folder would be waited for, a device never ends.
+    Reading a pipe would block, and a device never ends.
     """
     return file.is_file() or not file.exists()
 

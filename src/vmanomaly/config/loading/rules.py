@@ -70,7 +70,7 @@ def attachment(
             wrong = True
             continue
         aliases.append(alias)
-        # Without any known alias the section itself is missing or wrong, which is said there.
+        # Without any known alias the section itself is missing or wrong, which is reported there.
         if known and alias not in known:
             what = "query" if key == "queries" else "scheduler"
             findings.error(
@@ -183,7 +183,7 @@ def check_state(
     environ: Mapping[str, str],
     findings: Findings,
 ) -> None:
-    """Check that there is a place for the state if it is to be restored, and what has none."""
+    """Check that there is a folder for the state if it is to be restored; warn of what has none."""
     place = ("settings", "restore_state")
     if not settings.restore_state:
         return

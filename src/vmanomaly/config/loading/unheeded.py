@@ -1,4 +1,4 @@
-"""Keys and variables that are known and, in this version, do nothing."""
+"""Keys and variables that are known but have no effect in this version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LATER = ("ui_default_state", "max_concurrent_tasks", "use_reader_connection_set
 def warn_of_unheeded_keys(
     server: ServerSection, models: Mapping[str, ModelSection], findings: Findings
 ) -> None:
-    """Warn of keys that are set and change nothing.
+    """Warn of keys that are set but have no effect.
 
     Parameters
     ----------

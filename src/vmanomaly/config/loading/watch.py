@@ -10,22 +10,22 @@ from vmanomaly.config.loading.document import MAX_BYTES
 from vmanomaly.config.loading.load import config_files
 from vmanomaly.errors import ConfigError
 
-# Longer than it takes to write a file or to exchange a folder.
+# Longer than it takes to write a file or to replace a folder.
 _SETTLE_S = 1.0
 
 
 class ConfigWatch:
-    """Compares what files hold with what they held, whatever their times and links say.
+    """Compares the content of files with their former content, whatever their times and links say.
 
-    So a file that was replaced, edited in place or reached through a link that now leads elsewhere,
-    as in a mounted ConfigMap of Kubernetes, is noticed; one that was only touched is not.
+    So it notices a file that was replaced, edited in place, or is reached through a link that now
+    points elsewhere, as in a mounted ConfigMap of Kubernetes; but not one that was only touched.
 
     Parameters
     ----------
     paths
         Files, and folders of them, as for `load_config`.
     pause
-        Waits so many seconds.
+        Waits for that many seconds.
 
     Examples
     --------
@@ -45,9 +45,9 @@ class ConfigWatch:
         self._known = self._digests()
 
     def has_changed(self) -> bool:
-        """Tell whether the files hold something else than at the last time this was said.
+        """Tell whether the files hold something else than at the last call.
 
-        What does not stand still for a second is still being written, and looked at next time.
+        What changes within a second is still being written, and is checked at the next call.
         """
         found = self._digests()
         if found == self._known:
@@ -70,7 +70,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _digest(file: Path) -> str | None:
-    """Return what tells one content from another; None for what cannot be read again and again.
+    """Return what tells one content from another; None for what cannot be read repeatedly.
 
     That is a file that cannot be read at all, or a pipe such as standard input, whose content goes
     to whoever reads it first.

@@ -1,4 +1,4 @@
-"""The section `models`: a module for each class."""
+"""The section `models`: one module per class."""
 
 from vmanomaly.config.model.base import (
     INCIDENT_SCORE,

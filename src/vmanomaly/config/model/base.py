@@ -36,12 +36,12 @@ class ModelSection(Section):
         What the class can produce, in addition to forecasts and the incident score; None where
         only a run can tell.
     multivariate
-        Whether one model looks at all series of its queries together.
+        Whether one model scores all series of its queries jointly.
     takes_args
-        Whether there is a library's model inside, which `args` are passed to.
+        Whether there is a library's model inside, to which `args` are passed.
     queries, schedulers
-        Aliases of what the model runs on. Schedulers that it stays on do not notice that it comes
-        to others.
+        Aliases of what the model runs on. Attaching it to more schedulers does not affect those
+        that it is on already.
     provide_series
         Outputs to write; None for the model's own choice.
     scale
@@ -79,7 +79,7 @@ class ModelSection(Section):
 
     @property
     def query_groups(self) -> tuple[tuple[str, ...], ...]:
-        """The aliases of what one model looks at: all queries together, or each for itself."""
+        """The aliases of the queries of each model instance: all together, or one by one."""
         queries = tuple(sorted(self.queries))
         return (queries,) if self.multivariate else tuple((query,) for query in queries)
 
@@ -109,9 +109,9 @@ class OnlineModelSection(ModelSection):
     Attributes
     ----------
     decay
-        Weight of the past, per point; 1 forgets nothing.
+        Weight of the past, per point; 1 never forgets.
     min_n_samples_seen
-        The score is 0 until that many points were seen.
+        The score is 0 until that many points have been seen.
     """
 
     decay: Annotated[float, number("a number above 0 and up to 1", lambda x: 0 < x <= 1)] = 1.0

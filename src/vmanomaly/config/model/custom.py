@@ -19,7 +19,7 @@ class CustomSection(OnlineModelSection):
     Attributes
     ----------
     class_folder
-        Where its file is looked for.
+        The folder in which its file is searched.
     own_keys
         The keys that only its class knows.
     """
@@ -47,11 +47,11 @@ class CustomSection(OnlineModelSection):
         return super().written() | self.own_keys
 
     def as_multivariate(self) -> CustomMultivariateSection:
-        """Return the same section, of a class that looks at all series of its queries together."""
+        """Return the same section, of a class that scores all series of its queries jointly."""
         return CustomMultivariateSection.model_construct(self.model_fields_set, **self.__dict__)
 
 
 class CustomMultivariateSection(CustomSection):
-    """The same, where the class turned out to look at all series of its queries together."""
+    """The same, for a class that turned out to score all series of its queries jointly."""
 
     multivariate = True

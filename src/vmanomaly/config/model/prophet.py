@@ -33,7 +33,7 @@ class TzSeasonality(Section):
 
 
 class Downsampling(Section):
-    """How a long history is made smaller before the fit."""
+    """How a long history is reduced before the fit."""
 
     window: PositiveDuration
     agg_method: Annotated[str, choice("mean", "median")] = "mean"

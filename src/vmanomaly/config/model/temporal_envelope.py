@@ -47,7 +47,7 @@ def _country(value: object) -> str:
 
 
 class Holidays(Section):
-    """Days that behave in their own way.
+    """Days with patterns of their own.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ from vmanomaly.config.values.fields import choice, whole
 
 
 class TemporalEnvelopeMultivariateSection(TemporalEnvelopeSection):
-    """The same for every channel, and what the channels do together."""
+    """An envelope for every channel, and the dependency between the channels."""
 
     multivariate = True
 

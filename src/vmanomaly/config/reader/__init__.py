@@ -1,4 +1,4 @@
-"""The section `reader`, and the queries in it: a module for each class."""
+"""The section `reader`, and the queries in it: one module per class."""
 
 from vmanomaly.config.reader.base import ReaderSection
 from vmanomaly.config.reader.duckdb import DuckdbReaderSection

@@ -31,19 +31,19 @@ class ReaderSection(Section):
     inherited
         What a query takes over from the reader, by the reader's name of it.
     queries
-        By alias; each says for itself what it decides.
+        By alias; each declares its own effects.
     sampling_period, data_range, tz, offset
         Defaults of the queries, already applied to them; `sampling_period` is the `step`.
     query_from_last_seen_timestamp
-        Whether an infer reads from the last timestamp it saw, not from the last interval on.
+        Whether an infer reads from the last timestamp it saw instead of the last interval only.
     query_last_seen_max_lookback
         How far back that may reach; at least one step.
     eval_delay
         How long after it is due a live run begins, so that the newest samples can be seen.
     workers
-        Queries read at a time; 0 chooses by the number of queries and CPUs.
+        How many queries are read at a time; 0 chooses by the number of queries and CPUs.
     series_processing_batch_size
-        Series worked on together where work is cut into batches of series.
+        How many series are processed together where work is cut into batches.
     """
 
     query: ClassVar[type[Query]] = Query
@@ -67,6 +67,6 @@ class ReaderSection(Section):
     series_processing_batch_size: Annotated[int, whole(1), RESTARTS] = 8
 
     def query_defaults(self) -> dict[str, Any]:
-        """Return what a query takes over where it says nothing itself."""
+        """Return what a query takes over where it does not set it itself."""
         values = {name: getattr(self, key) for key, name in self.inherited.items()}
         return {name: value for name, value in values.items() if value is not None}

@@ -30,17 +30,17 @@ class Query(Section):
     expr
         In the language of the datasource.
     step
-        Distance of the points.
+        Distance between points.
     data_range, detection_direction, min_dev_from_expected, min_rel_dev_from_expected
-        Policies of the score; None where neither the query nor the reader says anything.
+        Policies of the score; None if neither the query nor the reader sets one.
     max_points_per_query
-        Above it, a range is fetched in pieces. A key where the reader does that.
+        A range of more points is fetched in pieces. A key only of readers that do so.
     tz
-        Civil time of calendar patterns.
+        Time zone of calendar patterns.
     tenant_id
-        The tenant to read from; None for a single node. A key where the datasource has tenants.
+        The tenant to read from; None for a single node. A key only if datasources have tenants.
     offset
-        Added to the times of the range that is asked for.
+        Added to the times of the range that is requested.
     """
 
     derived: ClassVar[frozenset[str]] = frozenset({"alias", "max_points_per_query", "tenant_id"})

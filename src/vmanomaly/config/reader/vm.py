@@ -60,9 +60,9 @@ class VmReaderSection(HttpSection, ReaderSection):
     latency_offset
         Sent with every query; overrides the server's `-search.latencyOffset`.
     eval_delay
-        As for every reader; a server shows a sample some seconds after it was scraped.
+        As for every reader; a server returns a sample only some seconds after it was scraped.
     fetch_timeout, processing_timeout
-        Of a request, and of the work on its answer; each is `timeout` where left out.
+        For a request, and for processing its answer; each defaults to `timeout`.
     """
 
     query = HttpQuery

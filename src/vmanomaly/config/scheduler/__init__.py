@@ -1,4 +1,4 @@
-"""The section `schedulers`: a module for each class."""
+"""The section `schedulers`: one module per class."""
 
 from vmanomaly.config.scheduler.backtesting import BacktestingSection
 from vmanomaly.config.scheduler.base import SchedulerSection

@@ -18,15 +18,15 @@ class BacktestingSection(TimedSection):
     Attributes
     ----------
     from_time, to_time
-        The stretch; what stands at its start does not belong to it, what stands at its end does.
+        The stretch; its start is exclusive, its end inclusive.
     fit_window, fit_every, infer_every
         As for `periodic`; `infer_every` is None for the step of the query.
     exact
         Whether online models learn in steps of `infer_every`.
     inference_only
-        Whether the whole stretch is scored, the history for the fits lying before it.
+        Whether the whole stretch is scored, with the history for the fits before it.
     n_jobs
-        Pieces worked on side by side.
+        How many pieces are processed at a time.
     """
 
     stretches = ((("from", "from_time"), ("to", "to_time")),)
@@ -51,7 +51,7 @@ class BacktestingSection(TimedSection):
 
     @property
     def n_runs_at_once(self) -> int:
-        """How many pieces are to be worked on at a time."""
+        """How many pieces are processed at a time."""
         return self.n_jobs
 
     @classmethod
@@ -62,7 +62,7 @@ class BacktestingSection(TimedSection):
         findings: Findings,
         known_elsewhere: Callable[[str], str | None] = lambda key: None,
     ) -> Self | None:
-        """Make the section of a mapping; warn where nothing would be scored."""
+        """Make the section from a mapping; warn if nothing would be scored."""
         section = super().read(raw, path, findings, known_elsewhere)
         if section is not None and not section.has_room:
             findings.warn(

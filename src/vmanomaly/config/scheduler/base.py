@@ -19,8 +19,8 @@ class SchedulerSection(Section):
     Attributes
     ----------
     ends_by_itself
-        Whether there is a last run. Models of a scheduler without one go on with what they have
-        learned, over restarts too.
+        Whether there is a last run. Models of a scheduler without one keep what they have learned,
+        across restarts too.
     tz
         Time zone of times without an offset.
     """
@@ -33,7 +33,7 @@ class SchedulerSection(Section):
 
     @property
     def longest_catch_up(self) -> int:
-        """How much of a backlog is made up where the reader does not say it, milliseconds."""
+        """How much of a backlog is made up where the reader does not set it, milliseconds."""
         return 0
 
     @property
@@ -43,7 +43,7 @@ class SchedulerSection(Section):
 
     @property
     def n_runs_at_once(self) -> int:
-        """How many runs are to be under way at a time, however many queries are read at a time."""
+        """How many runs are in progress at a time, however many queries are read at a time."""
         return 1
 
     @classmethod
@@ -54,7 +54,7 @@ class SchedulerSection(Section):
         findings: Findings,
         known_elsewhere: Callable[[str], str | None] = lambda key: None,
     ) -> Self | None:
-        """Make the section of a mapping.
+        """Make the section from a mapping.
 
         Parameters
         ----------

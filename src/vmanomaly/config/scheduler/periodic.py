@@ -22,16 +22,16 @@ def _start(value: object) -> str:
 
 
 class PeriodicSection(SchedulerSection):
-    """Fit and infer again and again.
+    """Fit and infer repeatedly, without end.
 
     Attributes
     ----------
     fit_window
         The history a fit reads.
     infer_every, fit_every
-        Distance of two infers and of two fits.
+        Time between two infers, and between two fits.
     start_from
-        Of the first fit: an ISO 8601 time, or `HH:MM`, both in `tz`. None: at once.
+        When the first fit is due: an ISO 8601 time, or `HH:MM`, both in `tz`. None: at once.
     scatter_infer_jobs
         Whether infers are spread over `infer_every`.
     """
@@ -47,7 +47,7 @@ class PeriodicSection(SchedulerSection):
 
     @property
     def look_back(self) -> int:
-        """The interval before, milliseconds."""
+        """The previous interval, milliseconds."""
         return int(self.infer_every)
 
     @property

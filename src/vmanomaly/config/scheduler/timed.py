@@ -1,4 +1,4 @@
-"""What the sections of schedulers of fixed times share."""
+"""What the sections of schedulers with fixed times share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmanomaly.config.values.time import format_time, parse_iso, parse_time, par
 
 
 class TimedSection(SchedulerSection):
-    """A scheduler of fixed times.
+    """A scheduler with fixed times.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class TimedSection(SchedulerSection):
         findings: Findings,
         known_elsewhere: Callable[[str], str | None] = lambda key: None,
     ) -> Self | None:
-        """Make the section of a mapping, its times resolved."""
+        """Make the section from a mapping, its times resolved."""
         zone = read_section(_Zone, {"tz": raw.get("tz")}, path, Findings())
         times: dict[str, int | None] = {}
         for start, end in cls.stretches:
@@ -86,7 +86,7 @@ def _read_time(
         return None
     (key, value), *more = given.items()
     if more:
-        findings.error((*path, more[0][0]), f"the same time is set by {key} already; keep one")
+        findings.error((*path, more[0][0]), f"{key} already sets the same time; keep one")
         return None
     try:
         text = as_text(value)

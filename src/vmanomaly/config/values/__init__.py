@@ -1,1 +1,1 @@
-"""The kinds of values that a key can hold."""
+"""The kinds of values that a key can have."""

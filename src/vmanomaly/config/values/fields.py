@@ -1,7 +1,7 @@
-"""The kinds of values a key can hold: each reads what YAML gives and says what it expects.
+"""The kinds of values a key can have: each reads what YAML gives and says what it expects.
 
 A reader of a value raises `ValueError`. A message that starts with "expected" is shown together
-with the bad value, any other one stands alone.
+with the bad value, any other on its own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _DIRECTIONS = ("both", "above_expected", "below_expected")
 
 
 def stripped(text: str) -> str:
-    """Return text without white space around it; what is from the environment remembers it."""
+    """Return text without surrounding white space; text from the environment remembers that."""
     if text == text.strip():
         return text
     if isinstance(text, EnvironmentText):
@@ -54,7 +54,7 @@ def stripped(text: str) -> str:
 def as_text(value: object) -> str:
     """Read text; a plain number gives the text it was written as.
 
-    Text from environment variables remembers them, so that they are shown in its place.
+    Text from environment variables remembers their names, which are shown instead of it.
     """
     if (from_environment := environment_text(value)) is not None:
         return from_environment
@@ -271,7 +271,7 @@ def _url(value: object) -> str:
         _ = parts.port
     except ValueError as error:
         raise ValueError(
-            f"{expected}; host and port cannot be told: in a user or password, write characters "
+            f"{expected}; host and port are ambiguous: in a user or password, write characters "
             "such as / : @ # as %2F %3A %40 %23"
         ) from error
     if not parts.hostname:

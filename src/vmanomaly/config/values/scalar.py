@@ -22,7 +22,7 @@ _LONGEST_NUMBER = 64
 
 
 class EnvironmentText(str):
-    """Text into which the value of an environment variable went.
+    """Text that contains the value of an environment variable.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ def _number(text: str) -> WrittenInt | WrittenFloat | str:
 
 
 def plain(value: Value) -> Value:
-    """Copy a value with Python's own types only, but for text from environment variables.
+    """Copy a value with built-in types only, except for text from environment variables.
 
     Examples
     --------

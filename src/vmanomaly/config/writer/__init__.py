@@ -1,4 +1,4 @@
-"""The section `writer`: a module for each class."""
+"""The section `writer`: one module per class."""
 
 from vmanomaly.config.writer.base import WriterSection
 from vmanomaly.config.writer.duckdb import DuckdbWriterSection

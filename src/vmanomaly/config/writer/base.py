@@ -39,7 +39,7 @@ class WriterSection(Section):
     ----------
     metric_format
         Labels of what is written; `$VAR` is the output, `$QUERY_KEY` the query's alias.
-        `__name__` and `for` are always there.
+        `__name__` and `for` are always present.
     """
 
     default_effect = RESTARTS

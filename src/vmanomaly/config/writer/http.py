@@ -16,9 +16,9 @@ class HttpWriterSection(HttpSection, WriterSection):
     Attributes
     ----------
     connection_retry_attempts
-        Reconnections before a write counts as failed.
+        How often a write is retried on a new connection before it counts as failed.
     queue_path
-        Folder of the delivery queue; in memory where None.
+        Folder of the delivery queue; None keeps it in memory.
     queue_max_size
         Bytes the queue may hold; None for the default of its kind.
     """
