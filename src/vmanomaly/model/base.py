@@ -21,7 +21,7 @@ BatchT = TypeVar("BatchT", SeriesBatch, GroupedBatch)
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """What a model says about a batch, before scoring.
+    """The output of a model for a batch, before scoring.
 
     R is the number of series, or of groups where the model is multivariate.
 
@@ -29,17 +29,17 @@ class ModelOutput:
     ----------
     outputs : dict of str to ndarray of float64, shape (R, T)
         `yhat`, `yhat_lower` and `yhat_upper`, or an `anomaly_score` of the model's own, and
-        whatever else it gives, in the order in which it is written. NaN where the model cannot
-        say.
+        whatever else it gives, in the order in which it is written. NaN where the model gives
+        none.
     eligible : ndarray of bool, shape (R, T)
-        Where a point may be scored: its timestamp comes after the last one seen of its series.
+        Where a point may be scored: its timestamp is later than the last one seen of its series.
         Nothing is written elsewhere.
     trusted : ndarray of bool, shape (R, T)
         Where enough samples were seen for the score to count; elsewhere it is 0.
     channels : dict of str to ndarray of float64, shape (C, T)
-        What a multivariate model says about each of its C channels.
+        The outputs of a multivariate model for each of its C channels.
     errors : mapping of Labels to Exception
-        The series or groups that the model failed on, with the reason; the others are well.
+        The series or groups that the model failed on, with the reason; the others are fine.
     """
 
     outputs: dict[str, FloatArray]
@@ -61,16 +61,16 @@ class BaseModel(ABC, Generic[BatchT]):
     default_outputs : tuple of str
         What is written when `provide_series` is not given; empty for all that `infer` gives.
     online : bool
-        Whether `infer` goes on learning. The others are given only series they were fitted on.
+        Whether `infer` continues learning. Others are given only series that they were fitted on.
     multivariate : bool
         Whether one state describes many series at once.
     applies_policies : bool
         Whether `infer` applies the policies of the queries itself.
     has_kernels : bool
-        Whether a run before the first one saves that one from waiting for a compiler.
+        Whether a warm-up run saves the first run from waiting for the compiler.
     block_bytes : int
-        The bytes of values that take well under a second to learn: more are learned and scored
-        block by block, so that a run can be stopped in between.
+        Bytes of values that are learned in well under a second: more are learned and scored block
+        by block, so that a run can be stopped in between.
     """
 
     outputs: ClassVar[tuple[str, ...]]
@@ -83,9 +83,9 @@ class BaseModel(ABC, Generic[BatchT]):
 
     @property
     def fit_is_replay(self) -> bool:
-        """Whether a fit is to the bit a fit of the first points, and learning the others online.
+        """Whether a fit equals, to the bit, a fit on the first points and learning the rest online.
 
-        False where that is not known.
+        False if that is not known.
         """
         return False
 
@@ -95,12 +95,12 @@ class BaseModel(ABC, Generic[BatchT]):
 
     @abstractmethod
     def infer(self, state: SeriesState, batch: BatchT, micro_batch_starts: IntArray) -> ModelOutput:
-        """Say what was to be expected for every point of the batch.
+        """Return what is expected at every point of the batch.
 
         Parameters
         ----------
         state
-            From `fit`; online models go on learning in it, in place.
+            From `fit`; online models continue learning in it, in place.
         batch
             Series, or groups of series, on T timestamps.
         micro_batch_starts
@@ -120,17 +120,17 @@ class BaseModel(ABC, Generic[BatchT]):
 
 
 class Model(BaseModel[SeriesBatch]):
-    """A model of single series: what it says of one does not depend on the others."""
+    """A model of single series: its outputs for one do not depend on the others."""
 
     multivariate: ClassVar[bool] = False
 
 
 class MultivariateModel(BaseModel[GroupedBatch]):
-    """A model of groups of series that are looked at together.
+    """A model of groups of series that are scored jointly.
 
-    A row of its state is a group, and its outputs have a row a group. A group always comes with
-    the channels it was fitted on, in the order of the fit. A point of a group counts where every
-    channel has a finite sample.
+    Its state and its outputs have one row per group. A group always comes with the channels it was
+    fitted on, in the order of the fit. A point of a group counts where every channel has a finite
+    sample.
     """
 
     multivariate: ClassVar[bool] = True

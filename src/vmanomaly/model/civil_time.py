@@ -1,4 +1,4 @@
-"""From timestamps to what the clock on the wall shows."""
+"""From timestamps to the local time that a clock on the wall shows."""
 
 from __future__ import annotations
 

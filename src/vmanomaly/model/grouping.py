@@ -1,4 +1,4 @@
-"""Series of one or more queries, put together into the groups that multivariate models look at."""
+"""Series of one or more queries, arranged in the groups that multivariate models score jointly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GroupKey = tuple[str, ...]
 
 
 class Channel(NamedTuple):
-    """One of the series that a multivariate model looks at together.
+    """One of the series that a multivariate model scores jointly.
 
     The same labels may come from several queries: these are different channels.
 
@@ -40,9 +40,9 @@ class GroupedBatch:
     Attributes
     ----------
     labels : tuple of Labels
-        One label set a group: the labels that all its channels share.
+        One label set per group: the labels that all its channels share.
     channels : tuple of Channel
-        Those of a group stand together, in the order of the fit.
+        Those of a group are neighbours, in the order of the fit.
     offsets : ndarray of int64, shape (G + 1,)
         The group `g` has the channels from `offsets[g]` up to `offsets[g + 1]`.
     timestamps : ndarray of int64, shape (T,)
@@ -129,14 +129,14 @@ class GroupedBatch:
             start = max(stop, 1)
 
     def slices(self) -> list[slice]:
-        """Return where the channels of each group stand."""
+        """Return where the channels of each group are."""
         ends = self.offsets.tolist()
         return [slice(start, end) for start, end in pairwise(ends)]
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Which channels belong together.
+    """Which channels form which group.
 
     Attributes
     ----------
@@ -176,8 +176,8 @@ class Mismatch(NamedTuple):
     group : Labels
         The `groupby` labels of the group.
     missing, extra, repeated : tuple of Channel
-        Channels that are not there, channels that the model was not fitted on, and channels of
-        which there is more than one.
+        Channels that are missing, channels that the model was not fitted on, and channels that
+        occur more than once.
     """
 
     group: Labels
@@ -203,9 +203,9 @@ class Selection:
     Attributes
     ----------
     grouping : Grouping
-        The groups whose channels are there.
+        The groups whose channels are present.
     sources : tuple of (ndarray of int64, ndarray of int64)
-        One pair a query: rows of its batch, and the places of these channels.
+        One pair per query: rows of its batch, and the places of these channels.
     mismatches : tuple of Mismatch
         The other groups.
     """
@@ -215,7 +215,7 @@ class Selection:
     mismatches: tuple[Mismatch, ...]
 
     def take(self, batches: Sequence[SeriesBatch]) -> GroupedBatch:
-        """Put the values of the queries together.
+        """Assemble the values of the queries in one batch.
 
         Raises
         ------
@@ -265,7 +265,7 @@ def shared_labels(label_sets: Sequence[Labels]) -> Labels:
 def group_channels(
     query_keys: Sequence[str], batches: Sequence[SeriesBatch], groupby: Sequence[str]
 ) -> tuple[Grouping, list[Channel]]:
-    """Decide which series belong together.
+    """Decide which series form which group.
 
     Groups are in the order of their `groupby` values, and their channels in the order of queries
     and labels, so that nothing depends on the order in which a datasource returns series.

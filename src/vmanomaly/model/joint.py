@@ -18,7 +18,7 @@ def score_groups(
     policies: Mapping[str, Policy],
     provide_series: Sequence[str],
 ) -> Predictions:
-    """Return the joint outputs, a row a group.
+    """Return the joint outputs, one row per group.
 
     Where any channel is outside the `data_range` of its query, the score is at least its
     `anomaly_score_outside_data_range`. The other policies compare a `y` with its `yhat`, of which
@@ -82,7 +82,7 @@ def score_channels(
 
 
 def _least_scores(batch: GroupedBatch, policies: Mapping[str, Policy]) -> FloatArray:
-    """Return the least score of each sample, NaN where it may have any; shape (C, T)."""
+    """Return the minimum score of each sample, NaN where there is none; shape (C, T)."""
     result = np.full(batch.values.shape, np.nan)
     for query_key, policy in policies.items():
         rows = rows_of(batch, query_key)
@@ -93,5 +93,5 @@ def _least_scores(batch: GroupedBatch, policies: Mapping[str, Policy]) -> FloatA
 
 
 def rows_of(batch: GroupedBatch, query_key: str) -> list[int]:
-    """Return where the channels that come from one query stand."""
+    """Return where the channels of one query are."""
     return [row for row, channel in enumerate(batch.channels) if channel.query_key == query_key]

@@ -25,7 +25,7 @@ SIGMA_PER_MAD = 1.4826
 
 
 class Digests(NamedTuple):
-    """The columns of the state, as the kernels take them, with their names; a digest a series.
+    """The columns of the state, as the kernels take them, with their names; one digest per series.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class OnlineMADModel(OnlineModel):
     :math:`median \pm threshold \cdot 1.4826 \cdot MAD`, with the median absolute deviation
     :math:`MAD = median(|y - median(y)|)`. The n-th last sample has the weight :math:`decay^n`.
 
-    The samples are kept in one t-digest a series, from which both medians are read: they are
+    The samples are kept in one t-digest per series, from which both medians are read: they are
     exact until more than `compression` + 16 samples were seen, and of bounded error afterwards.
 
     Parameters
@@ -114,7 +114,7 @@ class OnlineMADModel(OnlineModel):
     def fit(self, batch: SeriesBatch) -> SeriesState:
         """Learn the batch from scratch and return the state."""
         state = super().fit(batch)
-        # Samples to come weigh less: the same as if those learned weighed more.
+        # Later samples weigh less: the same as if those learned weighed more.
         state["sample_weight"][:] /= self.history_strength
         return state
 
@@ -138,7 +138,7 @@ def _learn_one(
 ) -> tuple[int, float]:
     """Add the sample `y`, and return the digest's size and the next sample's weight.
 
-    Growing the weight of what comes is the same as decaying everything before.
+    Increasing the weight of later samples is the same as decaying all earlier ones.
     """
     size = add(means, weights, size, y, sample_weight, compression)
     sample_weight /= decay

@@ -1,4 +1,4 @@
-"""The frame that every online model of single series runs in."""
+"""The framework that every online model of single series runs in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatc
 class Points(NamedTuple):
     """Points of S series on T timestamps, as the kernels take them: contiguous.
 
-    A kernel is compiled for each combination of layouts and flags that it meets, so that only
+    A kernel is compiled for each combination of layouts and flags that it is given, so only
     `observe` makes them.
 
     Attributes
@@ -29,7 +29,7 @@ class Points(NamedTuple):
     first : ndarray of int64, shape (S,)
         The first column to take of every series.
     n_seen : ndarray of int64, shape (S,)
-        The finite samples that were seen of every series before these.
+        How many finite samples of every series were seen before these.
     timestamps : ndarray of int64, shape (T,)
         Unix milliseconds, UTC.
     values : ndarray of float64, shape (S, T)
@@ -50,7 +50,7 @@ class Points(NamedTuple):
     predicted: bool
 
     def blanks(self, n: int) -> Iterator[FloatArray]:
-        """Yield `n` float64 arrays full of NaN, to be filled with predictions.
+        """Yield `n` float64 arrays filled with NaN, to receive predictions.
 
         Of shape (S, T), or (S, 0) where no predictions are wanted.
         """
@@ -59,7 +59,7 @@ class Points(NamedTuple):
         return (np.full(shape, np.nan) for _ in range(n))
 
     def blank_bounds(self) -> Bounds:
-        """Return `Bounds` full of NaN."""
+        """Return `Bounds` filled with NaN."""
         return Bounds(*self.blanks(len(Bounds._fields)))
 
 
@@ -82,7 +82,7 @@ class OnlineModel(Model):
     """A model that learns single series point by point, many series at once.
 
     `infer` takes only points after the last one seen of their series, walks the micro-batches
-    in order, predicts each with the state before it and learns it then. Samples that are NaN or
+    in order, predicts each with the state before it and then learns it. Samples that are NaN or
     infinite are never learned. A series not seen at `fit` starts with nothing. The result does
     not depend on how the points are split into calls, as long as the micro-batches are the same.
 
@@ -91,7 +91,7 @@ class OnlineModel(Model):
     decay
         Weight of the past, per sample learned, in (0, 1]; 1 never forgets.
     min_n_samples_seen
-        The samples that must have been seen before a micro-batch for its scores to count.
+        How many samples must have been seen before a micro-batch for its scores to count.
     """
 
     decay: float
@@ -133,9 +133,9 @@ class OnlineModel(Model):
 
     @abstractmethod
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
-        """Predict and learn micro-batch after micro-batch.
+        """Predict and learn one micro-batch after the other.
 
-        A micro-batch is predicted only for a series of which something is known before it. So
+        A micro-batch is predicted only for a series of which something is already known. So
         nothing is predicted in a fit, and the arrays of `points.blanks` need no columns.
 
         Returns
@@ -154,7 +154,7 @@ class OnlineModel(Model):
     def infer(
         self, state: SeriesState, batch: SeriesBatch, micro_batch_starts: IntArray
     ) -> ModelOutput:
-        """Predict and learn the batch, micro-batch after micro-batch; updates `state`."""
+        """Predict and learn the batch, one micro-batch after the other; updates `state`."""
         points, eligible, trusted = self._observe(state, batch, micro_batch_starts, predicted=True)
         return ModelOutput(self._walk(state, points), eligible, trusted)
 
@@ -182,16 +182,16 @@ def observe(
     min_n_samples_seen: int = 0,
     predicted: bool = True,
 ) -> tuple[Points, BoolArray, BoolArray]:
-    """Note in the state what is seen, and return what to walk, what is eligible and trusted.
+    """Record in the state what is seen, and return what to walk, what is eligible and trusted.
 
     Parameters
     ----------
     state
-        Its `last_seen` and `n_samples_seen` are brought forward.
+        Its `last_seen` and `n_samples_seen` are updated.
     rows, timestamps, values, starts, predicted
         As in `Points`.
     min_n_samples_seen
-        The samples that must have been seen before a micro-batch for its scores to count.
+        How many samples must have been seen before a micro-batch for its scores to count.
 
     Returns
     -------
@@ -232,7 +232,7 @@ def _observe_rows(
     eligible: BoolArray,
     trusted: BoolArray,
 ) -> None:
-    """Fill `points.first`, `eligible` and `trusted`; bring the columns of the state forward."""
+    """Fill `points.first`, `eligible` and `trusted`; update the columns of the state."""
     for s in range(len(points.rows)):
         row = points.rows[s]
         points.first[s] = _first_after(points.timestamps, last_seen[row])
@@ -244,7 +244,7 @@ def _observe_rows(
                 trusted[s, t] = enough
                 if math.isfinite(points.values[s, t]):
                     n_samples_seen[row] += 1
-                # A gap is not seen: a sample that arrives late in its place still counts.
+                # A gap does not count as seen: a sample that arrives there late still counts.
                 if not math.isnan(points.values[s, t]):
                     last_seen[row] = points.timestamps[t]
 
@@ -285,10 +285,10 @@ def interval(yhat: float, half_width: float) -> tuple[float, float]:
 
 @kernel
 def widened(yhat: float, lower: float, upper: float) -> tuple[float, float]:
-    """Return the bounds, made finite and moved away from `yhat` if they are too near.
+    """Return the bounds, made finite and moved away from `yhat` if they are too close.
 
     They are at least 1e-9 of `yhat` and at least 1e-12 away, so that rounding in a constant series
-    is no anomaly.
+    is not an anomaly.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Order statistics in kernels, where NumPy's take seconds to compile."""
+"""Order statistics for kernels; NumPy's take seconds to compile."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def quantile(values: FloatArray, probability: float) -> float:
     >>> quantile(np.array([5.0, 1.0, 4.0, 2.0]), 0.5)
     3.0
     """
-    # In per cent, with ranks from 1: the same to the last bit as np.quantile in a kernel.
+    # In percent, with ranks from 1: the same to the last bit as np.quantile in a kernel.
     rank = 1.0 + (len(values) - 1) * (100.0 * probability / 100.0)
     whole = math.floor(rank)
     share = rank - whole

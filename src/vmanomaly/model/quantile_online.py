@@ -153,7 +153,7 @@ class OnlineQuantileModel(OnlineModel):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Where the digests are: 12 bytes a part, and 8 more."""
+        """Where the digests are: 12 bytes per part, and 8 more."""
         # The quantiles of all samples have a digest of their own, the last one.
         with_global = self.n_subseasons > 1 and self.global_smoothing > 0.0
         return (
@@ -182,7 +182,7 @@ class OnlineQuantileModel(OnlineModel):
     def fit(self, batch: SeriesBatch) -> SeriesState:
         """Learn the batch from scratch and return the state."""
         state = super().fit(batch)
-        # Samples to come weigh less: the same as if those learned weighed more.
+        # Later samples weigh less: the same as if those learned weighed more.
         state["sample_weight"][:] /= self.history_strength
         cast("DigestState", state).trim()
         return state
@@ -252,7 +252,7 @@ def _quantiles_of(
 def _smoothed_quantiles(
     digests: Digests, row: int, digest: int, parameters: Parameters, buffer: FloatArray
 ) -> bool:
-    """Fill the first row of `buffer` with quantiles; return whether anything is known of them."""
+    """Fill the first row of `buffer` with quantiles; return whether any are known."""
     answers, global_answers = buffer[0], buffer[1]
     probabilities, global_share = parameters.probabilities, parameters.global_share
     known = _quantiles_of(digests, row, digest, probabilities, answers)
@@ -306,7 +306,7 @@ def _walk_rows(
 ) -> int:
     """Walk the series from `done` on until there is no room, and return the first one left.
 
-    `buffer` is room for the quantiles of one digest and of all samples, a row each.
+    `buffer` is room for the quantiles of one digest and of all samples, one row each.
     """
     n_series = len(points.rows)
     for s in range(done, n_series):
@@ -339,7 +339,7 @@ def _learn_one(
 ) -> float:
     """Add a sample to its digest and to that of all samples; return the next one's weight.
 
-    Growing the weight of what comes is the same as decaying everything before.
+    Increasing the weight of later samples is the same as decaying all earlier ones.
     """
     learn(digests, row, digest, value, weight, parameters.compression)
     n_digests = digests.starts.shape[1]

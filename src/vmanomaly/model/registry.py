@@ -31,7 +31,7 @@ def create_model(section: ModelSection, query: Query) -> Model:
 
 
 def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -> MultivariateModel:
-    """Build the model that looks at the series of some queries together.
+    """Build the model that scores the series of some queries jointly.
 
     Its parameters are those that `create_model` gives, with the first query; `policies` are those
     of the model and each query, by the query's alias, and a `channel_model` is the

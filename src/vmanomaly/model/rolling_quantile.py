@@ -41,7 +41,7 @@ class Parameters(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """The columns of the state, as the kernels take them; a window a series.
+    """The columns of the state, as the kernels take them; one window per series.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class RollingQuantileModel(OnlineModel):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The samples as they came, and their places in ascending order: 12 bytes a sample."""
+        """The samples as they came, and their places in ascending order: 12 bytes per sample."""
         return (
             Column("window", np.float64, (self.window_steps,)),
             Column("ascending", np.int32, (self.window_steps,)),

@@ -1,8 +1,8 @@
 """The anomaly score, and the policies that decide whether it counts: the one place for both.
 
 Pure functions on arrays: nothing here knows which model made a prediction. `score_series` is what
-a detector does with the answer of a model, step after step; models that apply policies themselves
-and the classes of users take the same steps one by one.
+a detector does with the output of a model, step by step; models that apply policies themselves
+and users' classes take the same steps one by one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Policy:
     clip_predictions : bool
         Whether predictions are clipped to `data_range`.
     anomaly_score_outside_data_range : float
-        The least score of a `y` outside `data_range`.
+        The minimum score of a `y` outside `data_range`.
     data_range : (float, float)
         The values that `y` can have.
     detection_direction : {"both", "above_expected", "below_expected"}
@@ -61,7 +61,7 @@ class Policy:
 
     @classmethod
     def of(cls, model: ModelSection, query: Query) -> Policy:
-        """Combine the settings of a model and a query; where both say something, the query's."""
+        """Combine the settings of a model and a query; those of the query win."""
         return cls(
             scale=model.scale,
             clip_predictions=model.clip_predictions,
@@ -147,7 +147,7 @@ def score_series(
     policy: Policy | None,
     provide_series: Sequence[str] | None,
 ) -> Predictions:
-    """Turn what a model says about a batch into what is written.
+    """Turn the output of a model for a batch into what is written.
 
     In this order:
 
@@ -175,12 +175,12 @@ def score_series(
         Of the model and the query; None for a model that has done 1 to 7 itself.
     provide_series
         The outputs wanted, in order; None for the score and then all that the model gave.
-        `timestamp` means nothing.
+        `timestamp` is ignored.
 
     Raises
     ------
     ValueError
-        An output that is wanted is not there, or cannot be computed.
+        An output that is wanted is missing, or cannot be computed.
     """
     outputs: Mapping[str, FloatArray] = model_output.outputs
     if policy is not None:
@@ -201,7 +201,7 @@ def score_series(
 
 
 def needed_outputs(provide_series: Sequence[str]) -> tuple[str, ...]:
-    """Return the outputs that must be there before an incident score is added.
+    """Return the outputs that must exist before an incident score is added.
 
     Examples
     --------
@@ -227,7 +227,7 @@ def chosen(
     Parameters
     ----------
     labels, timestamps
-        One label set a row, and Unix milliseconds.
+        One label set per row, and Unix milliseconds.
     outputs
         By name, float64, shape (R, T).
     written
@@ -235,12 +235,12 @@ def chosen(
     trusted
         Where the score counts, bool, shape (R, T).
     provide_series
-        The outputs wanted, in order; `timestamp` means nothing.
+        The outputs wanted, in order; `timestamp` is ignored.
 
     Raises
     ------
     ValueError
-        One of them is not there.
+        One of them is missing.
     """
     wanted = [name for name in provide_series if name != "timestamp"]
     missing = [name for name in wanted if name not in outputs]
@@ -366,7 +366,7 @@ def apply_policies(
 
 
 def least_score(y: FloatArray, policy: Policy) -> FloatArray | None:
-    """Return the least score of a `y` outside `data_range`, NaN inside; None for a range of all.
+    """Return the minimum score of `y` outside `data_range`, NaN inside; None without such a range.
 
     Examples
     --------

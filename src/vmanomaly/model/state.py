@@ -1,4 +1,4 @@
-"""What a model has learned: a row a series, a column a quantity."""
+"""What a model has learned: one row per series, one column per quantity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmanomaly.series import IntArray, Labels
 Array: TypeAlias = NDArray[Any]
 
 Record: TypeAlias = Any
-"""A row of float64 whose places have names, as kernels see it."""
+"""A row of float64 with named places, as kernels see it."""
 
 NEVER = int(np.iinfo(np.int64).min)
 """`last_seen` of a series of which no sample was seen."""
@@ -164,7 +164,7 @@ class SeriesState:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that all columns take, the room for series to come included."""
+        """The bytes that all columns take, spare room included."""
         return sum(array.nbytes for array in self._arrays.values())
 
     def arrays(self) -> dict[str, Array]:
@@ -172,13 +172,13 @@ class SeriesState:
         return {column.name: self[column.name] for column in self._columns}
 
     def rows(self, labels: tuple[Labels, ...]) -> IntArray:
-        """Return the row of every label set, and add a row for those not seen before.
+        """Return the row of every label set; label sets not seen before get a new row.
 
         Parameters
         ----------
         labels
             S label sets without duplicates. For the same ones as in an earlier call, its answer
-            is returned, in a few nanoseconds a series.
+            is returned, in a few nanoseconds per series.
 
         Returns
         -------
@@ -188,7 +188,7 @@ class SeriesState:
         if not labels:
             return _NO_ROWS
         asked = self._asked.get(labels[0])
-        # Tuples compare by identity first, so labels from the same reader cost no hashing.
+        # Tuples compare by identity first, so labels from the same reader need no hashing.
         if asked is not None and asked[0] == labels:
             return asked[1]
         row_of = self._row_of
@@ -238,7 +238,7 @@ class SeriesState:
         if n_rows <= self._capacity:
             return
         used = self._capacity
-        # A quarter more each time: constant cost a series, and never much memory unused.
+        # A quarter more each time: constant cost per series, and never much unused memory.
         self._capacity = max(n_rows, used + used // 4)
         for column in self._columns:
             array = _blank(column, self._capacity)
@@ -247,7 +247,7 @@ class SeriesState:
 
 
 def width(row: np.dtype[np.void]) -> int:
-    """Return the length of a row of float64 whose places have names.
+    """Return the length of a row of float64 with named places.
 
     Examples
     --------

@@ -124,7 +124,7 @@ class StdModel(OnlineModel):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The latest sample and the mean of every phase, 20 bytes a phase, and 24 more."""
+        """The latest sample and the mean of every phase, 20 bytes per phase, and 24 more."""
         phases = (self.period,)
         return (
             Column("latest", np.float64, phases, initial=math.nan),

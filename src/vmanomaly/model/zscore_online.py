@@ -16,7 +16,7 @@ from vmanomaly.series import FloatArray, SeriesBatch
 
 
 class Moments(NamedTuple):
-    """The sums that the mean and the variance are made of; float64, a row a series.
+    """The sums that the mean and the variance are made of; float64, one row per series.
 
     Attributes
     ----------

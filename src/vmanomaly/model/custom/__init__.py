@@ -1,1 +1,1 @@
-"""Models of the user's own: found, loaded, and run behind the contract that every model keeps."""
+"""The user's own models: found, loaded, and run behind the contract that every model keeps."""

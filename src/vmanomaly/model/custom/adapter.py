@@ -24,18 +24,18 @@ from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """What has an object each: series, or groups of series.
+    """What has one object each: series, or groups of series.
 
     Attributes
     ----------
     labels : tuple of Labels
-        One label set a subject.
+        One label set per subject.
     timestamps : ndarray of int64, shape (T,)
         Unix milliseconds, UTC.
     seen : ndarray of float64, shape (R, T)
-        Finite where there is a point for the model, NaN where nothing was seen.
+        Finite where there is a point for the model, NaN elsewhere.
     columns : list of dict of str to ndarray of float64, shape (T,)
-        The columns of the frames of each, beside `timestamp`.
+        The columns of the frames of each, except `timestamp`.
     """
 
     labels: tuple[Labels, ...]
@@ -45,7 +45,7 @@ class Subjects:
 
     @classmethod
     def of_series(cls, batch: SeriesBatch) -> Subjects:
-        """Take every series for itself."""
+        """Take every series by itself."""
         columns = [{"y": values} for values in batch.values]
         return cls(batch.labels, batch.timestamps, batch.values, columns)
 
@@ -61,7 +61,7 @@ class Subjects:
 
 
 class Instances:
-    """Makes, fits and asks objects of a user's class.
+    """Makes, fits and runs objects of a user's class.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ class Instances:
     arguments
         Keyword arguments of its constructor.
     policy
-        What is applied to the outputs of a series; None where they are taken as they are.
+        What is applied to the outputs of a series; None if they are taken as they are.
     provide_series
-        The outputs wanted; None for all that there are.
+        The outputs wanted; None for all there are.
     min_n_samples_seen
-        The points that an online model must have seen for its score to count.
+        How many points an online model must have seen for its score to count.
     """
 
     def __init__(
@@ -134,9 +134,9 @@ class Instances:
     def infer(
         self, state: SeriesState, subjects: Subjects, micro_batch_starts: IntArray
     ) -> ModelOutput:
-        """Ask the object of every subject; one micro-batch after the other if it is online.
+        """Infer with the object of every subject; one micro-batch after the other if it is online.
 
-        An object that raises is asked no further in this call.
+        An object that raises is not called again in this call.
         """
         assert isinstance(state, InstanceState)  # noqa: S101 - of the same model
         rows = state.rows(subjects.labels)
@@ -186,7 +186,7 @@ class Instances:
         return ModelOutput(outputs.arrays, eligible, trusted, errors=errors)
 
     def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> InstanceState:
-        """Rebuild a state; every object gets the settings that are in force now.
+        """Rebuild a state; every object gets the current settings.
 
         Raises
         ------
@@ -249,7 +249,7 @@ class _OfInstances(base.BaseModel[BatchT]):
         return self._instances.fit(self._subjects(batch))
 
     def infer(self, state: SeriesState, batch: BatchT, micro_batch_starts: IntArray) -> ModelOutput:
-        """Ask the object of every series or group."""
+        """Infer with the object of every series or group."""
         return self._instances.infer(state, self._subjects(batch), micro_batch_starts)
 
     def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
@@ -258,11 +258,11 @@ class _OfInstances(base.BaseModel[BatchT]):
 
     @abstractmethod
     def _subjects(self, batch: BatchT) -> Subjects:
-        """Return what has an object each."""
+        """Return the subjects, each of which has an object."""
 
 
 class PandasModel(_OfInstances[SeriesBatch], base.Model):
-    """A user's class that describes one series, learned at fit only.
+    """A user's class that describes one series and learns only at fit.
 
     Parameters
     ----------
@@ -277,13 +277,13 @@ class PandasModel(_OfInstances[SeriesBatch], base.Model):
 
 
 class OnlinePandasModel(PandasModel):
-    """A user's class that describes one series and goes on learning."""
+    """A user's class that describes one series and learns at infer too."""
 
     online: ClassVar[bool] = True
 
 
 class PandasMultivariateModel(_OfInstances[GroupedBatch], base.MultivariateModel):
-    """A user's class that describes a group of series, learned at fit only.
+    """A user's class that describes a group of series and learns only at fit.
 
     Parameters
     ----------
@@ -296,13 +296,13 @@ class PandasMultivariateModel(_OfInstances[GroupedBatch], base.MultivariateModel
 
 
 class OnlinePandasMultivariateModel(PandasMultivariateModel):
-    """A user's class that describes a group of series and goes on learning."""
+    """A user's class that describes a group of series and learns at infer too."""
 
     online: ClassVar[bool] = True
 
 
 class _Outputs:
-    """Outputs of R subjects at T timestamps, NaN where nothing was put."""
+    """Outputs of R subjects at T timestamps, NaN where none was set."""
 
     def __init__(self, shape: tuple[int, ...], names: tuple[str, ...] | None) -> None:
         self._shape = shape

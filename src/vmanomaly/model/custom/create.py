@@ -27,7 +27,7 @@ _Made = TypeVar("_Made")
 
 
 def is_multivariate(section: CustomSection) -> bool:
-    """Tell whether the class of a custom model looks at all series of its queries together.
+    """Tell whether the class of a custom model scores all series of its queries jointly.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def is_multivariate(section: CustomSection) -> bool:
 
 
 def resolved_section(section: ModelSection) -> ModelSection:
-    """Return the section of a model, after a look at the class if that is a user's own.
+    """Return the section of a model, completed by what its class says if that is a user's own.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _pandas_model(
 
 
 def _shared_policy(section: CustomSection, queries: Sequence[Query]) -> Policy:
-    """Return the policy of the queries; what they differ in is left out."""
+    """Return the policy of the queries; settings in which they differ are left out."""
     policies = [Policy.of(section, query) for query in queries]
     neutral = Policy()
     differing = {
@@ -146,7 +146,7 @@ def _shared_policy(section: CustomSection, queries: Sequence[Query]) -> Policy:
 def _batch_model(
     user_class: type, section: CustomSection, queries: Sequence[Query]
 ) -> base.AnyModel:
-    """Make a model of its parameters that are keys of the section, or `step` and `tz`."""
+    """Make a model from its parameters, which are keys of the section, or `step` and `tz`."""
     parameters = inspect.signature(user_class).parameters
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     for key in [*section.own_keys, *_changed(section)]:
@@ -176,7 +176,7 @@ def _batch_model(
 
 
 def _changed(section: CustomSection) -> list[str]:
-    """Return the keys that not every class takes, where they are not left at their defaults."""
+    """Return the keys that not every class takes and that differ from their defaults."""
     neutral = type(section)()
     keys = ("args", *_ONLINE_KEYS)
     return [key for key in keys if getattr(section, key) != getattr(neutral, key)]

@@ -19,7 +19,7 @@ def to_times(timestamps: IntArray) -> Array:
 
 
 def to_frame(times: Array, columns: Mapping[str, FloatArray], wanted: BoolArray) -> pd.DataFrame:
-    """Return a frame of `timestamp` and some columns, at the wanted points only.
+    """Return a frame of `timestamp` and other columns, at the wanted points only.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def from_frame(
     given: Collection[str],
     needed: Collection[str] | None = None,
 ) -> dict[str, FloatArray]:
-    """Return the outputs in what a model's `infer` returned.
+    """Return the outputs from what a model's `infer` returned.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def from_frame(
     given
         The other columns of that frame, which are no outputs.
     needed
-        The columns to look at; None for all.
+        The columns to read; None for all.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def from_frame(
     Raises
     ------
     ValueError
-        It is no frame, has other timestamps, or holds something else than numbers.
+        It is not a frame, has other timestamps, or holds something other than numbers.
     """
     if not isinstance(answer, pd.DataFrame):
         raise ValueError(f"infer returned {type(answer).__name__}, expected a pandas DataFrame")

@@ -47,7 +47,7 @@ class Model(ABC):
     Parameters
     ----------
     args
-        Parameters of the model's own, from the key `args`.
+        The model's own parameters, from the key `args`.
     provide_series
         The outputs that are to be written; empty for all that `infer` gives.
     scale
@@ -56,7 +56,7 @@ class Model(ABC):
         Whether predictions are clipped to `data_range`.
     anomaly_score_outside_data_range, data_range, detection_direction, min_dev_from_expected, \
 min_rel_dev_from_expected
-        The policies in force: of the query, or else of the model.
+        The policies that apply: of the query, or else of the model.
     groupby
         Labels that tell the groups of a multivariate model apart.
     **unknown
@@ -65,7 +65,7 @@ min_rel_dev_from_expected
     Attributes
     ----------
     is_online : bool
-        Whether `infer` goes on learning.
+        Whether `infer` continues learning.
     is_multivariate : bool
         Whether one model describes many series at once.
 
@@ -111,25 +111,25 @@ min_rel_dev_from_expected
 
     @abstractmethod
     def fit(self, df: DataFrame) -> Any:
-        """Learn from scratch; what is returned means nothing.
+        """Learn from scratch; the return value is ignored.
 
         Parameters
         ----------
         df
             `timestamp` (datetime64[ns], UTC without a time zone, ascending) and `y` (float64,
-            finite). For a multivariate model, a column a channel in place of `y`, called after
+            finite). For a multivariate model, one column per channel instead of `y`, named after
             its query and labels as in `cpu{host="a"}`, in the same order at every call.
         """
 
     @abstractmethod
     def infer(self, df: DataFrame) -> DataFrame:
-        """Say what is to be thought of new points.
+        """Return what is expected of new points, or how anomalous they are.
 
         Parameters
         ----------
         df
             As for `fit`; never empty, and never a point that was there before. For an online
-            model, one micro-batch: it is predicted first and learned then.
+            model, one micro-batch: predict it first, then learn it.
 
         Returns
         -------
@@ -139,7 +139,7 @@ min_rel_dev_from_expected
         """
 
     def serialize(self) -> bytes:
-        """Return what `deserialize` makes the same model of."""
+        """Return what `deserialize` makes the same model from."""
         return pickle.dumps(self, protocol=PICKLE_PROTOCOL)
 
     @staticmethod
@@ -156,7 +156,7 @@ min_rel_dev_from_expected
     ) -> None:
         """Move the bounds by `scale` and clip predictions, in place.
 
-        What is left out is the model's own.
+        Defaults to the model's own.
         """
         predictions = {name: _column(df, name) for name in df.columns if name.startswith("yhat")}
         policy = Policy(
@@ -186,7 +186,7 @@ min_rel_dev_from_expected
             With the columns `y`, `yhat`, `yhat_lower` and `yhat_upper`.
         data_range, detection_direction, min_dev_from_expected, min_rel_dev_from_expected, \
 anomaly_score_outside_data_range
-            Policies; what is left out is the model's own.
+            Policies, which default to the model's own.
         """
         policy = self._policy(
             data_range=data_range,
@@ -211,14 +211,14 @@ anomaly_score_outside_data_range
 
 
 class OnlineModel(Model):
-    """A model that learns at `infer` too: each call predicts first, and learns then.
+    """A model that learns at `infer` too: each call predicts first, then learns.
 
     Parameters
     ----------
     decay
         Weight of the past, per point.
     min_n_samples_seen
-        The score is 0 until that many points were seen.
+        The score is 0 until that many points have been seen.
     **kwargs
         As for `Model`.
 

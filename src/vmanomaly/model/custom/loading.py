@@ -27,11 +27,11 @@ _lock = threading.Lock()
 def load_class(name: str, folder: Path) -> type:
     """Import a class by its dotted name.
 
-    The package `model` is put together for it: `model.model` is `interface`, and what else is
-    called `model.NAME` is the file `NAME.py` in `folder`, or in its folder `model`.
-    `model.custom` may also be the file `custom_model.py`. Any other name is imported as Python
-    does, with `folder` as the last place to look. No such package is there before the first custom
-    model is loaded, so that it does not hide one of the same name elsewhere.
+    The package `model` is assembled for it: `model.model` is `interface`, and any other
+    `model.NAME` is the file `NAME.py` in `folder`, or in its folder `model`. `model.custom` may
+    also be the file `custom_model.py`. Any other name is imported as Python does, with `folder` as
+    the last place to look. The package does not exist before the first custom model is loaded, so
+    that it does not hide one of the same name elsewhere.
 
     A module is run once in a process.
 
@@ -40,7 +40,7 @@ def load_class(name: str, folder: Path) -> type:
     name
         `package.module.Class`.
     folder
-        Where files are looked for.
+        Where files are searched.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def user_error(error: BaseException, name: str, folder: Path) -> str:
     name
         The dotted name of the class.
     folder
-        Where files are looked for.
+        Where files are searched.
     """
     if isinstance(error, ModuleNotFoundError) and error.name == "pandas":
         return without_pandas(name)
@@ -91,7 +91,7 @@ def user_error(error: BaseException, name: str, folder: Path) -> str:
 
 
 def without_pandas(name: str) -> str:
-    """Say that the class of this dotted name needs pandas."""
+    """Return the error that the class of this dotted name needs pandas."""
     return f"{name} needs pandas, which is not installed: pip install 'vmanomaly[pandas]'"
 
 

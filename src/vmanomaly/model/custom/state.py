@@ -1,4 +1,4 @@
-"""What custom models have learned: an object of the user's class for every series or group."""
+"""What custom models have learned: one object of the user's class per series or group."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vmanomaly.series import IntArray, Labels
 
 
 class InstanceState(SeriesState):
-    """A state whose rows have an object each.
+    """A state whose rows have one object each.
 
-    Beside the columns of every state, `arrays()` gives what the objects' own `serialize` returned,
-    one after the other: `serialized`, uint8, and `offsets`, int64, shape (rows + 1,), where the
-    bytes of each begin and end.
+    In addition to the columns of every state, `arrays()` gives what the objects' own `serialize`
+    returned, one after the other: `serialized`, uint8, and `offsets`, int64, shape (rows + 1,),
+    where the bytes of each begin and end.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class InstanceState(SeriesState):
         Parameters
         ----------
         labels, arrays
-            Of the other.
+            Those of the other.
         deserialize
-            Makes an object of its bytes.
+            Makes an object from its bytes.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class InstanceState(SeriesState):
         Raises
         ------
         ValueError
-            A `serialize` raises, or returns something else than bytes.
+            A `serialize` raises, or returns something other than bytes.
         """
         serialized = [_serialized(labels, self.instances[labels]) for labels in self.labels]
         sizes = [0, *map(len, serialized)]

@@ -1,4 +1,4 @@
-"""A state with several t-digests a series, each only as large as what it has seen."""
+"""A state with several t-digests per series, each only as large as what it has seen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SMALLEST = 2
 
 
 def digest_columns(n_digests: int) -> tuple[Column, ...]:
-    """Return the columns that say where the digests of a series are: 12 bytes a digest."""
+    """Return the columns that say where the digests of a series are: 12 bytes per digest."""
     return (
         Column("digest_start", np.int64, (n_digests,)),
         Column("digest_room", np.int16, (n_digests,)),
@@ -32,7 +32,7 @@ class Digests(NamedTuple):
     starts : ndarray of int64, shape (S, K)
         Where the centroids of a digest begin.
     rooms, sizes : ndarray of int16, shape (S, K)
-        How many it has room for, and how many it has.
+        How many centroids it has room for, and how many it has.
     used : ndarray of int64, shape (1,)
         Where the room for new digests begins.
     means : ndarray of float64, shape (N,)
@@ -53,8 +53,8 @@ class DigestState(SeriesState):
     """A state whose columns include `digest_columns`, and the centroids of these digests.
 
     The centroids of all digests lie in two long arrays, `centroid_mean` (float64) and
-    `centroid_weight` (float32). A digest without samples has no place there. One that outgrows
-    its place moves to a larger one at the end, and leaves a gap; gaps are closed when a quarter
+    `centroid_weight` (float32). A digest without samples takes no room there. One that outgrows
+    its room moves to a larger one at the end, and leaves a gap; gaps are closed when a quarter
     of the arrays is lost to them.
 
     Parameters
@@ -87,8 +87,8 @@ class DigestState(SeriesState):
         Raises
         ------
         ValueError
-            A column or the centroids are missing, of another type or shape than declared, or the
-            columns say that a digest is where there are no centroids.
+            A column or the centroids are missing, or of another type or shape than declared, or the
+            columns place a digest where there are no centroids.
         """
         state = super().from_arrays(columns, labels, arrays)
         means, weights = arrays.get("centroid_mean"), arrays.get("centroid_weight")
@@ -111,7 +111,7 @@ class DigestState(SeriesState):
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all columns and centroids, gaps and room to come included."""
+        """The bytes of all columns and centroids, gaps and spare room included."""
         return super().nbytes + self._means.nbytes + self._weights.nbytes
 
     def arrays(self) -> dict[str, Array]:
@@ -154,7 +154,7 @@ class DigestState(SeriesState):
         self.trim()
 
     def reserve(self, n_centroids: int) -> None:
-        """See to it that that many centroids more have room at the end."""
+        """Ensure that there is room for that many more centroids at the end."""
         used = int(self._used[0])
         if used + n_centroids <= len(self._means):
             return
@@ -173,7 +173,7 @@ class DigestState(SeriesState):
         _move_together(digests, order)
 
     def trim(self) -> None:
-        """Close the gaps, and give back what is kept for digests to come."""
+        """Close the gaps, and release the spare room."""
         self.close_gaps()
         self._resize(int(self._used[0]))
 
@@ -181,7 +181,7 @@ class DigestState(SeriesState):
         used = int(self._used[0])
         for name in ("_means", "_weights"):
             old = getattr(self, name)
-            # Not left as memory gives it: places that are not used yet are stored too.
+            # Not left uninitialised: places that are not used yet are stored too.
             array = np.zeros(n_centroids, old.dtype)
             array[:used] = old[:used]
             setattr(self, name, array)
@@ -206,10 +206,9 @@ def _move_together(digests: Digests, order: IntArray) -> None:
 
 @kernel
 def needed(n_digests: int, compression: int) -> int:
-    """Return the centroids that a series needs room for at most, while that many digests grow.
+    """Return how many centroids a series needs room for at most, while that many digests grow.
 
-    Every place that a digest moves through counts, since none is used again before gaps are
-    closed.
+    Every place that a digest moves through counts, since none is reused before gaps are closed.
 
     Examples
     --------
@@ -265,7 +264,7 @@ def learn(
 ) -> None:
     """Add a sample to a digest, which is compressed or grows when its place is full.
 
-    `DigestState.reserve` must have seen to the room.
+    `DigestState.reserve` must have made room.
     """
     start, room = digests.starts[row, digest], digests.rooms[row, digest]
     size = digests.sizes[row, digest]

@@ -1,4 +1,4 @@
-"""t-digests: bounded summaries of distributions, in pieces of arrays.
+"""t-digests: bounded summaries of distributions, in slices of arrays.
 
 A digest keeps a distribution as centroids (a mean and a weight), ascending by mean, in two arrays,
 `means` (float64) and `weights` (float32). To `add` a sample, which becomes a centroid of its own,
@@ -7,7 +7,7 @@ is no room left, neighbours are merged as far as the scale function k1 of [1]_ a
 centroids at the ends, and at most `compression` + 1 of them. Until then all quantiles are exact.
 
 There is no proven bound on the error afterwards. docs/models.md states what was measured, and the
-tests hold it.
+tests check it.
 
 References
 ----------
@@ -27,8 +27,8 @@ from vmanomaly.model.online import blend
 from vmanomaly.series import FloatArray, SingleArray
 
 RENORMALISE_ABOVE = 1e30
-"""Samples weigh the more the later they come, which is the same as decaying those before. Above
-this weight, all are made smaller: far from what float32 can hold."""
+"""Later samples weigh more, which is the same as decaying earlier ones. Above this weight, all are
+scaled down, long before float32 overflows."""
 
 _LEAST_TOTAL = 1e-30
 _SPARE = 16
@@ -76,7 +76,7 @@ def add(
 def total_weight(weights: SingleArray) -> float:
     """Return the sum of the weights.
 
-    Four sums side by side, since each addition waits for the one before it.
+    Four parallel sums, since each addition waits for the one before it.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def quantiles(
 
 @kernel
 def _walk_to(weights: SingleArray, right: int, passed: float, wanted: float) -> tuple[int, float]:
-    """Go on from `right` to the first centroid, or the last, whose middle reaches `wanted`.
+    """Advance from `right` to the first centroid whose middle reaches `wanted`, or to the last.
 
     Also returns the weight of all before it. Eight at a time, since each addition to a sum waits
     for the one before it.
@@ -198,7 +198,7 @@ def _walk_to(weights: SingleArray, right: int, passed: float, wanted: float) -> 
 def renormalise(weights: SingleArray, unit: float) -> None:
     """Divide the weights of a digest that is not empty by `unit`, the weight of the next sample.
 
-    Where they would vanish, they keep a size that counts for nothing beside a new sample.
+    Where they would vanish, they keep a size that is negligible next to a new sample.
     """
     factor = max(1.0 / unit, _LEAST_TOTAL / total_weight(weights))
     for i in range(len(weights)):

@@ -25,7 +25,7 @@ _FIRST_SATURDAY = 2 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What repeats with the calendar.
+    """A pattern that repeats with the calendar.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Pattern:
         Whether the profile is interpolated between the middles of the bins; if not, it is level
         within a bin.
     prior_visits : float
-        How many visits of a bin without effect its value is shrunk by.
+        How many visits without effect the value of a bin is shrunk by.
     most_visits : float
         The visits of a bin that its value remembers.
     """
@@ -75,9 +75,9 @@ PATTERNS = {
 """The patterns that `seasonalities` may name."""
 
 ALL_HOLIDAYS = Pattern("holiday", 24, True, 0.5, 8.0)
-"""What all holidays have in common, by the hour."""
+"""The pattern that all holidays have in common, by the hour."""
 ONE_HOLIDAY = Pattern("holiday", 6, True, 0.5, 8.0)
-"""What one of many holidays is like, by four hours."""
+"""The pattern of one of many holidays, by four hours."""
 
 
 class Profiles(NamedTuple):
@@ -103,8 +103,8 @@ class Places(NamedTuple):
     Attributes
     ----------
     bins : ndarray of int64, shape (T, P, 2)
-        The two bins, of all patterns counted through, between which a timestamp lies; -1 where
-        the pattern says nothing of it.
+        The two bins, of all patterns numbered consecutively, between which a timestamp lies;
+        -1 where the pattern does not apply.
     shares : ndarray of float64, shape (T, P)
         The share of the second bin.
     """
@@ -134,7 +134,7 @@ def places_of(
     Parameters
     ----------
     patterns
-        P patterns, whose bins are counted through.
+        P patterns, whose bins are numbered consecutively.
     timestamps
         int64, Unix milliseconds, UTC, shape (T,).
     tz

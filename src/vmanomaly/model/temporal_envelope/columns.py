@@ -1,4 +1,4 @@
-"""What is kept of every series: the columns of the state, and the names of what stands in a row."""
+"""What is kept of every series: the columns of the state, and the names of the places in a row."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENVELOPE = np.dtype(
     ],
     align=True,
 )
-"""What is known of a series besides its profiles:
+"""What is known of a series in addition to its profiles:
 
 - `n_learned`, `last_time`, `step`: the samples learned, when the last one was in Unix
   milliseconds, and the milliseconds between them;
@@ -85,7 +85,7 @@ class Envelopes(NamedTuple):
     Attributes
     ----------
     envelope : ndarray of ENVELOPE, shape (R,)
-        What is known of a series besides its profiles.
+        What is known of a series in addition to its profiles.
     profile, profile_visits : ndarray of float32, shape (R, N)
         The values of the bins of all patterns, and how often they were visited.
     forecast : ndarray of FORECAST, shape (R, H)
@@ -106,7 +106,7 @@ class Bins(NamedTuple):
 
 
 def envelope_columns(n_bins: int, n_horizons: int) -> tuple[Column, ...]:
-    """Return the columns of the state: the envelope, 8 bytes a bin, and 80 a horizon."""
+    """Return the columns of the state: the envelope, 8 bytes per bin, and 80 per horizon."""
     return (
         Column("envelope", np.float64, (width(ENVELOPE),)),
         Column("profile", np.float32, (n_bins,)),

@@ -18,7 +18,7 @@ from vmanomaly.model.temporal_envelope.walk import (
 from vmanomaly.series import FloatArray
 
 _POINTS_AT_ONCE = 1 << 16
-"""So many have their traces in the cache of the processor."""
+"""The traces of this many fit into the cache of the processor."""
 
 
 def fit_rows(

@@ -1,7 +1,7 @@
 """Forecasts of the temporal envelope, and how wrong they have been.
 
 For every horizon a series has a row `f` of `FORECAST`. One forecast of each horizon waits for its
-time to come; what it was wrong by then is learned, and the next one waits.
+time to come; how wrong it was is learned then, and the next one waits.
 """
 
 from __future__ import annotations

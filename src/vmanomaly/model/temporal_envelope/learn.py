@@ -1,7 +1,7 @@
 """One point of one series of the temporal envelope: what is expected of it, and learning it.
 
-A series is a row `x` of `ENVELOPE`, and the bins of its calendar profiles. What is computed is said
-in `TemporalEnvelopeModel`.
+A series is a row `x` of `ENVELOPE`, and the bins of its calendar profiles. `TemporalEnvelopeModel`
+describes what is computed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vmanomaly.model.temporal_envelope.tails import ABOVE, BELOW, learn_tails
 LARGE = 1e306
 """Of samples and levels, so that sums and differences of a few are finite."""
 SETTLED = 16
-"""Samples before which residuals say little."""
+"""Number of samples before which residuals say little."""
 _LARGEST_COEFFICIENT = 1e38
 IQR_OF_NORMAL = 1.349
 """Distance of the quartiles of a normal distribution, in standard deviations."""
@@ -144,7 +144,7 @@ def bounds_of(x: Record, profile: float, rates: Rates) -> tuple[float, float, fl
 
 @spliced
 def _pass_time(x: Record, timestamp: float) -> float:
-    """Note the time of a sample, and return the milliseconds it stands for."""
+    """Record the time of a sample, and return the milliseconds that it represents."""
     gap = timestamp - x.last_time
     x.last_time = timestamp
     if x.step == 0.0:

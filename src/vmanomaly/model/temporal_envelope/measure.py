@@ -33,8 +33,8 @@ def restart(
 ) -> None:
     """Go back to the start of the window, with what is known of profiles and scale.
 
-    The level is the median of the first samples without their profiles. Series of which no points
-    are to be taken stay as they are. `room` has a place for each timestamp.
+    The level is the median of the first samples without their profiles. Series without points
+    to be learned stay as they are. `room` has a place for each timestamp.
     """
     n_timestamps = len(points.timestamps)
     n_first = min(n_timestamps, _FIRST)
@@ -75,8 +75,8 @@ def measure(
 ) -> None:
     """Set scale and tails from whole windows, outages left out.
 
-    `n_samples` is how many finite samples each series has. Series of which no points are to be
-    taken stay as they are. `excesses` and `room` have a place for each timestamp.
+    `n_samples` is how many finite samples each series has. Series without points to be learned
+    stay as they are. `excesses` and `room` have a place for each timestamp.
     """
     n_timestamps = len(points.timestamps)
     weeks = (points.timestamps[n_timestamps - 1] - points.timestamps[0]) / WEEK

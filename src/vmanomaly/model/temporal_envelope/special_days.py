@@ -1,4 +1,4 @@
-"""Days that behave in their own way: public holidays and other events."""
+"""Days with patterns of their own: public holidays and other events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def special_days(
     countries
         Two-letter codes; their public holidays from 2000 to 2050 count.
     special_events
-        `MM-DD` for every year, `YYYY-MM-DD` for once.
+        `MM-DD` every year, `YYYY-MM-DD` once.
     group
         Whether all days are one event, called `GROUP`; if not, holidays of the same name are one,
         and each special event is.

@@ -23,16 +23,16 @@ TAILS = np.dtype(
 """What is known of both tails, by side:
 
 - `reach`: how far residuals reach beyond a quantile;
-- `n_events`: how often they reached beyond the bound, of late;
+- `n_events`: how often they reached beyond the bound recently;
 - `n_quiet`: the samples since the last time.
 """
 
 _MEMORY = 1.0
 """Weeks after which an event counts 1/e."""
 _MARGIN = 1.1
-"""Where a bound moves to that is reached beyond too often, in what was seen."""
+"""Where a bound that is exceeded too often moves to, in what was seen."""
 _FULL_WEIGHT = 3.0
-"""Events beyond the first, of late, at which a bound takes up what was seen at once."""
+"""Recent events beyond the first at which a bound adopts what was seen at once."""
 _NARROWING = 0.4
 """Share of what a bound is too wide by that it loses in a week without events."""
 _INCIDENTS_PER_WEEK = 30.0
@@ -45,7 +45,7 @@ _LARGEST_REACH = 1e306
 def learn_tails(
     tails: Record, below: float, above: float, reach: float, window: int, weeks: float
 ) -> None:
-    """Widen a bound that is reached beyond again and again, and narrow it otherwise.
+    """Widen a bound that is exceeded repeatedly, and narrow it otherwise.
 
     One event changes nothing; from the second in a week on they count more and more, until the
     bound lies a little beyond what was seen.
@@ -61,7 +61,7 @@ def learn_tails(
     window
         Samples without an event that separate it from the next.
     weeks
-        What the sample stands for.
+        The time that the sample represents.
     """
     reaches, n_events, n_quiet = tails.reach, tails.n_events, tails.n_quiet
     for side in SIDES:

@@ -76,7 +76,7 @@ def walk_rows(
     forecasts: FloatArray,
     traces: Traces,
 ) -> None:
-    """Predict and learn micro-batch after micro-batch.
+    """Predict and learn one micro-batch after the other.
 
     Parameters
     ----------

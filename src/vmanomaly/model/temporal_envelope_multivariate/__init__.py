@@ -1,1 +1,1 @@
-"""The envelope of every channel of a group, and what the channels do together."""
+"""The envelope of every channel of a group, and the dependency between the channels."""

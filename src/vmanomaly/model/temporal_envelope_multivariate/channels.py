@@ -16,7 +16,7 @@ _PLACES = (Column("first_channel", np.int64), Column("n_channels", np.int64))
 
 
 def per_channel(columns: Iterable[Column]) -> tuple[Column, ...]:
-    """Return the columns with names that say that they have a row a channel.
+    """Return the columns with names that say that they have one row per channel.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def per_channel(columns: Iterable[Column]) -> tuple[Column, ...]:
 
 
 class ChannelState(SeriesState):
-    """A row a group, and in `channels` a row for each channel, those of a group together.
+    """One row per group, and in `channels` one row per channel, those of a group together.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ class ChannelState(SeriesState):
         Raises
         ------
         ValueError
-            A column is missing, has another type or shape than declared, or the columns say that
-            a channel is where there is none.
+            A column is missing, has another type or shape than declared, or the columns refer
+            to channels that do not exist.
         """
         state = super().from_arrays(columns, labels, arrays)
         n_channels = state["n_channels"]
@@ -93,7 +93,7 @@ class ChannelState(SeriesState):
 
     @property
     def nbytes(self) -> int:
-        """The bytes that all columns take, the room for groups to come included."""
+        """The bytes that all columns take, spare room included."""
         return super().nbytes + self.channels.nbytes
 
     def arrays(self) -> dict[str, Array]:
@@ -102,7 +102,7 @@ class ChannelState(SeriesState):
         return super().arrays() | {_PREFIX + name: array for name, array in of_channels.items()}
 
     def add(self, labels: tuple[Labels, ...], n_channels: Sequence[int]) -> None:
-        """Add groups that are not there yet, of so many channels each."""
+        """Add new groups, of that many channels each."""
         row = len(self)
         self.rows(labels)
         self["n_channels"][row:] = n_channels

@@ -29,11 +29,11 @@ from vmanomaly.model.temporal_envelope_multivariate.factors import (
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 
 LARGEST_DEVIATION = 2.0
-"""Deviations count up to so many times the distance of the bound, as outliers show no relation."""
+"""Deviations count up to this many distances of the bound, as outliers show no relation."""
 
 LEAST_DISTANCE = 0.1
-"""The least distance of a bound from what other channels let expect, in the same units: what is
-less than that is no broken relation."""
+"""The least distance of a bound from what the other channels suggest, in the same units: anything
+less is not a broken relation."""
 
 _LEAST_VARIANCE = 1e-12
 _LEAST_SPREAD = 0.01
@@ -205,7 +205,7 @@ def fit_group(
     group
         The columns of `group_columns`, one row: `n_learned` of shape (1,), and so on.
     channels
-        The columns of `channel_columns`, a row a channel.
+        The columns of `channel_columns`, one row per channel.
     deviations
         float64, shape (C, n), finite: distances from what was expected of each channel alone, in
         units of the distance of the bound.
@@ -252,7 +252,7 @@ def fit_group(
 def _expect(
     loadings: FloatArray, uniquenesses: FloatArray, deviations: FloatArray, expected: FloatArray
 ) -> None:
-    """Fill what each channel is expected to be, given all others; shape (C, n)."""
+    """Fill in what each channel is expected to be, given all others; shape (C, n)."""
     weighted = loadings / uniquenesses[:, None]
     posterior = np.linalg.inv(np.eye(loadings.shape[1]) + loadings.T @ weighted)
     factors = posterior @ (weighted.T @ deviations)
@@ -349,10 +349,10 @@ def walk_groups(
     room: FactorRoom,
     bounds: Bounds,
 ) -> None:
-    """Predict every channel from the others, micro-batch after micro-batch, and learn.
+    """Predict every channel from the others, one micro-batch after the other, and learn.
 
-    The moments are brought forward by online expectation maximisation: each point moves them to
-    what the present factor model makes of it, by the weight of one point among those learned.
+    The moments are updated by online expectation maximisation: each point moves them towards what
+    the present factor model makes of it, by the weight of one point among those learned.
     Quantiles follow by stochastic approximation.
 
     Parameters

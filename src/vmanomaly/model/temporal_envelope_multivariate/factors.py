@@ -54,10 +54,10 @@ def shrunk_covariance(samples: FloatArray) -> FloatArray:
 
 
 def factor_analysis(covariance: FloatArray, n_factors: int, seed: int) -> FactorModel:
-    """Fit the factor model of the greatest likelihood to a covariance.
+    """Fit the factor model of maximum likelihood to a covariance.
 
     Starts from the leading directions of the correlations, which a randomised range finder gives,
-    and goes on by expectation maximisation. No uniqueness is less than `LEAST_UNIQUENESS` of the
+    and continues by expectation maximisation. No uniqueness is less than `LEAST_UNIQUENESS` of the
     variance.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Temporal envelopes of several channels, and what their relation lets expect."""
+"""Temporal envelopes of several channels, and what they suggest about each other."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     r"""An envelope for each channel of a group, and one for what the others say about it.
 
     Each channel has the trend, the patterns and the bounds that `temporal_envelope` gives it
-    alone. Its deviation :math:`z = (y - yhat) / |bound - yhat|` is looked at together with those
-    of the other channels: a factor model of rank `dependency_rank`,
+    alone. Its deviation :math:`z = (y - yhat) / |bound - yhat|` is modelled jointly with those of
+    the other channels: a factor model of rank `dependency_rank`,
 
     .. math:: z = L f + e, \quad cov(f) = I, \quad cov(e) = diag(\psi)
 
-    says what :math:`z_i` is to be expected to be, given all the others. What is left after that is
-    bounded as the residuals of one channel are: by its quantiles, widened by `iqr_threshold` times
-    their distance, or by more where many points are looked at or its tails are heavy. A channel
-    has the score of the envelope, its own or this one, that it is further out of. So a group
+    gives the expected :math:`z_i`, given all the others. What is left after that is bounded as
+    the residuals of one channel are: by its quantiles, widened by `iqr_threshold` times their
+    distance, or by more where there are many points or its tails are heavy. The score of a channel
+    is that of the envelope, its own or this one, that it is further out of. So a group
     scores when one of its channels leaves what is normal for it, and also when every channel is
     inside and their relation is broken.
 
     The policies of the queries are applied to each channel, with either envelope, before the
-    scores are joined. A point counts where every channel has a finite sample. The factor model
-    goes on learning by online expectation maximisation; its start is found on the second half of
+    scores are combined. A point counts where every channel has a finite sample. The factor model
+    continues learning by online expectation maximisation; it starts from the second half of
     the fit window, which the envelopes of the first half predict.
 
     Parameters
@@ -68,15 +68,15 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     min_n_samples_seen
         Points that a group needs before its scores count.
     dependency_rank
-        The factors that the channels may have in common, at most one less than there are
-        channels; 0 looks at each channel alone.
+        How many factors the channels may have in common, at most one less than there are
+        channels; 0 scores each channel alone.
     score_aggregation
-        How the scores of the channels are joined: `max`, `mean`, or `l2`, the root of the mean of
+        How the scores of the channels are combined: `max`, `mean`, or `l2`, the root of the mean of
         their squares.
     max_channels
         A group of more channels is refused.
     recommended_max_channels
-        A group of more channels is warned of.
+        A group of more channels causes a warning.
     random_state
         Seed of the randomised start of the factor analysis.
     step
@@ -171,7 +171,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     def infer(
         self, state: SeriesState, batch: GroupedBatch, micro_batch_starts: IntArray
     ) -> ModelOutput:
-        """Score every group, and learn the batch, micro-batch after micro-batch."""
+        """Score every group, and learn the batch, one micro-batch after the other."""
         assert isinstance(state, ChannelState)  # noqa: S101 - it is from `fit`
         rows, complete = state.rows(batch.labels), batch.complete
         points, eligible, trusted = observe(
@@ -300,7 +300,7 @@ def _deviations(y: FloatArray, envelope: Mapping[str, FloatArray]) -> FloatArray
 def _in_units_of_y(
     deviations: Mapping[str, FloatArray], envelope: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
-    """Return what `_deviations` made these deviations of."""
+    """Return what `_deviations` made these deviations from."""
     yhat, lower, upper = (envelope[name] for name in Bounds._fields)
     with np.errstate(over="ignore"):
         return {
@@ -314,7 +314,7 @@ def _in_units_of_y(
 
 
 def _join(batch: GroupedBatch, scores: FloatArray, aggregation: str) -> FloatArray:
-    """Return one score a group, shape (G, T).
+    """Return one score per group, shape (G, T).
 
     Means are taken of shares in the largest score, so that none overflows.
     """
