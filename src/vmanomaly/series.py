@@ -1,7 +1,7 @@
 """The values that travel between reader, models and writer, and what they are called.
 
-A `SeriesBatch` holds S series on one shared grid of T timestamps; `Predictions` holds what a
-model says about them on the same grid; an `Origin` says which model on which queries. Nothing here
+A `SeriesBatch` holds S series on one shared grid of T timestamps; `Predictions` holds the outputs
+of a model for them on the same grid; an `Origin` names the model and its queries. Nothing here
 knows how data is read or written.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vmanomaly.keys import query_key
 from vmanomaly.mapped import release
 
-# Small beside what is worth keeping in a file.
+# Small compared with what is worth keeping in a file.
 _COUNTED_BYTES = 16 << 20
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -82,7 +82,7 @@ class Labels(Mapping[str, str]):
         return "{" + ", ".join(pairs) + "}"
 
     def as_dict(self) -> dict[str, str]:
-        """Return the labels as a dict of their own, faster than `dict` does."""
+        """Return the labels as a new dict, faster than `dict` does."""
         return self._labels.copy()
 
     def without(self, *names: str) -> Labels:
@@ -98,7 +98,7 @@ def _escape(value: str) -> str:
 class TimeRange:
     """The timestamps after `start` up to and including `end`, both Unix milliseconds, UTC.
 
-    Half-open ranges that follow each other cover every timestamp once.
+    Consecutive ranges cover every timestamp once.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class SeriesBatch:
     Attributes
     ----------
     labels : tuple of Labels
-        One label set a series, without duplicates, `__name__` included where the source gave it.
+        One label set per series, without duplicates, `__name__` included if the source gave it.
         A reader that meets the same series again gives the same `Labels` objects.
     timestamps : ndarray of int64, shape (T,)
         Unix milliseconds, UTC, strictly ascending.
@@ -153,7 +153,7 @@ class SeriesBatch:
     def blocks(self, n_bytes: int, n_series: int = 1) -> Iterator[SeriesBatch]:
         """Yield the series in blocks of at most `n_bytes` of values, but at least `n_series`.
 
-        Values in a file leave the memory again when the next block is asked for.
+        Values in a file are released from memory when the next block is requested.
 
         Examples
         --------
@@ -184,12 +184,12 @@ class SeriesBatch:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a model says about the series of a batch, on the batch's grid.
+    """The outputs of a model for the series of a batch, on the batch's grid.
 
     Attributes
     ----------
     labels : tuple of Labels
-        One label set a series.
+        One label set per series.
     timestamps : ndarray of int64, shape (T,)
         Unix milliseconds, UTC, strictly ascending.
     outputs : dict of str to ndarray of float64, shape (S, T)
@@ -255,7 +255,7 @@ class Origin:
     Attributes
     ----------
     queries : tuple of str
-        Aliases of the queries, in order: one, or those that a multivariate model looks at together.
+        Aliases of the queries, in order: one, or those that a multivariate model scores jointly.
     model_alias : str
         Alias of the model.
     scheduler_alias : str
@@ -279,7 +279,7 @@ class Origin:
 
     @property
     def query_key(self) -> str:
-        """What the queries are called together."""
+        """The common name of the queries."""
         return query_key(self.queries)
 
     @property

@@ -1,4 +1,4 @@
-"""A limit on how many do something at a time, for those who may be told to stop waiting."""
+"""A limit on how many threads do something at a time; waiting for it can be cancelled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PATIENCE_S = 5.0
 
 
 class Turn:
-    """A slot that is waited for or held.
+    """A slot that a thread waits for or holds.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ class Turn:
     Attributes
     ----------
     timed_out : bool
-        Whether what was done with the slot ran into a time-out: the user is slow from then on,
-        until a turn of it does not. Set by whoever holds the slot.
+        Whether what was done with the slot timed out: the user then counts as slow until one of its
+        turns does not. Set by whoever holds the slot.
     """
 
     __slots__ = ("begun_s", "group", "is_next", "is_slow", "timed_out", "user")
@@ -39,9 +39,9 @@ class Turn:
 
 
 class Slots:
-    """Lets a number of threads in at a time, the others in the order in which they came.
+    """Lets a number of threads in at a time, in the order in which they came.
 
-    Users whose last turn timed out hold at most half of the slots together, so that the others
+    Together, users whose last turn timed out hold at most half of the slots, so that the others
     do not wait for them. Turns that take longer than `patience_s` at the moment count among these.
 
     Parameters
@@ -81,10 +81,10 @@ class Slots:
         context
             May end the wait.
         user
-            Who takes the slot; None is never slow.
+            Who takes the slot; None never counts as slow.
         group
-            Whoever belongs to a group of which nobody holds a slot gets one in any case, so that
-            no group waits for another; None belongs to none.
+            A member of a group of which nobody holds a slot gets one in any case, so that no group
+            waits for another; None for no group.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Slots:
             self.give_back(turn)
 
     def give_back(self, turn: Turn) -> None:
-        """Take a slot back before its holder is done, or let it wait no longer."""
+        """Take a slot back before its holder is done, or end its wait."""
         with self._lock:
             if turn in self._waiting:
                 self._waiting.remove(turn)

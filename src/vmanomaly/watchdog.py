@@ -1,4 +1,4 @@
-"""Calls that are made at a given time unless the work they are about is done before."""
+"""Calls that are made at a given time unless the work that they concern is done before."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Alarm:
     callback
         What to call. It must not block.
     due_s
-        From when on, by `time.monotonic`.
+        When it is due, by `time.monotonic`.
     """
 
     __slots__ = ("callback", "due_s")
@@ -33,7 +33,7 @@ class Alarm:
 
 
 class Watchdog:
-    """Breaks off what takes too long, from one thread for all that is watched.
+    """Interrupts what takes too long, from one thread for everything that is watched.
 
     The thread is started by the first alarm, and ends some time after the last one.
 
@@ -57,14 +57,14 @@ class Watchdog:
     def set(self, alarm: Alarm) -> None:
         """Make the call once it is due, and then every twentieth of a second until `unset`.
 
-        What it breaks off may not have begun yet: so once is not enough.
+        What it interrupts may not have begun yet, so once is not enough.
         """
         with self._lock:
             self._alarms.add(alarm)
             self._wake_by(alarm.due_s)
 
     def unset(self, alarm: Alarm) -> None:
-        """Make the call never again, from the moment at which this returns."""
+        """Never make the call again, from the moment this returns."""
         with self._lock:
             self._alarms.discard(alarm)
 
@@ -76,7 +76,7 @@ class Watchdog:
                 self._wake_by(alarm.due_s)
 
     def _wake_by(self, due_s: float) -> None:
-        """See to it that the thread looks at the alarms at a time, or before."""
+        """Ensure that the thread checks the alarms at a time, or earlier."""
         if due_s >= self._wakes_at_s:
             return
         self._wakes_at_s = due_s
@@ -111,4 +111,4 @@ def _call(alarm: Alarm) -> None:
 
 
 WATCHDOG = Watchdog()
-"""The one of this process."""
+"""The watchdog of this process."""

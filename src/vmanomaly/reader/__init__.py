@@ -29,11 +29,11 @@ class Reader(Protocol):
         Parameters
         ----------
         query
-            What to ask. Its `offset` moves the range.
+            The query. Its `offset` moves the range.
         time_range
             Start exclusive, end inclusive.
         scheduler_alias
-            Who asks: a label of the metrics.
+            The scheduler that asks: a label of the metrics.
         stage
             `fit`, `infer` or `fit_infer`.
         context
@@ -42,38 +42,37 @@ class Reader(Protocol):
         Raises
         ------
         DatasourceError
-            The data cannot be had. Logged and counted already.
+            The data cannot be read. This is logged and counted already.
         CancelledError, DeadlineExceededError
             The work is to stop.
         """
         ...
 
     def check_health(self) -> None:
-        """Raise DatasourceError when the datasource does not answer."""
+        """Raise DatasourceError if the datasource does not answer."""
         ...
 
     def close(self) -> None:
-        """Let go of connections and files."""
+        """Release connections and files."""
         ...
 
 
 class ReaderClass(Protocol):
-    """What a class of readers has besides.
+    """What a class of readers has in addition.
 
-    Its parameters are those of these that it names: `section`, `metrics` and `data_folder`, as in
-    `create_reader`.
+    Its parameters are any of `section`, `metrics` and `data_folder`, as in `create_reader`.
     """
 
     @staticmethod
     def warm_up() -> None:
-        """Make ready what the class compiles, so that no read has to wait for it."""
+        """Prepare what the class compiles, so that no read has to wait for it."""
         ...
 
 
 def create_reader(
     section: ReaderSection, metrics: Metrics, data_folder: Path | None = None
 ) -> Reader:
-    """Return the reader that a configuration asks for.
+    """Return the reader that a configuration describes.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Reader `duckdb`: SQL on a DuckDB database, Parquet, CSV, SQLite and Postgres.
 
-`expr` returns `timestamp`, `value`, and any columns more, which become labels. DuckDB does the work
-on rows; what arrives here are arrays of numbers and one row of labels a series.
+`expr` returns `timestamp`, `value`, and any number of other columns, which become labels. DuckDB
+does the work on rows; what arrives here are arrays of numbers and one row of labels per series.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
-# Codes of the label `code`, as HTTP would have them: dashboards take anything but 2xx for an error.
+# Values of the label `code`, like those of HTTP: dashboards take anything but 2xx for an error.
 _DONE = "200"
 _BAD_STATEMENT = "400"
 
@@ -87,7 +87,7 @@ class DuckdbReader:
         time_range
             Start exclusive, end inclusive.
         scheduler_alias
-            Who asks: a label of the metrics.
+            The scheduler that asks: a label of the metrics.
         stage
             `fit`, `infer` or `fit_infer`.
         context
@@ -130,7 +130,7 @@ class DuckdbReader:
         return batch
 
     def check_health(self) -> None:
-        """Raise DatasourceError when the database cannot be opened."""
+        """Raise DatasourceError if the database cannot be opened."""
         with connect(self._path, read_only=True):
             pass
 
@@ -170,7 +170,7 @@ class DuckdbReader:
                 with parsing.time():
                     keys, samples = _fetch(connection, columns, start, end, step)
                     values = np.full((len(keys), len(grid)), np.nan)
-                    # Of samples that share a place, the last assigned stays.
+                    # Of samples that share a place, the last one assigned wins.
                     values[samples["series"], samples["place"]] = samples["value"]
         except DatasourceError as error:
             metrics.reader_responses.labels(*metric_labels, error.code).inc()
@@ -198,7 +198,7 @@ class DuckdbReader:
 def _run(
     connection: duckdb.DuckDBPyConnection, expr: str, start: int, end: int, step: int
 ) -> dict[str, str]:
-    """Carry out the user's statement into a temporary table; return its columns' types."""
+    """Run the user's statement into a temporary table; return the types of its columns."""
     statements = connection.extract_statements(expr)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise DatasourceError("`expr` must be one SELECT", _BAD_STATEMENT)

@@ -1,8 +1,8 @@
 """Label sets by the bytes in which a server writes them.
 
 A query gives the same series again and again, in the same order. The bytes of the label sets of
-its last answer are kept side by side, and a new answer is compared with them by a kernel: as long
-as both agree, nothing is parsed, looked up or made. From the first difference on, label sets are
+its last answer are kept contiguously, and a kernel compares a new answer with them: as long as both
+agree, nothing is parsed, looked up or made. From the first difference on, label sets are
 looked up by their bytes one by one, and only those never met are parsed.
 """
 
@@ -62,7 +62,7 @@ class LabelCache:
         self._old: dict[bytes, Labels] = {}
 
     def recogniser(self) -> Recogniser:
-        """Return what names the series of one answer."""
+        """Return an object that names the series of one answer."""
         return Recogniser(self, self._known)
 
     def labels(self, texts: Sequence[bytes]) -> list[Labels]:
@@ -120,7 +120,7 @@ class Recogniser:
     cache
         Where label sets are looked up.
     known
-        The answer before.
+        The previous answer.
     """
 
     def __init__(self, cache: LabelCache, known: _Known) -> None:
@@ -131,7 +131,7 @@ class Recogniser:
         self._other_texts: list[bytes] = []
 
     def name(self, buffer: _Bytes, bounds: IntArray) -> Sequence[Labels]:
-        """Return the label sets that stand in a buffer.
+        """Return the label sets that are in a buffer.
 
         Parameters
         ----------

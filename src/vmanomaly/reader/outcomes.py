@@ -1,4 +1,4 @@
-"""What comes of queries, told in few lines: an outage is one episode, however many it hits."""
+"""Outcomes of queries, logged in few lines: an outage is one episode, however many it affects."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vmanomaly.errors import DatasourceError
 EMPTY = "empty"
 PARTIAL = "partial"
 
-# Not out of reach, but not for what was asked either.
+# Within reach, but not for this request.
 _SHARED_CODES = frozenset({PARTIAL, "404", "429"})
 _MAX_NAMES = 10
 _NOUNS = {EMPTY: "empty result", PARTIAL: "partial result"}
 
 
 class Reading(NamedTuple):
-    """What is read again and again: a query, for a scheduler and a stage."""
+    """What is read repeatedly: a query, for a scheduler and a stage."""
 
     scheduler_alias: str
     query_key: str
@@ -30,23 +30,23 @@ class Reading(NamedTuple):
 
 
 _Key: TypeAlias = tuple[str, Reading | None]
-"""What is wrong, and with which reading; None where it is wrong with the datasource."""
+"""What is wrong, and with which reading; None if it is the datasource."""
 
 
 @dataclass(slots=True)
 class _Hit:
-    """What an episode has hit.
+    """What an episode has affected.
 
     Attributes
     ----------
     failing
         The readings that fail.
     well
-        Those that have worked again since anything failed last.
+        Those that have worked since the last failure of any.
     queries
-        The aliases of all queries hit, in this order.
+        The aliases of all affected queries, in this order.
     n_told
-        How many failing queries the log has told of at a time.
+        How many failing queries the log has reported at a time.
     """
 
     failing: set[Reading] = field(default_factory=set)
@@ -59,7 +59,7 @@ class Outcomes:
     """Logs what goes wrong with queries when it begins and when it is over.
 
     A datasource that is out of reach, or lacks data, is one episode for all queries with the same
-    code: the first that fails is told in full, those that join it in one line a round later. The
+    code: the first failure is logged in full, those that join it in one line a round later. The
     episode is over when none of them fails any more, or when one of them has worked twice while
     none failed. Anything else is an episode of one query, for a scheduler and a stage.
 
@@ -95,16 +95,16 @@ class Outcomes:
         self._note(reading, url, key, logging.ERROR, str(error))
 
     def is_empty(self, reading: Reading, url: str, message: str) -> None:
-        """Note that a query gave nothing."""
+        """Note that a query returned nothing."""
         self._note(reading, url, (EMPTY, reading), logging.WARNING, message)
 
     def is_partial(self, reading: Reading, url: str) -> None:
-        """Note that the answer to a query lacks a part, as the server says."""
+        """Note that the server says that its answer to a query is incomplete."""
         message = f"Partial data for {reading.query_key}: {url} says that it lacks a part"
         self._note(reading, url, (PARTIAL, None), logging.WARNING, message)
 
     def works(self, reading: Reading, url: str) -> None:
-        """Note that a query gave what it should."""
+        """Note that a query succeeded."""
         with self._lock:
             key = self._key_of.pop(reading, None)
             if key is None:

@@ -15,14 +15,14 @@ _ESCAPE = re.compile(
 
 
 def parse_json(text: bytes) -> Any:
-    r"""Return what a JSON text holds, with U+FFFD in place of what is no Unicode.
+    r"""Return what a JSON text holds, with U+FFFD in place of what is not Unicode.
 
-    That is: bytes that are not UTF-8, and escapes of one half of a surrogate pair.
+    That is: bytes that are not UTF-8, and escapes of half a surrogate pair.
 
     Raises
     ------
     orjson.JSONDecodeError
-        It is not JSON apart from that.
+        Apart from that, it is not JSON.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def parse_json(text: bytes) -> Any:
         try:
             return orjson.loads(mended)
         except orjson.JSONDecodeError:
-            # Its position is that in the text as it came.
+            # Its position is that in the original text.
             raise error from None
 
 

@@ -1,6 +1,6 @@
 """The compiled inner loop of the scanner: bytes of series to rows of a matrix.
 
-All kernels stand in one file, because the cache of compiled code watches only the file of the
+All kernels are in one file, because the cache of compiled code watches only the file of the
 kernel that is called.
 
 Every byte is looked at before it is passed, and the buffer ends in zero bytes, which occur
@@ -39,12 +39,12 @@ _POWERS = powers_of_ten()
 _EXACT_POWERS = exact_powers_of_ten()
 _SHIFTS = np.array([10**count for count in range(9)], dtype=np.uint64)
 
-#: Of the text as of numbers: `ord` of a literal takes kernels half a second to compile.
+#: Characters as numbers: `ord` of a literal takes half a second to compile.
 _QUOTE, _BACKSLASH, _COMMA = b'"\\,'
 _OPEN_BRACE, _CLOSE_BRACE, _OPEN_BRACKET, _CLOSE_BRACKET = b"{}[]"
 _PLUS, _MINUS, _POINT, _ZERO, _LOWER_E, _UPPER_E = b"+-.0eE"
 
-# ruff: noqa: PLR0911 - a kernel leaves as soon as it knows better than to go on
+# ruff: noqa: PLR0911 - a kernel returns as soon as it knows that it cannot continue
 
 _U0, _U1, _U10 = np.uint64(0), np.uint64(1), np.uint64(10)
 _LARGEST_EXACT = np.uint64(2**53)
@@ -52,7 +52,7 @@ _LOW_9_BITS = np.uint64(0x1FF)
 
 
 def _instructions(function: Callable[..., Any]) -> Any:
-    """Make a function of what generates the instructions of its body."""
+    """Make a function from what generates the instructions of its body."""
     return intrinsic(function)
 
 
@@ -540,9 +540,9 @@ def scan_series(
     -------
     reason : int
         `ARRAY_END`, `NEEDS_BYTES`, `NEEDS_ROWS`, `UNUSUAL` (the element here is not of the normal
-        shape) or `INVALID` (no JSON array goes on like this).
+        shape) or `INVALID` (no JSON array continues like this).
     position : int
-        Behind the array's end, at the element to go on with, or at the invalid byte.
+        Behind the array's end, at the element to continue with, or at the invalid byte.
     rows : int
         Rows of `values` that hold series.
     """

@@ -44,14 +44,14 @@ _HEAD = re.compile(
     rb'~\{~"status"~:~"success"~,~(?:"isPartial"~:~(?:true|false)~,~)?'
     rb'"data"~:~\{~"resultType"~:~"matrix"~,~"result"~:~\['.replace(b"~", _SPACE)
 )
-# Stands for the scanned series while the few bytes around them are parsed; "result" given twice
-# would show.
+# Replaces the scanned series while the few bytes around them are parsed; a second "result"
+# would be noticed.
 _PLACEHOLDER = 4_503_599_627
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a `query_range` answer held, besides the series.
+    """What a `query_range` answer held in addition to the series.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Answer:
     n_off_grid : int
         Samples that were left out because their timestamp is not on the grid.
     warnings : tuple of str
-        What the server says besides, in order.
+        What the server says in addition, in order.
     """
 
     is_partial: bool
@@ -76,7 +76,7 @@ class Answer:
 
 
 class Scanner:
-    """Takes one `query_range` answer in pieces, and hands on its series in blocks.
+    """Takes one `query_range` answer in pieces, and passes on its series in blocks.
 
     Parameters
     ----------
@@ -85,10 +85,10 @@ class Scanner:
     step
         The distance of the timestamps, milliseconds.
     cache
-        The label sets of former answers to the same query.
+        The label sets of earlier answers to the same query.
     place
-        Given the label sets of some series and their samples, a row a series, NaN where there is
-        none; the array is used again afterwards.
+        Called with the label sets of some series and their samples, one row per series, NaN where
+        there is none; the array is reused afterwards.
 
     Examples
     --------
@@ -161,7 +161,7 @@ class Scanner:
         self._n = end
 
     def _make_room(self, needed: int) -> None:
-        """Drop the bytes that were scanned, and take a larger buffer where that is not enough."""
+        """Drop the bytes that were scanned, and take a larger buffer if that is not enough."""
         kept = self._rest()
         if len(kept) > _MAX_VALUE_BYTES:
             raise DatasourceError(
@@ -214,7 +214,7 @@ class Scanner:
             self._ended = reason == scan.ARRAY_END
 
     def _hand_on(self, n_rows: int) -> None:
-        """Hand on the first rows of the block, while the bytes of their label sets are there."""
+        """Pass on the first rows of the block, while the bytes of their label sets are there."""
         if n_rows == 0:
             return
         try:
@@ -229,7 +229,7 @@ class Scanner:
         self._n_series += n_rows
 
     def _read_one(self) -> int:
-        """Read the series at the position with the JSON parser; return how the array goes on."""
+        """Read the series at the position with the JSON parser; return how the array continues."""
         end = scan.skip_object(self._buffer, self._position, self._n)
         behind = scan.skip_spaces(self._buffer, end)
         if behind >= self._n:
@@ -247,7 +247,7 @@ class Scanner:
         return scan.ARRAY_END if self._buffer[behind] == ord("]") else scan.NEEDS_ROWS
 
     def _add(self, series: Any, offset: int) -> None:
-        """Hand on a parsed series."""
+        """Pass on a parsed series."""
         where = f"in the series at byte {offset}"
         if not isinstance(series, dict) or not isinstance(series.get("metric"), dict):
             raise _malformed(f"{where} there is no object `metric`")
@@ -278,7 +278,7 @@ class Scanner:
         self._n_series += 1
 
     def _read_envelope(self, head: bytes) -> tuple[bool, tuple[str, ...]]:
-        """Check what stands around the array; return whether data is missing, and warnings."""
+        """Check what is around the array; return whether data is missing, and warnings."""
         rest = self._rest()
         envelope = head + b"%d]" % _PLACEHOLDER + rest
         try:
@@ -355,7 +355,7 @@ def _success(answer: Any) -> Any:
     if not isinstance(data, dict):
         raise _malformed("there is no object `data`")
     kind, result = data.get("resultType"), data.get("result")
-    # Some releases of Prometheus and Cortex write so what has no series.
+    # Some releases of Prometheus and Cortex write an empty result like this.
     if kind == "" and not result:
         return []
     if kind != "matrix":

@@ -1,4 +1,4 @@
-"""One matrix of the answers about consecutive pieces of a grid."""
+"""One matrix from the answers about consecutive pieces of a grid."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels
 
-# A quarter more rows each time: little memory is taken in vain.
+# A quarter more rows each time: little memory stays unused.
 _GROWTH = 4
 
-# Bytes of samples after which a matrix in a file lets go of the memory they were written through.
+# Bytes of samples after which a matrix in a file releases the memory they were written through.
 _RELEASE_BYTES = 16 << 20
 
 
@@ -22,7 +22,7 @@ class Rows(Protocol):
     values: FloatArray
 
     def reserve(self, n_rows: int) -> None:
-        """Make `values` at least so many rows long; take it again afterwards."""
+        """Make `values` at least that many rows long; it must be fetched again afterwards."""
         ...
 
     def trim(self, n_rows: int) -> FloatArray:
@@ -30,7 +30,7 @@ class Rows(Protocol):
         ...
 
     def release(self) -> None:
-        """Let what was written leave the memory, where it can."""
+        """Release the memory of what was written, if possible."""
         ...
 
 
@@ -40,14 +40,14 @@ class MemoryRows:
     Parameters
     ----------
     n_columns
-        The length of a row.
+        Length of a row.
     """
 
     def __init__(self, n_columns: int) -> None:
         self.values: FloatArray = np.empty((0, n_columns))
 
     def reserve(self, n_rows: int) -> None:
-        """Make `values` at least so many rows long; take it again afterwards."""
+        """Make `values` at least that many rows long; it must be fetched again afterwards."""
         if n_rows > len(self.values):
             n_rows = max(n_rows, len(self.values) + len(self.values) // _GROWTH)
             self.values.resize((n_rows, self.values.shape[1]), refcheck=False)
@@ -58,14 +58,14 @@ class MemoryRows:
         return self.values
 
     def release(self) -> None:
-        """Keep everything: there is nowhere to let it go to."""
+        """Do nothing: there is nowhere else to keep it."""
 
 
 class Stitch:
     """A matrix that grows from left to right, and downwards where a series appears later.
 
     Every piece is begun, filled with blocks of series as they arrive, and ended. A piece that is
-    begun again starts anew.
+    begun again starts empty.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Stitch:
     Attributes
     ----------
     labels : list of Labels
-        One label set a row.
+        One label set per row.
     timestamps : ndarray of int64, shape (T,)
         The whole grid.
     n_merged : int
@@ -118,7 +118,7 @@ class Stitch:
         return self.timestamps[self._start :]
 
     def begin(self, n_columns: int) -> None:
-        """Begin a piece of so many columns; what was placed since the last `end` is undone."""
+        """Begin a piece of that many columns; what was placed since the last `end` is undone."""
         del self.labels[self._n_before :]
         self._n_rows = self._n_before
         self._row_of = {}
@@ -133,7 +133,7 @@ class Stitch:
         Parameters
         ----------
         labels
-            One label set a series.
+            One label set per series.
         values : ndarray of float64, shape (n, columns of the piece)
             Their samples, NaN where there is none; copied.
         """
@@ -191,7 +191,7 @@ class Stitch:
                 self._seen[row] = True
 
     def _make_rows(self) -> None:
-        """Make rows for new labels, without samples in the pieces before."""
+        """Make rows for new labels, without samples in earlier pieces."""
         known, self._n_rows = self._n_rows, len(self.labels)
         if self._n_rows > known:
             self._rows.reserve(self._n_rows)
@@ -201,7 +201,7 @@ class Stitch:
             self._seen = np.concatenate((self._seen, more))
 
     def _merge_twins(self) -> None:
-        """Make one row of the rows with the same label set, in the first piece."""
+        """Merge rows with the same label set into one, in the first piece."""
         values = self._rows.values[:, self._start : self._end]
         row_of: dict[Labels, int] = {}
         for row, label_set in enumerate(self.labels):
@@ -209,7 +209,7 @@ class Stitch:
                 np.copyto(values[row_of[label_set]], values[row], where=~np.isnan(values[row]))
                 self.n_merged += 1
             else:
-                # Not below `row`: what stood there has moved up already.
+                # Not below `row`: what was there has moved up already.
                 values[len(row_of)] = values[row]
                 row_of[label_set] = len(row_of)
         self.labels[:] = row_of

@@ -1,11 +1,11 @@
-"""Reader `vm`: range queries to VictoriaMetrics, Prometheus and whatever speaks their API.
+"""Reader `vm`: range queries to VictoriaMetrics, Prometheus and whatever implements their API.
 
-`query.offset` moves the window in which data is looked for: at 12:00 an offset of -15s reads up to
-11:59:45. Samples keep the timestamps at which they were stored, so scores are written beside the
-data they judge.
+`query.offset` moves the window that is read: at 12:00 an offset of -15s reads up to 11:59:45.
+Samples keep the timestamps at which they were stored, so scores have the timestamps of the data
+they are about.
 
-A range of more points than `max_points_per_query` or the server allows is asked for in pieces. A
-query that fails in a way that may pass (no connection, a broken answer, 429, 502, 503, 504) is
+A range of more points than `max_points_per_query` or the server allows is requested in pieces. A
+query with a failure that may be temporary (no connection, a broken answer, 429, 502, 503, 504) is
 sent at most twice more. What goes wrong with a query is logged when it begins and when it is over.
 """
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Points a series may have in one answer where the server does not say.
+#: Points a series may have in one answer if the server does not say.
 DEFAULT_MAX_POINTS = 30_000
 
 #: Seconds to wait before a query is sent again.
@@ -69,7 +69,7 @@ _ALLOWED_POINTS = re.compile(
 _TOO_MANY_SAMPLES = re.compile(
     r"search\.maxSamplesPerQuery|search\.maxSamplesPerSeries|load too many samples into memory"
 )
-# A range is not cut into more pieces than this by what a server says.
+# A range is not cut into more pieces than this, whatever the server says.
 _MOST_PIECES = 1000
 _LONGEST_DELAY_S = 60.0
 
@@ -121,11 +121,11 @@ class VmReader:
         Parameters
         ----------
         query
-            What to ask. Its `offset` moves the range; timestamps stay those of the data.
+            The query. Its `offset` moves the range; timestamps stay those of the data.
         time_range
             Start exclusive, end inclusive.
         scheduler_alias
-            Who asks: a label of the metrics.
+            The scheduler that asks: a label of the metrics.
         stage
             `fit`, `infer` or `fit_infer`.
         context
@@ -169,7 +169,7 @@ class VmReader:
         return batch
 
     def check_health(self) -> None:
-        """Raise DatasourceError when the datasource gives no HTTP answer."""
+        """Raise DatasourceError if the datasource gives no HTTP answer."""
         self._client.check_health()
 
     def close(self) -> None:
@@ -220,7 +220,7 @@ class VmReader:
             return self._read_pieces(task, Stitch(grid, MemoryRows(len(grid))))
 
     def _read_pieces(self, task: _Task, stitch: Stitch) -> tuple[SeriesBatch, bool]:
-        """Ask for the grid in pieces."""
+        """Request the grid in pieces."""
         is_partial = False
         warnings: dict[str, None] = {}
         while len(stitch.rest):
@@ -250,7 +250,7 @@ class VmReader:
         return batch, is_partial
 
     def _fetch(self, task: _Task, piece: IntArray, stitch: Stitch) -> Answer:
-        """Place a piece of the grid; failures that may pass are tried again."""
+        """Place a piece of the grid; failures that may be temporary are retried."""
         arguments = self._arguments(task.query, piece)
         delays = iter(RETRY_DELAYS_S)
         while True:
@@ -295,7 +295,7 @@ class VmReader:
     def _ask(
         self, task: _Task, arguments: list[tuple[str, str]], piece: IntArray, stitch: Stitch
     ) -> Answer:
-        """Send one request and scan its answer as it arrives; everything is counted."""
+        """Send one request and scan its answer as it arrives; both are counted."""
         metrics, labels = self._metrics, task.metric_labels
         stitch.begin(len(piece))
         scanner = Scanner(piece, int(task.query.step), task.cache, stitch.place)
@@ -351,7 +351,7 @@ class VmReader:
         return answer
 
     def _judge(self, task: _Task, answer: Answer) -> None:
-        """Refuse what a fit must not learn from, and log what is odd about an answer."""
+        """Refuse what a fit must not learn from, and log what is unusual about an answer."""
         if answer.is_partial and task.stage != "infer":
             said = shown_warnings(answer.warnings) or "isPartial"
             raise DatasourceError(
@@ -404,7 +404,7 @@ class VmReader:
     def _ask_limit(self, context: RunContext) -> int:
         """Return the flag `search.maxPointsPerTimeseries` of the server, or its default."""
         found = _FLAG.search(self._page("flags", context))
-        # A flag of 0 says nothing that could be asked for: the server's refusal will tell.
+        # A flag of 0 gives no usable limit: the server's refusal will tell.
         limit = (int(found[1]) if found else 0) or DEFAULT_MAX_POINTS
         logger.debug("Max points per timeseries set as %d", limit)
         return limit
@@ -447,7 +447,7 @@ class VmReader:
             return ""
 
     def _cut_smaller(self, task: _Task, error: _TooLargeError, n_points: int) -> None:
-        """Ask for smaller pieces from now on, unless that would be a storm of requests.
+        """Request smaller pieces from now on, unless that would be a storm of requests.
 
         Raises
         ------
@@ -474,7 +474,7 @@ class VmReader:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One read: who asks what, where, and the labels of its metrics."""
+    """One read: what is read, from where and for whom, and the labels of its metrics."""
 
     query: Query
     scheduler_alias: str
@@ -500,7 +500,7 @@ def _limit_key(task: _Task) -> tuple[str, str | None]:
 
 
 def _allowed_points(error: DatasourceError, asked: int) -> int | None:
-    """Return how many points to ask for next, or None when `error` is about something else."""
+    """Return how many points to request next, or None if `error` is about something else."""
     if asked == 1 or not isinstance(error, StatusError) or error.status not in {400, 422}:
         return None
     if _says_samples(error):
@@ -514,7 +514,7 @@ def _allowed_points(error: DatasourceError, asked: int) -> int | None:
 
 
 def _refuse_storm(n_points: int, at_once: int, prefix: str) -> None:
-    """Raise DatasourceError where what a server allows makes too many requests of a range."""
+    """Raise DatasourceError if a range would take too many requests with what a server allows."""
     if -(-n_points // at_once) > _MOST_PIECES:
         raise DatasourceError(
             f"{prefix}The server allows {at_once} points of {n_points} at a time, which takes more "
@@ -526,12 +526,12 @@ def _refuse_storm(n_points: int, at_once: int, prefix: str) -> None:
 
 
 def _says_samples(error: DatasourceError) -> bool:
-    """Return whether a server refuses for the number of samples that a query reads."""
+    """Return whether a server refuses because of the number of samples that a query reads."""
     return isinstance(error, StatusError) and bool(_TOO_MANY_SAMPLES.search(error.words))
 
 
 def _sample_remedy(error: DatasourceError) -> str:
-    """Return what to do where a server refuses even the smallest piece for its samples."""
+    """Return what to do if a server refuses even the smallest piece for its samples."""
     if not _says_samples(error):
         return ""
     return (

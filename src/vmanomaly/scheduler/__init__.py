@@ -1,4 +1,4 @@
-"""When the work is done: periodically on the live edge, or once over given ranges."""
+"""When work is done: periodically on live data, or once over given ranges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Scheduler(Protocol):
     """Decides when its jobs run."""
 
     def run(self, on_run_ended: Callable[[], None]) -> tuple[str, ...]:
-        """Have the jobs run until all is done or `stop` is called. Return what failed, in words.
+        """Run the jobs until all is done or `stop` is called. Return what failed, in words.
 
         Parameters
         ----------
@@ -34,20 +34,20 @@ class Scheduler(Protocol):
 
 
 class SchedulerClass(Protocol):
-    """What a class of schedulers has besides.
+    """What a class of schedulers has in addition.
 
-    Its parameters are those of these that it names: `section`, `jobs`, `clock`, `executor`,
+    Its parameters are any of `section`, `jobs`, `clock`, `executor`,
     `longest_catch_up`, `eval_delay` and `context`, as in `create_scheduler`.
     """
 
     @staticmethod
     def planned_runs(section: Any) -> Sequence[Run]:
-        """Return the runs of a job that are known beforehand, in order; none if there is no end."""
+        """Return the runs of a job that are known in advance, in order; none if there is no end."""
         ...
 
     @staticmethod
     def fit_is_due(section: Any, progress: Progress, now: int) -> bool:
-        """Tell whether a job that has come so far has to fit its models now."""
+        """Tell whether a job with this progress has to fit its models now."""
         ...
 
 
@@ -60,14 +60,14 @@ def create_scheduler(
     context: RunContext | None = None,
     eval_delay: int = 0,
 ) -> Scheduler:
-    """Return the scheduler that a section of the configuration asks for.
+    """Return the scheduler that a section of the configuration describes.
 
     Parameters
     ----------
     section
         The section.
     jobs
-        What it has to start.
+        The jobs to start.
     clock
         Tells the time.
     executor
@@ -93,7 +93,7 @@ def create_scheduler(
 
 
 def planned_runs(section: SchedulerSection) -> Sequence[Run]:
-    """Return the runs of each job that are known beforehand, in order; none if there is no end."""
+    """Return the runs of each job that are known in advance, in order; none if there is no end."""
     return _class_of(section).planned_runs(section)
 
 

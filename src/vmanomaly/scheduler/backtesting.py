@@ -20,9 +20,9 @@ def backtesting_runs(section: BacktestingSection) -> list[Run]:
     """Return the runs of a `backtesting` scheduler, in the order of time.
 
     Each scores a piece of the history, `fit_every` long and counted back from the end, and first
-    fits the models on the `fit_window` before it. What stands exactly at the start of a piece
-    belongs to its history, as under `periodic`; so pieces that follow each other, and backtests
-    that do, score every timestamp once.
+    fits the models on the `fit_window` before it. What is exactly at the start of a piece
+    belongs to its history, as under `periodic`; so consecutive pieces, and consecutive backtests,
+    score every timestamp once.
 
     With `inference_only` the pieces cover everything from `from` to `to`, and the first one may
     be shorter. Otherwise `from` bounds the history too, and there are as many pieces as have

@@ -1,4 +1,4 @@
-"""What the schedulers share that end by themselves: a list of runs, worked off."""
+"""What schedulers that end by themselves share: they work through a list of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FiniteScheduler:
     """Carries out given runs of every job, and ends.
 
     Every run starts from nothing: no model keeps what it learned in another one. So the result
-    does not depend on the order of the runs, nor on how many are under way at a time.
+    does not depend on the order of the runs, nor on how many are in progress at a time.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class FiniteScheduler:
     executor
         Where runs are carried out.
     side_by_side
-        How many runs are under way at a time, those of all jobs together.
+        How many runs are in progress at a time, over all jobs.
     context
         Tells the runs whether to stop; told of each of their steps.
     """
@@ -75,12 +75,12 @@ class FiniteScheduler:
         return _at_most(_MAX_REASONS, reasons)
 
     def stop(self) -> None:
-        """Start no more runs, and wait no longer for those that are under way; they go on."""
+        """Start no more runs, and stop waiting for those in progress, which continue."""
         self._ended.put(None)
 
     @property
     def n_runs(self) -> int:
-        """The number of runs, those of all jobs together."""
+        """The number of runs, over all jobs."""
         return len(self._tasks)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The scheduler that starts jobs again and again, when they are due."""
+"""The scheduler that starts jobs whenever they are due, without end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PeriodicJob(Job, Protocol):
 
     @property
     def progress(self) -> Progress:
-        """How far it has come: brought forward by its schedule, and by nothing else."""
+        """How far it has come: only its schedule advances it."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class _PeriodicTask:
         return self.schedule.due(self.next_index)
 
     def follow(self, now: int) -> None:
-        """Go back with a clock that was set back, unless by less than an interval."""
+        """Follow a clock that was set back, unless by less than an interval."""
         index = self.schedule.latest_index(now)
         if self.next_index == 0 or self.next_index - index <= 2:
             return
@@ -68,11 +68,11 @@ class _PeriodicTask:
 class PeriodicScheduler:
     """Starts every job whenever one of its runs is due.
 
-    Jobs run side by side as far as the executor allows; a job never runs beside itself. One that
+    Jobs run in parallel as far as the executor allows; a job never overlaps with itself. One that
     is still running when its next run is due is started again as soon as it ends, once, for all
     the intervals that have passed.
 
-    `run` may be called again after it raised: it goes on where it was.
+    `run` may be called again after it raised: it continues where it was.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ class PeriodicScheduler:
     context
         Tells the runs whether to stop; told of each of their steps.
     eval_delay
-        How long after it is due a run begins, milliseconds. The first run, where no time is set
-        for it, begins at once, and is due so much before.
+        How long after it is due a run begins, milliseconds. The first run, if no time is set for
+        it, begins at once, and is due that much earlier.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class PeriodicScheduler:
         self._stopped = False
 
     def run(self, on_run_ended: Callable[[], None]) -> tuple[str, ...]:
-        """Start jobs until `stop` is called. Return what failed at last: nothing.
+        """Start jobs until `stop` is called. Always returns that nothing failed.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class PeriodicScheduler:
         return ()
 
     def stop(self) -> None:
-        """Start no more runs. Those that are under way go on; the caller waits for them."""
+        """Start no more runs. Those in progress continue; the caller waits for them."""
         self._stopped = True
         self._wake_up.set()
 
@@ -159,11 +159,11 @@ class PeriodicScheduler:
 
     @staticmethod
     def fit_is_due(section: PeriodicSection, progress: Progress, now: int) -> bool:
-        """Tell whether a job that has come so far has to fit its models now."""
+        """Tell whether a job with this progress has to fit its models now."""
         return fit_is_due(section, progress, now)
 
     def _due_now(self) -> int:
-        """Return the newest time of which the run may begin now, Unix milliseconds."""
+        """Return the latest due time of runs that may begin now, Unix milliseconds."""
         return self._clock.now() - self._eval_delay
 
     def _idle(self) -> list[int]:
@@ -186,7 +186,7 @@ class PeriodicScheduler:
         self._wake_up.set()
 
     def _collect(self) -> Iterator[tuple[int, Future[None]]]:
-        """Give the runs that have ended, one at a time: what is not taken stays for later."""
+        """Yield the runs that have ended, one at a time: what is not taken stays for later."""
         while not self._ended.empty():
             number, future = self._ended.get()
             self._under_way.remove(number)

@@ -13,7 +13,7 @@ from vmanomaly.series import IntArray, TimeRange
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one pass has to do: fit, infer, or fit and then infer.
+    """What one pass has to do: a fit, an infer, or a fit and then an infer.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Run:
     micro_batch_end : int
         A Unix time in milliseconds at which a micro-batch ends.
     refits : bool
-        Whether a fit is for every model; otherwise it is only for those that wait for their first.
+        Whether a fit is for every model; otherwise only for those that wait for their first one.
     """
 
     fit: TimeRange | None
@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run.
+    """The result of a run.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class RunResult:
     inferred : bool
         The infer range was read. True as well when the run had none.
     reasons : tuple of str
-        What failed, in words; empty when all went well.
+        What failed, in words; empty if all went well.
 
     Examples
     --------
@@ -82,12 +82,12 @@ class Job(Protocol):
         run
             What to do.
         context
-            Says whether to stop, and is told of every step.
+            Says whether to stop, and counts every step.
         """
         ...
 
     def n_steps(self, run: Run) -> int:
-        """Return how many steps the context is told of."""
+        """Return how many steps the context will count."""
         ...
 
     def unlearned(self) -> Job:

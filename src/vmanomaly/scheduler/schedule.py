@@ -1,12 +1,12 @@
-"""Which run is due when: the grid of a scheduler that follows the live edge of its data.
+"""Which run is due when: the grid of a scheduler that follows live data.
 
 Runs are due on a grid of `infer_every`. The run that is due at time `d` scores the interval
 `(d - infer_every, d]`; one in every `fit_every` first fits the models on the `fit_window` that
 ends where this interval begins. So every timestamp is scored once, by a model that has not seen
 it, and the first score is written as soon as the first fit is done.
 
-A run that comes late covers all intervals since the last one: nothing is skipped, and no more
-than one run of a job waits.
+A late run covers all intervals since the last one: nothing is skipped, and no more than one run of
+a job waits.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Progress:
     last_fit: int | None = None
 
     def forget_fit(self) -> None:
-        """Have the next run fit, since what was learned is lost."""
+        """Make the next run fit, since what was learned is lost."""
         self.last_fit = None
 
 
@@ -59,7 +59,7 @@ class PeriodicSchedule:
     infer_every, fit_every, fit_window : int
         As in the configuration.
     longest_catch_up : int
-        How much of a backlog is scored; what is older is given up, with a warning.
+        How much of a backlog is scored; what is older is dropped, with a warning.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class PeriodicSchedule:
         return 0 if progress.covered is None else self.latest_index(progress.covered) + 1
 
     def fit_is_due(self, index: int, progress: Progress) -> bool:
-        """Tell whether the models have to learn anew at the run `index`."""
+        """Tell whether the models have to be refitted at the run `index`."""
         return progress.last_fit is None or self.latest_fit_index(index) > progress.last_fit
 
     def runs(self, index: int, progress: Progress, *, unfitted: bool = False) -> list[Run]:
@@ -116,7 +116,7 @@ class PeriodicSchedule:
             What was done before.
         unfitted
             Whether a model waits for its first fit: when no fit is due, that model alone gets one,
-            as if everything had begun with this run.
+            as if everything began with this run.
         """
         due = self.due(index)
         covered = progress.covered
@@ -146,14 +146,14 @@ class PeriodicSchedule:
         return runs
 
     def advance(self, progress: Progress, index: int, run: Run, result: RunResult) -> None:
-        """Note in `progress` what came of a run that was due at `index`."""
+        """Record in `progress` the result of the run that was due at `index`."""
         if run.fit is not None and run.refits and result.fitted:
             progress.last_fit = self.latest_fit_index(index)
         if run.infer is not None and result.inferred:
             progress.covered = run.infer.end
 
     def set_back(self, progress: Progress, index: int) -> None:
-        """Forget in `progress` what came after the run `index`, since its time is still to come."""
+        """Remove from `progress` what came after the run `index`, which is in the future again."""
         if progress.covered is not None:
             progress.covered = min(progress.covered, self.due(index))
         if progress.last_fit is not None:
@@ -179,7 +179,7 @@ def periodic_schedules(
     section
         The section of the scheduler.
     progresses
-        How far each job has come. One that has a grid already goes on in it; the others get one.
+        How far each job has come. One that already has a grid keeps it; the others get one.
     now
         Unix milliseconds.
     longest_catch_up

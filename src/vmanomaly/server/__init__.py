@@ -1,1 +1,1 @@
-"""The service's HTTP face."""
+"""The service's HTTP interface."""

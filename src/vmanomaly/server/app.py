@@ -1,4 +1,4 @@
-"""The application of a listener: its routes, and what holds for all of them."""
+"""The application of a listener: its routes, and what applies to all of them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def create_app(
     routers
         The routes.
     prefixes
-        Where they stand: each empty, or a path with a leading and no trailing slash.
+        Where they are served: each empty, or a path with a leading and no trailing slash.
     auth
-        What a request has to bring; None lets everyone in. Probes are let in in any case.
+        The credentials that a request must have; None lets everyone in. Probes need none.
     openapi_url
-        Where the description of the routes stands; None for nowhere.
+        Where the description of the routes is served; None for nowhere.
     """
     prefixes = tuple(dict.fromkeys(prefixes))
     app: FastAPI | ASGIApp
@@ -43,7 +43,7 @@ def create_app(
         redoc_url=None,
         openapi_url=openapi_url,
         responses={"default": {"model": ErrorAnswer, "description": "An error"}},
-        # They would name the host that the server sees, which a proxy hides.
+        # Redirects would name the host that the server sees, which a proxy hides.
         redirect_slashes=False,
     )
     add_error_handlers(api)

@@ -1,4 +1,4 @@
-"""Who may ask."""
+"""Who may send requests."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 class Authentication:
-    """Lets requests through that bring the right credentials.
+    """Lets requests with the right credentials through.
 
     Parameters
     ----------
     app
-        What answers them.
+        The application behind.
     section
-        What they have to bring.
+        The credentials they need.
     open_paths
-        What everybody may ask for.
+        Paths that everybody may request.
     """
 
     def __init__(self, app: ASGIApp, section: AuthSection, open_paths: Collection[str]) -> None:

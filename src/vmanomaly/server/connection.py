@@ -1,4 +1,4 @@
-"""A connection that does not wait for its client for ever."""
+"""A connection that does not wait for its client forever."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ANSWER_TAKEN_WITHIN_S = 30.0
 
 
 class Connection(H11Protocol):
-    """Speaks HTTP/1.1 with one client, and leaves it when it is too slow.
+    """Speaks HTTP/1.1 with one client, and closes the connection if it is too slow.
 
     A client has 10 seconds for the headers of a request, 30 more for its body, and may leave an
-    answer lying for 30 seconds. Between two requests uvicorn's `timeout_keep_alive` holds.
+    answer unread for 30 seconds. Between two requests uvicorn's `timeout_keep_alive` applies.
 
     Parameters
     ----------
     config, server_state, app_state, _loop
-        As for uvicorn's own.
+        As for the protocol of uvicorn.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Connection(H11Protocol):
 
     @property
     def is_between_requests(self) -> bool:
-        """Whether no request is worked on."""
+        """Whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether the client has to send or to take something before anything goes on."""
+        """Whether nothing can proceed before the client sends or receives something."""
         return (
             self.is_between_requests
             or self.conn.their_state is h11.SEND_BODY
@@ -73,7 +73,7 @@ class Connection(H11Protocol):
         self.on_lost()
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client has sent."""
+        """Accept what the client has sent."""
         super().data_received(data)
         self._look_at_request(is_begun=True)
 
@@ -87,24 +87,24 @@ class Connection(H11Protocol):
             self._look_at_request(is_begun=bool(self.conn.trailing_data[0]))
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that nobody uses any more."""
+        """Close a connection that is no longer used."""
         if not self.transport.is_closing():
             super().timeout_keep_alive_handler()
             self._await("end", ANSWER_TAKEN_WITHIN_S)
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what it has asked for."""
+        """Wait for the client to receive what it has requested."""
         super().pause_writing()
         self.waits_since = self.loop.time()
         self._writing = self.loop.call_later(ANSWER_TAKEN_WITHIN_S, self.abort)
 
     def resume_writing(self) -> None:
-        """Go on to answer."""
+        """Continue to answer."""
         self._stop_writing_timer()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Tell the client that this is no HTTP, if no answer is on its way."""
+        """Tell the client that this is not HTTP, unless an answer is on its way."""
         if not self.is_between_requests or self.conn.our_state is not h11.IDLE:
             self.abort()
             return
@@ -127,7 +127,7 @@ class Connection(H11Protocol):
             self.transport.abort()
 
     def _look_at_request(self, *, is_begun: bool) -> None:
-        """See how much of a request is there, and wait for the rest."""
+        """Check how much of a request has arrived, and wait for the rest."""
         state = self.conn.their_state
         if state is h11.IDLE and is_begun:
             self._await("headers", HEADERS_WITHIN_S)
@@ -142,7 +142,7 @@ class Connection(H11Protocol):
             self._writing = None
 
     def _await(self, awaited: str | None, within_s: float = 0.0) -> None:
-        """Give the client some time; what it was given for the same thing before still holds."""
+        """Give the client some time; time already given for the same purpose still counts."""
         if awaited == self._awaited:
             return
         if self._reading is not None:

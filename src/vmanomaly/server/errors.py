@@ -1,4 +1,4 @@
-"""Errors of the API: one shape, whatever went wrong."""
+"""Errors of the API: the same shape, whatever went wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Problem(BaseModel):
     Attributes
     ----------
     loc
-        Where it stands: keys from the outermost on.
+        Where it is: keys from the outermost on.
     msg
         What is wrong with it.
     """
@@ -30,7 +30,7 @@ class Problem(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """The content of every answer that tells of an error.
+    """The content of every answer that reports an error.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class ErrorAnswer(BaseModel):
     error
         What is wrong, all of it on one line.
     detail
-        The wrong values, where it is values that are wrong.
+        The wrong values, if that is the error.
     """
 
     status: Literal["error"] = "error"
@@ -56,7 +56,7 @@ def error_response(
     detail: Sequence[Problem] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Return the answer that tells of an error.
+    """Return the answer that reports an error.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def error_response(
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Have every error of an application answered in the one shape."""
+    """Make an application answer every error in the same shape."""
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_values)
     app.add_exception_handler(Exception, _bug)
@@ -98,7 +98,7 @@ def _wrong_values(request: Request, error: Exception) -> JSONResponse:
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         return error_response(400, "the body is not valid JSON")
-    # The first part only tells where in the request a value stands; the value is not repeated.
+    # The first part only says which part of the request it is; the value is not repeated.
     detail = [
         Problem(loc=[str(part) for part in problem["loc"][1:]], msg=problem["msg"])
         for problem in problems

@@ -1,4 +1,4 @@
-"""A listener that no client brings down: bounded connections, deadlines and logs."""
+"""A listener that no client can bring down: bounded connections, deadlines and logs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 128
 _MAX_CONNECTIONS = 256
 _MIN_CONNECTIONS = 8
-# Of the descriptors of the process for the connections of a listener: there may be two, and
-# readers, the writer and the state need some too.
+# The share of the process's file descriptors for the connections of a listener: there may be two,
+# and readers, the writer and the state need some too.
 _SHARE_OF_DESCRIPTORS = 4
 _HANDSHAKE_WITHIN_S = 5.0
 _TRY_AGAIN_AFTER_S = 1.0
 _STOP_WITHIN_S = 1
 _SAY_AGAIN_AFTER_S = 60.0
-# Queries and specs of models may stand in the address of a request.
+# The address of a request may hold queries and model sections.
 _MAX_HEADER_BYTES = 64 << 10
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -41,30 +41,30 @@ class AddressInUseError(VmanomalyError):
 
 
 class ListenerError(VmanomalyError):
-    """What a listener was given cannot be used."""
+    """The settings of a listener cannot be used."""
 
 
 class Listener:
-    """Answers the requests to one address, in a thread of its own.
+    """Answers the requests to one address, in a separate thread.
 
     Parameters
     ----------
     place
-        Where the address stands in the configuration: `server` or `monitoring.pull`.
+        Where the address is in the configuration: `server` or `monitoring.pull`.
     addr, port
         Where to listen.
     app
-        What answers.
+        The application that answers.
     settings
         Settings of uvicorn.
     max_connections
-        Connections at the same time; None takes what the limit of open files allows for, at
-        most 256. One more, and the one that waits for its client longest is closed.
+        How many connections are open at a time; None for what the limit of open files allows, at
+        most 256. If there is one more, the one that has waited longest for its client is closed.
 
     Raises
     ------
     AddressInUseError
-        The address is taken or not this machine's.
+        The address is in use or does not belong to this machine.
     ListenerError
         The certificate, its key, or a setting of uvicorn cannot be used.
     """
@@ -92,7 +92,7 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port, which is a free one when 0 was asked for."""
+        """The port; a free one if 0 was requested."""
         port: int = self._socket.getsockname()[1]
         return port
 
@@ -102,7 +102,7 @@ class Listener:
         logger.info("Listening on port %d (%s)", self.port, self._place)
 
     def stop(self) -> None:
-        """Answer no more requests, and close the address."""
+        """Stop answering requests, and close the address."""
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(timeout=3 * _STOP_WITHIN_S)
@@ -110,7 +110,7 @@ class Listener:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but for how it accepts connections."""
+    """uvicorn, except for how it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, place: str, max_connections: int) -> None:
         super().__init__(config)
@@ -118,7 +118,7 @@ class _Server(uvicorn.Server):
         self._max_connections = max_connections
         self._episodes = Episodes(logger, again_after_s=_SAY_AGAIN_AFTER_S)
         self._accepting: list[asyncio.Task[None]] = []
-        # Since they were accepted: a handshake may be under way yet.
+        # Counted from when they were accepted: a handshake may still be in progress.
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._has_room = asyncio.Event()
 
@@ -132,7 +132,7 @@ class _Server(uvicorn.Server):
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, let answers that are under way be sent, and close what is left."""
+        """Accept no more connections, let answers in progress be sent, and close what is left."""
         for task in self._accepting:
             task.cancel()
         await super().shutdown(sockets)
@@ -182,13 +182,13 @@ class _Server(uvicorn.Server):
                 self._forget(connection)
 
     async def _make_room(self) -> None:
-        """Wait until there may be one connection more."""
+        """Wait until there may be one more connection."""
         while len(self._connections) >= self._max_connections and not self._end_slowest():
             self._has_room.clear()
             await self._has_room.wait()
 
     def _end_slowest(self) -> bool:
-        """Close the connection that waits for its client longest. Return whether there is one."""
+        """Close the connection that has waited longest; return whether there is one."""
         waiting = [each for each in self._connections if each.waits_for_client]
         if not waiting:
             return False
@@ -276,7 +276,7 @@ def _bind(place: str, addr: str, port: int) -> socket.socket:
 
 
 class _ClientNoise(logging.Filter):
-    """Keeps out of the log what clients could fill it with."""
+    """Keeps out of the log what clients could flood it with."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -285,7 +285,7 @@ class _ClientNoise(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record of uvicorn is logged as it is."""
         if record.levelno == logging.WARNING:
-            # Of a request that is no HTTP, or wants what is not there.
+            # About a request that is not HTTP, or asks for what does not exist.
             logger.debug("%s", record.getMessage())
             return False
         error = record.exc_info[1] if record.exc_info else None

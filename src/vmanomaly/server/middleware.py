@@ -1,4 +1,4 @@
-"""What holds for every request, whoever answers it."""
+"""What applies to every request, whoever answers it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds the headers that keep browsers from doing what nobody asked them for.
+    """Adds headers that restrict what browsers do with an answer.
 
-    A header that an answer has already is left as it is.
+    A header that an answer already has is left as it is.
 
     Parameters
     ----------
     app
-        What answers requests.
+        The application that answers requests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -52,7 +52,7 @@ class HeadAsGet:
     Parameters
     ----------
     app
-        What answers requests.
+        The application that answers requests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -68,15 +68,15 @@ class HeadAsGet:
 class BodyLimit:
     """Answers 413 to a body that is too large.
 
-    The server reads the rest of it, for a while, and throws it away: many clients look for an
-    answer only when they have sent everything.
+    The server reads the rest of it, for a while, and discards it: many clients look for an answer
+    only after they have sent everything.
 
     Parameters
     ----------
     app
-        What answers requests.
+        The application that answers requests.
     max_bytes
-        The largest body.
+        Size of the largest body that is accepted.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:

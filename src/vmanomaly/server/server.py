@@ -1,4 +1,4 @@
-"""The listeners that a configuration asks for, and what each of them serves."""
+"""The listeners that a configuration describes, and what each of them serves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vmanomaly.service.health import HealthStatus
 
 
 class Server:
-    """Serves everything on `server.addr:port`, and what monitors ask on that of `monitoring.pull`.
+    """Serves everything on `server.addr:port`, and health and metrics on `monitoring.pull` too.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ class Server:
     registry
         The service's own metrics.
     health
-        Gives what is wrong at the moment.
+        Returns what is wrong at the moment.
     unready_reasons
-        Gives one line for each thing that is missing before the service is ready.
+        Returns one line for each thing that is missing before the service is ready.
 
     Raises
     ------
     AddressInUseError
-        An address is taken or not this machine's.
+        An address is in use or does not belong to this machine.
     ListenerError
         The certificate, or something in `uvicorn_config`, cannot be used.
     ConfigError
@@ -67,7 +67,7 @@ class Server:
         self._listeners = [Listener("server", section.addr, section.port, app, {**settings, **tls})]
         pull = monitoring.pull
         if pull is not None and pull.port != section.port:
-            # Probes and scrapers may know of the prefix or not.
+            # Probes and scrapers may or may not use the prefix.
             app = create_app(monitored, ["", prefix])
             try:
                 listener = Listener("monitoring.pull", pull.addr, pull.port, app, settings)
@@ -78,7 +78,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that `server` listens on; a free one when the configuration says 0."""
+        """The port that `server` listens on; a free one if the configuration says 0."""
         return self._listeners[0].port
 
     def start(self) -> None:
@@ -87,6 +87,6 @@ class Server:
             listener.start()
 
     def stop(self) -> None:
-        """Answer no more requests, and close the addresses."""
+        """Stop answering requests, and close the addresses."""
         for listener in self._listeners:
             listener.stop()

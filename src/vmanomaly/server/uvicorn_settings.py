@@ -1,4 +1,4 @@
-"""What of `server.uvicorn_config` is passed on to uvicorn."""
+"""Which settings of `server.uvicorn_config` are passed on to uvicorn."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _PASSED_ON = (
 
 
 def uvicorn_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that have a meaning here, with our defaults.
+    """Return the settings that have an effect here, with our defaults.
 
-    Others that uvicorn knows, such as `workers`, have none: the service has listeners of its own,
-    in one process. They are named in a warning.
+    Others that uvicorn knows, such as `workers`, have none, since the service runs its own
+    listeners in one process. A warning names them.
 
     Parameters
     ----------

@@ -26,14 +26,14 @@ _Request: TypeAlias = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class HealthStatus:
-    """What is wrong at one moment.
+    """What is wrong at the moment.
 
     Attributes
     ----------
     reasons : list of str
-        One line for each thing that is wrong, at most 21; empty when all is well.
+        One line for each thing that is wrong, at most 21; empty if all is well.
     needs_restart : bool
-        Whether one of them is mended by a restart, and by nothing else.
+        Whether only a restart fixes one of them.
     """
 
     reasons: list[str]
@@ -47,22 +47,22 @@ class _Failure:
 
     @classmethod
     def of(cls, error: DatasourceError) -> _Failure:
-        # A reader's own words around those of its client hold the range, which is never the same.
+        # What a reader adds to the words of its client contains the range, which always differs.
         reason = error.__cause__ if isinstance(error.__cause__, DatasourceError) else error
         return cls(str(reason), "no answer" if error.code in _NO_ANSWER else error.code)
 
 
 class Health:
-    """What is wrong at the moment, and which of it a restart mends.
+    """What is wrong at the moment, and which of it a restart fixes.
 
-    There are three kinds of reasons, each with an end of its own:
+    There are three kinds of reasons, each of which ends in its own way:
 
-    - A datasource cannot be reached, which its probe says. It is probed at the start, when a
+    - A datasource cannot be reached, according to its probe. It is probed at the start, after a
       request to it has failed, and then until it answers, so that the end of an outage is noticed
       before the next run, which may be hours away.
     - A read or a write fails. Only a success of the same read or write ends that: a datasource
-      that answers its probe may still refuse a query. Where the probe fails for the same cause,
-      that is the one reason, and its end is the end of both.
+      that answers its probe may still refuse a query. If the probe fails for the same cause,
+      that is the only reason, and its end is the end of both.
     - Whatever a component reports about itself, until it reports that this is over.
 
     Parameters
@@ -74,7 +74,7 @@ class Health:
 
     Notes
     -----
-    Whoever reports a failure has logged it. What a probe finds is logged by the next one, unless
+    Whoever reports a failure has logged it. What a probe finds is logged by the next probe, unless
     a request has failed by then.
 
     Examples
@@ -111,7 +111,7 @@ class Health:
         self._thread.start()
 
     def stop(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         self._stopped.set()
         self._wake_up.set()
 
@@ -122,7 +122,7 @@ class Health:
         self._wake_up.set()
 
     def status(self) -> HealthStatus:
-        """Return what is wrong: first what a restart mends."""
+        """Return what is wrong: first what a restart fixes."""
         with self._lock:
             reported = sorted(self._reported.items(), key=lambda item: not item[1][1])
             reasons = [f"{component}: {reason}" for component, (reason, _) in reported]
@@ -132,11 +132,11 @@ class Health:
         return HealthStatus(_bounded(reasons), needs_restart)
 
     def reasons(self) -> list[str]:
-        """Return one line for each thing that is wrong; empty when all is well."""
+        """Return one line for each thing that is wrong; empty if all is well."""
         return self.status().reasons
 
     def reasons_to_restart(self) -> list[str]:
-        """Return one line for each thing that only a restart mends."""
+        """Return one line for each thing that only a restart fixes."""
         with self._lock:
             return _bounded(
                 [
@@ -168,11 +168,11 @@ class Health:
         Parameters
         ----------
         component
-            What fails: it has one reason at a time, the last one reported.
+            What fails. It has one reason at a time: the last one reported.
         reason
             What is wrong.
         needs_restart
-            Whether only a restart of the process mends it.
+            Whether only a restart of the process fixes it.
         """
         with self._lock:
             if reason is not None:
@@ -185,12 +185,12 @@ class Health:
     def report_read(
         self, scheduler_alias: str, query_key: str, stage: str, error: DatasourceError | None
     ) -> None:
-        """Note how a read of a query went; None for well."""
+        """Note how a read of a query went; None if it succeeded."""
         if self._note(("reader", scheduler_alias, query_key, stage), error):
             self._note_answer("reader")
 
     def report_write(self, origin: Origin, error: DatasourceError | None) -> None:
-        """Note how a write went; None for well, or for nothing to write."""
+        """Note how a write went; None if it succeeded, or if there was nothing to write."""
         self._note(("writer", origin.scheduler_alias, origin.query_key, origin.model_alias), error)
 
     def forget_scheduler(self, alias: str) -> None:
@@ -221,7 +221,7 @@ class Health:
         return False
 
     def _note_answer(self, component: str) -> None:
-        """Note that a datasource can be reached, and end what was due to the contrary."""
+        """Note that a datasource can be reached, and end what was due to its outage."""
         with self._lock:
             self._answered.add(component)
             failure = self._unreachable.pop(component, None)
@@ -298,7 +298,7 @@ def _named(queries: Iterable[str]) -> str:
 
 
 def _bounded(reasons: list[str]) -> list[str]:
-    """Return at most so many lines, each of at most so many characters."""
+    """Return a limited number of lines of limited length."""
     lines = []
     for reason in reasons[:_MAX_REASONS]:
         line = " ".join(reason.split())

@@ -1,4 +1,4 @@
-"""The work on the data of some queries under one scheduler: fetched once, used by every unit."""
+"""The work on the data of some queries under one scheduler: read once, used by every unit."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ _LATE_STEPS = 3
 
 
 class QueryJob:
-    """Reads the data of one query, or of those that a multivariate model looks at together.
+    """Reads the data of one query, or of those that a multivariate model scores jointly.
 
     It runs its units on the data and writes what they predict.
 
     Parameters
     ----------
     key
-        What it is called.
+        Its name.
     queries
-        What is read: one query, or several of the same step and offset.
+        What is read: one query, or several with the same step and offset.
     units
         The models that run on exactly these queries.
     reads, writer
         Where data comes from and goes to.
     health
-        Told how reads and writes went.
+        Where the outcome of reads and writes is reported.
     catch_up
         How far back an infer may start in order to begin where the units last saw data,
         milliseconds; None to begin where the scheduler says.
     look_back
-        How long before its range an infer may start in order to score what came late of single
-        series, milliseconds, at least three steps; None where nothing comes late.
+        How long before its range an infer may start in order to score late samples of single
+        series, milliseconds, at least three steps; None if none are late.
     keeper
-        Keeps what the units learn, under schedulers that go on from run to run.
+        Keeps what the units learn, under schedulers that continue from run to run.
     fits
-        How many fits hold their data at a time; None sets no limit.
+        How many fits hold their data at a time; None for no limit.
 
     Attributes
     ----------
     key : JobKey
-        What it is called.
+        Its name.
     progress : Progress
         How far it has come under such a scheduler.
     units : sequence of Unit
@@ -129,15 +129,15 @@ class QueryJob:
             self._keeper.save(self)
 
     def stop_reading(self) -> None:
-        """End the reads that are under way, and begin no other ones. Returns at once."""
+        """End the reads in progress, and begin no others. Returns at once."""
         self._reads.stop()
 
     def n_steps(self, run: Run) -> int:
-        """Return how many steps the context of a run is told of: each model's fit and infer."""
+        """Return how many steps the context of a run will count: each model's fit and infer."""
         return self.n_units * ((run.fit is not None) + (run.infer is not None))
 
     def execute(self, run: Run, context: RunContext | None = None) -> RunResult:
-        """Carry out one run: fit first, then infer, as far as the run asks for them."""
+        """Carry out one run: fit first, then infer, as far as the run includes them."""
         if self._keeper is not None:
             self._keeper.load(self)
         try:
@@ -164,7 +164,7 @@ class QueryJob:
 
     @contextmanager
     def _contained(self, stage: str, reasons: list[str]) -> Iterator[None]:
-        """Have a bug reported for every unit, and go no further."""
+        """Have every unit report a bug, and end the run."""
         try:
             yield
         except StoppedError:
@@ -177,7 +177,7 @@ class QueryJob:
     def _fit(
         self, time_range: TimeRange, refits: bool, context: RunContext, reasons: list[str]
     ) -> bool:
-        """Have every unit learn the range that has to. Return whether it was read."""
+        """Have every unit that needs a fit learn the range. Return whether it was read."""
         units = [unit for unit in self.units if refits or unit.unfitted]
         with self._fit_slot(context) as turn:
             batches = self._read(time_range, "fit", units, context, reasons, turn)
@@ -222,7 +222,7 @@ class QueryJob:
                 run.micro_batch_end + self._offset,
             )
         for unit in self.units:
-            # One that is unfitted is new, and what comes before its first fit is not its business.
+            # One that is unfitted is new, and what comes before its first fit does not concern it.
             # Without starts, the step is longer than the interval, and none of it ends here.
             if batches is not None and starts.size and not unit.unfitted:
                 self._score(unit, batches, starts, context, reasons)
@@ -261,7 +261,7 @@ class QueryJob:
         reasons: list[str],
         turn: Turn | None = None,
     ) -> list[SeriesBatch] | None:
-        """Return what each query gives; None if any of them fails. Note time-outs in `turn`."""
+        """Return what each query gives; None if any of them fails. Note timeouts in `turn`."""
         batches = []
         out_of_reach = False
         answers = self._reads.read(self.key, self._queries, time_range, stage, context)
@@ -286,7 +286,7 @@ class QueryJob:
         return None
 
     def _from_last_seen(self, time_range: TimeRange) -> TimeRange:
-        """Have the range begin where samples may have come late, which are not scored yet."""
+        """Extend the range to where late samples may be that are not scored yet."""
         if self._look_back is None:
             return time_range
         starts = [time_range.start]

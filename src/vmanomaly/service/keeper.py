@@ -1,4 +1,4 @@
-"""What keeps the states of the units: in memory or on disk, over restarts, and not for ever."""
+"""What keeps the states of the units: in memory or on disk, across restarts, and not forever."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAVING = "saving"
 
 
 class KeptJob(Protocol):
-    """What the keeper needs of a job.
+    """What the keeper needs to know of a job.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Keeper:
             metrics.state_save_errors.labels(reason=reason)
 
     def restore(self, jobs: Sequence[KeptJob]) -> None:
-        """Let jobs go on where those before them have come; drop what nothing can use any more.
+        """Let jobs continue where those before them stopped; drop what nothing can use any more.
 
         Parameters
         ----------
@@ -131,15 +131,15 @@ class Keeper:
             if job.key in progress:
                 job.resume(progress[job.key])
                 self._saved[job.key] = replace(job.progress)
-                _begin_anew_if_lost(job)
+                _begin_again_if_lost(job)
 
     def take_over(
         self, jobs: Sequence[KeptJob], before: Keeper, running: Sequence[KeptJob]
     ) -> None:
-        """Let jobs go on where those of another configuration are, on the same store.
+        """Let jobs continue where those of another configuration are, on the same store.
 
-        Nothing stored is touched, so that the others can still go on instead; `drop_all_but` is
-        for when that is decided.
+        Nothing stored is touched, so that the others can still continue instead; call
+        `drop_all_but` once that is decided.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class Keeper:
                     self._saved[job.key] = before._saved[job.key]
 
     def drop_all_but(self, jobs: Sequence[KeptJob]) -> None:
-        """Drop what is stored of units that none of these jobs goes on with."""
+        """Drop what is stored of units that none of these jobs has."""
         if self.store is not None:
             kept = {unit.key for job in jobs for unit in job.units if not unit.unfitted}
             self._drop(self.store, [key for key in self.store.entries if key not in kept])
@@ -181,7 +181,7 @@ class Keeper:
         for unit in job.units:
             if unit.state is None and not unit.unfitted and unit.key in entries:
                 self._restore(self.store, unit)
-        _begin_anew_if_lost(job)
+        _begin_again_if_lost(job)
 
     def save(self, job: KeptJob) -> None:
         """Store what has changed in a run of a job, as one step, and let go of what is stored."""
@@ -247,7 +247,7 @@ class Keeper:
         )
 
     def _restore(self, store: StateStore, unit: Unit) -> bool:
-        """Return whether a state could be read; where not, the unit waits for a fit."""
+        """Return whether a state could be read; if not, the unit waits for a fit."""
         try:
             unit.restore(store.read(unit.key))
         except BaseException as error:  # noqa: BLE001 - the model reads it
@@ -284,7 +284,7 @@ class Keeper:
             self._note(error)
 
     def _forget(self, retention: Retention, job: KeptJob, now: int) -> None:
-        """Forget what was not seen for longer than `ttl`, if that was not looked at just now."""
+        """Forget what was not seen for longer than `ttl`, unless that was checked recently."""
         looked_at = self._looked_at.setdefault(job.key, now)
         if 0 <= now - looked_at < int(retention.check_interval):
             return
@@ -314,7 +314,7 @@ class Keeper:
         )
 
 
-def _begin_anew_if_lost(job: KeptJob) -> None:
-    """Have everything since the last interval scored by a fit on what came before it."""
+def _begin_again_if_lost(job: KeptJob) -> None:
+    """Have everything since the last interval scored after a fit on what came before it."""
     if all(unit.unfitted for unit in job.units):
         job.progress.forget_fit()

@@ -1,4 +1,4 @@
-"""The threads of a scheduler, and what is under way in them."""
+"""The threads of a scheduler, and what is in progress in them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from vmanomaly.monitoring.resources import available_cpus
 
 MAX_THREADS = 256
-"""The threads that a lane has at most."""
+"""How many threads a lane has at most."""
 
 _FEWEST_FITS = 2
 
 
 class Lane(Executor):
-    """Threads of its own for a scheduler, so that it waits for the work of no other one.
+    """Separate threads for a scheduler, so that it never waits for the work of another one.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Lane(Executor):
         self._lock = threading.Lock()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have a thread do a piece of work."""
+        """Have a thread do some work."""
         with self._lock:
             future = self._threads.submit(fn, *args, **kwargs)
             self._under_way.add(future)
@@ -50,7 +50,7 @@ class Lane(Executor):
         return future
 
     def drain(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing is under way. Return whether that is so.
+        """Wait until nothing is in progress. Return whether that is so.
 
         Nothing may be submitted meanwhile.
 
@@ -62,7 +62,7 @@ class Lane(Executor):
         return not wait(set(self._under_way), timeout_s).not_done
 
     def close(self) -> None:
-        """Take no more work, and give up what waits for a thread. Returns at once."""
+        """Take no more work, and drop what waits for a thread. Returns at once."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

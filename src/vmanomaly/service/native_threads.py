@@ -1,7 +1,7 @@
 """How many threads the native libraries under a model may use: BLAS, and kernels run in parallel.
 
-Without a limit each of them takes every CPU of the machine, also where a container may use only
-some, and several workers at a time would share the CPUs badly.
+Without a limit each of them takes every CPU of the machine, even if a container may use only
+some, and several workers at a time would compete for the CPUs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def n_native_threads(settings: SettingsSection, cpus: float) -> int:
 
 
 def limit_native_threads(n_threads: int) -> None:
-    """Hold the libraries that are loaded by now to so many threads.
+    """Limit the libraries that are loaded by now to that many threads.
 
     Parameters
     ----------

@@ -32,9 +32,9 @@ Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
 
 
 def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]:
-    """Return the models of a configuration by their alias and the aliases of queries of theirs.
+    """Return the models of a configuration by their alias and the aliases of their queries.
 
-    A multivariate model is one for all its queries, any other is one for each of them.
+    There is one multivariate model for all its queries; of any other, one for each of them.
 
     Raises
     ------
@@ -98,8 +98,8 @@ def create_jobs(
     """Return the jobs of each scheduler, by its alias.
 
     Every pair of scheduler and query that some model uses is one job: its data is read once and
-    shared by all the models on it. The queries that a multivariate model looks at together are a
-    job of their own.
+    shared by all the models on it. The queries that a multivariate model scores jointly form a
+    separate job.
     """
     reads = SharedReads(reader, n_reads_at_once(config.reader))
     jobs: dict[str, list[QueryJob]] = {}
@@ -169,7 +169,7 @@ def _catch_up(config: Config, scheduler_alias: str) -> int | None:
 
 
 def _look_back(config: Config, scheduler_alias: str) -> int | None:
-    """Return how far back samples that come late are looked for, milliseconds."""
+    """Return how far back late samples are looked for, milliseconds."""
     scheduler, reader = config.schedulers[scheduler_alias], config.reader
     if scheduler.ends_by_itself:
         return None

@@ -1,4 +1,4 @@
-"""What a start would do with the stored state."""
+"""What starting would do with the stored state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vmanomaly.state.store import StoredUnit, check_files, read_index
 
 
 def preview(config: Config, version: str, now: int) -> list[str]:
-    """Return in lines for the user what becomes of the stored state; nothing is changed.
+    """Return lines that tell the user what becomes of the stored state; nothing is changed.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ def preview(config: Config, version: str, now: int) -> list[str]:
     version
         The version that would be started.
     now
-        When, Unix milliseconds.
+        The time of the start, Unix milliseconds.
 
     Raises
     ------
     UsageError
-        The version is none.
+        That is not a version.
     """
     if parse_version(version) is None:
         raise UsageError(f"{VERSION_OVERRIDE}: expected a version such as 1.2.3, got {version!r}")
@@ -64,7 +64,7 @@ def _looked_into(
     stored_progress: dict[JobKey, dict[str, Any]],
     now: int,
 ) -> Decision:
-    """Return what becomes of a state that could be used again."""
+    """Return what becomes of a state that could be reused."""
     section = config.schedulers[key.scheduler_alias]
     progress = stored_progress.get(key.job)
     if progress is None:

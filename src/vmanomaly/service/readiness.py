@@ -11,16 +11,16 @@ _MAX_QUERIES = 5
 
 
 class Readiness:
-    """Knows what is still missing before the service can be called ready.
+    """Knows what is still missing before the service is ready.
 
-    Once every model has been fitted or restored, that is never asked again: what a later
-    configuration adds does not take back what others rely on. A model whose query fails holds up
-    no other; its health has the reason.
+    Once every model has been fitted or restored, this is never checked again: what a later
+    configuration adds does not make a service unready that others rely on. A model whose query
+    fails does not delay readiness for the others; `health` has the reason.
 
     Parameters
     ----------
     jobs
-        Gives the jobs of the configuration of the moment.
+        Returns the jobs of the current configuration.
     health
         Knows what fails.
     """
@@ -31,7 +31,7 @@ class Readiness:
         self._was_fitted = False
 
     def reasons(self) -> list[str]:
-        """Return one line for each thing that is missing; empty when the service is ready."""
+        """Return one line for each thing that is missing; empty if the service is ready."""
         reasons = self._health.reasons_to_restart() + self._health.reasons_of_datasources()
         if not self._was_fitted:
             waiting = self._waiting()

@@ -1,4 +1,4 @@
-"""The reads of the jobs: side by side, and once where several jobs want the same."""
+"""The reads of the jobs: in parallel, and only once if several jobs want the same data."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class _Read:
 
 
 class SharedReads:
-    """Reads for jobs, of which some want the data of the same query.
+    """Reads for jobs, several of which may want the data of the same query.
 
-    A query under one scheduler may have a job of its own and be an input of multivariate models.
+    A query under one scheduler may have a separate job and be an input of multivariate models.
     What one of these jobs reads is kept until the others have taken it too, or have ended a run
-    without it, or the next range is read: at most one range a stage is kept.
+    without it, or the next range is read: at most one range per stage is kept.
 
     Parameters
     ----------
     reader
         Where data comes from.
     most_at_once
-        A job reads at most so many queries side by side.
+        How many queries a job reads in parallel at most.
     """
 
     def __init__(self, reader: Reader, most_at_once: int) -> None:
@@ -48,7 +48,7 @@ class SharedReads:
         self._stopped = RunContext()
 
     def expect(self, job: JobKey) -> None:
-        """Note that a job is going to read its queries."""
+        """Announce that a job is going to read its queries."""
         for query in job.queries:
             self._jobs.setdefault((job.scheduler_alias, query), set()).add(job)
 
@@ -92,11 +92,11 @@ class SharedReads:
                 return list(threads.map(read, queries))
 
     def stop(self) -> None:
-        """End the reads that are under way, and begin no other ones. Returns at once."""
+        """End the reads in progress, and begin no others. Returns at once."""
         self._stopped.cancel()
 
     def end_run(self, job: JobKey) -> None:
-        """Note that a job has ended a run: it will not take what was kept for that."""
+        """Note that a job has ended a run: it will not take what was kept for that run."""
         with self._lock:
             for key, kept in list(self._kept.items()):
                 kept.wanted_by.discard(job)

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 class Reloader:
     """Loads the configuration again when it has changed, and has it applied.
 
-    A configuration that is wrong, or cannot be applied, changes nothing: the old one goes on.
+    A configuration that is invalid, or cannot be applied, changes nothing: the old one stays.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ class Reloader:
     metrics
         Where reloads are counted.
     has_changed
-        Tells whether there is something new to load; None to load only when asked to.
+        Tells whether there is something new to load; None to load only on request.
     interval_s
-        Seconds between two looks.
+        Seconds between two checks.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Reloader:
             logger.info("Hot reload enabled: checking for changes every %g s", self._interval_s)
 
     def stop(self) -> None:
-        """Look for no more changes. A reload that is under way goes on."""
+        """Stop looking for changes. A reload in progress continues."""
         self._stopped.set()
         self._asked.set()
 

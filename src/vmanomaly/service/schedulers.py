@@ -1,4 +1,4 @@
-"""The schedulers that run: each supervised in a thread of its own, with a lane of its own."""
+"""The schedulers that run: each supervised in its own thread, with its own lane."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _OnEnd: TypeAlias = Callable[[str, tuple[str, ...]], None]
 
 
 class _Running(threading.Thread):
-    """A scheduler that was started, in a thread of its own.
+    """A scheduler that was started, in its own thread.
 
-    It says itself when it has ended: its thread is still alive at that moment.
+    It reports itself when it has ended: its thread is still alive at that moment.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class _Running(threading.Thread):
 
 
 class Schedulers:
-    """Starts schedulers and ends them, while others go on.
+    """Starts and ends schedulers, while others keep running.
 
     Parameters
     ----------
     clock
         Tells the time.
     health
-        Told when a scheduler is dead.
+        Where a dead scheduler is reported.
     metrics
-        Where lives and restarts are counted.
+        Where liveness and restarts are recorded.
     context
-        Tells the runs whether to stop; told of their steps.
+        Tells the runs whether to stop; counts their steps.
 
     Attributes
     ----------
     failures : dict of str to tuple of str
-        What failed, in words, by the schedulers that ended with a failure.
+        What failed, in words, by the alias of each scheduler that ended with a failure.
     """
 
     def __init__(self, clock: Clock, health: Health, metrics: Metrics, context: RunContext) -> None:
@@ -83,12 +83,12 @@ class Schedulers:
 
     @property
     def aliases(self) -> list[str]:
-        """Those that were started and not ended, whether they still live or not."""
+        """Those that were started and not ended, whether they are still alive or not."""
         return list(self._running)
 
     @property
     def works(self) -> list[Work]:
-        """What the schedulers were made of, once for each of them."""
+        """What the schedulers were made from, one item per scheduler."""
         return [running.work for running in list(self._running.values())]
 
     @property
@@ -139,7 +139,7 @@ class Schedulers:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Have `wait` not return while all have ended for others to take their place."""
+        """Keep `wait` from returning while all have ended because others will replace them."""
         with self._changed:
             self._is_changing = True
         try:
@@ -156,9 +156,9 @@ class Schedulers:
             self._is_over = True
 
     def stop_reading(self) -> None:
-        """Give up the runs that wait for a thread, and the reads that are under way.
+        """Drop the runs that wait for a thread, and end the reads in progress.
 
-        What is read already is scored and written. Returns at once.
+        What has already been read is scored and written. Returns at once.
         """
         for alias, running in list(self._running.items()):
             running.lane.close()
@@ -166,7 +166,7 @@ class Schedulers:
                 job.stop_reading()
 
     def join(self, deadline_s: float) -> bool:
-        """Wait for the runs that are under way. Return whether all have ended in time.
+        """Wait for the runs in progress. Return whether all have ended in time.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class Schedulers:
 
 
 def _n_threads(work: Work, alias: str) -> int:
-    """Return how many runs of a scheduler may be under way at a time."""
+    """Return how many runs of a scheduler may be in progress at a time."""
     section = work.config.schedulers[alias]
     if section.ends_by_itself:
         return max(n_reads_at_once(work.config.reader), section.n_runs_at_once)
@@ -220,7 +220,7 @@ def _n_threads(work: Work, alias: str) -> int:
 
 
 def _n_steps(work: Work, aliases: Collection[str]) -> int:
-    """Return how many steps the runs have that are known beforehand."""
+    """Return how many steps the runs have that are known in advance."""
     return sum(
         job.n_steps(run)
         for alias in aliases

@@ -1,4 +1,4 @@
-"""The running service: schedulers, workers, and an orderly end."""
+"""The running service: schedulers, their jobs, and a graceful end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _UNIT = ("scheduler_alias", "query_key", "model_alias")
 
 
 class Service:
-    """Everything that a configuration asks for; while it runs, another may take its place.
+    """Everything that a configuration describes; while it runs, another one may replace it.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ class Service:
     metrics
         The service's own metrics.
     context
-        Cancelling it stops the service, and all that is under way with it. It is told of every
-        fit and every infer, and how many there are to be where schedulers end by themselves.
+        Cancelling it stops the service, and everything in progress with it. It counts every fit
+        and every infer, and knows how many to expect if schedulers end by themselves.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Service:
     health : Health
         What is wrong at the moment.
     readiness : Readiness
-        What is missing before the service can be called ready.
+        What is missing before the service is ready.
     abandoned : bool
         After `run`: whether some work did not end in time after a stop.
     """
@@ -69,7 +69,7 @@ class Service:
         metrics: Metrics | None = None,
         context: RunContext | None = None,
     ) -> None:
-        # Before anything is opened, since what the user wrote may be wrong.
+        # Before anything is opened, since the user's classes may be wrong.
         config = with_custom_classes(config)
         models = create_models(config)
         self.metrics = metrics or Metrics()
@@ -95,8 +95,8 @@ class Service:
         Returns
         -------
         int
-            The exit status: 0 when all went well, 1 when a run that ends by itself or a
-            scheduler failed.
+            The exit status: 0 if all went well, 1 if a scheduler failed, or a run of one that ends
+            by itself.
         """
         self._describe_process()
         self._describe(self._work)
@@ -121,15 +121,15 @@ class Service:
         self._schedulers.stop()
 
     def hold(self, settings: SettingsSection) -> None:
-        """Let those settings hold from now on that need nothing to be made again."""
+        """Apply the settings that need nothing to be rebuilt."""
         self._limit_native_threads(settings)
 
     def apply(self, config: Config) -> None:
-        """Go on with another configuration, or, when it cannot be applied, as before.
+        """Continue with another configuration or, if it cannot be applied, as before.
 
-        A scheduler goes on untouched if neither it nor its models, queries and reader have
-        changed. The others are ended between two runs and made anew; what their models have
-        learned, and how far they had come, is kept where the new ones are made with the same.
+        A scheduler keeps running untouched if neither it nor its models, queries and reader have
+        changed. The others are ended between two runs and replaced; what their models have
+        learned, and how far they had come, is kept if the new ones have the same signature.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class Service:
         RollbackError
             It cannot be applied, and there is no way back.
         VmanomalyError
-            It cannot be applied. The old one goes on.
+            It cannot be applied. The old one stays in use.
         """
         self._has_started.wait()
         before = self._work
@@ -205,14 +205,14 @@ class Service:
         self._work.reader.check_health()
 
     def _close_readers(self, works: Collection[Work]) -> None:
-        """Close the readers of these that no scheduler uses any more."""
+        """Close those of these readers that no scheduler uses any more."""
         used = {id(work.reader) for work in [*self._schedulers.works, self._work]}
         for reader in {id(work.reader): work.reader for work in works}.values():
             if id(reader) not in used:
                 reader.close()
 
     def _forget_metrics(self, before: Work, work: Work) -> None:
-        """Expose no more what is about schedulers, queries and models that are gone."""
+        """Remove the metrics of schedulers, queries and models that are gone."""
         for names in (_SCHEDULER, _QUERY, _UNIT):
             for values in _label_values(before, names) - _label_values(work, names):
                 self.metrics.forget(dict(zip(names, values, strict=True)))

@@ -1,4 +1,4 @@
-"""How far apart the points of a query really are."""
+"""The real distance between the points of a query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REGULAR = 0.8
 
 
 def apparent_spacing(batch: SeriesBatch) -> int | None:
-    """Return every how many points of the grid most series have a value.
+    """Return the distance, in points of the grid, at which most series have values.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Tells of a model that does not come back: nothing but a restart ends that."""
+"""Reports a model that does not return, which only a restart fixes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from vmanomaly.watchdog import WATCHDOG, Alarm
 logger = logging.getLogger(__name__)
 
 LIMITS_S = {"fit": 3600.0, "infer": 600.0}
-"""The seconds that a model may take for a block of series, by stage."""
+"""How many seconds a model may take for a block of series, by stage."""
 
 
 class StuckModels:
     """Watches the models of a job, of which one is at work at a time.
 
-    A model shows a sign of life whenever it looks at the context of its run, which it does before
+    A model shows a sign of life whenever it checks the context of its run, which it does before
     each block of series. Without one for too long it is stuck: that is logged, and reported as
-    what a restart mends, until it comes back after all.
+    what only a restart fixes, until it returns after all.
 
     Parameters
     ----------
     component
         The name of the job.
     health
-        Told of a model that is stuck.
+        Where a stuck model is reported.
     """
 
     def __init__(self, component: str, health: Health) -> None:
@@ -57,7 +57,7 @@ class StuckModels:
         model_alias
             Of the model.
         context
-            Of its run, at which it looks.
+            That of its run, which it checks.
         on_stuck
             Called once if it is stuck, in another thread.
         """
@@ -77,7 +77,7 @@ class StuckModels:
                 alarm.due_s = due_s
                 return
             alarm.due_s = float("inf")
-            # The watchdog waits for nobody, nor does it for the log.
+            # The watchdog must not block, not even on the log.
             threading.Thread(target=tell, name="stuck", daemon=True).start()
 
         alarm = Alarm(look, context.checked_s + limit_s)

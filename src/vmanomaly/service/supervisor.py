@@ -19,11 +19,11 @@ _FORGOTTEN_AFTER_MS = 3_600_000
 
 
 class Supervisor:
-    """Runs a scheduler, and starts it again when it dies.
+    """Runs a scheduler, and restarts it when it dies.
 
-    The first restart comes after a second, each further one after twice the time. A restart has
+    The first restart follows after one second, each further one after twice the time. A restart has
     succeeded once a run of a job has ended after it. Restarts are forgotten when the scheduler
-    has lived for an hour after the last one.
+    has been alive for an hour after the last one.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ class Supervisor:
     scheduler
         The scheduler.
     max_restarts
-        How often it is started again before it is given up.
+        How often it is restarted before it is given up.
     clock
         Tells the time.
     health
-        Told when the scheduler is dead.
+        Where a dead scheduler is reported.
     metrics
-        Where its life and its restarts are counted.
+        Where its liveness and its restarts are recorded.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Supervisor:
         return ()
 
     def stop(self) -> None:
-        """End the scheduler, and start it no more. Safe in a signal handler."""
+        """End the scheduler, and do not restart it. Safe in a signal handler."""
         self._stopped.set()
         self._scheduler.stop()
 

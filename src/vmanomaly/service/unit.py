@@ -1,4 +1,4 @@
-"""The smallest piece of work: one detector under one scheduler, and what a service needs of it."""
+"""The smallest unit of work: one detector under one scheduler, and what a service adds to it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _NOT_FITTED = "the model has not been fitted"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What came of an infer.
+    """The result of an infer.
 
     Attributes
     ----------
     written : list of (Predictions, Origin)
         What is to be written.
     errors : tuple of str
-        What went wrong; empty where nothing did.
+        What went wrong; empty if nothing did.
     """
 
     written: list[tuple[Predictions, Origin]]
@@ -58,7 +58,7 @@ class Unit:
     """Fits and scores with one detector, keeps what it has learned, counts and logs.
 
     A model that raises fails alone: the error is logged with its trace and counted, and the
-    other units of the service go on. So does a model that fails on some of its series only.
+    other units of the service continue. So does a model that fails on only some of its series.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ class Unit:
     origin : Origin
         As given.
     key : UnitKey
-        What it is called where states are kept.
+        Its name where states are kept.
     learned : Learned or None
-        What it has learned; None before the first fit, and while that is on disk only.
+        What it has learned; None before the first fit, and while it is only on disk.
     unfitted : bool
         Whether it waits for its first fit.
     changed : bool
@@ -93,7 +93,7 @@ class Unit:
         self._metrics = metrics
         self._labels = metrics.of_model(origin)
         self._episodes = Episodes(logger)
-        # From 0 on, so that whoever looks at the increase sees the first one too.
+        # From 0 on, so that `increase()` sees the first one too.
         for counter in (metrics.model_runs_skipped, metrics.model_run_errors):
             for stage in _STAGES:
                 counter.labels(stage=stage, **self._labels)
@@ -133,7 +133,7 @@ class Unit:
         return Content(Members(state.labels, self.learned.grouping), state.arrays())
 
     def restore(self, content: Content) -> None:
-        """Go on with what another unit of the same signature has learned.
+        """Continue with what another unit of the same signature has learned.
 
         Raises
         ------
@@ -146,21 +146,21 @@ class Unit:
         self._count_active(self.learned)
 
     def take_over(self, other: Unit) -> None:
-        """Go on with what another unit of the same signature has learned, which stops then."""
+        """Continue with what another unit of the same signature has learned, which then stops."""
         self.learned, self.unfitted, self.changed = other.learned, other.unfitted, other.changed
         self._episodes = other._episodes
 
     def release(self) -> None:
-        """Let go of what was learned, which is stored and comes back by `restore`."""
+        """Release what was learned, which is stored and comes back by `restore`."""
         self.learned = None
 
     def note_stored(self) -> None:
-        """Note that all that was learned is stored, and let go of it."""
+        """Note that all that was learned is stored, and release it."""
         self.changed = False
         self.release()
 
     def note_lost(self) -> None:
-        """Note that what was stored cannot be had any more: the unit waits for a fit."""
+        """Note that what was stored is lost: the unit waits for a fit."""
         self.unfitted = True
 
     def forget(self, before: int) -> int:
@@ -183,7 +183,7 @@ class Unit:
     def fit(
         self, batches: Sequence[SeriesBatch], context: RunContext | None = None
     ) -> tuple[str, ...]:
-        """Learn what the queries returned from scratch. Return what went wrong.
+        """Learn from scratch what the queries returned. Return what went wrong.
 
         An empty batch is skipped; a univariate online model then starts cold at the next infer.
         A fit that is stopped is as if there had been none.
@@ -233,7 +233,7 @@ class Unit:
         Parameters
         ----------
         batches
-            One a query, on the same timestamps.
+            One per query, on the same timestamps.
         micro_batch_starts : ndarray of int64
             The columns at which micro-batches start.
         context
@@ -269,7 +269,7 @@ class Unit:
         return Scored([(part.predictions, self._origin_of(part)) for part in result.parts], errors)
 
     def skip(self, stage: str, reason: str, level: int = logging.WARNING) -> None:
-        """Count a run that cannot be done, and log it unless the last one was skipped alike."""
+        """Count a run that cannot be done, and log it unless that was the case last time too."""
         self._skip(stage, reason, "run", 1, level)
 
     def report_error(self, stage: str) -> None:
@@ -311,7 +311,7 @@ class Unit:
         return learned, result
 
     def _note_spacing(self, batches: Sequence[SeriesBatch]) -> None:
-        """Say of each query whose series have a value only every few steps that they do."""
+        """Warn of each query whose series have a value only every few steps."""
         for query, batch in zip(self.origin.queries, batches, strict=True):
             every = apparent_spacing(batch)
             if every is None:

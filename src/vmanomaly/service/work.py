@@ -1,4 +1,4 @@
-"""Everything that is made of one configuration before it runs."""
+"""Everything that is built from one configuration before it runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Work:
-    """What a configuration asks for.
+    """Everything that a configuration describes, apart from its writer.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Work:
     jobs
         The jobs of each scheduler, by its alias.
     fits
-        How many fits hold their data at a time, those of all schedulers that do not end.
+        How many fits hold their data at a time, over all schedulers that do not end.
     """
 
     config: Config
@@ -78,7 +78,7 @@ def create_work(
     metrics: Metrics,
     before: Work | None = None,
 ) -> Work:
-    """Make everything that a configuration asks for, apart from its writer.
+    """Build everything that a configuration describes, apart from its writer.
 
     Parameters
     ----------
@@ -89,12 +89,12 @@ def create_work(
     keeper, writer, health, metrics
         As for the jobs.
     before
-        What was there before; its reader goes on where it would be made alike.
+        What was there before; its reader is kept if the new one would be the same.
 
     Raises
     ------
     VmanomalyError
-        Something cannot be made.
+        Something cannot be built.
     """
     if before is not None and _reader_of(config) == _reader_of(before.config):
         reader = before.reader
@@ -113,7 +113,7 @@ def warm_up(work: Work, is_stopped: Callable[[], bool] = lambda: False) -> None:
     work
         What is going to run.
     is_stopped
-        Tells, before the kernels of each part, that nothing is going to run any more.
+        Tells, before the kernels of each part, whether nothing is going to run any more.
     """
     started = time.perf_counter()
     if is_stopped():
@@ -126,7 +126,7 @@ def warm_up(work: Work, is_stopped: Callable[[], bool] = lambda: False) -> None:
         try:
             warm_up_model(model)
         except (Exception, SystemExit):
-            # A user's model may not take so little; if anything is wrong, its runs say so.
+            # A user's model may fail on so little data; if anything is wrong, its runs say so.
             logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
     if is_stopped():
         return

@@ -1,4 +1,4 @@
-"""The writer of the moment, which can be replaced while others write."""
+"""The current writer, which can be replaced while others write."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WriterSlot(Writer):
     section
         The section of the first writer.
     create
-        Makes a writer of a section.
+        Makes a writer from a section.
     """
 
     def __init__(self, section: WriterSection, create: Callable[[WriterSection], Writer]) -> None:
@@ -48,7 +48,7 @@ class WriterSlot(Writer):
 
     @property
     def n_dropped(self) -> int:
-        """Points that were given up since the start."""
+        """Points that were dropped since the start."""
         return self._n_dropped_before + self._writer.n_dropped
 
     @property
@@ -74,7 +74,7 @@ class WriterSlot(Writer):
                 self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything is delivered, at most so many seconds. Return whether it is."""
+        """Wait until everything is delivered, at most that many seconds. Return whether it is."""
         return self._writer.flush(timeout_s)
 
     def check_health(self) -> None:
@@ -86,7 +86,7 @@ class WriterSlot(Writer):
         return self._writer.hand_over()
 
     def take_over(self, records: Sequence[Record]) -> None:
-        """Deliver what another writer of the same class has handed over."""
+        """Deliver what another writer of the same class has passed on."""
         self._writer.take_over(records)
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class WriterSlot(Writer):
         self._writer.close()
 
     def replace(self, section: WriterSection) -> None:
-        """Go on with the writer of another section, or, when that cannot be made, as before.
+        """Continue with the writer of another section or, if that cannot be made, as before.
 
         Raises
         ------

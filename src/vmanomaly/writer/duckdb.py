@@ -19,7 +19,7 @@ from vmanomaly.writer.report import report_dropped, report_empty
 
 logger = logging.getLogger(__name__)
 
-# Codes of the label `code`, as HTTP would have them: dashboards take anything but 2xx for an error.
+# Values of the label `code`, like those of HTTP: dashboards take anything but 2xx for an error.
 _DONE = "200"
 _BAD_TABLE = "400"
 

@@ -1,1 +1,1 @@
-"""The routes, a router for each group of them."""
+"""The routes, one router per group."""

@@ -1,4 +1,4 @@
-"""What the probes of an orchestrator ask."""
+"""What the probes of an orchestrator request."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def health_router(
     Parameters
     ----------
     status
-        Gives what is wrong at the moment.
+        Returns what is wrong at the moment.
     unready_reasons
-        Gives one line for each thing that is missing before the service is ready.
+        Returns one line for each thing that is missing before the service is ready.
     """
     router = APIRouter(tags=["service"])
 

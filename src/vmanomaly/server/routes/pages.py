@@ -65,12 +65,12 @@ _INDEX_POLICY = "default-src 'none'; img-src data:; frame-ancestors 'none'"
 def pages_router(path_prefix: str) -> APIRouter:
     """Return `/`, `/docs` and `/redoc`.
 
-    Links are relative, so that they hold behind a proxy that serves them under another path.
+    Links are relative, so that they work behind a proxy that serves them under another path.
 
     Parameters
     ----------
     path_prefix
-        Where the router stands.
+        Where the router is served.
     """
     router = APIRouter(include_in_schema=False)
     assets = files("fastapi_offline") / "static"
