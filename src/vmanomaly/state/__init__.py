@@ -1,4 +1,4 @@
-"""What models have learned, kept over restarts: in a folder, by a signature of what made it."""
+"""What models have learned, kept across restarts in a folder, with a signature of what made it."""
 
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.state.content import Content, Members

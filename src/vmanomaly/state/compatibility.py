@@ -1,4 +1,4 @@
-"""Which version may use the state of which other one.
+"""Which version may use the state of which other version.
 
 The table names each version in which stored states changed their meaning. A state may be used
 across versions as long as no such change for its class lies between them. What later versions
@@ -19,14 +19,14 @@ VERSION_OVERRIDE = "VMANOMALY_STATE_VERSION_OVERRIDE"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A version from which on states are different.
+    """A version that changed the meaning of stored states.
 
     Attributes
     ----------
     version : str
-        The first version that stores them so.
+        The first version that stores the new form.
     classes : frozenset of str or None
-        The models that it concerns; None for all.
+        The models that are affected; None for all.
     reason : str
         What has changed.
     """
@@ -37,7 +37,7 @@ class Change:
 
 
 CHANGES: tuple[Change, ...] = ()
-"""Every change so far, in the order of versions."""
+"""Every change so far, ordered by version."""
 
 
 def reason_against(

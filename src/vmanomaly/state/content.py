@@ -1,4 +1,4 @@
-"""What is stored of a unit of work, and the bytes of it."""
+"""What is stored of a unit of work, and its bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Members:
     grouping: Grouping | None = None
 
     def same_as(self, other: Members | None) -> bool:
-        """Tell quickly whether both are the same; a no may be wrong."""
+        """Tell quickly whether both are the same; False may be wrong."""
         # Tuples compare by identity first, and rows keep their label sets.
         return other is not None and self.grouping is other.grouping and self.labels == other.labels
 
@@ -52,7 +52,7 @@ class Content:
 
 
 def to_arrays(members: Members) -> dict[str, Array]:
-    """Return the bytes that `members_of` reads again, as arrays of a file.
+    """Return the members as arrays of a file, from which `members_of` reads them.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def members_of(arrays: Mapping[str, Array]) -> Members:
     Raises
     ------
     AttributeError, KeyError, TypeError, ValueError
-        That is something else.
+        It is something else.
     """
     parts = {name: orjson.loads(array.tobytes()) for name, array in arrays.items()}
     labels = tuple(Labels(pairs) for pairs in parts["labels"])

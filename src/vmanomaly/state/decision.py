@@ -1,4 +1,4 @@
-"""What becomes of what is stored, given what is wanted now."""
+"""What happens to what is stored, given what is wanted now."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Decision:
 def decide(
     wanted: Mapping[UnitKey, Mapping[str, str]], stored: Mapping[UnitKey, StoredUnit], version: str
 ) -> dict[UnitKey, Decision]:
-    """Say what becomes of every unit that is wanted or stored.
+    """Decide what happens to every unit that is wanted or stored.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What can go wrong with a state that is stored."""
+"""What can go wrong with stored states."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Arrays in files that are there whole or not at all, and that tell when they are damaged.
+"""Arrays in files that exist completely or not at all, and that reveal when they are damaged.
 
 The format is `safetensors <https://github.com/huggingface/safetensors>`_: a header in JSON that
-says where each array lies, then their bytes. Nothing in it can run code. The name of a file ends
+says where each array is, then their bytes. Nothing in it can run code. The name of a file ends
 in the checksum of all its bytes, so that a file that was cut short or changed is never used.
 
 The few lines that write it are here, since they need no copy of the arrays and check the bytes
@@ -44,18 +44,18 @@ _LENGTH_BYTES = 8
 
 
 def write_arrays(folder: Path, stem: str, arrays: Mapping[str, Array]) -> Path:
-    """Write arrays to a new file, bring it to the disk, and give it its name.
+    """Write arrays to a new file, flush it to disk, and give it its name.
 
-    The name itself is there for good after `sync_folder`.
+    The name itself is durable after `sync_folder`.
 
     Parameters
     ----------
     folder
         Where the file is to be.
     stem
-        What its name begins with; no other file's does.
+        The beginning of its name, which no other file shares.
     arrays
-        By name, of numbers or truth values.
+        By name, of numbers or booleans.
 
     Returns
     -------
@@ -67,9 +67,9 @@ def write_arrays(folder: Path, stem: str, arrays: Mapping[str, Array]) -> Path:
     OSError
         The file cannot be written. Nothing of it is left.
     StateError
-        An array is of something else.
+        An array has another type.
     """
-    # From wide to narrow elements, so that each array is aligned where it lies.
+    # From wide to narrow elements, so that each array is aligned.
     ordered = sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize)
     header: dict[str, Any] = {}
     end = 0
@@ -106,12 +106,12 @@ def write_arrays(folder: Path, stem: str, arrays: Mapping[str, Array]) -> Path:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Read the arrays of a file; they may be changed.
+    """Read the arrays of a file; they are writable.
 
     Raises
     ------
     StateError
-        The file is not there, cannot be read, or is damaged.
+        The file does not exist, cannot be read, or is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -147,7 +147,7 @@ def _for_owner(path: str, flags: int) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names of the files in a folder to the disk.
+    """Flush the names of the files in a folder to disk.
 
     Raises
     ------

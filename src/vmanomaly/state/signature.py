@@ -1,9 +1,9 @@
-"""What a state was made with: it may be used again by whatever is made with the same.
+"""What a state was made with: whatever is made with the same may use it again.
 
 A signature is flat: the path of a key in the YAML, and a digest of its value. So two signatures
-can be compared key by key, and none holds a secret. It holds the fields that say that they are
-`LEARNED_FROM`. What decides only how scores are made, written or read does not belong to it: to
-change a policy, an output, a timeout or a password costs no learning.
+can be compared key by key, and none holds a secret. It holds the fields that are marked as
+`LEARNED_FROM`. What decides only how scores are made, written or read does not belong to it:
+changing a policy, an output, a timeout or a password requires no refit.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The folder of states: an index in SQLite, and files of arrays.
 
 A save is one atomic step: the arrays of each unit go to a file of a new name, which is written
-under a temporary name, synced and renamed; one transaction of the index then names all new files
-of a job, with how far the job has come; only then the files that they replace are deleted. So
-after `kill -9` or a loss of power the index names whole files that belong together, and files of
+under a temporary name, synced and renamed; one transaction of the index then names all new files of
+a job, with how far the job has come; only then are the files that they replace deleted. So after
+`kill -9` or a loss of power the index names complete files that belong together, and files of
 states that it does not name are deleted at the next start. Only files whose names have the form of
 ours are ever touched; a link in place of the folder is not followed.
 
-Label sets have a file of their own, which is written again only when they change. Every file and
-every row of the index carries a checksum; a part that is damaged is left out alone.
+Label sets have a separate file, which is written again only when they change. Every file and every
+row of the index carries a checksum; only the parts that are damaged are left out.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class StateStore:
             return sum(entry.n_bytes for entry in self._entries.values())
 
     def progress(self, job: JobKey) -> dict[str, Any] | None:
-        """Return what was stored last as the progress of a job."""
+        """Return the progress of a job that was stored last."""
         with self._lock:
             return self._progress.get(job)
 
@@ -198,7 +198,7 @@ class StateStore:
         progress
             How far it has come: numbers and None, by name.
         units
-            What has changed since it was stored last.
+            What has changed since it was last stored.
         now
             Unix milliseconds.
 
@@ -210,7 +210,7 @@ class StateStore:
         Raises
         ------
         StateError
-            That cannot be stored. What was stored before is untouched.
+            It cannot be stored. What was stored before is untouched.
         """
         fresh: dict[UnitKey, StoredUnit] = {}
         written: list[Path] = []
@@ -274,7 +274,7 @@ class StateStore:
         self._unlink(name for entry in entries for name in (entry.arrays, entry.members))
 
     def close(self) -> None:
-        """Store nothing more, and let another process use the folder."""
+        """Stop storing, and let another process use the folder."""
         with self._lock:
             self._closed = True
             self._undo.close()
@@ -346,7 +346,7 @@ class StateStore:
             raise
 
     def _delete_unnamed(self) -> None:
-        """Delete the files that a crash has left behind; leave alone what was never ours."""
+        """Delete the files that a crash has left behind; leave other files alone."""
         named = {name for entry in self._entries.values() for name in (entry.arrays, entry.members)}
         names = {path.name for path in self._files.iterdir()}
         left = sorted(name for name in names - named if _FILE_NAME.fullmatch(name))
@@ -360,7 +360,7 @@ class StateStore:
             self._unlink(left)
 
     def _unlink(self, names: Iterator[str] | Collection[str]) -> None:
-        """Delete files; one that stays costs room until the next start only."""
+        """Delete files; one that remains takes up space only until the next start."""
         for name in names:
             with contextlib.suppress(OSError):
                 (self._files / name).unlink()
@@ -379,7 +379,7 @@ def read_index(folder: Path) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, di
     path = folder / INDEX
     if not path.exists():
         return {}, {}
-    # Without a log that is still to be read, SQLite may take the file as it is, and makes no other.
+    # Without a pending log, SQLite may take the file as it is, and creates no other.
     mode = "mode=ro" if (folder / f"{INDEX}-wal").exists() else "immutable=1"
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
@@ -417,7 +417,7 @@ def read_members(path: Path) -> Members:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the index for reading and writing, made if need be.
+    """Open the index for reading and writing; it is created if necessary.
 
     Raises
     ------
@@ -425,7 +425,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         It cannot be used, is damaged, or has a layout of a newer version.
     """
     try:
-        # The files beside it, which SQLite makes, are given the same mode.
+        # The files next to it, which SQLite creates, are given the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise StateError.of(error) from error
@@ -435,7 +435,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         _check_layout(connection)
         connection.execute("PRAGMA journal_mode = WAL")
-        # Only so a transaction outlives a loss of power, and old files may be deleted after it.
+        # Only then does a transaction survive a loss of power, so that old files may be deleted.
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_LAYOUT}; COMMIT;")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()

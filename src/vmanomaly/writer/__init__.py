@@ -34,6 +34,6 @@ def create_writer(section: WriterSection, metrics: Metrics) -> Writer:
 
 
 def warm_up(section: WriterSection) -> None:
-    """Make ready what the writer of a section compiles, so that no write has to wait for it."""
+    """Prepare what the writer of a section compiles, so that no write has to wait for it."""
     writer_class: type[Writer] = WRITERS.implementation(section.class_name)
     writer_class.warm_up()

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class Writer(ABC):
     """Brings predictions to a database. Safe to use from several threads.
 
-    What has a body here is right for a writer that delivers before `write` returns, and holds
-    nothing open in between. The parameters of a class are those of `section` and `metrics` that it
-    names, as in `create_writer`.
+    The default methods suit a writer that delivers before `write` returns, and holds nothing open
+    in between. The parameters of a class are any of `section` and `metrics`, as in
+    `create_writer`.
     """
 
     @staticmethod
     def warm_up() -> None:
-        """Make ready what the class compiles, so that no write has to wait for it."""
+        """Prepare what the class compiles, so that no write has to wait for it."""
         return
 
     @property
@@ -34,7 +34,7 @@ class Writer(ABC):
     @property
     @abstractmethod
     def n_dropped(self) -> int:
-        """Points that were given up since the start."""
+        """Points that were dropped since the start."""
 
     @property
     def n_queued(self) -> int:
@@ -56,23 +56,23 @@ class Writer(ABC):
         """
 
     def start(self) -> None:
-        """Begin to deliver what waits, such as what the last run has left on disk."""
+        """Begin to deliver what waits, such as what the last process left on disk."""
         return
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything is delivered, at most so many seconds. Return whether it is."""
+        """Wait until everything is delivered, at most that many seconds. Return whether it is."""
         return True
 
     def hand_over(self) -> list[Record]:
         """Close the writer, and return what waits and would be lost with it, in order.
 
-        Nobody may write any more.
+        Nothing may be written afterwards.
         """
         self.close()
         return []
 
     def take_over(self, records: Sequence[Record]) -> None:
-        """Deliver what another writer of the same class has handed over."""
+        """Deliver what another writer of the same class has passed on."""
         return
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ FROM vmanomaly_points JOIN vmanomaly_series USING (series)
 
 
 class DuckdbWriter(Writer):
-    """Write predictions as rows, one for each finite value.
+    """Writes predictions as rows, one for each finite value.
 
     What is written replaces what the table holds for the same series from the first to the last
     timestamp of the predictions, so a repeated run leaves no duplicates. A write is one
@@ -74,7 +74,7 @@ class DuckdbWriter(Writer):
     last_error : DatasourceError or None
         Why the last write did not deliver everything; None when it did.
     n_dropped : int
-        Points that were given up since the start.
+        Points that were dropped since the start.
     """
 
     last_error: DatasourceError | None = None

@@ -139,7 +139,7 @@ scheduler_alias="every_minute"}
 
 
 class TenancyWarnings:
-    """Find label sets that do not fit the tenant written to, and say so now and then.
+    """Finds label sets that do not match the tenant written to, and warns from time to time.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class TenancyWarnings:
     logger
         Where to warn.
     clock
-        Tells when it is time to warn again.
+        Tells when to warn again.
 
     Examples
     --------
@@ -169,11 +169,11 @@ class TenancyWarnings:
         self._episodes = Episodes(logger, clock, again_after_s=self.INTERVAL_S)
 
     def check(self, query_key: str, n_series: int, n_with_account: int) -> bool:
-        """Warn about a query if that is due, and return whether it was; writing goes on either way.
+        """Warn about a query if that is due, and return whether it was; it is written in any case.
 
         A multitenant writer needs `vm_account_id` in every label set: without it the server takes
-        the tenant 0:0. Any other writer must not find it. A query is warned about at most once
-        in ten minutes.
+        the tenant 0:0. With any other writer it must not be there. A query is warned about at most
+        once in ten minutes.
 
         Parameters
         ----------

@@ -26,12 +26,12 @@ from vmanomaly.writer.report import report_empty
 logger = logging.getLogger(__name__)
 
 _DROP_REASONS = ("queue_full", "corrupt", "shutdown")
-# Enough for the writes of two queries to encode while two others are under way.
+# Enough for the writes of two queries to encode while two others are being sent.
 _N_ENCODING_THREADS = 2
 
 
 class HttpWriter(Writer):
-    """Write predictions as series of their own; what cannot be delivered waits in a queue.
+    """Writes predictions as separate series; what cannot be delivered waits in a queue.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class HttpWriter(Writer):
 
     @property
     def n_dropped(self) -> int:
-        """Points that were given up since the start."""
+        """Points that were dropped since the start."""
         return self._drops.n_points
 
     def start(self) -> None:
@@ -127,11 +127,11 @@ class HttpWriter(Writer):
             record = following.result()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until the queue is empty, at most so many seconds. Return whether it is."""
+        """Wait until the queue is empty, at most that many seconds. Return whether it is."""
         return self._delivery.flush(timeout_s)
 
     def check_health(self) -> None:
-        """Raise `DatasourceError` if the server does not answer, or does not take what waits."""
+        """Raise `DatasourceError` if the server does not answer, or does not accept what waits."""
         self._client.check_health()
         outage = self._delivery.outage
         if outage is not None:
@@ -150,7 +150,7 @@ class HttpWriter(Writer):
         return records
 
     def take_over(self, records: Sequence[Record]) -> None:
-        """Queue what another writer of the same class has handed over."""
+        """Queue what another writer of the same class has passed on."""
         self._delivery.take_over(records)
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class HttpWriter(Writer):
 
 
 def _refuse_foreign(record: Record, encoder: AnyEncoder) -> Refused | None:
-    """Refuse what was not made by a writer of this class, whoever put it into the queue."""
+    """Refuse what was not made by a writer of this class, however it got into the queue."""
     encodings = (None, encoder.content_encoding)
     if record.content_type == encoder.content_type and record.content_encoding in encodings:
         return None

@@ -18,11 +18,11 @@ _HEADERS = {"X-Prometheus-Remote-Write-Version": "0.1.0"}
 
 
 class RemoteWriter(HttpWriter):
-    """Write predictions by the Prometheus remote-write protocol.
+    """Writes predictions by the Prometheus remote-write protocol.
 
-    A `datasource_url` that holds `/api/v1/` is the receiver's whole address, as in the
-    configuration of Prometheus; to others `/api/v1/write` is added. Samples that the receiver
-    refuses for their time are given up and counted as `out_of_order`, `duplicate_sample` or
+    A `datasource_url` that contains `/api/v1/` is the complete address of the receiver, as in the
+    configuration of Prometheus; `/api/v1/write` is added to others. Samples that the receiver
+    refuses for their time are dropped and counted as `out_of_order`, `duplicate_sample` or
     `too_old_sample`; the others of their request are saved.
 
     Parameters

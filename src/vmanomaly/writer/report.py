@@ -1,4 +1,4 @@
-"""What becomes of data that a writer cannot deliver."""
+"""What happens to data that a writer cannot deliver."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _IMPORT_PATH = "api/v1/import"
 
 
 class VmWriter(HttpWriter):
-    """Write predictions to VictoriaMetrics.
+    """Writes predictions to VictoriaMetrics.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Records on their way to a database: the queue, and who sends what is in it."""
+"""Records on their way to a database: the queue, and what sends its records."""

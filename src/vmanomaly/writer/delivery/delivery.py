@@ -1,4 +1,4 @@
-"""Bring records to the database, in order, however long it is away."""
+"""Deliver records to the database, in order, however long it is unavailable."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _CLOSING_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The database has taken the record."""
+    """The database has accepted the record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The database will never take this record, or a part of it, and has taken the rest.
+    """The database will never accept this record, or a part of it, and has accepted the rest.
 
     Attributes
     ----------
     error : DatasourceError
         Why, in the server's own words.
     n_points : mapping of str to int
-        The points that it does not take, by the reason under which they are counted as dropped.
+        The points that it refuses, by the reason under which they are counted as dropped.
     """
 
     error: DatasourceError
@@ -46,7 +46,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The database cannot take anything at the moment.
+    """The database accepts nothing at the moment.
 
     Attributes
     ----------
@@ -55,9 +55,9 @@ class Retry:
     after_s : float or None
         Seconds the server asks to wait (`Retry-After`).
     left : tuple of Record
-        What of the record is still to be sent, in order; empty for all of it.
+        The parts of the record that are still to be sent, in order; empty for all of it.
     refused : Refused or None
-        What of the record was refused before.
+        The parts of the record that were already refused.
     """
 
     error: DatasourceError
@@ -77,7 +77,7 @@ Outcome: TypeAlias = Sent | Retry | Refused
 
 
 class Drops:
-    """Counts points that are given up, and logs each reason once per outage.
+    """Counts points that are dropped, and logs each reason once per outage.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Drops:
     Attributes
     ----------
     n_points : int
-        Points that were given up since the start.
+        Points that were dropped since the start.
 
     Examples
     --------
@@ -106,7 +106,7 @@ class Drops:
         self._lock = threading.Lock()
 
     def __call__(self, reason: str, n_points: int) -> None:
-        """Count `n_points` points that are given up for a reason."""
+        """Count `n_points` points that are dropped for a reason."""
         self._count(reason, n_points)
         with self._lock:
             self.n_points += n_points
@@ -115,7 +115,7 @@ class Drops:
             self._episodes.begin(reason, message, logging.ERROR)
 
     def take(self) -> int:
-        """Return how many points were given up since the last call, and log every reason again."""
+        """Return how many points were dropped since the last call, and log every reason again."""
         with self._lock:
             n_new = self.n_points - self._n_taken
             self._n_taken = self.n_points
@@ -124,28 +124,28 @@ class Drops:
 
 
 class Delivery:
-    """Sends records, and queues them while the database cannot take them.
+    """Sends records, and queues them while the database does not accept them.
 
-    As long as the queue is empty a record is sent at once, by the thread that brings it. After a
+    As long as the queue is empty a record is sent at once, by the thread that delivers it. After a
     failure, records are queued, and one background thread sends them in order: first after about
     1 s, then after twice that, up to 60 s, or after what the server asks for, up to 5 minutes.
-    So the records of each query stay in order as long as one thread at a time brings them.
+    So the records of each query stay in order as long as one thread at a time delivers them.
 
     Failures are logged when they begin and when they end. Safe to use from several threads.
 
     Parameters
     ----------
     queue
-        Where records wait. Closed with the delivery. What it holds from the last run is sent
+        Where records wait. Closed with the delivery. What it holds from the last process is sent
         from `start` on.
     send
-        Makes the request and says how it went, within bounded time. What it raises is logged as
-        the bug that it is, and the record sent again.
+        Makes the request and says how it went, within bounded time. An exception is logged as the
+        bug that it is, and the record is sent again.
     drops
-        Told about refused records. The queue has the same.
+        Called for refused records. The queue uses the same object.
     set_queue_bytes, set_oldest_timestamp
-        Told the size of the queue and the timestamp of the record that is next, in seconds (0
-        when there is none), whenever they change.
+        Called with the size of the queue and the timestamp of the next record, in seconds (0 if
+        there is none), whenever they change.
     clock
         Tells the time.
     jitter
@@ -171,7 +171,7 @@ class Delivery:
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._changed = threading.Condition()
-        # The record that is next in the queue, where a part of it was sent, and what is left.
+        # The next record in the queue, if a part of it was sent, and what is left of it.
         self._begun: tuple[Record | None, tuple[Record, ...]] = None, ()
         self._error: DatasourceError | None = None
         self._failures = 0
@@ -194,7 +194,7 @@ class Delivery:
 
     @property
     def last_error(self) -> DatasourceError | None:
-        """What was wrong with the last request; None when the database took it."""
+        """What was wrong with the last request; None if the database accepted it."""
         return self._error
 
     @property
@@ -251,8 +251,8 @@ class Delivery:
     def close(self) -> None:
         """Stop the background thread, and close the queue.
 
-        A request that is under way is given 2 seconds more. What it brings stays in a queue on
-        disk, and is sent again by the next start.
+        A request in progress is given 2 more seconds. What it sends stays in a queue on disk, and
+        is sent again after the next start.
         """
         with self._changed:
             self._closing = True
@@ -266,8 +266,8 @@ class Delivery:
     def hand_over(self) -> list[Record]:
         """Stop as `close` does, and return the records that do not outlive the queue, in order.
 
-        A request that is under way is waited for, so that no other delivery repeats it. Nobody may
-        deliver any more.
+        Waits for a request in progress, so that no other delivery repeats it. Nothing may be
+        delivered afterwards.
         """
         with self._changed:
             self._closing = True
@@ -277,7 +277,7 @@ class Delivery:
         return self._queue.hand_over()
 
     def take_over(self, records: Sequence[Record]) -> None:
-        """Queue the records that another delivery has handed over."""
+        """Queue the records that another delivery has passed on."""
         with self._changed:
             for record in records:
                 self._queue.append(record)
@@ -319,7 +319,7 @@ class Delivery:
             self._changed.notify_all()
 
     def _wait_until_due(self) -> bool:
-        """Return True when there is something to send, and it is time; False when closing."""
+        """Return True if there is something to send, and it is time; False when closing."""
         with self._changed:
             while not self._closing:
                 left = self._next_try - self._clock.monotonic() if len(self._queue) else None
@@ -336,7 +336,7 @@ class Delivery:
             return Retry(DatasourceError(f"internal error: {bug!r}", "io_error"))
 
     def _note_answer(self, record: Record, outcome: Sent | Refused) -> None:
-        """Note that the database is there."""
+        """Note that the database is available."""
         with self._changed:
             self._is_down = False
             outage = self._episodes.end(_OUTAGE)
@@ -365,7 +365,7 @@ class Delivery:
         )
 
     def _note_failure(self, record: Record | None, failure: Retry) -> None:
-        """Note that the database is not there, or the queue (None) cannot be read."""
+        """Note that the database is unavailable, or the queue (None) cannot be read."""
         with self._changed:
             now = self._clock.monotonic()
             self._error = failure.error
@@ -375,7 +375,7 @@ class Delivery:
             self._episodes.begin(_OUTAGE, _failure_message(record, failure))
             if record is not None and failure.refused is not None:
                 self._note_refused(record, failure.refused)
-            # Requests that fail side by side are one failure.
+            # Parallel requests that fail are one failure.
             if now >= self._next_try:
                 backoff = min(_FIRST_BACKOFF_S * 2**self._failures, _LONGEST_BACKOFF_S)
                 self._failures = min(self._failures + 1, 16)
@@ -385,11 +385,11 @@ class Delivery:
                 self._next_try = max(self._next_try, self._not_before)
 
     def _publish(self) -> None:
-        """Say what is in the queue. The caller holds the lock, so that the last word is right."""
+        """Report what is in the queue. The caller holds the lock, so that reports are in order."""
         try:
             oldest = self._queue.oldest_timestamp
         except QueueError:
-            # The background thread meets the same, and says so.
+            # The background thread meets the same error, and reports it.
             return
         self._set_queue_bytes(self._queue.n_bytes)
         self._set_oldest_timestamp(0.0 if oldest is None else oldest / 1000)

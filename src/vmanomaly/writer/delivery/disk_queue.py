@@ -3,31 +3,31 @@
 A folder holds append-only segments, `0000000001.segment` and so on, whose format is that of
 `vmanomaly.writer.delivery.segment`, and the file `cursor`.
 
-What is promised, and what it costs:
+What is guaranteed, and what it costs:
 
-- `append` returns when the record is on the disk: one write, one fsync. That costs what a flush
-  of the device costs (0.2 ms for 1 KiB, 30 ms for 8 MiB, measured on a virtual machine's SSD; a
-  spinning disk typically takes some 10 ms more). Threads that append at once do so one after the
-  other.
-- After `kill -9` everything that was appended and not acknowledged is there, in order. After a
-  loss of power too, and some of what was acknowledged in the last seconds comes again: `cursor`,
-  which says how far records are acknowledged, is overwritten in place, checksummed, and not
-  synced. A lost or damaged cursor repeats at most what lies in the oldest segment. In place means
-  that acknowledging works on a full disk, and not syncing that draining a queue is never slower
-  than filling it.
+- `append` returns when the record is on the disk: one write, one fsync. That costs what a flush of
+  the device costs (0.2 ms for 1 KiB, 30 ms for 8 MiB, measured on a virtual machine's SSD; a
+  spinning disk typically takes some 10 ms more). Threads that append at the same time do so one
+  after the other.
+- After `kill -9` everything that was appended and not acknowledged is there, in order. The same
+  holds after a loss of power, but some of what was acknowledged in the last seconds is sent again:
+  `cursor`, which says how far records are acknowledged, is overwritten in place, checksummed, and
+  not synced. A lost or damaged cursor repeats at most what lies in the oldest segment. Since it is
+  overwritten in place, acknowledging works on a full disk; since it is not synced, draining a queue
+  is never slower than filling it.
 - Nothing that fails its checksum is ever delivered. A record with a damaged body is left out, and
-  its points are reported. Where a head is damaged, the next record is looked for. What is lost is
-  logged in bytes when it is found on opening, since its points are not known; later it is
-  reported. A segment that ends in the middle of a record, as after a crash, is cut off there.
+  its points are reported. If a head is damaged, the next record is searched for. What is lost is
+  logged in bytes if it is found on opening, since its points are not known; later it is reported. A
+  segment that ends in the middle of a record, as after a crash, is cut off there.
 - A cursor that points to no boundary of records in a segment is not believed.
 - Only regular files are read and written, never through a symbolic link.
-- Disk space is given back a segment at a time, by removing files, which needs no free space.
+- Disk space is released one segment at a time, by removing files, which needs no free space.
 
-Why not SQLite (WAL, `synchronous=FULL`), which keeps the first two promises with less code: when
-the disk is full a DELETE fails as well, so that a queue can neither be drained nor drop its
-oldest; a file cut short, or a damaged page of the tree, takes all records with it, since pages
-carry no checksum; a body of 8 MiB is written twice when it is inserted and as much again when it
-is deleted. Queues on PyPI (persist-queue, litequeue, diskcache) are built on SQLite or on pickle.
+Why not SQLite (WAL, `synchronous=FULL`), which gives the first two guarantees with less code: when
+the disk is full a DELETE fails as well, so that a queue can neither be drained nor drop its oldest
+records; a file cut short, or a damaged page of the tree, takes all records with it, since pages
+carry no checksum; a body of 8 MiB is written twice when it is inserted and again when it is
+deleted. Queues on PyPI (persist-queue, litequeue, diskcache) are built on SQLite or on pickle.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_SEGMENT_BYTES = 16 * 1024 * 1024
 _SEGMENTS_IN_FULL_QUEUE = 16
-# Some ten thousand terabytes after this a name would have too many digits.
+# Some ten thousand terabytes later, a name would have too many digits.
 _MAX_NUMBER = 5_000_000_000
 _SEGMENT_NAME = re.compile(r"([0-9]{10})\.segment")
 _CURSOR = struct.Struct("<QQ")
@@ -85,13 +85,13 @@ class DiskQueue:
     folder
         Made when missing.
     max_bytes
-        The segments take no more than this. When they would, the oldest segment goes, whole.
+        The segments take no more than this. If they would, the oldest segment is dropped, whole.
     dropped
-        Told what is given up: `queue_full` or `corrupt`. A record that is being sent while its
-        segment goes counts as given up. Must not use the queue.
+        Called with what is dropped: `queue_full` or `corrupt`. A record that is being sent while
+        its segment is dropped counts as dropped. Must not use the queue.
     segment_bytes
         A segment takes no record that would make it larger, unless it is the first. By default
-        16 MiB, or the 16th part of a small queue.
+        16 MiB, or a sixteenth of a small queue.
 
     Raises
     ------
@@ -151,7 +151,7 @@ class DiskQueue:
 
     @property
     def n_bytes(self) -> int:
-        """What the records take on the disk."""
+        """Bytes that the records take on disk."""
         with self._lock:
             return self._disk_bytes - self._offset
 
@@ -163,21 +163,21 @@ class DiskQueue:
 
     @property
     def oldest_timestamp(self) -> int | None:
-        """That of the record that is next, Unix milliseconds; None when there is none."""
+        """That of the next record, Unix milliseconds; None if there is none."""
         record = self.peek()
         return None if record is None else record.oldest_timestamp
 
     def append(self, record: Record) -> None:
-        """Add a record at the end, and see it to the disk.
+        """Add a record at the end, and flush it to disk.
 
-        The oldest segments go as far as it needs their room; a record that is larger than the
-        whole queue is itself given up.
+        The oldest segments are dropped as far as it needs their room; a record that is larger than
+        the whole queue is itself dropped.
 
         Raises
         ------
         QueueError
-            If it cannot be written, for instance because the disk is full. The queue is as it
-            was before.
+            If it cannot be written, for instance because the disk is full. The queue stays as it
+            was.
         """
         frame = encode(record)
         with self._lock:
@@ -198,9 +198,9 @@ class DiskQueue:
             self._segments[-1].n_points += record.n_points
 
     def peek(self) -> Record | None:
-        """Return the record that is next, without taking it out.
+        """Return the next record, without removing it.
 
-        Damaged records are left out on the way.
+        Damaged records are skipped.
 
         Raises
         ------
@@ -218,21 +218,21 @@ class DiskQueue:
             return self._next
 
     def acknowledge(self, record: Record) -> None:
-        """Take out the record that is next if it equals `record`, as `peek` returned it.
+        """Remove the next record if it equals `record`, as `peek` returned it.
 
-        It does not when `record` was given up in the meantime because the queue was full.
+        It does not if `record` was dropped in the meantime because the queue was full.
 
         Raises
         ------
         QueueError
-            If the record that is next cannot be read at the moment.
+            If the next record cannot be read at the moment.
         """
         with self._lock:
             if self.peek() == record:
                 self._move_on(self._next_end, record.n_points)
 
     def close(self) -> None:
-        """Give the folder free. What is left is there when it is opened again."""
+        """Release the folder. What is left is there when it is opened again."""
         with self._lock:
             if self._folder_file == -1:
                 return
@@ -246,7 +246,7 @@ class DiskQueue:
             self._close_writer()
             os.close(self._cursor_file)
             os.close(self._folder_file)
-            # Whatever is tried now fails, and touches no file that got the same number.
+            # Any later use fails, and touches no file that has got the same descriptor.
             self._cursor_file = self._folder_file = -1
             self._segments.clear()
             self._next = None
@@ -267,10 +267,10 @@ class DiskQueue:
         return os.open(name, flags, 0o600, dir_fd=self._folder_file)
 
     def _load(self) -> int:
-        """Find the segments of the last run. Return the last number that was given to one."""
+        """Find the segments of the last process. Return the last number that was given to one."""
         acknowledged, offset = self._read_cursor()
         if not acknowledged:
-            # Takes its place on the disk while there is some.
+            # Reserves its room on the disk while there is some.
             self._write_cursor(0, 0)
         numbers = self._find_segments()
         if numbers and not self._is_boundary(acknowledged, offset, numbers):
@@ -312,7 +312,7 @@ class DiskQueue:
         return sorted(int(name[1]) for name in names if name and int(name[1]) < _MAX_NUMBER)
 
     def _is_boundary(self, number: int, offset: int, numbers: list[int]) -> bool:
-        """Return whether a cursor is one that was written for these segments."""
+        """Return whether a cursor was written for these segments."""
         if number not in numbers:
             # After the last record of a segment was acknowledged, it was removed.
             return number < numbers[0]
@@ -331,7 +331,7 @@ class DiskQueue:
             os.close(file)
 
     def _read_segment(self, number: int, start: int) -> _Segment:
-        """Count what is in a segment from `start` on, and cut off an end that cannot be read."""
+        """Count what is in a segment from `start` on, and cut off an unreadable end."""
         segment = _Segment(number, end=start)
         path = self._folder / segment.name
         file = self._open(segment.name, os.O_RDWR)
@@ -440,7 +440,7 @@ class DiskQueue:
             self._move_on(head.end, head.n_points)
 
     def _skip_damage(self, segment: _Segment, head: Head) -> None:
-        """Go on at a head behind damage; report what was lost since the segment was counted."""
+        """Continue at a head behind damage; report what was lost since the segment was counted."""
         heads = list(read_heads(self._reader, head.start, segment.end))
         n_points = segment.n_points - sum(each.n_points for each in heads)
         if n_points > 0:
@@ -456,7 +456,7 @@ class DiskQueue:
         self._offset = head.start
 
     def _move_on(self, end: int, n_points: int) -> None:
-        """Take out the record that is next, which ends at `end`."""
+        """Remove the next record, which ends at `end`."""
         segment = self._segments[0]
         segment.n_records -= 1
         segment.n_points -= n_points

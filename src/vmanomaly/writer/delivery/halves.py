@@ -1,6 +1,6 @@
-"""Cut the body of a request in halves, each a request of its own.
+"""Cut the body of a request in halves, each a separate request.
 
-The halves of a series are in the order of time: who sends the first before the second keeps it.
+The halves of a series are in the order of time: sending the first before the second keeps it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vmanomaly.writer.delivery.queue import Record
 from vmanomaly.writer.encoding.json_lines import GZIP_FORMAT, gzipped
 from vmanomaly.writer.encoding.protobuf import FIELD_1, FIELD_2, field
 
-# Two requests, to be sent in this order; none for a single sample, or a body not understood.
+# Two requests, to be sent in this order; none for a single sample, or an unknown body.
 Halves: TypeAlias = Callable[[Record], Sequence[Record]]
 
 

@@ -19,16 +19,16 @@ DEFAULT_MEMORY_BYTES = 64 * 1024**2
 
 
 def open_queue(folder: Path | None, max_bytes: int | None, dropped: Dropped) -> Queue:
-    """Return the queue that the configuration asks for.
+    """Return the queue that the configuration describes.
 
     Parameters
     ----------
     folder
         Where it is kept; None keeps it in memory.
     max_bytes
-        Its bound; None is 1 GiB on disk, 64 MiB in memory.
+        Its limit; None for 1 GiB on disk, 64 MiB in memory.
     dropped
-        Told the reason and the number of points whenever some are given up.
+        Called with the reason and the number of points whenever some are dropped.
 
     Raises
     ------
@@ -44,17 +44,17 @@ def open_queue(folder: Path | None, max_bytes: int | None, dropped: Dropped) -> 
 
 
 class FallbackQueue:
-    """A queue on disk that goes on in memory while the disk cannot be written to.
+    """A queue on disk that continues in memory while the disk cannot be written to.
 
-    Everything on disk is older than anything in memory. Every append tries again to move to the
-    disk what is in memory.
+    Everything on disk is older than anything in memory. Every append tries again to move what is
+    in memory to the disk.
 
     Parameters
     ----------
     disk
-        Used as long as it takes records.
+        Used as long as it accepts records.
     memory
-        Used meanwhile. What does not fit goes, oldest first.
+        Used otherwise. What does not fit is dropped, oldest first.
     """
 
     def __init__(self, disk: DiskQueue, memory: MemoryQueue) -> None:
@@ -70,7 +70,7 @@ class FallbackQueue:
 
     @property
     def n_bytes(self) -> int:
-        """What the records take, on disk and in memory."""
+        """Bytes that the records take, on disk and in memory."""
         with self._lock:
             return self._disk.n_bytes + self._memory.n_bytes
 
@@ -82,7 +82,7 @@ class FallbackQueue:
 
     @property
     def oldest_timestamp(self) -> int | None:
-        """That of the record that is next, Unix milliseconds; None when there is none."""
+        """That of the next record, Unix milliseconds; None if there is none."""
         record = self.peek()
         return None if record is None else record.oldest_timestamp
 
@@ -93,7 +93,7 @@ class FallbackQueue:
             self._move_to_disk()
 
     def peek(self) -> Record | None:
-        """Return the record that is next, without taking it out.
+        """Return the next record, without removing it.
 
         Raises
         ------
@@ -104,27 +104,27 @@ class FallbackQueue:
             return self._next_queue().peek()
 
     def acknowledge(self, record: Record) -> None:
-        """Take out the record that is next if it equals `record`, as `peek` returned it.
+        """Remove the next record if it equals `record`, as `peek` returned it.
 
         It may have moved to the disk since.
 
         Raises
         ------
         QueueError
-            If the record that is next cannot be read at the moment.
+            If the next record cannot be read at the moment.
         """
         with self._lock:
             self._next_queue().acknowledge(record)
 
     def close(self) -> None:
-        """Move what is in memory to the disk, as far as it goes, and close both."""
+        """Move what is in memory to the disk, as far as possible, and close both."""
         with self._lock:
             self._move_to_disk()
             self._disk.close()
             self._memory.close()
 
     def hand_over(self) -> list[Record]:
-        """Move what is in memory to the disk, close both, and return what the disk did not take."""
+        """Move what is in memory to the disk, close both, and return what does not fit there."""
         with self._lock:
             self._move_to_disk()
             self._disk.close()

@@ -1,8 +1,8 @@
 """Save the good samples of a remote-write request that was refused for a few bad ones.
 
-Prometheus takes a request whole or not at all: one sample that comes too late keeps out all the
-others. So a refused request is cut in halves, in time and by series in turn, until what is
-refused is only what has to be.
+Prometheus accepts a request whole or not at all: one sample that comes too late keeps out all the
+others. So a refused request is cut in halves, in time and by series in turn, until only what has
+to be refused is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REASONS = {
     "too_old_sample": re.compile(r"too[ -]old|out of bounds", re.IGNORECASE),
 }
 _SAMPLE_STATUSES = frozenset({"400", "409"})
-# Nothing is cut any more after so many requests, of which none, or only some, were taken.
+# Nothing more is cut after this many requests, if none, or only some, were accepted.
 _MAX_REQUESTS_IN_VAIN = 64
 _MAX_REQUESTS = 256
 
@@ -44,8 +44,9 @@ def sample_reason(refused: Refused) -> str | None:
 def send_in_parts(record: Record, send: Callable[[Record], Outcome]) -> Outcome:
     """Send a record; if it is refused for the time of a sample, send its parts.
 
-    The parts of a series are sent oldest first. A server that goes away meanwhile gets the whole
-    record again: what it has taken by then, it refuses or takes again without harm.
+    The parts of a series are sent oldest first. A server that becomes unavailable meanwhile gets
+    the whole record again: it refuses what it has already accepted, or accepts it again without
+    harm.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def send_in_parts(record: Record, send: Callable[[Record], Outcome]) -> Outcome:
     Returns
     -------
     Sent, Retry or Refused
-        The last one with the samples that had to be given up, by reason.
+        The last one with the samples that had to be dropped, by reason.
     """
     outcome = send(record)
     if not isinstance(outcome, Refused) or sample_reason(outcome) is None:

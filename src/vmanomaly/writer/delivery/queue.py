@@ -10,10 +10,10 @@ from typing import Protocol, TypeAlias
 
 from vmanomaly.errors import VmanomalyError
 
-# Called with the reason and the number of points that are given up.
+# Called with the reason and the number of points that are dropped.
 Dropped: TypeAlias = Callable[[str, int], None]
 
-# What a record takes beside its body, roughly.
+# What a record takes in addition to its body, roughly.
 _OVERHEAD_BYTES = 512
 
 
@@ -23,7 +23,7 @@ class QueueError(VmanomalyError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The body of one request, and what is to be known about it.
+    """The body of one request, and what must be known about it.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Record:
 class Queue(Protocol):
     """A bounded queue, first in, first out. Many threads may append; one takes out.
 
-    When it is full the oldest records go, and are reported.
+    When it is full the oldest records are dropped and reported.
     """
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class Queue(Protocol):
 
     @property
     def n_bytes(self) -> int:
-        """What the records take."""
+        """Bytes that the records take."""
         ...
 
     @property
@@ -77,7 +77,7 @@ class Queue(Protocol):
 
     @property
     def oldest_timestamp(self) -> int | None:
-        """That of the record that is next, Unix milliseconds; None when there is none."""
+        """That of the next record, Unix milliseconds; None if there is none."""
         ...
 
     def append(self, record: Record) -> None:
@@ -85,7 +85,7 @@ class Queue(Protocol):
         ...
 
     def peek(self) -> Record | None:
-        """Return the record that is next, without taking it out.
+        """Return the next record, without removing it.
 
         Raises
         ------
@@ -95,19 +95,19 @@ class Queue(Protocol):
         ...
 
     def acknowledge(self, record: Record) -> None:
-        """Take out the record that is next if it equals `record`, as `peek` returned it.
+        """Remove the next record if it equals `record`, as `peek` returned it.
 
-        It does not when `record` was given up in the meantime because the queue was full.
+        It does not if `record` was dropped in the meantime because the queue was full.
 
         Raises
         ------
         QueueError
-            If the record that is next cannot be read at the moment.
+            If the next record cannot be read at the moment.
         """
         ...
 
     def close(self) -> None:
-        """Give everything back. The queue is not used again."""
+        """Release everything. The queue is not used again."""
         ...
 
     def hand_over(self) -> list[Record]:
@@ -121,9 +121,9 @@ class MemoryQueue:
     Parameters
     ----------
     max_bytes
-        Bodies and half a KiB for each take no more than this.
+        Bodies, plus half a KiB for each, take no more than this.
     dropped
-        Told what is given up: `queue_full`, or `shutdown` when the queue is closed with records
+        Called with what is dropped: `queue_full`, or `shutdown` if the queue is closed with records
         in it. Must not use the queue.
 
     Examples
@@ -156,7 +156,7 @@ class MemoryQueue:
 
     @property
     def n_bytes(self) -> int:
-        """What the records take."""
+        """Bytes that the records take."""
         return self._bytes
 
     @property
@@ -166,12 +166,12 @@ class MemoryQueue:
 
     @property
     def oldest_timestamp(self) -> int | None:
-        """That of the record that is next, Unix milliseconds; None when there is none."""
+        """That of the next record, Unix milliseconds; None if there is none."""
         record = self.peek()
         return None if record is None else record.oldest_timestamp
 
     def append(self, record: Record) -> None:
-        """Add a record at the end. The oldest go as far as it needs their room."""
+        """Add a record at the end. The oldest are dropped as far as it needs their room."""
         size = len(record.body) + _OVERHEAD_BYTES
         with self._lock:
             if size > self._max_bytes:
@@ -184,18 +184,18 @@ class MemoryQueue:
             self._n_points += record.n_points
 
     def peek(self) -> Record | None:
-        """Return the record that is next, without taking it out."""
+        """Return the next record, without removing it."""
         with self._lock:
             return self._records[0] if self._records else None
 
     def acknowledge(self, record: Record) -> None:
-        """Take out the record that is next if it equals `record`, as `peek` returned it."""
+        """Remove the next record if it equals `record`, as `peek` returned it."""
         with self._lock:
             if self._records and self._records[0] == record:
                 self._take()
 
     def close(self) -> None:
-        """Give up what is left."""
+        """Drop what is left."""
         with self._lock:
             if self._records:
                 self._dropped("shutdown", self._n_points)

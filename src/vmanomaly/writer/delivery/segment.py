@@ -1,4 +1,4 @@
-"""How records lie in a file.
+"""The layout of records in a file.
 
 A record is 16 bytes, a header in JSON, and the body::
 
@@ -9,11 +9,11 @@ A record is 16 bytes, a header in JSON, and the body::
 
 The header is an object of `query_key`, `n_points`, `oldest_timestamp` and `request`, which has the
 strings `scheduler_alias`, `n_series`, `Content-Type` and, where the body is compressed,
-`Content-Encoding`. Queues outlive versions: what is written here stays readable.
+`Content-Encoding`. Queues outlive versions: what is written here must stay readable.
 
 With a checksum of its own the header can be trusted even where the body is damaged: the next
 record is found, and what was lost is known. Where a head is damaged, the next record is found by
-the text with which every header begins. What has the right checksums and makes no sense is damage
+the text with which every header begins. What has valid checksums but makes no sense is damage
 too.
 """
 
@@ -36,7 +36,7 @@ _LENGTHS = struct.Struct("<III")
 _FIXED_BYTES = _CHECKSUM.size + _LENGTHS.size
 _HEADER_BEGIN = b'{"query_key":'
 _BLOCK_BYTES = 1 << 20
-# Beyond these nothing is a record: bodies have some 8 MiB.
+# Beyond these, nothing is a record: bodies have some 8 MiB.
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_BODY_BYTES = 1 << 28
 _MAX_COUNT = 1 << 32
@@ -71,7 +71,7 @@ class Head:
 
 
 def encode(record: Record) -> bytes:
-    """Return the record as it lies in a file."""
+    """Return the record as it is in a file."""
     header = orjson.dumps(
         {
             "query_key": record.query_key,
@@ -85,7 +85,7 @@ def encode(record: Record) -> bytes:
 
 
 def read_head(file: int, offset: int, size: int) -> Head | None:
-    """Read what stands before the body of the record at `offset`.
+    """Read what precedes the body of the record at `offset`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Import bodies over HTTP: compression, repetition, metrics."""
+"""Posting bodies over HTTP: compression, retries, metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PASSING_STATUSES = frozenset({408, 429})
 
 
 def to_record(piece: Piece, origin: Origin, encoder: AnyEncoder) -> Record:
-    """Return the request that brings a piece, as it can wait in a queue."""
+    """Return the request that sends a piece, in a form that can wait in a queue."""
     compressed = encoder.compress(piece.body)
     return Record(
         piece.body if compressed is None else compressed,
@@ -35,7 +35,7 @@ def to_record(piece: Piece, origin: Origin, encoder: AnyEncoder) -> Record:
 
 
 class HttpSender:
-    """Send records, and repeat each when the connection breaks.
+    """Send records, and retry each if the connection breaks.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ class HttpSender:
         self._headers = headers or {}
 
     def send(self, record: Record) -> Outcome:
-        """Send a record, and say whether the server took it, will take it later, or never."""
+        """Send a record; return whether the server has accepted it, or may later, or never will."""
         metrics = self._metrics
         metric_labels = metrics.of_query(self._url_label, record.query_key, record.scheduler_alias)
         try:
             self._post_repeatedly(record, metric_labels)
         except StatusError as error:
-            # Credentials get mended, and a server that is slow or busy recovers.
+            # Credentials get corrected, and a server that is slow or busy recovers.
             may_pass = error.denied or error.status in _PASSING_STATUSES
             if 400 <= error.status < 500 and not may_pass:
                 return Refused(error, {error.code: record.n_points})

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 _TOO_LARGE = "413"
 _REMEMBERED_S = 3600.0
-# After so many single samples, of which none was taken, nothing of a record is cut any more: the
-# server takes nothing of any size.
+# After this many single samples, if none was accepted, a record is not cut any further: the server
+# accepts nothing of any size.
 _MAX_SAMPLES_IN_VAIN = 1000
 
 
@@ -53,7 +53,7 @@ class SizeLimit:
         self._lock = threading.Lock()
 
     def refused(self, n_bytes: int) -> None:
-        """Note that a body of so many bytes, as sent, was too large."""
+        """Note that a body of that many bytes, as sent, was too large."""
         with self._lock:
             self._refused = n_bytes if self._refused is None else min(n_bytes, self._refused)
             self._forgotten_at = self._clock.monotonic() + _REMEMBERED_S
@@ -65,7 +65,7 @@ class SizeLimit:
         )
 
     def exceeded_by(self, n_bytes: int) -> bool:
-        """Return whether so many bytes, or less, were refused within the last hour."""
+        """Return whether that many bytes, or fewer, were refused within the last hour."""
         with self._lock:
             if self._refused is None:
                 return False
@@ -84,7 +84,7 @@ def send_fitting(
 ) -> Outcome:
     """Send a record; what is too large for the server is cut in halves until it fits.
 
-    The parts are sent in order. Only a single sample that is too large is given up.
+    The parts are sent in order. Only a single sample that is too large is dropped.
 
     Parameters
     ----------

@@ -32,13 +32,13 @@ class Piece:
     Attributes
     ----------
     body : bytes
-        Not compressed.
+        Uncompressed.
     n_points : int
         Points in the body.
     n_series : int
         Series in the body.
     oldest_timestamp : int
-        Of the block it was made of, Unix milliseconds.
+        Of the block it was made from, Unix milliseconds.
     """
 
     body: bytes
@@ -56,13 +56,13 @@ class EncodedSeries:
     labels : tuple of Labels
         The input series.
     text : ndarray of uint8
-        For each series, one after the other, the labels that it keeps.
+        For each series in turn, the labels that it keeps.
     offsets : ndarray of int64, shape (S + 1,)
         Where the text of each series begins, and the end of the last.
     n_with_account : int
         Series that are written with the label `vm_account_id`.
     n_twins : int
-        Series that are written under the labels of another one.
+        Series that are written under the same labels as another one.
     """
 
     labels: tuple[Labels, ...]
@@ -163,11 +163,11 @@ class Encoder(ABC, Generic[SeriesT]):
 
     @abstractmethod
     def compress(self, body: bytes) -> bytes | None:
-        """Return the body as `content_encoding` has it, or None if it is to be sent as it is."""
+        """Return the body in `content_encoding`, or None if it is to be sent as it is."""
 
     @abstractmethod
     def _encode_series(self, labels: tuple[Labels, ...], added: Mapping[str, str]) -> SeriesT:
-        """Encode what is kept of the labels of input series next to the `added` labels."""
+        """Encode what is kept of the labels of input series in addition to the `added` labels."""
 
     @abstractmethod
     def _encode_pieces(
@@ -178,14 +178,14 @@ class Encoder(ABC, Generic[SeriesT]):
     def _blocks(
         self, bytes_per_row: IntArray, bytes_per_point: int, n_timestamps: int
     ) -> Iterator[tuple[slice, slice]]:
-        """Cut a matrix into blocks of rows and columns that surely fit into one piece.
+        """Cut a matrix into blocks of rows and columns that always fit into one piece.
 
         Parameters
         ----------
         bytes_per_row
-            int64, shape (S,): what a row takes at most beside its points.
+            int64, shape (S,): the most bytes that a row takes in addition to its points.
         bytes_per_point
-            What a point takes at most.
+            The most bytes that a point takes.
         """
         room = max(self._max_piece_bytes - int(bytes_per_row.max()), bytes_per_point)
         n_columns = min(room // bytes_per_point, n_timestamps)

@@ -29,7 +29,7 @@ _VALUES_END = b'],"timestamps":['
 _LINE_END = b"]}\n"
 # The punctuation between the parts of a line, brackets of the numbers included.
 _LINE_BYTES = len(_VALUES_END) + len(_LINE_END) + 2
-# Below this a body travels in a few packets, and compressing it saves nothing.
+# Below this a body takes few packets, and compressing it saves nothing.
 _GZIP_FROM_BYTES = 64 * 1024
 _GZIP_LEVEL = 1
 GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
@@ -47,7 +47,7 @@ def gzipped(body: bytes) -> bytes:
 
 
 def encode_series(labels: tuple[Labels, ...], added: Mapping[str, str]) -> EncodedSeries:
-    """Print the labels of input series as they are written next to the `added` labels.
+    """Print the labels of input series as they are written in addition to the `added` labels.
 
     The text of a series goes up to its values: `,"cpu":"0"},"values":[`.
 
@@ -73,7 +73,7 @@ def encode_series(labels: tuple[Labels, ...], added: Mapping[str, str]) -> Encod
 
 
 class LineEncoder(Encoder[EncodedSeries]):
-    """Turn predictions into JSON lines, each ended by a line feed.
+    """Turns predictions into JSON lines, each ended by a line feed.
 
     Examples
     --------
@@ -96,8 +96,8 @@ class LineEncoder(Encoder[EncodedSeries]):
     def compress(self, body: bytes) -> bytes | None:
         """Return a body of 64 KiB or more compressed, None for a smaller one.
 
-        Lines of one point each shrink to a thirteenth at 2 ms a MiB, which pays on any network
-        slower than some 3 Gbit/s.
+        Lines of one point each shrink to a thirteenth at 2 ms per MiB, which pays off on any
+        network slower than some 3 Gbit/s.
         """
         if len(body) < _GZIP_FROM_BYTES:
             return None

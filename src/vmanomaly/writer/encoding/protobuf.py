@@ -89,7 +89,7 @@ def label(name: str, value: str) -> bytes:
 
 
 class WriteRequestEncoder(Encoder[InterleavedSeries]):
-    r"""Turn predictions into bodies of remote write. Labels are ordered by name, as it asks for.
+    r"""Turns predictions into bodies of remote write. Labels are ordered by name, as it requires.
 
     Examples
     --------
