@@ -37,7 +37,7 @@ def standalone(
     legend
         What is drawn, 26 wide and 12 high, and what it means.
     style
-        Rules beside those of the demo's report.
+        Rules in addition to those of the demo's report.
     """
     width, height = size[0] + 2 * MARGIN, _HEAD + size[1] + _LEGEND
     rules = files("vmanomaly.demo").joinpath("report.css").read_text(encoding="utf-8")

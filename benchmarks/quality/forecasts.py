@@ -8,7 +8,7 @@ better than the better one of them. Coverage is the share of samples in bands th
 and 95 percent.
 
 With `--prophet` the same ratio is given for Prophet with its defaults, which must be installed. It
-does not learn between fits, so it is fitted anew every day, on at most two weeks; a forecast is of
+does not learn between fits, so it is refitted every day, on at most two weeks; a forecast is of
 the last fit that is old enough. Of each family every fourth series is taken.
 """
 

@@ -210,7 +210,7 @@ def _trend_change(
 def _changed_shape(
     values: FloatArray, expected: FloatArray, sigma: FloatArray, first: int, length: int, rng: Rng
 ) -> int:
-    """Freeze the pattern: the noise goes on around the level of the first moment."""
+    """Freeze the pattern: the noise continues around the level of the first moment."""
     stop = first + min(250, length)
     values[first:stop] += expected[first] - expected[first:stop]
     return stop - 1

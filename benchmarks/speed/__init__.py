@@ -1,1 +1,1 @@
-"""How fast the product is, beside what it has to beat in the same run."""
+"""How fast the product is, compared with what it has to beat in the same run."""

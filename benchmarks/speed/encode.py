@@ -1,4 +1,4 @@
-"""Import lines of predictions: the encoder beside `json.dumps` a line, in one run."""
+"""Import lines of predictions: the encoder compared with `json.dumps` per line, in one run."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def load(vm: VictoriaMetrics, n_series: int, n_points: int) -> None:
 
 
 def fit(url: str) -> tuple[int, float]:
-    """Return the memory that a fit needs at its peak, beside that before it, and its seconds."""
+    """Return the peak memory of a fit, in addition to that before it, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         config = config_of(url, Path(folder), os.environ)
     metrics = Metrics()
@@ -89,7 +89,7 @@ def fit(url: str) -> tuple[int, float]:
     warm_up_reader(config.reader)
     assert not job.execute(Run(fit=TimeRange(START, START + 10 * STEP), infer=None)).failed
     before = _resident()
-    # From here on the peak counts anew.
+    # From here on the peak is reset.
     Path("/proc/self/clear_refs").write_text("5")
     started = time.perf_counter()
     assert not job.execute(Run(fit=TimeRange(START, START + N_POINTS * STEP), infer=None)).failed

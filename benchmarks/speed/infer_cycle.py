@@ -1,4 +1,4 @@
-"""One infer cycle on a real VictoriaMetrics, beside a bare client that moves the same bytes.
+"""One infer cycle on a real VictoriaMetrics, compared with a bare client that moves the same bytes.
 
 The cycle is the one that the service runs: read one new point of each of 1,000, 10,000 and 100,000
 series, score them, write four outputs. The bare client posts the same query, reads the answer, and

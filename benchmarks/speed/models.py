@@ -1,4 +1,4 @@
-"""How fast the models learn and predict, and how much they keep per series, beside `river`.
+"""How fast the models learn and predict, and how much they keep per series, compared with `river`.
 
 Run as `python -m benchmarks.speed.models`. One process, one thread, in CPU time, so that other
 work on the machine counts little. Every round counts: digests fill up together and are compressed
@@ -65,7 +65,7 @@ class Statistics:
 
 
 class Case(NamedTuple):
-    """A model with the points per second it has to reach, and what `river` has beside it."""
+    """A model with the points per second it has to reach, and what `river` has instead."""
 
     keys: dict[str, Any]
     remark: str = ""

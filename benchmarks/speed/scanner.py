@@ -1,4 +1,4 @@
-"""The scanner of query_range answers beside `orjson` and `float`, in one run."""
+"""The scanner of query_range answers compared with `orjson` and `float`, in one run."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.slots import Slots
 
 IN_MEMORY = ":memory:"
-# How long to wait for another process to let go of the file, and how often to look.
+# How long to wait for another process to release the file, and how often to check.
 LOCK_WAIT_S = 5.0
 _LOCK_POLL_S = 0.05
 

@@ -41,7 +41,7 @@ def replaced(file: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("change", [Path.write_text, replaced])
-def test_new_content_is_told_once(
+def test_new_content_is_reported_once(
     file: Path, settling: Settling, change: Callable[[Path, str], object]
 ) -> None:
     watch = ConfigWatch([file], settling)
@@ -61,7 +61,7 @@ def test_a_file_that_is_only_touched_has_not_changed(file: Path, settling: Settl
     assert settling.waited == []
 
 
-def test_what_is_still_being_written_is_left_until_it_stands_still(
+def test_what_is_still_being_written_is_left_until_it_is_complete(
     file: Path, settling: Settling
 ) -> None:
     watch = ConfigWatch([file], settling)

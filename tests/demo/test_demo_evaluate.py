@@ -47,7 +47,7 @@ def spans(item: ScoredSeries) -> list[tuple[int, int]]:
         ([9, 9], []),  # two points span one minute
         ([9, 9, 9], [(2, 7)]),  # held for two minutes; 5 more until it is resolved
         ([0, 1, 1, 1, 1], []),  # the bound itself is not above it
-        ([0, 2, 2, 0, 2, 2, 0], []),  # a point in between starts the wait anew
+        ([0, 2, 2, 0, 2, 2, 0], []),  # a point in between restarts the wait
         ([2, 2, 2, 0, 0, 2, 0, 0], [(2, 10)]),  # a lone point keeps a firing alarm
         ([2, 2, 2, 0, 0, 0, 0, 2, 2, 2, 0], [(2, 14)]),  # five minutes later is in time
         ([2, 2, 2, 0, 0, 0, 0, 0, 2, 2, 2, 0], [(2, 7), (10, 15)]),

@@ -1,7 +1,7 @@
 """Services that follow a history with a state, made to be killed.
 
 Run as a program it forks one for each line of its standard input, `CONFIG NOW END`: the service of
-a configuration runs from one virtual time to another, and its clock goes on whenever it has nothing
+a configuration runs from one virtual time to another, and its clock advances whenever it has nothing
 to do. What is printed, a line each: `pid N` for a new process, `tick N` when the clock has come to
 a time, and `ended`. Forked from a process that has loaded everything, they begin at once.
 """
@@ -27,7 +27,7 @@ PACE_S = 0.02
 
 
 class WorkClock(SystemClock):
-    """A clock that goes on to whatever is waited for, and stops the service at the end."""
+    """A clock that advances to whatever is waited for, and stops the service at the end."""
 
     def __init__(self, now: int, end: int) -> None:
         self.time = now

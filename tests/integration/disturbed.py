@@ -1,4 +1,4 @@
-"""Runs of the service that are disturbed at chosen moments, beside one that is not."""
+"""Runs of the service that are disturbed at chosen moments, compared with one that is not."""
 
 from __future__ import annotations
 

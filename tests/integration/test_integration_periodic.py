@@ -228,7 +228,7 @@ def test_metrics_count_what_was_written(finished: Finished) -> None:
         if sample.name == "vmanomaly_writer_datapoints_sent_total"
     )
     stored = sum(len(points) for points in finished.scores.values())
-    # The service went on for a moment between the look at its metrics and its end.
+    # The service kept running for a moment between the look at its metrics and its end.
     assert stored - 3 * len(HOSTS) * len(OUTPUTS) <= sent <= stored
 
 
@@ -338,7 +338,7 @@ def metric(url: str, name: str) -> float:
 
 
 def test_only_the_database_of_the_scores_goes_away(tmp_path: Path) -> None:
-    """The service goes on to read and to score, says what is wrong, and delivers it all later."""
+    """The service keeps reading and scoring, says what is wrong, and delivers it all later."""
     folders = [tmp_path / "source", tmp_path / "target"]
     for folder in folders:
         folder.mkdir()

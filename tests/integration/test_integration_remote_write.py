@@ -120,7 +120,7 @@ def dropped(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def test_late_and_double_samples_are_counted_and_keep_no_other_out(tmp_path: Path) -> None:
+def test_late_and_duplicate_samples_are_counted_and_do_not_affect_others(tmp_path: Path) -> None:
     end_s = now_s()
     with Prometheus(tmp_path) as prometheus:
         metrics = Metrics()

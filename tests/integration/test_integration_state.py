@@ -117,7 +117,7 @@ def filled(vm: VictoriaMetrics) -> VictoriaMetrics:
     return vm
 
 
-def test_a_restart_goes_on_without_a_fit(filled: VictoriaMetrics, tmp_path: Path) -> None:
+def test_a_restart_continues_without_a_fit(filled: VictoriaMetrics, tmp_path: Path) -> None:
     port = free_port()
     with source(filled) as (database, url):
         sections = config(url, filled.url, port)

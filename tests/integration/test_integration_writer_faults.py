@@ -154,7 +154,7 @@ def test_an_answer_never_comes(
 
 
 def test_the_answer_is_lost_and_not_the_request(trial: Trial, black_hole: str) -> None:
-    """What is written anew is there twice, and says the same: deduplication takes care of it."""
+    """What is written again is there twice with the same values: deduplication handles it."""
     fault = f"mirror /stored; proxy_pass {black_hole};"
     stored = f"location = /stored {{ internal; proxy_pass {trial.target.url}/api/v1/import; }}"
     with Front(trial.folder, trial.target.url, fault, stored) as front:

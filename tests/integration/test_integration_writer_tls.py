@@ -183,7 +183,7 @@ class TestWhatUsersRead:
         service = Vmanomaly(folder, disturbed.config(source.url, writer))
         with service:
             if status is None:
-                # It would go on trying for a while.
+                # It would keep trying for a while.
                 service.wait_until(lambda: "Cannot write" in service.output, "the complaint")
                 service.kill()
             else:

@@ -106,7 +106,7 @@ def same_state(model: Model, one: SeriesState, other: SeriesState) -> None:
     begin = max(int(one.last_seen.max()), 0) // STEP
     timestamps = (begin + 1 + np.arange(25, dtype=np.int64)) * STEP
     batch = SeriesBatch(labels, timestamps, future)
-    # Learning goes on in copies.
+    # Learning continues in copies.
     answers = [model.infer(deepcopy(state), batch, every(4, 25)) for state in (one, other)]
     same(*answers)
 
@@ -346,7 +346,7 @@ def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
     batch = grid(values[1:, 40:45], 40, "bc")
     scores = score_series(batch, first, Policy(), ["anomaly_score"]).outputs["anomaly_score"]
     assert scores[1, :4].tolist() == [0.0] * 4
-    # `a` was away for five minutes, and goes on from what it knew.
+    # `a` was missing for five minutes, and continues from what it knew.
     second = model.infer(state, grid(values[:, 45:50], 45, "abc"), every(1, 5))
     alone = model.fit(grid(values[:1, :40], names="a"))
     expected = model.infer(alone, grid(values[:1, 45:50], 45, "a"), every(1, 5))
@@ -539,7 +539,7 @@ def test_decay_forgets(make_online: MakeModel, alias: str) -> None:
     cuts=st.sets(st.integers(0, 39), max_size=3),
     width=st.integers(1, 7),
 )
-def test_a_state_that_is_stored_and_restored_goes_on_where_it_was(
+def test_a_state_that_is_stored_and_restored_continues_where_it_was(
     make_model: MakeModel, alias: str, seed: int, cuts: set[int], width: int
 ) -> None:
     """After the fit and in the middle of what comes, by way of files that hold numbers only."""

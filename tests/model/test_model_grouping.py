@@ -31,7 +31,7 @@ def names(grouping: Grouping) -> list[str]:
     return [str(channel) for channel in grouping.channels]
 
 
-def test_channels_of_a_group_stand_together() -> None:
+def test_channels_of_a_group_are_neighbours() -> None:
     assert BY_HOST.labels == (Labels({"host": "a"}), Labels({"host": "b"}))
     assert BY_HOST.offsets.tolist() == [0, 3, 5]
     assert names(BY_HOST) == [

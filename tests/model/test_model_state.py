@@ -83,7 +83,7 @@ def test_little_room_is_left_unused() -> None:
     assert state.nbytes <= 1.25 * len(state) * state.bytes_per_series
 
 
-def test_removed_series_are_forgotten_and_start_anew() -> None:
+def test_removed_series_are_forgotten_and_start_from_scratch() -> None:
     state = SeriesState(COLUMNS)
     asked = labels("a", "b", "c", "d")
     rows = state.rows(asked)

@@ -49,7 +49,7 @@ def measured(side: int, excesses: FloatArray, sigma: float, reach: float, weeks:
 @pytest.mark.parametrize("side", SIDES)
 def test_one_event_of_any_size_changes_nothing(side: int) -> None:
     assert bound(learned({5: 1e6}, 40, side), side) == pytest.approx(REACH)
-    # Nor does one that goes on: what follows within a window belongs to it.
+    # Nor does one that lasts: what follows within a window belongs to it.
     lasting = dict.fromkeys(range(5, 21), 50.0)
     assert bound(learned(lasting, 40, side), side) == pytest.approx(REACH)
 

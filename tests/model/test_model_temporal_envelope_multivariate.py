@@ -236,7 +236,7 @@ def test_the_warm_up_scores_0() -> None:
     assert (scores[10:] > 0.0).all()
 
 
-def test_too_many_channels_are_refused_and_many_are_warned_of(
+def test_too_many_channels_are_refused_and_many_cause_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     values = channels_of(5, 50)

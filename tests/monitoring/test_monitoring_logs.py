@@ -29,7 +29,7 @@ def test_the_more_specific_level_wins() -> None:
     assert levels == [logging.WARNING, logging.ERROR, logging.DEBUG, logging.WARNING]
 
 
-def test_levels_that_hold_no_longer_follow_the_command_line_again() -> None:
+def test_levels_that_are_no_longer_set_follow_the_command_line_again() -> None:
     configure_logging("INFO")
     set_logger_levels({"reader.vm": "debug", "vmanomaly": "warning"}, "INFO")
     set_logger_levels({"writer": "error"}, "INFO", before=["reader.vm", "vmanomaly"])

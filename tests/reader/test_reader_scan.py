@@ -1,4 +1,4 @@
-"""Numbers of the compiled parser beside `float`."""
+"""Numbers of the compiled parser compared with `float`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled scanner beside the plain way: `json` and `float`."""
+"""The compiled scanner compared with the plain way: `json` and `float`."""
 
 from __future__ import annotations
 

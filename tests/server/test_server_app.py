@@ -123,7 +123,7 @@ class TestHealth:
             ),
         ],
     )
-    def test_only_what_a_restart_mends_is_503(
+    def test_only_what_a_restart_fixes_is_503(
         self, status: HealthStatus, code: int, content: object
     ) -> None:
         with serving(status=status) as port:
@@ -167,7 +167,7 @@ class TestMetrics:
 
 
 class TestPaths:
-    def test_everything_stands_under_the_prefix(self) -> None:
+    def test_everything_is_served_under_the_prefix(self) -> None:
         with serving({"path_prefix": "my-app/"}) as port:
             for path in ("", "/health", "/ready", "/metrics", "/docs", "/redoc"):
                 assert request(port, f"/my-app{path}" if path else "/my-app/").status == 200
@@ -180,7 +180,7 @@ class TestPaths:
             answer = request(port, "/a/b")
         assert (answer.status, answer.headers["Location"]) == (307, "b/")
 
-    def test_pull_has_a_port_of_its_own_with_and_without_the_prefix(self) -> None:
+    def test_pull_has_a_separate_port_with_and_without_the_prefix(self) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             pull = probe.getsockname()[1]
@@ -261,7 +261,7 @@ class TestErrors:
         answer = request(things, "/things", "POST", b'{"count": ', **headers)
         assert (answer.status, error_of(answer)) == (400, "the body is not valid JSON")
 
-    def test_a_bug_is_logged_and_not_told(
+    def test_a_bug_is_logged_and_not_revealed(
         self, things: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         for _ in range(3):

@@ -159,7 +159,7 @@ def is_left_while_dripping(client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("begun", [b"GET /ok HTTP/1.1\r\nX: ", UPLOAD])
-def test_a_client_that_sends_byte_after_byte_is_left(
+def test_a_client_that_sends_byte_by_byte_is_disconnected(
     world: World, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture, begun: bytes
 ) -> None:
     monkeypatch.setattr(connection, "HEADERS_WITHIN_S", 0.2)

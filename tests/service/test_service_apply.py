@@ -183,7 +183,7 @@ SMALL_CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", SMALL_CHANGES)
-def test_what_a_change_does_not_concern_goes_on_without_gap_and_fit(
+def test_what_a_change_does_not_affect_continues_without_gap_or_fit(
     world: World, change: str
 ) -> None:
     world.apply(changed(SMALL_CHANGES[change], BASE))
@@ -238,7 +238,7 @@ CHANGES_OF_THE_LEARNED: dict[str, tuple[dict[str, Any], set[tuple[str, str, str]
 
 
 @pytest.mark.parametrize("change", CHANGES_OF_THE_LEARNED)
-def test_what_is_learned_otherwise_is_fitted_anew(world: World, change: str) -> None:
+def test_what_is_learned_differently_is_refitted(world: World, change: str) -> None:
     changes, concerned = CHANGES_OF_THE_LEARNED[change]
     world.apply(changed(changes, BASE))
     for names in concerned:
@@ -256,7 +256,7 @@ def test_a_policy_holds_from_the_next_run_on(world: World) -> None:
     assert len(predictions[0].outputs) > 1
 
 
-def test_what_is_gone_runs_no_more_and_is_exposed_no_more(world: World) -> None:
+def test_what_is_removed_no_longer_runs_and_is_no_longer_exposed(world: World) -> None:
     world.apply(without("schedulers.slow", without("models.y", BASE)))
     assert "scheduler slow" not in threads()
     n_scored = len(world.scored("slow", "y", "a"))
@@ -300,7 +300,7 @@ def test_the_run_that_is_under_way_is_waited_for(world: World) -> None:
         assert world.runs("fit", "quick", "x", query) == 1
 
 
-def test_a_scheduler_that_is_made_anew_is_not_dead_any_more(world: World) -> None:
+def test_a_scheduler_that_is_replaced_is_no_longer_dead(world: World) -> None:
     world.service.health.report(
         "scheduler 'slow'", "died (ZeroDivisionError) and is not restarted any more"
     )

@@ -102,9 +102,7 @@ def test_a_failure_that_one_probe_finds_is_not_logged(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("code", ["401", "403", "422", "500", "503", "timeout", "io_error"])
-def test_an_answer_to_a_probe_does_not_end_what_a_query_suffers_from(
-    world: World, code: str
-) -> None:
+def test_a_successful_probe_does_not_end_the_failure_of_a_query(world: World, code: str) -> None:
     world.start()
     world.read(DatasourceError("words of the server", code))
     world.reader.wait_for_probes(1)

@@ -206,7 +206,7 @@ def test_micro_batches_of_one_state_do_not_matter_to_how_evidence_is_gathered(
     )
 
 
-def test_an_incident_goes_on_after_a_fit_as_before_it(tmp_path: Path) -> None:
+def test_an_incident_continues_after_a_fit_as_before_it(tmp_path: Path) -> None:
     config = configured(tmp_path, "mad_online", "incident_score")
     first, second = written_by(
         config,

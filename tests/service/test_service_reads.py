@@ -66,7 +66,7 @@ def test_what_two_jobs_want_is_read_once(reads: SharedReads, reader: CountingRea
     assert reads._kept == {}
 
 
-def test_other_ranges_stages_and_runs_are_read_anew(
+def test_other_ranges_stages_and_runs_are_read_again(
     reads: SharedReads, reader: CountingReader
 ) -> None:
     reads.read(ONE, [CPU], MINUTE, "infer")

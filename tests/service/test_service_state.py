@@ -284,7 +284,7 @@ class TestPartialReuse:
         }
         store.close()
 
-    def test_a_model_that_is_new_on_a_query_does_not_disturb_the_others(
+    def test_a_new_model_on_a_query_does_not_affect_the_others(
         self, before: Config, after: Config
     ) -> None:
         def of_quantiles(life: Life) -> dict[tuple[Labels, int], float]:
@@ -305,7 +305,7 @@ class TestPartialReuse:
         life.run(FROM + 60 * STEP)
         assert of_quantiles(life) == of_quantiles(undisturbed)
 
-    def test_the_same_is_told_beforehand(self, before: Config, after: Config) -> None:
+    def test_a_dry_run_reports_the_same(self, before: Config, after: Config) -> None:
         life = Life(before)
         life.run(FROM + 30 * STEP)
         folder = Path(str(after.model_folder))
@@ -335,7 +335,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("kind", ["arrays", "members"])
     @pytest.mark.parametrize("harm", ["truncated", "flipped", "removed"])
-    def test_a_damaged_file_is_told_in_a_line_and_its_part_is_fitted(
+    def test_a_damaged_file_is_logged_in_one_line_and_its_part_is_refitted(
         self, life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, harm: str
     ) -> None:
         (path,) = (file for file in files(tmp_path) if file.name.startswith(kind))
@@ -385,7 +385,7 @@ class TestFaults:
         assert life.fits() == ["load"]
 
     @pytest.mark.parametrize("reason", ["disk_full", "locked"])
-    def test_a_save_that_fails_is_told_once_and_made_up(
+    def test_a_save_that_fails_is_logged_once_and_made_up_for(
         self,
         life: Life,
         tmp_path: Path,
@@ -432,7 +432,7 @@ class TestFaults:
         assert found == {point: value for point, value in expected.items() if point in found}
         assert max(at for _, _, _, at in found) == FROM + 100 * STEP
 
-    def test_a_model_that_cannot_say_what_it_learned_goes_on_in_memory(
+    def test_a_model_that_cannot_be_stored_continues_in_memory(
         self, life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         keeper, jobs = life.start()
@@ -458,7 +458,9 @@ class TestFaults:
         expected = uninterrupted(tmp_path, "zscore_online", fit_every="1000d")
         assert found == {p: value for p, value in expected.items() if p[3] <= FROM + 60 * STEP}
 
-    def test_a_database_that_is_away_for_three_intervals(self, life: Life, tmp_path: Path) -> None:
+    def test_a_database_that_is_unavailable_for_three_intervals(
+        self, life: Life, tmp_path: Path
+    ) -> None:
         keeper, jobs = life.start()
         keeper.restore(jobs)
         life.reader.answer = lambda *_: raise_(DatasourceError("refused", "connection_error"))
@@ -524,7 +526,7 @@ def test_between_runs_models_are_on_disk_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("model", ["zscore_online", "mad_online"])
-def test_what_did_not_change_goes_on_under_a_new_configuration(
+def test_what_did_not_change_is_kept_under_a_new_configuration(
     tmp_path: Path, model: str, on_disk: bool
 ) -> None:
     expected = uninterrupted(tmp_path, model)

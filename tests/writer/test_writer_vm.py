@@ -180,7 +180,7 @@ def test_tenancy(
     assert all(warning is not None and warning in message for message in messages)
 
 
-def test_a_broken_connection_is_made_anew(
+def test_a_broken_connection_is_reopened(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.answers = [None]

@@ -80,7 +80,7 @@ def _run(config: Config, options: Namespace, watch: ConfigWatch) -> int:
 
 @contextmanager
 def _progress(config: Config) -> Iterator[Callable[[int, int, str], None] | None]:
-    """Show a bar in place of the log while schedulers run that all end, if there is a terminal."""
+    """Show a bar instead of the log if there is a terminal and all schedulers end by themselves."""
     all_end = all(section.ends_by_itself for section in config.schedulers.values())
     if not all_end or not sys.stderr.isatty():
         yield None

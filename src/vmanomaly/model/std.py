@@ -186,7 +186,7 @@ def _sum_of_weights(count: int, decay: float) -> float:
 
 @kernel
 def _freedom(count: int, decay: float) -> float:
-    """Return the degrees of freedom of so many decayed samples about their mean."""
+    """Return the degrees of freedom of that many decayed samples about their mean."""
     if count < 2:
         return 0.0
     total = _sum_of_weights(count, decay)

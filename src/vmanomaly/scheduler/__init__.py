@@ -75,7 +75,7 @@ def create_scheduler(
     longest_catch_up
         How much of a backlog is made up, milliseconds.
     context
-        Tells the runs whether to stop; told of their steps.
+        Tells the runs whether to stop; counts their steps.
     eval_delay
         How long after it is due a live run begins, milliseconds.
     """

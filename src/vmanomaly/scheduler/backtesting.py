@@ -79,7 +79,7 @@ class BacktestingScheduler(FiniteScheduler):
     executor
         Where runs are carried out.
     context
-        Tells the runs whether to stop; told of each of their steps.
+        Tells the runs whether to stop; counts their steps.
     """
 
     def __init__(

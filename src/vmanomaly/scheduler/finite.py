@@ -32,7 +32,7 @@ class FiniteScheduler:
     side_by_side
         How many runs are in progress at a time, over all jobs.
     context
-        Tells the runs whether to stop; told of each of their steps.
+        Tells the runs whether to stop; counts their steps.
     """
 
     def __init__(

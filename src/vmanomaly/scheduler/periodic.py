@@ -87,7 +87,7 @@ class PeriodicScheduler:
     longest_catch_up
         How much of a backlog is made up, milliseconds.
     context
-        Tells the runs whether to stop; told of each of their steps.
+        Tells the runs whether to stop; counts their steps.
     eval_delay
         How long after it is due a run begins, milliseconds. The first run, if no time is set for
         it, begins at once, and is due that much earlier.

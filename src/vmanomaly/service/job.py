@@ -248,7 +248,7 @@ class QueryJob:
         for unit in self.units:
             if is_fit_window_read:
                 unit.skip("infer", "the model has not been fitted")
-            else:  # That is told already.
+            else:  # This is logged already.
                 unit.skip("infer", "the fit window could not be read", logging.DEBUG)
             context.step(_step("infer", unit))
 

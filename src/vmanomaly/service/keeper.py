@@ -184,7 +184,7 @@ class Keeper:
         _begin_again_if_lost(job)
 
     def save(self, job: KeptJob) -> None:
-        """Store what has changed in a run of a job, as one step, and let go of what is stored."""
+        """Store what has changed in a run of a job, as one step, and release what is stored."""
         now = self._clock.now()
         if self._retention is not None:
             self._forget(self._retention, job, now)

@@ -21,7 +21,7 @@ class WriterSlot(Writer):
     """Passes everything on to a writer that can be replaced.
 
     Nobody writes while it is replaced, and nothing that waits is lost or sent twice: what is on
-    disk is found by the next writer, what is in memory is handed over to it.
+    disk is found by the next writer, what is in memory is passed on to it.
 
     Parameters
     ----------

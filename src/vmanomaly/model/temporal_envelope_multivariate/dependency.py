@@ -139,7 +139,7 @@ class FactorRoom(NamedTuple):
 
 
 def factor_room(n_channels: int, rank: int) -> FactorRoom:
-    """Return room for groups of up to so many channels."""
+    """Return room for groups of up to that many channels."""
     of_channels = (n_channels,)
     shapes = [(n_channels, rank), of_channels, of_channels, (rank, rank), (rank, rank)]
     return FactorRoom(*(np.empty(shape) for shape in (*shapes, *[of_channels] * 4, (rank,))))

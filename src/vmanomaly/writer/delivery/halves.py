@@ -150,7 +150,7 @@ def _between(series: RequestSeries, middle: int, later: bool) -> RequestSeries:
 
 
 def request_of(series: Sequence[RequestSeries], whole: Record) -> Record:
-    """Return a request with some of the series, or samples, of a whole one."""
+    """Return a request with some of the series, or samples, of a complete one."""
     body = b"".join(field(FIELD_1, one.labels + b"".join(one.samples)) for one in series)
     return replace(
         whole,
