@@ -15,8 +15,7 @@ from benchmarks.quality.labelled import LabelledSeries, Window, probation
 def read_nab(folder: Path) -> list[LabelledSeries]:
     """Read every file that `labels/combined_windows.json` names and `data/` holds.
 
-    A line whose time is not after the line before it is left out: a database would not hold it
-    beside the other.
+    A line whose time is not after the line before it is left out: a database would not hold both.
     """
     labels = json.loads((folder / "labels" / "combined_windows.json").read_text(encoding="utf-8"))
     return [

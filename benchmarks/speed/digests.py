@@ -1,4 +1,4 @@
-"""Error and speed of the digests inside `mad_online` and `quantile_online`, compared with `fastdigest`.
+"""Error and speed of the digests of two online models, compared with those of `fastdigest`.
 
 The error is the distance of the answer's rank from what was asked for, over streams of 20,000
 samples and quantiles from 0.01 to 0.99. Of two digests, the one with as many centroids as ours

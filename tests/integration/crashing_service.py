@@ -1,8 +1,8 @@
 """Services that follow a history with a state, made to be killed.
 
 Run as a program it forks one for each line of its standard input, `CONFIG NOW END`: the service of
-a configuration runs from one virtual time to another, and its clock advances whenever it has nothing
-to do. What is printed, a line each: `pid N` for a new process, `tick N` when the clock has come to
+a configuration runs from one virtual time to another, and its clock advances whenever it is idle.
+What is printed, one line each: `pid N` for a new process, `tick N` when the clock has come to
 a time, and `ended`. Forked from a process that has loaded everything, they begin at once.
 """
 

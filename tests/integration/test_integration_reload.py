@@ -1,4 +1,4 @@
-"""`--watch` with real processes: what a change does not affect continues as if nothing had happened."""
+"""`--watch` with real processes: what a change does not affect continues undisturbed."""
 
 from __future__ import annotations
 

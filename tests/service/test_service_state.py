@@ -335,7 +335,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("kind", ["arrays", "members"])
     @pytest.mark.parametrize("harm", ["truncated", "flipped", "removed"])
-    def test_a_damaged_file_is_logged_in_one_line_and_its_part_is_refitted(
+    def test_a_damaged_file_is_logged_once_and_its_part_is_refitted(
         self, life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, harm: str
     ) -> None:
         (path,) = (file for file in files(tmp_path) if file.name.startswith(kind))
