@@ -57,7 +57,7 @@ def test_the_plot_of_a_parameter_is_current(
     assert elements(kept) == elements(drawn), "run make docs"
 
 
-def test_every_parameter_of_the_temporal_envelope_has_its_plot_beside_its_name() -> None:
+def test_every_parameter_of_the_temporal_envelope_has_its_plot_next_to_its_name() -> None:
     chapter = PAGE.partition("\n### What each parameter does\n")[2].partition("\n## ")[0]
     for comparison in parameters.COMPARISONS:
         part = chapter.partition(f"\n#### {comparison.parameter}\n")[2].partition("\n#### ")[0]
