@@ -283,7 +283,7 @@ def test_look_ups_without_an_answer_are_bounded(resolver: Resolver) -> None:
     for number in range(16):
         with pytest.raises(DeadlineExceededError):
             look_up(f"{number}.example", 1, RunContext().child(0.01))
-    with pytest.raises(DatasourceError, match="look-ups of other hosts") as caught:
+    with pytest.raises(DatasourceError, match="lookups of other hosts") as caught:
         ask(client_of("http://another.example", LONG))
     assert caught.value.code == "connection_error"
     assert len(look_ups()) == 16
