@@ -78,7 +78,7 @@ def main() -> None:
             encoder.encoded_series(batch.labels, ORIGIN)
             ours = seconds(lambda e=encoder, b=batch: sum(1 for _ in e.pieces(b, ORIGIN)), 5)
             plain = seconds(lambda b=batch, m=metrics: dump_lines(b, m), 2)
-            n_points = batch.n_datapoints
+            n_points = batch.n_points
             print(
                 f"encode {name:>12} {n_series:>6} series x {n_timestamps:>7} points: "
                 f"{n_points / ours / 1e6:6.1f} M points/s, json.dumps a line "

@@ -174,8 +174,8 @@ class SeriesBatch:
             release(self.values)
 
     @property
-    def n_datapoints(self) -> int:
-        """The number of samples that are not NaN."""
+    def n_valid_points(self) -> int:
+        """The number of values that are not NaN."""
         return sum(
             int(block.values.size - np.count_nonzero(np.isnan(block.values)))
             for block in self.blocks(_COUNTED_BYTES)
@@ -202,7 +202,7 @@ class Predictions:
     outputs: dict[str, FloatArray]
 
     @property
-    def n_datapoints(self) -> int:
+    def n_points(self) -> int:
         """The number of values that are not NaN, over all outputs."""
         return sum(int(np.count_nonzero(~np.isnan(values))) for values in self.outputs.values())
 

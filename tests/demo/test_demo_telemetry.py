@@ -104,7 +104,7 @@ def test_the_database_holds_every_sample_and_the_truth(tmp_path: Path) -> None:
     store(telemetry, path)
     with duckdb.connect(str(path), read_only=True) as connection:
         counts = connection.execute("SELECT count(*) FROM telemetry").fetchall()
-        assert counts == [(telemetry.batch.n_datapoints,)]
+        assert counts == [(telemetry.batch.n_valid_points,)]
         labels = telemetry.batch.labels[3]
         rows = connection.execute(
             "SELECT epoch_ms(timestamp), value FROM telemetry "

@@ -78,7 +78,7 @@ class TestOfSingleSeries:
         detector = UnivariateDetector(OnlineZscoreModel(**ZSCORE), Policy(), ["anomaly_score", "y"])
         learned, fitted = detector.fit([self.past])
         assert (fitted.failures, fitted.left_out) == ((), LeftOut())
-        assert fitted.n_datapoints == 3 * N_PAST
+        assert fitted.n_valid_points == 3 * N_PAST
         learned, result = detector.infer(learned, [self.present], EACH)
         ((query, predictions),) = result.parts
         assert query is None
@@ -90,7 +90,7 @@ class TestOfSingleSeries:
                 found = predictions.outputs["anomaly_score"][row, t]
                 assert found == pytest.approx(expected, rel=1e-9)
         np.testing.assert_array_equal(predictions.outputs["y"], self.present.values)
-        assert (result.n_series, result.n_datapoints, result.stopped) == (3, 15, None)
+        assert (result.n_series, result.n_valid_points, result.stopped) == (3, 15, None)
         assert learned.last_seen == self.present.timestamps[-1]
 
     def test_the_section_says_what_is_wanted_and_the_query_has_its_policy(self) -> None:
@@ -200,7 +200,7 @@ class TestOfGroups:
     def test_parts_are_labelled_by_what_they_are_about(self) -> None:
         detector = of_groups(["yhat", "anomaly_score", "y"])
         learned, fitted = detector.fit(self.past)
-        assert fitted.n_datapoints == 6 * N_PAST
+        assert fitted.n_valid_points == 6 * N_PAST
         assert learned.grouping is not None
         assert learned.grouping.labels == HOSTS
         _, result = detector.infer(learned, self.present, EACH)
@@ -302,7 +302,7 @@ def test_series_in_blocks_give_the_same(alias: str, monkeypatch: pytest.MonkeyPa
     pieces, in_blocks = found(4)
     assert (len(at_once.parts), len(in_blocks.parts)) == (1, 3)
     assert outputs_of(at_once) == outputs_of(in_blocks)
-    assert at_once.n_datapoints == in_blocks.n_datapoints == 55
+    assert at_once.n_valid_points == in_blocks.n_valid_points == 55
     same_arrays(whole, pieces)
 
 
@@ -401,7 +401,7 @@ class TestStopping:
             learned, [self.present], EACH, context
         )
         assert isinstance(first.stopped, CancelledError)
-        assert (first.n_series, len(first.parts), first.n_datapoints) == (6, 3, 30)
+        assert (first.n_series, len(first.parts), first.n_valid_points) == (6, 3, 30)
         _, again = plain.infer(learned, [self.present], EACH)
         assert again.stopped is None
         outputs = outputs_of(again)

@@ -100,10 +100,10 @@ def same_parts(one: InferResult, other: InferResult) -> None:
         assert list(mine.outputs) == list(theirs.outputs)
         for name, values in mine.outputs.items():
             np.testing.assert_array_equal(values, theirs.outputs[name], err_msg=name)
-    assert (one.left_out, one.n_series, one.n_datapoints) == (
+    assert (one.left_out, one.n_series, one.n_valid_points) == (
         other.left_out,
         other.n_series,
-        other.n_datapoints,
+        other.n_valid_points,
     )
 
 
@@ -152,7 +152,7 @@ def test_a_fit_in_another_process_gives_the_same(kind: str, process: ProcessPool
     here, _ = detector.fit(past)
     there, fitted = process.submit(detector.fit, past).result()
     same_learned(here, there)
-    assert fitted.n_datapoints == sum(batch.n_datapoints for batch in past)
+    assert fitted.n_valid_points == sum(batch.n_valid_points for batch in past)
 
 
 class Failing(OnlineZscoreModel):

@@ -156,7 +156,7 @@ def test_a_point_is_complete_where_every_channel_has_a_finite_sample() -> None:
     grouping, _ = group_channels(["q"], [one], ["host"])
     taken = select(grouping, ["q"], [one]).take([one])
     assert taken.complete.tolist() == [[True, False, False, True], [False, True, True, True]]
-    assert taken.n_datapoints == 10
+    assert taken.n_valid_points == 10
 
 
 def test_queries_on_different_timestamps_are_refused() -> None:

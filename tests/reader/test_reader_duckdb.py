@@ -420,7 +420,7 @@ def test_no_more_queries_at_a_time_than_workers(monkeypatch: pytest.MonkeyPatch)
     asked = query(sql_rows((60_000, 1)))
     with ThreadPoolExecutor(6) as pool:
         futures = [pool.submit(made.read, asked, RANGE, "s", stage="infer") for _ in range(6)]
-        assert all(future.result().n_datapoints == 1 for future in futures)
+        assert all(future.result().n_valid_points == 1 for future in futures)
     assert running == [0, 2]
 
 
@@ -451,7 +451,7 @@ def test_a_statement_that_runs_can_be_cancelled(caplog: pytest.LogCaptureFixture
         assert isinstance(running.exception(60), CancelledError)
     assert responses(metrics) == {"cancelled": 1.0}
     assert caplog.records == []
-    assert source.read(query(sql_rows((1, 1))), RANGE, "s", stage="fit").n_datapoints == 1
+    assert source.read(query(sql_rows((1, 1))), RANGE, "s", stage="fit").n_valid_points == 1
 
 
 def test_a_statement_ends_at_the_deadline_of_its_work() -> None:

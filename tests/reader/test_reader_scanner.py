@@ -26,7 +26,7 @@ SECONDS = [int(t) // 1000 for t in GRID]
 class Answer:
     batch: SeriesBatch
     is_partial: bool
-    n_datapoints: int
+    n_samples: int
     n_off_grid: int
     n_merged: int
 
@@ -48,7 +48,7 @@ def scan(
     answer = scanner.finish()
     stitch.end()
     batch = SeriesBatch(cache.as_tuple(stitch.labels), grid, stitch.finish())
-    return Answer(batch, answer.is_partial, answer.n_datapoints, answer.n_off_grid, stitch.n_merged)
+    return Answer(batch, answer.is_partial, answer.n_samples, answer.n_off_grid, stitch.n_merged)
 
 
 def answer_of(result: list[Any], compact: bool = True, **around: Any) -> bytes:
@@ -188,7 +188,7 @@ def test_what_follows_the_array_is_checked() -> None:
         with pytest.raises(DatasourceError, match="not valid JSON at byte"):
             scan(body + tail, GRID, STEP)
     twice = body[:-1] + b',"result":[]}'
-    assert scan(twice, GRID, STEP).n_datapoints == 1
+    assert scan(twice, GRID, STEP).n_samples == 1
     twice = body[:-2] + b',"result":[]}}'
     with pytest.raises(DatasourceError, match="`result` occurs twice"):
         scan(twice, GRID, STEP)
@@ -245,7 +245,7 @@ def test_malformed_series(one: str) -> None:
 def test_series_without_floats() -> None:
     body = answer_of([{"metric": {"a": "b"}, "histograms": [[SECONDS[0], {"count": "1"}]]}])
     answer = scan(body, GRID, STEP)
-    assert answer.n_datapoints == 0
+    assert answer.n_samples == 0
     assert np.isnan(answer.batch.values).all()
     assert answer.batch.values.shape == (1, len(GRID))
 
@@ -254,13 +254,13 @@ def test_empty_result() -> None:
     answer = scan(answer_of([]), GRID, STEP)
     assert answer.batch.labels == ()
     assert answer.batch.values.shape == (0, len(GRID))
-    assert answer.n_datapoints == 0
+    assert answer.n_samples == 0
 
 
 def test_samples_off_the_grid_are_counted() -> None:
     samples = [[t, "1"] for t in (SECONDS[0] - 60, SECONDS[0], SECONDS[0] + 1, SECONDS[-1] + 60)]
     answer = scan(answer_of([series(samples)]), GRID, STEP)
-    assert (answer.n_datapoints, answer.n_off_grid) == (1, 3)
+    assert (answer.n_samples, answer.n_off_grid) == (1, 3)
     assert scan(answer_of([series(samples)], compact=False), GRID, STEP).n_off_grid == 3
 
 
@@ -356,7 +356,7 @@ def test_many_series_in_small_pieces() -> None:
     for start in range(0, len(body), 50_000):
         scanner.feed(body[start : start + 50_000])
     answer = scanner.finish()
-    assert answer.n_datapoints == values.size
+    assert answer.n_samples == values.size
     assert sum(rows for rows, _ in blocks) == answer.n_series == len(values)
     assert len(blocks) > 1
     assert len(scanner._buffer) == 2 << 20, "memory does not grow with the answer"

@@ -164,7 +164,7 @@ def test_metrics(healthy: Loopback) -> None:
     assert sample(reader, "responses_total", **labels, code="200") == 1
     assert sample(reader, "received_bytes_total", **labels) == size
     assert sample(reader, "timeseries_received_total", **labels) == len(batch.labels)
-    assert sample(reader, "datapoints_received_total", **labels) == batch.n_datapoints
+    assert sample(reader, "datapoints_received_total", **labels) == batch.n_valid_points
     assert sample(reader, "request_duration_seconds_count", **labels) == 1
     assert sample(reader, "response_parsing_seconds_count", **labels, step="json") == 1
     assert sample(reader, "response_parsing_seconds_count", **labels, step="df") == 1
@@ -318,7 +318,7 @@ def test_failures_that_may_pass_are_tried_again() -> None:
 
     with serve(respond) as server:
         reader = reader_of(server.url)
-        assert reader.read(query_of(), range_of(1), "s", stage="infer").n_datapoints
+        assert reader.read(query_of(), range_of(1), "s", stage="infer").n_valid_points
         assert len(server.requests) == 3
         scripted[:] = [400, 200]
         with pytest.raises(DatasourceError) as caught:
@@ -431,7 +431,7 @@ def test_partial_answers(caplog: pytest.LogCaptureFixture) -> None:
 
     with serve(respond) as server:
         reader = reader_of(server.url)
-        assert reader.read(query_of(), range_of(1), "s", stage="infer").n_datapoints
+        assert reader.read(query_of(), range_of(1), "s", stage="infer").n_valid_points
         assert "Partial data for q" in caplog.text
         with pytest.raises(DatasourceError, match="isPartial") as caught:
             reader.read(query_of(), range_of(1), "s", stage="fit")
@@ -542,7 +542,7 @@ class TestDataFolder:
         reader = VmReader(section_of(healthy.url), Metrics(), tmp_path)
         batch = reader.read(query_of(), range_of(300), "s", stage="fit")
         reader.close()
-        assert batch.n_datapoints > 300
+        assert batch.n_valid_points > 300
         assert f"Cannot keep the data of q in {tmp_path}: No space left on device" in caplog.text
 
 

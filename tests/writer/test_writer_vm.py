@@ -307,7 +307,7 @@ def test_pieces_that_fail_are_sent_later_in_order(
     assert recorder.requests[0].body == recorder.requests[1].body
     assert caplog.text.count("Cannot write") == 1
     sent = sample(metrics, "datapoints_sent_total", f"{recorder.url}/api/v1/import")
-    assert sent == predictions.n_datapoints
+    assert sent == predictions.n_points
 
 
 def test_nothing_finite_is_nothing_sent(

@@ -152,21 +152,21 @@ class Detector(ABC, Generic[BatchT]):
         context = context or RunContext()
         state: SeriesState | None = None
         errors: dict[Labels, BaseException] = {}
-        n_datapoints = 0
+        n_valid_points = 0
         for block in self._blocks(given.batch):
             context.check()
             of_block = self._fit_block(block)
             errors |= of_block.errors
             # They would keep the frames of their traces.
             of_block.errors = {}
-            n_datapoints += block.n_datapoints
+            n_valid_points += block.n_valid_points
             if state is None:
                 state = of_block
             else:
                 state.append(of_block)
         assert state is not None  # noqa: S101 - there is a block, if an empty one
         learned = Learned(state, self._grouping_of(given.batch, state))
-        return learned, FitResult(failures_of(errors), given.left_out, n_datapoints)
+        return learned, FitResult(failures_of(errors), given.left_out, n_valid_points)
 
     def infer(
         self,
@@ -205,7 +205,7 @@ class Detector(ABC, Generic[BatchT]):
         batch, left_out = self._to_infer(learned, batches)
         parts: list[Part] = []
         errors: dict[Labels, BaseException] = {}
-        n_series = n_datapoints = 0
+        n_series = n_valid_points = 0
         stopped: StoppedError | None = None
         for block in self._blocks(batch) if batch.labels else ():
             try:
@@ -218,9 +218,9 @@ class Detector(ABC, Generic[BatchT]):
             parts += self._score(learned.state, block, output)
             errors |= output.errors
             n_series += len(block.labels)
-            n_datapoints += block.n_datapoints
+            n_valid_points += block.n_valid_points
         return learned, InferResult(
-            tuple(parts), failures_of(errors), left_out, n_series, n_datapoints, stopped
+            tuple(parts), failures_of(errors), left_out, n_series, n_valid_points, stopped
         )
 
     def restore(

@@ -129,13 +129,13 @@ class FitResult:
         Of single series or groups; the others are fitted.
     left_out : LeftOut
         What was not learned.
-    n_datapoints : int
-        The samples that were there to be learned.
+    n_valid_points : int
+        The valid points that there were to learn.
     """
 
     failures: tuple[Failure, ...]
     left_out: LeftOut
-    n_datapoints: int
+    n_valid_points: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,8 @@ class InferResult:
         What was not scored.
     n_series : int
         The series or groups that were scored, those that failed included.
-    n_datapoints : int
-        Their samples.
+    n_valid_points : int
+        Their valid points.
     stopped : StoppedError or None
         Why the infer stopped before it was done. What it has scored until then is here, and is
         learned; the other series are as if nothing had happened.
@@ -163,7 +163,7 @@ class InferResult:
     failures: tuple[Failure, ...]
     left_out: LeftOut
     n_series: int
-    n_datapoints: int
+    n_valid_points: int
     stopped: StoppedError | None = None
 
 

@@ -58,8 +58,8 @@ class GroupedBatch:
     values: FloatArray
 
     @property
-    def n_datapoints(self) -> int:
-        """The number of samples that are not NaN."""
+    def n_valid_points(self) -> int:
+        """The number of values that are not NaN."""
         return int(self.values.size - np.count_nonzero(np.isnan(self.values)))
 
     @property

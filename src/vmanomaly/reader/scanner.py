@@ -60,7 +60,7 @@ class Answer:
         Thanos, Cortex and Prometheus).
     n_series : int
         Series in the answer.
-    n_datapoints : int
+    n_samples : int
         Samples in the answer that are not NaN.
     n_off_grid : int
         Samples that were left out because their timestamp is not on the grid.
@@ -70,7 +70,7 @@ class Answer:
 
     is_partial: bool
     n_series: int
-    n_datapoints: int
+    n_samples: int
     n_off_grid: int
     warnings: tuple[str, ...] = ()
 
@@ -97,7 +97,7 @@ class Scanner:
     >>> scanner.feed(b'{"metric":{"cpu":"0"},"values":[[60,"1.5"],[180,"-Inf"]]}]}}')
     >>> scanner.finish()
     [{cpu="0"}] [[ 1.5  nan -inf]]
-    Answer(is_partial=False, n_series=1, n_datapoints=2, n_off_grid=0, warnings=())
+    Answer(is_partial=False, n_series=1, n_samples=2, n_off_grid=0, warnings=())
     """
 
     def __init__(self, timestamps: IntArray, step: int, cache: LabelCache, place: Place) -> None:

@@ -159,7 +159,7 @@ class VmReader:
                 turn.timed_out = error.code == "timeout"
                 self._outcomes.fails(reading, task.url, error)
                 raise
-        if batch.n_datapoints == 0:
+        if batch.n_valid_points == 0:
             message = no_data(query, window, scheduler_alias, stage)
             self._outcomes.is_empty(reading, task.url, message)
         elif is_partial:
@@ -346,7 +346,7 @@ class VmReader:
             metrics.reader_received_bytes.labels(*labels).inc(received)
         metrics.reader_response_parsing_seconds.labels("json", *labels).observe(scanning)
         metrics.reader_timeseries_received.labels(*labels).inc(answer.n_series)
-        metrics.reader_datapoints_received.labels(*labels).inc(answer.n_datapoints)
+        metrics.reader_datapoints_received.labels(*labels).inc(answer.n_samples)
         self._judge(task, answer)
         return answer
 

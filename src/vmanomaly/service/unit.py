@@ -206,7 +206,7 @@ class Unit:
             return ()
         logger.info(
             "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d %s",
-            batch.n_datapoints,
+            batch.n_valid_points,
             batch.values.size,
             self.origin.model_alias,
             self.origin.query_key,
@@ -263,7 +263,7 @@ class Unit:
             return Scored([], errors or (str(result.left_out),))
         self.changed = self.changed or self._detector.infer_learns
         self._metrics.model_datapoints_produced.labels(stage="infer", **self._labels).inc(
-            sum(part.predictions.n_datapoints for part in result.parts)
+            sum(part.predictions.n_points for part in result.parts)
         )
         self._count_active(self.learned)
         return Scored([(part.predictions, self._origin_of(part)) for part in result.parts], errors)
@@ -307,7 +307,7 @@ class Unit:
             self._episodes.end(("run", stage))
             self._metrics.model_runs.labels(**labels).inc()
             self._metrics.model_run_duration_seconds.labels(**labels).observe(took)
-            self._metrics.model_datapoints_accepted.labels(**labels).inc(result.n_datapoints)
+            self._metrics.model_datapoints_accepted.labels(**labels).inc(result.n_valid_points)
         return learned, result
 
     def _note_spacing(self, batches: Sequence[SeriesBatch]) -> None:
