@@ -310,5 +310,4 @@ def _step(stage: str, unit: Unit) -> str:
 
 
 def _failures(stage: str, unit: Unit, errors: Sequence[str]) -> list[str]:
-    of_unit = f"model '{unit.origin.model_alias}', query '{unit.origin.query_key}'"
-    return [f"{of_unit}: {stage} failed: {error}" for error in errors]
+    return [f"{unit.origin}: {stage} failed: {error}" for error in errors]

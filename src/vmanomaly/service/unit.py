@@ -205,11 +205,10 @@ class Unit:
                 self.changed = True
             return ()
         logger.info(
-            "Fitting on %d/%d valid datapoints: model '%s', query '%s', %d %s",
+            "Fitting on %d/%d valid datapoints: %s, %d %s",
             batch.n_valid_points,
             batch.values.size,
-            self.origin.model_alias,
-            self.origin.query_key,
+            self.origin,
             len(batch.labels),
             "groups" if detector.model.multivariate else "series",
         )
@@ -276,10 +275,9 @@ class Unit:
         """Count and log, with its trace, the exception that is being handled."""
         self._metrics.model_run_errors.labels(stage=stage, **self._labels).inc()
         logger.exception(
-            "Error during stage '%s' for model '%s', query '%s'",
+            "Error during stage '%s' for %s",
             stage,
-            self.origin.model_alias,
-            self.origin.query_key,
+            self.origin,
         )
 
     def _origin_of(self, part: Part) -> Origin:
@@ -347,10 +345,7 @@ class Unit:
         self, stage: str, reason: str, topic: str, n: int, level: int = logging.WARNING
     ) -> None:
         self._metrics.model_runs_skipped.labels(stage=stage, **self._labels).inc(n)
-        message = (
-            f"Skipping run for stage '{stage}' for model '{self.origin.model_alias}', "
-            f"query '{self.origin.query_key}': {reason}"
-        )
+        message = f"Skipping run for stage '{stage}' for {self.origin}: {reason}"
         self._episodes.begin((topic, stage), message, level, cause=reason)
 
     def _report_failures(self, stage: str, failures: Sequence[Failure]) -> tuple[str, ...]:
@@ -360,10 +355,9 @@ class Unit:
                 len(failure.labels)
             )
             logger.error(
-                "Error during stage '%s' for model '%s', query '%s', %s",
+                "Error during stage '%s' for %s, %s",
                 stage,
-                self.origin.model_alias,
-                self.origin.query_key,
+                self.origin,
                 failure.whose,
                 exc_info=failure.error,
             )
