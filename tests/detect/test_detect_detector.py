@@ -116,7 +116,7 @@ class TestOfSingleSeries:
         learned, result = detector.infer(learned, [self.present], EACH)
         assert set(outputs_of(result)) == {self.past.labels[0], self.past.labels[2]}
         assert result.left_out == LeftOut(unknown=(self.past.labels[1],))
-        assert str(result.left_out) == "1 series were not there at the fit"
+        assert str(result.left_out) == "1 series not present at the fit"
         _, nothing = detector.infer(learned, [self.present.keep([1])], EACH)
         assert (nothing.parts, nothing.n_series, nothing.left_out.n_skipped) == ((), 0, 1)
 

@@ -264,7 +264,7 @@ def test_how_long_a_server_asks_to_wait(
         ({"user": "scott", "password_file": "f"}, "`writer.user` and `writer.password_file`"),
         ({"bearer_token": TIGER}, "Check `writer.bearer_token`"),
         ({"bearer_token_file": "f"}, "Check the token in `writer.bearer_token_file`"),
-        ({}, "Where the server asks for credentials, set `writer.user`"),
+        ({}, "If the server requires credentials, set `writer.user`"),
     ],
 )
 def test_a_refused_login(tmp_path: Path, keys: dict[str, Any], remedy: str) -> None:

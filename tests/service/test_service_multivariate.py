@@ -253,7 +253,7 @@ def test_series_without_the_label_are_left_out_and_logged(
     world.run()
     np.testing.assert_allclose(world.scores()[group("a")], distance("a"), rtol=1e-9)
     assert (
-        "Model 'joint', query 'cpu,mem': 2 series lack a label of groupby [host] and are left out, "
+        "Model 'joint', query 'cpu,mem': left out 2 series without a label of groupby [host], "
         'such as cpu{job="stray"}'
     ) in caplog.messages
 

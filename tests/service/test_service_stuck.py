@@ -31,7 +31,7 @@ def test_a_model_that_hangs_needs_a_restart(
         assert health.reasons() == []
     told = [record for record in caplog.records if record.name == "vmanomaly.service.stuck"]
     assert [record.levelno for record in told] == [logging.ERROR, logging.INFO]
-    assert told[1].getMessage().startswith(f"{JOB}: the model came back after")
+    assert told[1].getMessage().startswith(f"{JOB}: the model returned after")
 
 
 def test_a_model_that_shows_signs_of_life_is_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ class LeftOut:
     Examples
     --------
     >>> print(LeftOut(unknown=(Labels({"cpu": "0"}),)))
-    1 series were not there at the fit
+    1 series not present at the fit
     """
 
     unknown: tuple[Labels, ...] = ()
@@ -61,7 +61,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         """Say why what `n_skipped` counts is left out; empty if there is none."""
-        reasons = [f"{len(self.unknown)} series were not there at the fit"] if self.unknown else []
+        reasons = [f"{len(self.unknown)} series not present at the fit"] if self.unknown else []
         if self.mismatches:
             reasons.append(str(self.mismatches[0]))
         if len(self.mismatches) > 1:

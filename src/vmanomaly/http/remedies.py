@@ -172,7 +172,7 @@ class Remedies:
         role = self._role
         if self._section.tls_cert_file is None:
             return (
-                f"Where the server asks for a client certificate, set `{role}.tls_cert_file` "
+                f"If the server requires a client certificate, set `{role}.tls_cert_file` "
                 f"and `{role}.tls_key_file`"
             )
         return (
@@ -192,6 +192,6 @@ class Remedies:
         if self._has_login_in_url:
             return f"Check the credentials in `{self._url_key}`"
         return (
-            f"Where the server asks for credentials, set `{role}.user` and `{role}.password`, or "
+            f"If the server requires credentials, set `{role}.user` and `{role}.password`, or "
             f"`{role}.bearer_token`"
         )

@@ -207,8 +207,8 @@ class _Server(uvicorn.Server):
     def _log_refusal(self, error: OSError) -> None:
         self._episodes.begin(
             error.errno,
-            f"Cannot accept connections on {self._place}: {error.strerror}. Where it is the "
-            f"number of open files, raise its limit (`ulimit -n`, or `LimitNOFILE` of systemd)",
+            f"Cannot accept connections on {self._place}: {error.strerror}. If too many "
+            f"files are open, raise the limit (`ulimit -n`, or `LimitNOFILE` of systemd)",
         )
 
     def _log_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -293,7 +293,7 @@ class Keeper:
             n_gone = unit.forget(now - int(retention.ttl))
             if n_gone:
                 logger.info(
-                    "%s: %d series not seen for %s are forgotten",
+                    "%s: forgot %d series not seen for %s",
                     str(unit.key).capitalize(),
                     n_gone,
                     retention.ttl,

@@ -88,14 +88,14 @@ class StuckModels:
             WATCHDOG.unset(alarm)
             with self._lock:
                 is_over.set()
-                if self._episodes.end(self._component, f"{self._component}: the model came back"):
+                if self._episodes.end(self._component, f"{self._component}: the model returned"):
                     self._health.report(self._component, None)
 
     def _begin(self, stage: str, model_alias: str, limit_s: float) -> None:
         reason = f"model '{model_alias}' has been stuck in its {stage} for {limit_s:.0f} s"
         self._episodes.begin(
             self._component,
-            f"{self._component}: {reason}; all other work continues. Restart the service, and see "
+            f"{self._component}: {reason}; all other work continues. Restart the service, and check "
             f"whether the model waits for something",
             logging.ERROR,
         )

@@ -328,7 +328,7 @@ class Unit:
         """Count what is skipped, and log it when it changes; series without a group at each fit."""
         if left_out.ungrouped:
             logger.warning(
-                "Model '%s', query '%s': %d series lack a label of groupby [%s] and are left out, "
+                "Model '%s', query '%s': left out %d series without a label of groupby [%s], "
                 "such as %s",
                 self.origin.model_alias,
                 self.origin.query_key,

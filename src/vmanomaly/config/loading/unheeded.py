@@ -32,12 +32,12 @@ def warn_of_unheeded_keys(
     """
     for key in _LATER:
         if getattr(server, key) != type(server).model_fields[key].default:
-            findings.warn(("server", key), "is not heeded by this version; remove it")
+            findings.warn(("server", key), "has no effect in this version; remove it")
     for alias, model in models.items():
         if model.args and not model.takes_args and not isinstance(model, CustomSection):
             findings.warn(
                 ("models", alias, "args"),
-                f"is not heeded: {model.class_name} has no library model inside; remove it, and "
+                f"has no effect: {model.class_name} has no library model inside; remove it, and "
                 "write keys of the model next to class",
             )
 
