@@ -95,8 +95,8 @@ class StuckModels:
         reason = f"model '{model_alias}' has been stuck in its {stage} for {limit_s:.0f} s"
         self._episodes.begin(
             self._component,
-            f"{self._component}: {reason}; all other work continues. Restart the service, and check "
-            f"whether the model waits for something",
+            f"{self._component}: {reason}; all other work continues. Restart the service, and "
+            f"check whether the model waits for something",
             logging.ERROR,
         )
         self._health.report(self._component, reason, needs_restart=True)
