@@ -32,6 +32,9 @@ from vmanomaly.model.online import (
 from vmanomaly.model.state import Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch
 
+ENOUGH = 32
+"""Samples of its own with which a part of a season no longer falls back on all samples."""
+
 
 class Parameters(NamedTuple):
     """The parameters, as the kernels take them.
@@ -43,16 +46,14 @@ class Parameters(NamedTuple):
     places : ndarray of int64
         Where those of the lower bound, the expected value and the upper bound are among them,
         and, if `iqr_threshold` is not 0, the two quartiles.
-    iqr_threshold, use_transform, compression, decay
+    iqr_threshold, global_smoothing, use_transform, compression, decay
         As in `OnlineQuantileModel`.
-    global_share : float
-        The weight of the quantiles of all samples; 0 where there is no digest of them.
     """
 
     probabilities: FloatArray
     places: IntArray
     iqr_threshold: float
-    global_share: float
+    global_smoothing: float
     use_transform: bool
     compression: int
     decay: float
@@ -69,10 +70,12 @@ class OnlineQuantileModel(OnlineModel):
 
     .. math:: Q(lower) - iqr\_threshold \cdot IQR, \quad Q(upper) + iqr\_threshold \cdot IQR
 
-    With `global_smoothing` g, :math:`Q(p)` is :math:`(1 - g)` times the quantile of the part and
-    g times that of all samples, or the latter alone while the part has seen none. With
-    `use_transform`, the quantiles are those of :math:`sign(y) \ln(1 + |y|)`, transformed back.
-    The n-th last sample of a series has the weight :math:`decay^n`.
+    The quantiles of few samples say little, so a part falls back on those of all samples until it
+    has seen :math:`n = 32` of its own. With `global_smoothing` g and
+    :math:`w = (1 - g) \min(n / 32, 1)`, :math:`Q(p)` is w times the quantile of the part and
+    :math:`1 - w` times that of all samples. With `use_transform`, the quantiles are those of
+    :math:`sign(y) \ln(1 + |y|)`, transformed back. The n-th last sample of a series has the weight
+    :math:`decay^n`.
 
     Each part has a t-digest, which takes room only for what it has seen. It is exact as long as it
     has room for every sample, which is until more than 2/3 `compression` were seen.
@@ -90,7 +93,7 @@ class OnlineQuantileModel(OnlineModel):
     use_transform
         Whether quantiles are estimated on a logarithmic scale.
     global_smoothing
-        Weight of the quantiles of all samples, from 0 to 1.
+        Weight of the quantiles of all samples where a part has seen enough, from 0 to 1.
     compression
         Size of the digests: more centroids, smaller error.
     decay
@@ -119,10 +122,10 @@ class OnlineQuantileModel(OnlineModel):
     ...     global_smoothing=0.0, compression=100, decay=1.0, min_n_samples_seen=3,
     ...     history_strength=1.0, tz="UTC",
     ... )
-    >>> labels, minutes = (Labels({"job": "api"}),), 60_000 * np.arange(8)
-    >>> past = SeriesBatch(labels, minutes[:6], np.array([[1.0, 70.0, 2.0, 80.0, 3.0, 90.0]]))
-    >>> state = model.fit(past)
-    >>> present = SeriesBatch(labels, minutes[6:], np.array([[9.0, 9.0]]))
+    >>> labels, minutes = (Labels({"job": "api"}),), 60_000 * np.arange(68)
+    >>> values = np.resize([1.0, 70.0, 2.0, 80.0, 3.0, 90.0], (1, 66))
+    >>> state = model.fit(SeriesBatch(labels, minutes[:66], values))
+    >>> present = SeriesBatch(labels, minutes[66:], np.array([[9.0, 9.0]]))
     >>> answer = model.infer(state, present, np.array([0])).outputs
     >>> {name: values[0].tolist() for name, values in answer.items()}
     {'yhat': [2.0, 80.0], 'yhat_lower': [1.0, 70.0], 'yhat_upper': [3.0, 90.0]}
@@ -153,12 +156,13 @@ class OnlineQuantileModel(OnlineModel):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Where the digests are: 12 bytes per part, and 8 more."""
-        # The quantiles of all samples have a digest of their own, the last one.
-        with_global = self.n_subseasons > 1 and self.global_smoothing > 0.0
+        """Where the digests are, and what each part has seen: 14 bytes a part, and 20 more."""
+        with_parts = self.n_subseasons > 1
         return (
             Column("sample_weight", np.float64, initial=1.0),
-            *digest_columns(self.n_subseasons + with_global),
+            Column("n_samples_of_part", np.int16, (self.n_subseasons * with_parts,)),
+            # The quantiles of all samples have a digest of their own, the last one.
+            *digest_columns(self.n_subseasons + with_parts),
         )
 
     def subseasons(self, timestamps: IntArray) -> IntArray:
@@ -192,7 +196,7 @@ class OnlineQuantileModel(OnlineModel):
         bounds = points.blank_bounds()
         subseasons = self.subseasons(points.timestamps)
         n_digests = digests["digest_start"].shape[1]
-        parameters = self._parameters(with_global=n_digests > self.n_subseasons)
+        parameters = self._parameters()
         buffer = np.empty((2, len(parameters.probabilities)))
         at_once = needed(min(2 * len(subseasons), n_digests), self.compression)
         done = 0
@@ -204,6 +208,7 @@ class OnlineQuantileModel(OnlineModel):
                 points,
                 subseasons,
                 parameters,
+                digests["n_samples_of_part"],
                 digests["sample_weight"],
                 digests.digests(),
                 buffer,
@@ -211,7 +216,7 @@ class OnlineQuantileModel(OnlineModel):
             )
         return bounds._asdict()
 
-    def _parameters(self, *, with_global: bool) -> Parameters:
+    def _parameters(self) -> Parameters:
         quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
         probabilities = [*self.quantiles, *quartiles]
         ascending = np.unique(probabilities)
@@ -219,7 +224,7 @@ class OnlineQuantileModel(OnlineModel):
             ascending,
             np.searchsorted(ascending, probabilities),
             self.iqr_threshold,
-            self.global_smoothing if with_global else 0.0,
+            self.global_smoothing,
             self.use_transform,
             self.compression,
             self.decay,
@@ -250,11 +255,16 @@ def _quantiles_of(
 
 @kernel
 def _smoothed_quantiles(
-    digests: Digests, row: int, digest: int, parameters: Parameters, buffer: FloatArray
+    digests: Digests,
+    row: int,
+    digest: int,
+    global_share: float,
+    parameters: Parameters,
+    buffer: FloatArray,
 ) -> bool:
     """Fill the first row of `buffer` with quantiles; return whether any are known."""
     answers, global_answers = buffer[0], buffer[1]
-    probabilities, global_share = parameters.probabilities, parameters.global_share
+    probabilities = parameters.probabilities
     known = _quantiles_of(digests, row, digest, probabilities, answers)
     if global_share > 0.0:
         # The last digest holds all samples.
@@ -276,11 +286,26 @@ def _smoothed_quantiles(
 
 
 @inlined
+def _global_share(n_samples: IntArray, part: int, global_smoothing: float) -> float:
+    """Return the weight of the quantiles of all samples, which falls with what a part has seen."""
+    if len(n_samples) == 0:
+        return 0.0
+    if n_samples[part] >= ENOUGH:
+        return global_smoothing
+    return 1.0 - n_samples[part] / ENOUGH * (1.0 - global_smoothing)
+
+
+@inlined
 def _expected(
-    digests: Digests, row: int, digest: int, parameters: Parameters, buffer: FloatArray
+    digests: Digests,
+    row: int,
+    digest: int,
+    global_share: float,
+    parameters: Parameters,
+    buffer: FloatArray,
 ) -> tuple[float, float, float]:
     """Return the lower bound, the expected value and the upper bound; NaN if nothing is known."""
-    if not _smoothed_quantiles(digests, row, digest, parameters, buffer):
+    if not _smoothed_quantiles(digests, row, digest, global_share, parameters, buffer):
         return math.nan, math.nan, math.nan
     answers, places = buffer[0], parameters.places
     lower, yhat, upper = answers[places[0]], answers[places[1]], answers[places[2]]
@@ -299,6 +324,7 @@ def _walk_rows(
     points: Points,
     subseasons: IntArray,
     parameters: Parameters,
+    n_samples: IntArray,
     sample_weights: FloatArray,
     digests: Digests,
     buffer: FloatArray,
@@ -321,21 +347,34 @@ def _walk_rows(
                 for t in range(begin, end):
                     if subseasons[t] != last:
                         last = subseasons[t]
-                        expected = _expected(digests, row, last, parameters, buffer)
+                        share = _global_share(n_samples[row], last, parameters.global_smoothing)
+                        expected = _expected(digests, row, last, share, parameters, buffer)
                     bounds.yhat_lower[s, t], bounds.yhat[s, t], bounds.yhat_upper[s, t] = expected
             for t in range(begin, end):
                 y = points.values[s, t]
                 if math.isfinite(y):
                     value = _transform(y) if parameters.use_transform else y
                     sample_weights[row] = _learn_one(
-                        digests, row, subseasons[t], value, sample_weights[row], parameters
+                        digests,
+                        row,
+                        subseasons[t],
+                        value,
+                        sample_weights[row],
+                        n_samples[row],
+                        parameters,
                     )
     return int(n_series)
 
 
 @inlined
 def _learn_one(
-    digests: Digests, row: int, digest: int, value: float, weight: float, parameters: Parameters
+    digests: Digests,
+    row: int,
+    digest: int,
+    value: float,
+    weight: float,
+    n_samples: IntArray,
+    parameters: Parameters,
 ) -> float:
     """Add a sample to its digest and to that of all samples; return the next one's weight.
 
@@ -343,8 +382,10 @@ def _learn_one(
     """
     learn(digests, row, digest, value, weight, parameters.compression)
     n_digests = digests.starts.shape[1]
-    if parameters.global_share > 0.0:
+    if len(n_samples) > 0:
         learn(digests, row, n_digests - 1, value, weight, parameters.compression)
+        if n_samples[digest] < ENOUGH:
+            n_samples[digest] += 1
     weight /= parameters.decay
     if weight > RENORMALISE_ABOVE:
         for other in range(n_digests):
