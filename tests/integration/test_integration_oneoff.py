@@ -135,7 +135,11 @@ def decomposed(values: FloatArray) -> dict[str, float]:
     means = np.array([np.nanmean(detrended[phases[:-1] == phase]) for phase in range(period)])
     residuals = detrended - means[phases[:-1]]
     freedom = np.count_nonzero(~np.isnan(residuals)) - period
-    width = 4 * float(np.sqrt(np.nansum(residuals**2) / freedom))
+    of_level = 0.0
+    for t in np.flatnonzero(~np.isnan(detrended)):
+        mean_so_far = np.nanmean(detrended[: t + 1][phases[: t + 1] == phases[t]])
+        of_level += ((detrended[t] - mean_so_far) ** 2 - of_level) / period
+    width = 4 * float(np.sqrt(np.nansum(residuals**2) / freedom + of_level / period))
     trend = level[-1] + means.mean()
     cycle = means[phases[-1]] - means.mean()
     return around(trend + cycle, width) | {"trend": trend, "seasonal": cycle}

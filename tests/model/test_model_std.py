@@ -27,12 +27,31 @@ def walk(model: Model, values: FloatArray, n_past: int, start: int = 0) -> dict[
     return {name: found[0] for name, found in outputs.items()}
 
 
+def scores_of(model: Model, values: FloatArray, n_past: int) -> FloatArray:
+    found = walk(model, values, n_past)
+    y, yhat = values[n_past:], found["yhat"]
+    bound = np.where(y < yhat, found["yhat_lower"], found["yhat_upper"])
+    return np.asarray(np.abs(y - yhat) / np.abs(bound - yhat))
+
+
 def telemetry(seed: int, n_timestamps: int, period: int, slope: float) -> FloatArray:
     rng = np.random.default_rng(seed)
     season = rng.normal(0, 5, period)
     t = np.arange(n_timestamps)
     values: FloatArray = 100.0 + slope * t + season[t % period] + rng.normal(size=n_timestamps)
     return values
+
+
+def standard_error_of_level(detrended: FloatArray, period: int, decay: float = 1.0) -> float:
+    """Of a mean of `period` samples, from their distances to the mean of their phase so far."""
+    square = 0.0
+    for t in np.flatnonzero(~np.isnan(detrended)):
+        of_phase = detrended[t % period : t + 1 : period]
+        known = ~np.isnan(of_phase)
+        ages = period * np.arange(len(of_phase) - 1.0, -1.0, -1.0)
+        mean = np.average(of_phase[known], weights=decay ** ages[known])
+        square += ((detrended[t] - mean) ** 2 - square) / period
+    return math.sqrt(square / period)
 
 
 @settings(max_examples=25)
@@ -58,13 +77,14 @@ def test_it_is_the_decomposition_of_statsmodels(
         residuals = detrended - means[np.arange(len(seen)) % period]
         n_residuals = np.count_nonzero(~np.isnan(residuals))
         deviation = math.sqrt(np.nansum(residuals**2) / (n_residuals - period))
+        width = 2.5 * math.hypot(deviation, standard_error_of_level(detrended, period))
         assert found["trend"][t] == pytest.approx(known.trend[-1] + lag, rel=1e-10)
         assert found["seasonal"][t] == pytest.approx(known.seasonal[phase], rel=1e-9, abs=1e-9)
         yhat = found["trend"][t] + found["seasonal"][t]
         assert found["yhat"][t] == pytest.approx(yhat, rel=1e-12)
         assert found["resid"][t] == pytest.approx(values[n_past + t] - yhat, abs=1e-9)
         half_width = (found["yhat_upper"][t] - found["yhat_lower"][t]) / 2.0
-        assert half_width == pytest.approx(2.5 * deviation, rel=1e-9)
+        assert half_width == pytest.approx(width, rel=1e-9)
 
 
 @pytest.mark.parametrize("decay", [0.99, 0.9])
@@ -86,7 +106,34 @@ def test_decay_weighs_recent_seasons(make_model: Callable[..., Model], decay: fl
         freedom += w.sum() - (w**2).sum() / w.sum()
     assert found["yhat"][0] == pytest.approx(trend[n_past - 1] + means[0], rel=1e-10)
     half_width = found["yhat_upper"][0] - found["yhat"][0]
-    assert half_width == pytest.approx(2.5 * math.sqrt(squares / freedom), rel=1e-9)
+    of_level = standard_error_of_level(detrended, period, decay)
+    width = 2.5 * math.hypot(math.sqrt(squares / freedom), of_level)
+    assert half_width == pytest.approx(width, rel=1e-9)
+
+
+@pytest.mark.parametrize("n_past", [100, 1_000, 10_000])
+@pytest.mark.parametrize("period", [4, 7, 10, 24])
+def test_a_spike_in_a_constant_series_is_the_only_point_that_alarms(
+    make_model: Callable[..., Model], period: int, n_past: int
+) -> None:
+    """It moves the level for a season, by less than the bounds say that it may be wrong."""
+    values = np.full(n_past + period, 5.0)
+    values[n_past] = 10.0
+    scores = scores_of(make_model("std", period=period), values, n_past)
+    assert scores[0] > 1.0
+    assert scores[1:].max() < 1.0
+
+
+@pytest.mark.parametrize("n_past", [100, 1_000, 10_000])
+@pytest.mark.parametrize("period", [4, 7, 10, 24])
+def test_a_new_level_alarms_until_the_average_has_reached_it(
+    make_model: Callable[..., Model], period: int, n_past: int
+) -> None:
+    values = np.full(n_past + 3 * period, 5.0)
+    values[n_past:] = 10.0
+    alarms = np.flatnonzero(scores_of(make_model("std", period=period), values, n_past) > 1.0)
+    assert alarms.tolist() == list(range(len(alarms)))
+    assert 1 <= len(alarms) < period
 
 
 def test_gaps_do_not_shift_the_season(make_model: Callable[..., Model]) -> None:

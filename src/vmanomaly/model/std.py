@@ -35,6 +35,8 @@ class Decomposition(NamedTuple):
     trend, root, freedom : ndarray of float64, shape (S,)
         The moving average, the root of the sum of squares about the phases' means, and its
         degrees of freedom.
+    recent : ndarray of float64, shape (S,)
+        The root mean square about the phases' means of about the last season.
     """
 
     latest: FloatArray
@@ -43,6 +45,7 @@ class Decomposition(NamedTuple):
     trend: FloatArray
     root: FloatArray
     freedom: FloatArray
+    recent: FloatArray
 
 
 class Components(NamedTuple):
@@ -65,12 +68,17 @@ class StdModel(OnlineModel):
       :math:`s_i`.
     - :math:`\sigma` is the standard deviation of :math:`y - m` about :math:`s_i`, unbiased: one
       degree of freedom is lost in every phase.
+    - :math:`\sigma_m` is the standard error of :math:`m`, the mean of `period` samples:
+      :math:`\sigma_m^2 = v / period`, with :math:`v` the mean square of :math:`y - m - s_i` that
+      forgets, :math:`v \leftarrow v + ((y - m - s_i)^2 - v) / period`. It grows with a sample far
+      from the others, by as much as that sample moves :math:`m`.
 
     With the last known :math:`m`, the outputs are `trend` :math:`m + \bar s` (an average of the
     past lies behind a series that rises; :math:`\bar s` is by how much), `seasonal`
-    :math:`s_i - \bar s`, `yhat` their sum between :math:`yhat \pm z\_threshold \cdot \sigma`, and
-    `resid` :math:`y - yhat`. The average needs a season, and a phase is predicted once it has been
-    seen twice after that: from the fourth season on.
+    :math:`s_i - \bar s`, `yhat` their sum between
+    :math:`yhat \pm z\_threshold \cdot \sqrt{\sigma^2 + \sigma_m^2}`, and `resid`
+    :math:`y - yhat`. The average needs a season, and a phase is predicted once it has been seen
+    twice after that: from the fourth season on.
 
     The n-th last sample has the weight :math:`decay^n`.
 
@@ -124,7 +132,7 @@ class StdModel(OnlineModel):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The latest sample and the mean of every phase, 20 bytes per phase, and 24 more."""
+        """The latest sample and the mean of every phase, 20 bytes a phase, and 32 more."""
         phases = (self.period,)
         return (
             Column("latest", np.float64, phases, initial=math.nan),
@@ -133,6 +141,7 @@ class StdModel(OnlineModel):
             Column("trend", np.float64),
             Column("root", np.float64),
             Column("freedom", np.float64),
+            Column("recent", np.float64),
         )
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
@@ -217,16 +226,19 @@ def _walk_rows(
     period = state.latest.shape[1]
     n_average = period + 1 - period % 2
     season_decay = decay**period
+    # Of one sample in the moving average, as a factor of its deviation.
+    weight = 1.0 / math.sqrt(period)
     for s in range(len(points.rows)):
         row = points.rows[s]
         latest, means, counts = state.latest[row], state.phase_mean[row], state.phase_count[row]
         level, root, freedom = state.trend[row], state.root[row], state.freedom[row]
+        recent = state.recent[row]
         n = points.n_seen[s]
         for b in range(len(points.starts)):
             begin, end = micro_batch(points, s, b)
             if points.predicted and begin < end and freedom > 0.0:
                 lag = _mean_of_seen(means, counts)
-                deviation = root / math.sqrt(freedom)
+                deviation = math.hypot(root / math.sqrt(freedom), recent * weight)
                 for t in range(begin, end):
                     phase = phases[t]
                     if counts[phase] >= 2:
@@ -255,6 +267,9 @@ def _walk_rows(
                             LARGEST,
                         )
                         means[phase] = _towards(means[phase], detrended, 1.0 / (past + 1.0))
+                        left = _difference(detrended, means[phase])
+                        recent = math.hypot(recent * math.sqrt(1.0 - 1.0 / period), left * weight)
+                        recent = min(recent, LARGEST)
                         freedom = max(
                             decay * freedom
                             + _freedom(count, season_decay)
@@ -263,6 +278,7 @@ def _walk_rows(
                         )
                         counts[phase] = count
         state.trend[row], state.root[row], state.freedom[row] = level, root, freedom
+        state.recent[row] = recent
 
 
 @kernel
