@@ -1,17 +1,21 @@
 """The one way in which inner loops are compiled.
 
 Kernels take time to compile, for each combination of types that they are called with. What keeps
-that short: arrays of one layout only (read-only or not makes a difference), loops instead of
-NumPy's functions, records instead of positions in arrays, no literal as an argument of another
-kernel that is also called without one, and neither very small nor very large functions.
+that short: they take arrays of one layout only (read-only or not makes a difference), loops instead
+of the functions of NumPy, records instead of places in arrays, no literal as an argument of another
+kernel that is also called without, and neither very small nor very large functions; and no code
+through which Python calls what only other kernels call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core.dispatcher import Dispatcher
 
 from vmanomaly.kernel_cache import KernelCache, warn_uncached
 
@@ -43,6 +47,30 @@ def kernel(function: Function) -> Function:
     return _compile(function)
 
 
+def inner(function: Function) -> Function:
+    """Compile `function` as `kernel` does, for other kernels only: Python cannot call it.
+
+    Without the code for such calls, which unpacks every argument, there is less to compile.
+
+    Raises
+    ------
+    TypeError
+        When it is called from Python.
+
+    Examples
+    --------
+    >>> @inner
+    ... def half(x: float) -> float:
+    ...     return x / 2
+    >>> half(3.0)
+    Traceback (most recent call last):
+    TypeError: half can only be called by kernels
+    """
+    compiled: Any = _compile(function, no_cpython_wrapper=True)
+    compiled.__class__ = _Inner
+    return cast("Function", compiled)
+
+
 def inlined(function: Function) -> Function:
     """Compile `function` as `kernel` does, and inline it into every kernel that calls it.
 
@@ -57,6 +85,31 @@ def spliced(function: Function) -> Function:
     For functions that are called from one place: there is less to compile.
     """
     return _compile(function, inline="always")
+
+
+@contextmanager
+def many_compilations() -> Iterator[None]:
+    """Collect garbage rarely while kernels are compiled.
+
+    The compiler makes many objects and little garbage; looking through all objects again and
+    again takes a tenth of its time.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+class _Inner(Dispatcher):
+    """A compiled function without the code that Python would call."""
+
+    def __call__(self, *_args: object, **_keywords: object) -> None:
+        # Where there is no such code, Numba would jump to it all the same.
+        raise TypeError(f"{self.py_func.__qualname__} can only be called by kernels")
 
 
 def _compile(function: Function, **options: Any) -> Function:

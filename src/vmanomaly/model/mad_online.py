@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vmanomaly.kernel import kernel
+from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.digest.tdigest import (
     RENORMALISE_ABOVE,
     add,
@@ -126,7 +126,7 @@ class OnlineMADModel(OnlineModel):
         return bounds._asdict()
 
 
-@kernel
+@inner
 def _learn_one(
     means: FloatArray,
     weights: SingleArray,

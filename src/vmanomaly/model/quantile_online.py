@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from vmanomaly.config.values.time import parse_iso
-from vmanomaly.kernel import inlined, kernel
+from vmanomaly.kernel import inlined, inner, kernel
 from vmanomaly.model.base import LARGEST
 from vmanomaly.model.civil_time import civil_time
 from vmanomaly.model.digest.digests import (
@@ -231,12 +231,12 @@ class OnlineQuantileModel(OnlineModel):
         )
 
 
-@kernel
+@inner
 def _transform(y: float) -> float:
     return math.copysign(math.log1p(abs(y)), y)
 
 
-@kernel
+@inner
 def _transform_back(x: float) -> float:
     return math.copysign(min(math.expm1(abs(x)), LARGEST), x)
 
@@ -253,7 +253,7 @@ def _quantiles_of(
     return True
 
 
-@kernel
+@inner
 def _smoothed_quantiles(
     digests: Digests,
     row: int,
@@ -292,7 +292,7 @@ def _global_share(n_samples: IntArray, part: int, global_smoothing: float) -> fl
         return 0.0
     if n_samples[part] >= ENOUGH:
         return global_smoothing
-    return 1.0 - n_samples[part] / ENOUGH * (1.0 - global_smoothing)
+    return 1.0 - float(n_samples[part]) / ENOUGH * (1.0 - global_smoothing)
 
 
 @inlined

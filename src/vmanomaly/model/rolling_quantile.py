@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vmanomaly.kernel import kernel
+from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import (
     Bounds,
@@ -135,7 +135,7 @@ class RollingQuantileModel(OnlineModel):
         return bounds._asdict()
 
 
-@kernel
+@inner
 def _learn_one(window: FloatArray, ascending: IntArray, n_seen: int, y: float) -> None:
     """Put the sample `y` in the place of the oldest; equal samples stay in order of arrival."""
     place = n_seen % len(window)
@@ -153,7 +153,7 @@ def _learn_one(window: FloatArray, ascending: IntArray, n_seen: int, y: float) -
     window[place] = y
 
 
-@kernel
+@inner
 def _first_not_below(window: FloatArray, ascending: IntArray, y: float) -> int:
     low, high = 0, len(ascending)
     while low < high:
@@ -165,7 +165,7 @@ def _first_not_below(window: FloatArray, ascending: IntArray, y: float) -> int:
     return low
 
 
-@kernel
+@inner
 def _quantiles(
     window: FloatArray,
     ascending: IntArray,
@@ -181,7 +181,7 @@ def _quantiles(
         answers[i] = blend(window[ascending[below]], window[ascending[above]], position - below)
 
 
-@kernel
+@inner
 def _weighted_quantiles(
     window: FloatArray,
     ascending: IntArray,

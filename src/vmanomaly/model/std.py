@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from vmanomaly.kernel import kernel
+from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import (
     Bounds,
@@ -157,17 +157,17 @@ class StdModel(OnlineModel):
         return outputs
 
 
-@kernel
+@inner
 def _difference(a: float, b: float) -> float:
     return min(max(a - b, -LARGEST), LARGEST)
 
 
-@kernel
+@inner
 def _sum(a: float, b: float) -> float:
     return min(max(a + b, -LARGEST), LARGEST)
 
 
-@kernel
+@inner
 def _mean(values: FloatArray, origin: float) -> tuple[float, int]:
     """Return the mean of the values that are not NaN, and how many these are.
 
@@ -187,13 +187,13 @@ def _mean(values: FloatArray, origin: float) -> tuple[float, int]:
     return origin + half + half, count
 
 
-@kernel
+@inner
 def _sum_of_weights(count: int, decay: float) -> float:
     """Return 1 + decay + ..., `count` of them."""
     return float(count) if decay == 1.0 else (1.0 - decay**count) / (1.0 - decay)
 
 
-@kernel
+@inner
 def _freedom(count: int, decay: float) -> float:
     """Return the degrees of freedom of that many decayed samples about their mean."""
     if count < 2:
@@ -202,7 +202,7 @@ def _freedom(count: int, decay: float) -> float:
     return total - _sum_of_weights(count, decay * decay) / total
 
 
-@kernel
+@inner
 def _moving_average(latest: FloatArray, phase: int, y: float) -> float:
     """Put `y` in its phase, and return the average over the season that ends with it."""
     before = latest[phase]
@@ -281,13 +281,13 @@ def _walk_rows(
         state.recent[row] = recent
 
 
-@kernel
+@inner
 def _towards(old: float, new: float, share: float) -> float:
     """Return what lies `share` of the way from `old` to `new`."""
     return blend(old, new, share) if old <= new else blend(new, old, 1.0 - share)
 
 
-@kernel
+@inner
 def _mean_of_seen(means: FloatArray, counts: IntArray) -> float:
     """Return the mean over the phases that have been seen."""
     total = 0.0

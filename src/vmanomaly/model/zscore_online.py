@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vmanomaly.kernel import kernel
+from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import Bounds, OnlineModel, Points, interval, micro_batch
 from vmanomaly.model.state import Column, SeriesState
@@ -113,7 +113,7 @@ class OnlineZscoreModel(OnlineModel):
         return bounds._asdict()
 
 
-@kernel
+@inner
 def _learn_one(
     mean: float, root: float, weight: float, pair_weight: float, y: float, decay: float
 ) -> tuple[float, float, float, float]:
@@ -132,7 +132,7 @@ def _learn_one(
     return mean, root, weight, decay * decay * pair_weight + 2.0 * past
 
 
-@kernel
+@inner
 def _deviation(root: float, weight: float, pair_weight: float) -> float:
     return root * math.sqrt(weight / pair_weight) if pair_weight > 0.0 else 0.0
 

@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from vmanomaly.kernel import inlined, kernel, spliced
+from vmanomaly.kernel import inlined, inner, kernel, spliced
 from vmanomaly.reader.decimal import (
     LARGEST_EXPONENT,
     SMALLEST_EXPONENT,
@@ -195,7 +195,7 @@ def _round_decimal(mantissa: np.uint64, exponent: int) -> float:
     return float(_float_of_bits((np.uint64(binary) << np.uint64(52)) | fraction))
 
 
-@kernel
+@inner
 def _parse_long(buffer: Any, start: int, end: int, exponent: int) -> tuple[float, bool]:
     """Return the number whose digits and point stand in `buffer[start:end]`, and if it is sure.
 
@@ -222,7 +222,7 @@ def _parse_long(buffer: Any, start: int, end: int, exponent: int) -> tuple[float
     return value, exact or value == _round_decimal(mantissa + _U1, exponent)
 
 
-@kernel
+@inner
 def _parse_word(buffer: Any, position: int) -> tuple[float, int]:
     """Parse `NaN` or `Inf`; return the value and the position behind, negative when neither."""
     if _matches(buffer, position, b"NaN"):
@@ -371,7 +371,7 @@ def skip_object(buffer: Any, position: int, n: int) -> int:
     return -1
 
 
-@kernel
+@inner
 def _scan_labels(buffer: Any, position: int, n: int) -> int:
     """Return the position behind the flat JSON object that starts at `position`, or -1."""
     position += 1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from vmanomaly.config import Config
 from vmanomaly.config.effect import LEARNED_FROM, RESTARTS
 from vmanomaly.config.section import Section
+from vmanomaly.kernel import many_compilations
+from vmanomaly.model import AnyModel
 from vmanomaly.model import warm_up as warm_up_model
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader, create_reader
@@ -25,6 +28,9 @@ from vmanomaly.writer import Writer
 from vmanomaly.writer import warm_up as warm_up_writer
 
 logger = logging.getLogger(__name__)
+
+_LONG_S = 1.0
+"""Seconds that loading kernels does not take, but compiling them does."""
 
 
 @dataclass(frozen=True)
@@ -116,22 +122,35 @@ def warm_up(work: Work, is_stopped: Callable[[], bool] = lambda: False) -> None:
         Tells, before the kernels of each part, whether nothing is going to run any more.
     """
     started = time.perf_counter()
-    if is_stopped():
-        return
-    warm_up_reader(work.config.reader)
+    parts = list(_with_kernels(work))
+    with many_compilations():
+        for number, (name, warm_up_part) in enumerate(parts, 1):
+            if is_stopped():
+                return
+            part_started = time.perf_counter()
+            warm_up_part()
+            seconds = time.perf_counter() - part_started
+            if seconds >= _LONG_S:
+                message = "Kernels of %s (%d of %d) were compiled in %.1f s"
+                logger.info(message, name, number, len(parts), seconds)
+    logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
+
+
+def _with_kernels(work: Work) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the parts of the work that run kernels, with what loads or compiles these."""
+    yield "the reader", partial(warm_up_reader, work.config.reader)
     # Those of one alias differ by query only, and run the same kernels.
     for alias, model in {alias: model for (alias, _), model in work.models.items()}.items():
-        if is_stopped():
-            return
-        try:
-            warm_up_model(model)
-        except (Exception, SystemExit):
-            # A user's model may fail on so little data; if anything is wrong, its runs say so.
-            logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
-    if is_stopped():
-        return
-    warm_up_writer(work.config.writer)
-    logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
+        yield f"model '{alias}'", partial(_warm_up_model, alias, model)
+    yield "the writer", partial(warm_up_writer, work.config.writer)
+
+
+def _warm_up_model(alias: str, model: AnyModel) -> None:
+    try:
+        warm_up_model(model)
+    except (Exception, SystemExit):
+        # A user's model may not take so little; if anything is wrong, its runs say so.
+        logger.warning("Model '%s' could not be warmed up", alias, exc_info=True)
 
 
 def is_unchanged(alias: str, old: Config, new: Config) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from vmanomaly.kernel import inlined, kernel
+from vmanomaly.kernel import inlined, inner, kernel
 from vmanomaly.model.digest.tdigest import add, capacity, compress
 from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray, Labels, SingleArray
@@ -222,7 +222,7 @@ def needed(n_digests: int, compression: int) -> int:
     return n_digests * total
 
 
-@kernel
+@inner
 def _next_room(n_centroids: int, compression: int) -> int:
     """Return the room of a digest that had room for one centroid less: half as much again.
 

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from vmanomaly.kernel import kernel
+from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import blend
 from vmanomaly.series import FloatArray, SingleArray
@@ -130,7 +130,7 @@ def compress(means: FloatArray, weights: SingleArray, compression: int) -> int:
     return last + 1
 
 
-@kernel
+@inner
 def _one_further(quantile: float, cosine: float, sine: float) -> float:
     """Return the quantile that lies 1 further on the scale k1, by the addition theorem."""
     position = 2.0 * quantile - 1.0
@@ -173,7 +173,7 @@ def quantiles(
         answers[i] = _at(means, weights, right, passed, wanted)
 
 
-@kernel
+@inner
 def _walk_to(weights: SingleArray, right: int, passed: float, wanted: float) -> tuple[int, float]:
     """Advance from `right` to the first centroid whose middle reaches `wanted`, or to the last.
 
@@ -205,7 +205,7 @@ def renormalise(weights: SingleArray, unit: float) -> None:
         weights[i] *= factor
 
 
-@kernel
+@inner
 def _at(means: FloatArray, weights: SingleArray, right: int, passed: float, wanted: float) -> float:
     """Return the value at the weight `wanted`, before the middle of the centroid `right`.
 
@@ -255,7 +255,7 @@ def median_and_deviation(means: FloatArray, weights: SingleArray) -> tuple[float
     return median, distance
 
 
-@kernel
+@inner
 def _between(
     low: float, high: float, position_low: float, position_high: float, position: float
 ) -> float:

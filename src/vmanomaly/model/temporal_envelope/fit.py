@@ -26,7 +26,7 @@ def fit_rows(
     profiles: Profiles,
     places: Places,
     rates: Rates,
-    horizons: FloatArray,
+    horizons: FloatArray | None,
     envelopes: Envelopes,
 ) -> None:
     """Learn whole windows; parameters as in `walk_rows`.
@@ -57,18 +57,18 @@ def _fit_block(
     profiles: Profiles,
     places: Places,
     rates: Rates,
-    horizons: FloatArray,
+    horizons: FloatArray | None,
     envelopes: Envelopes,
 ) -> None:
     n_series, n_timestamps = points.values.shape
-    n_horizons = len(horizons)
+    n_horizons = 0 if horizons is None else len(horizons)
     bounds = points.blank_bounds()
     forecasts = np.empty((n_horizons, 3, *bounds.yhat.shape))
     n_samples = np.isfinite(points.values).sum(axis=1)
     enough = n_samples > 2 * SETTLED
     again = points._replace(first=np.where(enough, points.first, n_timestamps))
     of_first = NO_TRACES
-    if n_horizons:
+    if horizons is not None:
         of_first = traces_of_forecasts(n_series, n_horizons, n_timestamps)
     of_second = traces_of_residuals(n_series, n_timestamps)
     room = np.empty((2, n_timestamps))
@@ -76,7 +76,7 @@ def _fit_block(
     walk_rows(points, *known, bounds, forecasts, of_first)
     restart(again, profiles, places, envelopes, room[0])
     walk_rows(again, *known, bounds, forecasts, of_second)
-    if n_horizons:
+    if horizons is not None:
         measure_forecasts(points, horizons, of_first, rates, envelopes, *room)
     envelopes.envelope["n_learned"][points.rows] = n_samples
     measure(again, n_samples, of_second, rates, envelopes, *room)

@@ -6,7 +6,7 @@ time to come; how wrong it was is learned then, and the next one waits.
 
 from __future__ import annotations
 
-from vmanomaly.kernel import inlined, kernel, spliced
+from vmanomaly.kernel import inlined, inner, spliced
 from vmanomaly.model.online import widened
 from vmanomaly.model.state import Record
 from vmanomaly.model.temporal_envelope.learn import (
@@ -29,7 +29,7 @@ def steady(x: Record, horizon: float, profile: float, alpha: float) -> float:
     return float(x.level + x.slope * travelled) + profile
 
 
-@kernel
+@inner
 def persistence(f: Record) -> float:
     """Return the share of the last residuals that is still there after the horizon."""
     return float(min(max(f.fast_and_error / (f.fast_squared + _PRIOR_PRODUCTS), 0.0), 1.0))
@@ -66,7 +66,7 @@ def learn_products(f: Record, fast: float, error: float, sigma: float, memory: f
     f.fast_and_error = keep * f.fast_and_error + at_forecast * later
 
 
-@kernel
+@inner
 def learn_forecast(
     x: Record,
     f: Record,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from vmanomaly.kernel import inlined, kernel, spliced
+from vmanomaly.kernel import inlined, inner, spliced
 from vmanomaly.model.online import widened
 from vmanomaly.model.state import Record
 from vmanomaly.model.temporal_envelope.calendar import DAY, WEEK, Places, Profiles
@@ -59,13 +59,13 @@ class Rates(NamedTuple):
     forget: float
 
 
-@kernel
+@inner
 def clipped(value: float, limit: float) -> float:
     """Return the value, no further from 0 than the limit."""
     return min(max(value, -limit), limit)
 
 
-@kernel
+@inner
 def sigma_of(x: Record) -> float:
     """Return the scale of the residuals: the larger of two estimates of a normal's deviation.
 
@@ -80,7 +80,7 @@ def _least(expected: float) -> float:
     return max(1e-9 * abs(expected), 1e-12)
 
 
-@kernel
+@inner
 def reach_of(x: Record, sigma: float) -> float:
     """Return how far normal noise reaches beyond a quartile.
 
@@ -96,7 +96,7 @@ def reach_of(x: Record, sigma: float) -> float:
     return reach * sigma
 
 
-@kernel
+@inner
 def _unsettled(x: Record, changepoint_window: int) -> float:
     """Return what is left in the expected value of the level before the last shift."""
     if x.shift == 0.0:
@@ -116,7 +116,7 @@ def profile_at(bins: Bins, profiles: Profiles, places: Places, t: int, step: flo
     return total
 
 
-@kernel
+@inner
 def expected_of(x: Record, profile: float) -> float:
     """Return the level, the trend and, except in an outage, the sum of the profiles."""
     return float(x.level + x.slope + (profile if x.outage == 0.0 else 0.0))
@@ -154,7 +154,7 @@ def _pass_time(x: Record, timestamp: float) -> float:
     return float(min(gap, 2.0 * x.step))
 
 
-@kernel
+@inner
 def _moved(quantile: float, probability: float, residual: float, step: float) -> float:
     """Move a quantile by a step towards a residual, so that the moves cancel where it is right."""
     if residual > quantile:
@@ -164,7 +164,7 @@ def _moved(quantile: float, probability: float, residual: float, step: float) ->
     return quantile
 
 
-@kernel
+@inner
 def learn_quantiles(quantiles: Record, rates: Rates, residual: float, step: float) -> None:
     """Move a row of `QUANTILES` by a step towards a residual."""
     quantiles.lower = _moved(quantiles.lower, rates.lower, residual, step)
@@ -306,7 +306,7 @@ def _take_up(x: Record, profile: float, rates: Rates) -> None:
     x.deviation = clipped(x.deviation * factor, LARGE)
 
 
-@kernel
+@inner
 def learn_one(
     x: Record,
     bins: Bins,

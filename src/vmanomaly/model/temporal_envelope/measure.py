@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vmanomaly.kernel import kernel, spliced
+from vmanomaly.kernel import inner, kernel, spliced
 from vmanomaly.model.online import Points
 from vmanomaly.model.order_statistics import median, quantile
 from vmanomaly.model.state import Record
@@ -59,8 +59,10 @@ def restart(
         x.slope = x.fast = 0.0
         x.run_length = x.run_mean = x.run_change = 0.0
         x.shift = x.shift_age = x.n_returned = x.outage = 0.0
-        x.tails.reach[:] = x.tails.n_events[:] = x.tails.n_quiet[:] = 0.0
-        bins.visits[:] = 0.0
+        for side in SIDES:
+            x.tails.reach[side] = x.tails.n_events[side] = x.tails.n_quiet[side] = 0.0
+        for b in range(len(bins.visits)):
+            bins.visits[b] = 0.0
 
 
 @kernel
@@ -86,7 +88,8 @@ def measure(
         n = n_samples[s]
         x = envelopes.envelope[points.rows[s]]
         alive = traces.alive[s, :n]
-        alive[: n // 4] = False
+        for i in range(n // 4):
+            alive[i] = False
         _measure_scale(x, traces.distances[s, :n], alive, rates, room)
         sigma = sigma_of(x)
         reach, window = reach_of(x, sigma), rates.changepoint_window
@@ -119,7 +122,7 @@ def _measure_scale(
     x.residuals.upper = quantile(kept, rates.upper)
 
 
-@kernel
+@inner
 def _mean_deviation(distances: FloatArray, limit: float) -> float:
     total = 0.0
     for distance in distances:

@@ -150,7 +150,9 @@ class TemporalEnvelopeModel(OnlineModel):
         return tuple(f"{side}_{offset}" for offset in self.forecast_at for side in sides)
 
     @cached_property
-    def _horizons(self) -> FloatArray:
+    def _horizons(self) -> FloatArray | None:
+        if not self.forecast_at:
+            return None
         return np.array([Duration.parse(offset) for offset in self.forecast_at], np.float64)
 
     @cached_property
@@ -215,7 +217,8 @@ class TemporalEnvelopeModel(OnlineModel):
 
     def _calendar(self, timestamps: IntArray) -> tuple[Profiles, Places]:
         """Return the profiles, and where the timestamps and those forecast at them lie."""
-        ahead = [timestamps + int(horizon) for horizon in self._horizons]
+        horizons = () if self._horizons is None else self._horizons
+        ahead = [timestamps + int(horizon) for horizon in horizons]
         times = np.concatenate([timestamps, *ahead])
         return (
             profiles_of(self.patterns),

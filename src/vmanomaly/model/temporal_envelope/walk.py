@@ -65,12 +65,12 @@ NO_TRACES = Traces(
 
 
 @kernel
-def walk_rows(
+def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
     points: Points,
     profiles: Profiles,
     places: Places,
     rates: Rates,
-    horizons: FloatArray,
+    horizons: FloatArray | None,
     envelopes: Envelopes,
     bounds: Bounds,
     forecasts: FloatArray,
@@ -85,7 +85,8 @@ def walk_rows(
     profiles, places, rates
         `places` has T rows for the timestamps, and T more for each of the H horizons.
     horizons
-        Milliseconds from a timestamp to what is forecast at it, float64, shape (H,).
+        Milliseconds from a timestamp to what is forecast at it, float64, shape (H,); None where
+        H is 0: forecasts are not even compiled then.
     envelopes
         Changed.
     bounds
@@ -109,14 +110,15 @@ def walk_rows(
                     yhat, lower, upper = bounds_of(x, profile, rates)
                     bounds.yhat[s, t] = yhat
                     bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
-                    for h in range(len(horizons)):
-                        ahead = t + (h + 1) * n_timestamps
-                        profile = profile_at(bins, profiles, places, ahead, x.step)
-                        yhat, lower, upper = forecast(
-                            x, envelopes.forecast[row, h], horizons[h], profile, rates
-                        )
-                        forecasts[h, 0, s, t] = yhat
-                        forecasts[h, 1, s, t], forecasts[h, 2, s, t] = lower, upper
+                    if horizons is not None:
+                        for h in range(len(horizons)):
+                            ahead = t + (h + 1) * n_timestamps
+                            profile = profile_at(bins, profiles, places, ahead, x.step)
+                            yhat, lower, upper = forecast(
+                                x, envelopes.forecast[row, h], horizons[h], profile, rates
+                            )
+                            forecasts[h, 0, s, t] = yhat
+                            forecasts[h, 1, s, t], forecasts[h, 2, s, t] = lower, upper
             for t in range(begin, end):
                 y, timestamp = points.values[s, t], float(points.timestamps[t])
                 learned = math.isfinite(y)
@@ -131,18 +133,19 @@ def walk_rows(
                         n_learned += 1
                 if traces.fasts.size > 0:
                     traces.fasts[s, t] = x.fast
-                for h in range(len(horizons)):
-                    ahead = t + (h + 1) * n_timestamps
-                    profile = profile_at(bins, profiles, places, ahead, x.step)
-                    if traces.fasts.size > 0:
-                        traces.steadies[s, h, t] = steady(x, horizons[h], profile, rates.alpha)
-                    elif points.predicted and learned:
-                        learn_forecast(
-                            x,
-                            envelopes.forecast[row, h],
-                            horizons[h],
-                            y,
-                            timestamp,
-                            profile,
-                            rates,
-                        )
+                if horizons is not None:
+                    for h in range(len(horizons)):
+                        ahead = t + (h + 1) * n_timestamps
+                        profile = profile_at(bins, profiles, places, ahead, x.step)
+                        if traces.fasts.size > 0:
+                            traces.steadies[s, h, t] = steady(x, horizons[h], profile, rates.alpha)
+                        elif points.predicted and learned:
+                            learn_forecast(
+                                x,
+                                envelopes.forecast[row, h],
+                                horizons[h],
+                                y,
+                                timestamp,
+                                profile,
+                                rates,
+                            )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vmanomaly.kernel import inlined, kernel
+from vmanomaly.kernel import inlined, inner, kernel
 from vmanomaly.model.online import Bounds
 from vmanomaly.model.state import Array, Column, SeriesState, records, width
 from vmanomaly.model.temporal_envelope.calendar import WEEK
@@ -261,7 +261,7 @@ def _expect(
     expected[:] = deviations - own
 
 
-@kernel
+@inner
 def _cholesky(matrix: FloatArray, lower: FloatArray) -> None:
     """Factor a symmetric positive definite matrix into `lower` times its transpose."""
     n = matrix.shape[0]
@@ -297,7 +297,7 @@ def _backward(lower: FloatArray, vector: FloatArray) -> None:
         vector[i] = total / lower[i, i]
 
 
-@kernel
+@inner
 def _refresh(
     products: FloatArray, moments: FloatArray, variances: FloatArray, room: FactorRoom
 ) -> None:
