@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.config_helpers import changed, load, problems
+from vmanomaly.config import resolved_yaml
 from vmanomaly.config.reader import VmReaderSection
 
 
@@ -137,3 +138,44 @@ def test_push() -> None:
     assert push.push.timeout.seconds == 5
     found = problems(changed({"monitoring.push": {"datasource_url": "http://x"}}))
     assert "monitoring.push.url: required, but not set" in found
+
+
+def test_http_method() -> None:
+    assert reader().http_method == "POST"
+    assert reader(http_method="get").http_method == "GET"
+    assert wrong(http_method="PUT") == ["reader.http_method: expected one of POST, GET, got 'PUT'"]
+    assert wrong(http_method=1) == ["reader.http_method: expected one of POST, GET, got 1"]
+
+
+def test_proxy() -> None:
+    assert reader().proxy_url is None
+    assert reader(proxy_url="http://me:secret@proxy:3128/").proxy_url is not None
+    for key in ("reader", "writer"):
+        assert (
+            getattr(load(changed({f"{key}.proxy_url": "https://p"})), key).proxy_url == "https://p"
+        )
+    push = {"url": "http://vm", "proxy_url": "http://p:1"}
+    pushing = load(changed({"monitoring": {"push": push}})).monitoring.push
+    assert pushing is not None
+    assert pushing.proxy_url == "http://p:1"
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("proxy:3128", "expected a URL such as"),
+        ("socks5://proxy:1080", "write http:// or https:// in front"),
+        ("http://me:hunter2@proxy/path", "expected the URL of a proxy such as"),
+        ("http://me:hunter2@proxy?x=hunter2", "expected the URL of a proxy such as"),
+    ],
+)
+def test_no_proxy(address: str, problem: str) -> None:
+    (found,) = wrong(proxy_url=address)
+    assert problem in found
+    assert "hunter2" not in found
+
+
+def test_the_login_of_a_proxy_is_not_written() -> None:
+    config = load(changed({"reader.proxy_url": "http://me:hunter2@proxy:3128"}))
+    assert "hunter2" not in resolved_yaml(config)
+    assert "proxy:3128" in resolved_yaml(config)

@@ -178,6 +178,77 @@ def test_redirects_keep_credentials_on_the_host() -> None:
             client.close()
 
 
+def test_a_message_names_where_a_redirect_has_led() -> None:
+    def log_in(handler: Handler, asked: Asked) -> None:
+        if asked.path.startswith("/login"):
+            page = b"<html><title>Log in</title></html>"
+            handler.reply(200, page, mime="text/html")
+        else:
+            handler.reply(401, b"who are you?", mime="text/plain")
+
+    with serve(log_in) as other:
+
+        def respond(handler: Handler, asked: Asked) -> None:
+            there = "http://localhost:1" if asked.path.startswith("/gone") else other.url
+            handler.reply(302, Location=f"{there}{asked.path.partition('?')[0]}?token=tuna")
+
+        with serve(respond) as server:
+            client = client_of(server.url, user="scott", password=TIGER)
+
+            def route(path: str, there: str = other.url) -> str:
+                return f"{server.url}/{path} (redirected to {there}/{path}?token=***)"
+
+            remedy = (
+                f"Credentials are not sent to another host. If {other.url[7:]} is the right one, "
+                "write its address into `reader.datasource_url`"
+            )
+            with pytest.raises(StatusError) as denied:
+                client.request("GET", client.url("x"))
+            assert str(denied.value).startswith(f"{route('x')} answered 401 Unauthorized: ")
+            assert remedy in str(denied.value)
+            with (
+                pytest.raises(DatasourceError) as page,
+                client.stream("POST", client.url("login"), form=b"query=1"),
+            ):
+                pass
+            assert str(page.value).startswith(f"{route('login')} answered with HTML (“Log in”)")
+            assert remedy in str(page.value)
+            with pytest.raises(DatasourceError, match="Connection refused") as gone:
+                client.request("GET", client.url("gone"))
+            assert str(gone.value).startswith(f"{route('gone', 'http://localhost:1')}: ")
+            client.close()
+
+
+def test_a_redirect_that_says_see_other_is_followed_by_get() -> None:
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.method == "POST":
+            handler.reply(303, Location="/there")
+        else:
+            handler.reply(body=b"{}")
+
+    with serve(respond) as server:
+        client = client_of(server.url, bearer_token=TIGER)
+        with client.stream("POST", client.url("x"), form=b"query=1") as chunks:
+            assert b"".join(chunks) == b"{}"
+        client.close()
+    last = server.requests[-1]
+    assert (last.method, last.path, last.body) == ("GET", "/there", b"")
+    assert "Content-Type" not in last.headers
+    assert last.headers["Authorization"] == f"Bearer {TIGER}"
+
+
+def test_a_form_is_sent_in_the_address_by_get() -> None:
+    with serve(ok) as server:
+        client = client_of(f"{server.url}/?authKey=tuna")
+        with client.stream("GET", client.url("x"), form=b"query=up%7B%7D&step=60") as chunks:
+            assert b"".join(chunks) == b"{}"
+        client.close()
+    (asked,) = server.requests
+    assert (asked.method, asked.body) == ("GET", b"")
+    assert asked.path == "/x?authKey=tuna&query=up%7B%7D&step=60"
+    assert "Content-Type" not in asked.headers
+
+
 @pytest.mark.parametrize(
     ("status", "body", "mime", "words"),
     [
@@ -335,7 +406,7 @@ def test_html_where_json_was_expected() -> None:
         client = client_of(server.url)
         with (
             pytest.raises(DatasourceError, match=r"HTML \(“Log in”\).*datasource_url") as caught,
-            client.stream("GET", client.url("x")),
+            client.stream("GET", client.url("x"), form=b""),
         ):
             pass
         client.close()
@@ -354,7 +425,7 @@ def test_gzip_and_chunks() -> None:
     with serve(respond) as server:
         client = client_of(server.url)
         for path in ("gzip", "chunks"):
-            with client.stream("GET", client.url(path)) as chunks:
+            with client.stream("GET", client.url(path), form=b"") as chunks:
                 assert b"".join(chunks) == content
         client.close()
 

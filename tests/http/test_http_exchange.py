@@ -37,7 +37,7 @@ def ok(handler: Handler, _asked: Asked) -> None:
 
 
 def ask(client: HttpClient, context: RunContext | None = None, body: bytes = b"q") -> bytes:
-    with client.stream("POST", client.url("x"), body=body, context=context) as chunks:
+    with client.stream("POST", client.url("x"), form=body, context=context) as chunks:
         return b"".join(chunks)
 
 
@@ -199,7 +199,7 @@ def test_a_connection_that_was_given_back_is_not_broken_off() -> None:
 
     with serve(respond) as server:
         client = client_of(server.url, LONG)
-        with client.stream("POST", client.url("x"), body=b"1", context=first) as chunks:
+        with client.stream("POST", client.url("x"), form=b"1", context=first) as chunks:
             assert b"".join(chunks) == b"1"
             assert ask(client, body=b"2") == b"2"
         assert ask(client, body=b"3") == b"3"

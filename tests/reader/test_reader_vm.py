@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,41 @@ def test_request_and_result(healthy: Loopback) -> None:
     assert batch.timestamps.tolist() == [1_700_000_001_000 + 1_500 * i for i in range(4)]
     assert Labels({"a": "all"}) in batch.labels
     assert batch.values[-1].tolist() == (batch.timestamps // 1500).tolist()
+
+
+def test_the_same_request_with_get(healthy: Loopback) -> None:
+    reader = reader_of(healthy.url)
+    expected = reader.read(query_of(), range_of(3), "s", stage="fit")
+    posted = healthy.requests[-1].form
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        path, _, arguments = asked.path.partition("?")
+        if asked.method == "POST":
+            handler.reply(405, b"only GET", mime="text/plain")
+        elif path != PATH:
+            handler.reply(404)
+        elif "step=300" in arguments:
+            handler.reply(414)
+        else:
+            asked.body = arguments.encode()
+            well(handler, replace(asked, method="POST"))
+
+    with serve(respond) as gateway:
+        reader = reader_of(gateway.url, http_method="GET")
+        batch = reader.read(query_of(), range_of(3), "s", stage="fit")
+        assert gateway.requests[-1].form == posted
+        with pytest.raises(DatasourceError, match=r"414.* Set `reader.http_method` to POST"):
+            reader.read(query_of(step="5m"), range_of(30), "s", stage="fit")
+        reader.close()
+        reader = reader_of(gateway.url)
+        with pytest.raises(
+            DatasourceError, match=r"405.* set `reader.http_method` to GET"
+        ) as error:
+            reader.read(query_of(), range_of(3), "s", stage="fit")
+        reader.close()
+    assert str(error.value).count("step=60") == 1
+    assert batch.labels == expected.labels
+    np.testing.assert_array_equal(batch.values, expected.values)
 
 
 def test_only_vm_and_duckdb_are_there(healthy: Loopback) -> None:

@@ -15,6 +15,7 @@ from vmanomaly.config.values.fields import (
     ExistingFile,
     Headers,
     PositiveDuration,
+    ProxyUrl,
     Secret,
     Tenant,
     Text,
@@ -49,6 +50,8 @@ class HttpSection(Section):
         The client's certificate; the key may be in the certificate's file.
     headers
         Sent with every request.
+    proxy_url
+        The HTTP proxy that all requests pass through; None for none.
     """
 
     datasource_url: Annotated[Url, RESTARTS]
@@ -64,6 +67,7 @@ class HttpSection(Section):
     tls_cert_file: Annotated[ExistingFile | None, RESTARTS] = None
     tls_key_file: Annotated[ExistingFile | None, RESTARTS] = None
     headers: Annotated[Headers, RESTARTS] = Field(default_factory=dict)
+    proxy_url: Annotated[ProxyUrl | None, RESTARTS] = None
 
     @field_validator("user")
     @classmethod

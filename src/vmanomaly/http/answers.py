@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -113,8 +113,8 @@ def title(content: bytes) -> str:
     return f" (“{' '.join(head[start:end].decode('utf-8', 'replace').split())[:100]}”)"
 
 
-def without_secrets(text: str, credentials: Mapping[str, str], url: str) -> str:
-    """Return what a server says, without the secrets of the request that it may repeat.
+def without_secrets(text: str, credentials: Mapping[str, str], urls: Sequence[str]) -> str:
+    """Return what a server says without what it repeats of a request and no log may show.
 
     Parameters
     ----------
@@ -122,16 +122,17 @@ def without_secrets(text: str, credentials: Mapping[str, str], url: str) -> str:
         What the server says.
     credentials
         The headers of the request that hold secrets.
-    url
+    urls
         Where it was sent.
 
     Examples
     --------
-    >>> without_secrets("no user scott:tiger", {"X-Login": "scott:tiger"}, "http://vm")
+    >>> without_secrets("no user scott:tiger", {"X-Login": "scott:tiger"}, ["http://vm"])
     'no user ***'
     """
     headers = {part for value in credentials.values() for part in (value, value.split(" ")[-1])}
     long = {secret for secret in headers if len(secret) >= _SHORTEST_SECRET}
-    for secret in sorted(long.union(secret_arguments(url)), key=len, reverse=True):
+    long.update(*map(secret_arguments, urls))
+    for secret in sorted(long, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text

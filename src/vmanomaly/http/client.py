@@ -14,8 +14,9 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import urllib3
 from urllib3 import exceptions as failures
@@ -23,12 +24,12 @@ from urllib3 import exceptions as failures
 from vmanomaly import __version__
 from vmanomaly.context import RunContext
 from vmanomaly.errors import DatasourceError, DeadlineExceededError
-from vmanomaly.http.answers import Response, StatusError, title
+from vmanomaly.http.answers import Response, StatusError
 from vmanomaly.http.credentials import Credentials
 from vmanomaly.http.exchange import Exchange
 from vmanomaly.http.pools import Pools
 from vmanomaly.http.remedies import MAX_REDIRECTS, Remedies
-from vmanomaly.http.urls import redact_url
+from vmanomaly.http.urls import redact_url, with_arguments
 
 if TYPE_CHECKING:
     from vmanomaly.config.http import HttpSection
@@ -111,7 +112,7 @@ class HttpClient:
         with self._exchange(url, timeout_s, context) as exchange:
             response = self._open(exchange, method, url, body, headers)
             try:
-                content = self._read_whole(exchange, response, url)
+                content = self._read_whole(exchange, response)
             finally:
                 response.close()
         return Response(response.status, response.headers, content)
@@ -122,14 +123,20 @@ class HttpClient:
         method: str,
         url: str,
         *,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
+        form: bytes,
         timeout_s: float | None = None,
         context: RunContext | None = None,
     ) -> Iterator[Iterator[bytes]]:
-        """Send a request and yield its JSON answer in pieces, as they arrive.
+        """Send a form and give the JSON answer in pieces, as they arrive.
 
-        Parameters are those of `request`. The time ends when the block is left.
+        Parameters
+        ----------
+        method
+            `POST` sends the form as the body, `GET` in the address.
+        url, timeout_s, context
+            As in `request`. The time is that until the block is left.
+        form
+            Made by `form_encode`.
 
         Raises
         ------
@@ -140,18 +147,20 @@ class HttpClient:
         CancelledError, DeadlineExceededError
             The work is to stop.
         """
-        accept = {"Accept": "application/json", **(headers or {})}
+        headers = {"Accept": "application/json"}
+        sent_to, body = url, None
+        if method == "GET":
+            sent_to = with_arguments(url, form)
+        else:
+            body = form
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
         with self._exchange(url, timeout_s, context) as exchange:
-            response = self._open(exchange, method, url, body, accept)
+            response = self._open(exchange, method, sent_to, body, headers)
             try:
                 if response.headers.get("Content-Type", "").startswith("text/html"):
-                    start = next(self._chunks(exchange, response, url), b"")
-                    raise DatasourceError(
-                        f"{redact_url(url)} answered with HTML{title(start)} where JSON was "
-                        f"expected. {self._remedies.wrong_url()}",
-                        "io_error",
-                    )
-                yield self._chunks(exchange, response, url)
+                    start = next(self._chunks(exchange, response), b"")
+                    raise self._remedies.html(exchange.urls, start)
+                yield self._chunks(exchange, response)
             finally:
                 response.close()
 
@@ -183,13 +192,13 @@ class HttpClient:
         """Interrupt whatever happens in the block when its time is over, and say so."""
         work = context or RunContext()
         work.check()
-        exchange = Exchange(work.child(timeout_s or self._section.timeout.seconds))
+        exchange = Exchange(url, work.child(timeout_s or self._section.timeout.seconds))
         try:
             with exchange.under_way():
                 yield exchange
         except DeadlineExceededError as error:
             work.check()
-            raise self._remedies.timeout(url) from error
+            raise self._remedies.timeout(exchange.urls) from error
 
     def _open(
         self,
@@ -199,69 +208,68 @@ class HttpClient:
         body: bytes | None,
         headers: Mapping[str, str] | None,
     ) -> urllib3.BaseHTTPResponse:
-        credentials = self._credentials.headers(url)
-        own = {
-            "User-Agent": f"vmanomaly/{__version__}",
-            **(headers or {}),
-            **credentials,
-        }
-        policy = urllib3.Retry(
-            total=None,
-            connect=0,
-            read=0,
-            status=0,
-            other=0,
-            redirect=MAX_REDIRECTS,
-            respect_retry_after_header=False,
-            remove_headers_on_redirect={"Authorization", "Cookie", *credentials},
-        )
+        """Send a request, and again where redirects lead; credentials go to their host alone."""
+        own = {"User-Agent": f"vmanomaly/{__version__}", **(headers or {})}
+        for _ in range(MAX_REDIRECTS + 1):
+            credentials = self._credentials.headers(url)
+            response = self._send(exchange, method, url, body=body, headers=own | credentials)
+            location = response.get_redirect_location()
+            if not location:
+                break
+            with self._translated(exchange):
+                response.drain_conn()
+                url = urljoin(url, location)
+            exchange.urls.append(url)
+            if response.status == HTTPStatus.SEE_OTHER:
+                method, body = "GET", None
+                own = {name: own[name] for name in own if not name.startswith("Content-")}
+        else:
+            raise self._remedies.too_many_redirects(exchange.urls)
+        if 200 <= response.status < 300:
+            return response
+        try:
+            content = next(self._chunks(exchange, response), b"")
+        except (DatasourceError, DeadlineExceededError):
+            content = b""
+        finally:
+            response.close()
+        raise self._remedies.status_error(response, content, exchange.urls, credentials)
+
+    def _send(
+        self, exchange: Exchange, method: str, url: str, **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        """Send one request, and return what begins to be answered."""
         pools = self._pools.current()
         response: urllib3.BaseHTTPResponse | None = None
         try:
-            with self._translated(exchange, url):
-                response = exchange.send(pools, method, url, body=body, headers=own, retries=policy)
+            with self._translated(exchange):
+                response = exchange.send(pools, method, url, **options)
         except BaseException:
             # What is broken off among its headers looks like an answer.
             if response is not None:
                 response.close()
             raise
-        if 200 <= response.status < 300:
-            return response
-        try:
-            content = next(self._chunks(exchange, response, url), b"")
-        except (DatasourceError, DeadlineExceededError):
-            content = b""
-        finally:
-            response.close()
-        raise self._remedies.status_error(response, content, url, credentials)
+        return response
 
-    def _chunks(
-        self, exchange: Exchange, response: urllib3.BaseHTTPResponse, url: str
-    ) -> Iterator[bytes]:
+    def _chunks(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         while True:
-            with self._translated(exchange, url):
+            with self._translated(exchange):
                 chunk = response.read1(_CHUNK_BYTES)
             if not chunk:
                 return
             yield chunk
 
-    def _read_whole(
-        self, exchange: Exchange, response: urllib3.BaseHTTPResponse, url: str
-    ) -> bytes:
+    def _read_whole(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> bytes:
         content = bytearray()
-        for chunk in self._chunks(exchange, response, url):
+        for chunk in self._chunks(exchange, response):
             content += chunk
             if len(content) > _MAX_BODY_BYTES:
-                raise DatasourceError(
-                    f"{redact_url(url)} answered with more than {_MAX_BODY_BYTES >> 20} MiB. "
-                    f"{self._remedies.wrong_url()}",
-                    "io_error",
-                )
+                raise self._remedies.too_long(exchange.urls, _MAX_BODY_BYTES >> 20)
         return bytes(content)
 
     @contextmanager
-    def _translated(self, exchange: Exchange, url: str) -> Iterator[None]:
-        """Turn the failures of urllib3 into `DatasourceError`, unless we caused them ourselves.
+    def _translated(self, exchange: Exchange) -> Iterator[None]:
+        """Turn the failures of urllib3 into `DatasourceError`, unless they are of our own making.
 
         An interrupted answer may look like one that has ended or like one that is damaged.
         """
@@ -269,5 +277,5 @@ class HttpClient:
             yield
         except (failures.HTTPError, ValueError) as error:
             exchange.context.check()
-            raise self._remedies.failure(url, error) from error
+            raise self._remedies.failure(exchange.urls, error) from error
         exchange.context.check()

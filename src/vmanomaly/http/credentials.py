@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http.tls import secret_file
-from vmanomaly.http.urls import redact_url
+from vmanomaly.http.urls import is_same_host, redact_url
 
 if TYPE_CHECKING:
     from vmanomaly.config.http import HttpSection
@@ -30,7 +30,7 @@ class Credentials:
         self._role = role
         parts = urlsplit(section.datasource_url)
         self._in_url, _, host = parts.netloc.rpartition("@")
-        self._scheme_and_host = (parts.scheme, host)
+        self._root = urlunsplit((parts.scheme, host, "", "", ""))
         self._password_file = secret_file(section.password_file, f"{role}.password_file")
         self._token_file = secret_file(section.bearer_token_file, f"{role}.bearer_token_file")
 
@@ -42,7 +42,7 @@ class Credentials:
         DatasourceError
             They cannot be sent, or a file of theirs cannot be read.
         """
-        if urlsplit(url)[:2] != self._scheme_and_host:
+        if not is_same_host(url, self._root):
             return {}
         section = self._section
         headers = {name: secret.get_secret_value() for name, secret in section.headers.items()}
@@ -56,8 +56,7 @@ class Credentials:
                 password = self._password_file.read()
             headers["Authorization"] = _basic(section.user, password)
         elif self._in_url:
-            user, _, password = self._in_url.partition(":")
-            headers["Authorization"] = _basic(unquote(user), unquote(password))
+            headers["Authorization"] = _basic_of_url(self._in_url)
         for name, value in headers.items():
             if not (value.isascii() and value.isprintable()):
                 raise DatasourceError(
@@ -66,6 +65,17 @@ class Credentials:
                     "io_error",
                 )
         return headers
+
+
+def proxy_headers(section: HttpSection) -> dict[str, str]:
+    """Return the headers that are for the proxy of a section alone: the login in its address."""
+    login, _, _ = urlsplit(section.proxy_url or "").netloc.rpartition("@")
+    return {"Proxy-Authorization": _basic_of_url(login)} if login else {}
+
+
+def _basic_of_url(login: str) -> str:
+    user, _, password = login.partition(":")
+    return _basic(unquote(user), unquote(password))
 
 
 def _basic(user: str, password: str) -> str:

@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,11 +45,19 @@ class Exchange:
 
     Parameters
     ----------
+    url
+        What is asked, as messages name it.
     context
-        Says when to interrupt it.
+        Says when to break off.
+
+    Attributes
+    ----------
+    urls : list of str
+        What is asked, and where redirects have led since.
     """
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, url: str, context: RunContext) -> None:
+        self.urls = [url]
         self.context = context
         self._lock = threading.Lock()
         # A duplicate: the original may be closed, and its number be reused for an unrelated file.
@@ -74,12 +82,20 @@ class Exchange:
         pools
             Made by `create_pools`.
         method, url, options
-            As for `PoolManager.request`, without a timeout.
+            As for `PoolManager.request`. Nothing is sent twice, nor where a redirect leads.
         """
         timeout = urllib3.Timeout(total=max(self.context.remaining_s or 0.0, _SHORTEST_S))
         _of_thread.exchange = self
         try:
-            return pools.request(method, url, preload_content=False, timeout=timeout, **options)
+            return pools.request(
+                method,
+                url,
+                preload_content=False,
+                timeout=timeout,
+                redirect=False,
+                retries=False,
+                **options,
+            )
         finally:
             _of_thread.exchange = None
 
@@ -122,9 +138,33 @@ class _OfThread(threading.local):
 _of_thread = _OfThread()
 
 
-def create_pools(context: ssl.SSLContext) -> urllib3.PoolManager:
-    """Return connection pools, to be used by `Exchange.send`."""
-    pools = urllib3.PoolManager(num_pools=_POOLS, maxsize=_CONNECTIONS_KEPT, ssl_context=context)
+def create_pools(
+    context: ssl.SSLContext,
+    proxy_url: str | None = None,
+    proxy_headers: Mapping[str, str] | None = None,
+) -> urllib3.PoolManager:
+    """Return pools of kept connections, to be used by `Exchange.send`.
+
+    Parameters
+    ----------
+    context
+        How connections are encrypted, those to the proxy too.
+    proxy_url
+        The proxy between; None for none. Variables of the environment say nothing about it.
+    proxy_headers
+        What the proxy is sent, and nobody else.
+    """
+    if proxy_url is None:
+        pools = urllib3.PoolManager(_POOLS, maxsize=_CONNECTIONS_KEPT, ssl_context=context)
+    else:
+        pools = urllib3.ProxyManager(
+            proxy_url,
+            _POOLS,
+            proxy_headers=proxy_headers,
+            proxy_ssl_context=context,
+            maxsize=_CONNECTIONS_KEPT,
+            ssl_context=context,
+        )
     pools.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
     return pools
 
@@ -151,47 +191,45 @@ class _FinalResponse(http.client.HTTPResponse):
             http.client.parse_headers(self.fp)
 
 
-class _HttpConnection(HTTPConnection):
-    exchange: Exchange | None = None
-    response_class = _FinalResponse
+class _Watched:
+    """What connections of both schemes add to those of urllib3."""
 
-    def _new_conn(self) -> socket.socket:
+    exchange: Exchange | None = None
+    response_class: Any = _FinalResponse
+
+    def _new_conn(self: Any) -> socket.socket:
         return _connect(self)
 
     def request(self, *arguments: Any, **options: Any) -> None:
         _watch_kept(self)
-        super().request(*arguments, **options)
+        super().request(*arguments, **options)  # type: ignore[misc]
 
 
-class _HttpsConnection(HTTPSConnection):
-    exchange: Exchange | None = None
-    response_class = _FinalResponse
-
-    def _new_conn(self) -> socket.socket:
-        return _connect(self)
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        _watch_kept(self)
-        super().request(*arguments, **options)
+class _HttpConnection(_Watched, HTTPConnection):
+    pass
 
 
-class _HttpPool(HTTPConnectionPool):
+class _HttpsConnection(_Watched, HTTPSConnection):
+    pass
+
+
+class _Releasing:
+    """What pools of both schemes add to those of urllib3."""
+
+    def _put_conn(self, conn: Any) -> None:
+        _release(conn)
+        super()._put_conn(conn)  # type: ignore[misc]
+
+
+class _HttpPool(_Releasing, HTTPConnectionPool):
     ConnectionCls = _HttpConnection
 
-    def _put_conn(self, conn: Any) -> None:
-        _release(conn)
-        super()._put_conn(conn)
 
-
-class _HttpsPool(HTTPSConnectionPool):
+class _HttpsPool(_Releasing, HTTPSConnectionPool):
     ConnectionCls = _HttpsConnection
 
-    def _put_conn(self, conn: Any) -> None:
-        _release(conn)
-        super()._put_conn(conn)
 
-
-def _connect(connection: _HttpConnection | _HttpsConnection) -> socket.socket:
+def _connect(connection: Any) -> socket.socket:
     """Return a new socket, connected to the host of a connection, that is watched already."""
     exchange = _of_thread.exchange
     assert exchange is not None, "connections are used by `Exchange.send`"  # noqa: S101
@@ -224,7 +262,7 @@ def _connect_to(
     kind: int,
     protocol: int,
     address: Any,
-    connection: _HttpConnection | _HttpsConnection,
+    connection: Any,
     exchange: Exchange,
 ) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
@@ -240,7 +278,7 @@ def _connect_to(
     return sock
 
 
-def _watch_kept(connection: _HttpConnection | _HttpsConnection) -> None:
+def _watch_kept(connection: Any) -> None:
     """Watch the socket of a connection that was kept from another exchange."""
     exchange = _of_thread.exchange
     if exchange is not None and connection.exchange is not exchange and connection.sock:
@@ -248,8 +286,8 @@ def _watch_kept(connection: _HttpConnection | _HttpsConnection) -> None:
         exchange.watch(connection.sock)
 
 
-def _release(connection: _HttpConnection | _HttpsConnection | None) -> None:
-    """Stop watching what goes back to its pool, from where another exchange may take it."""
+def _release(connection: Any) -> None:
+    """Watch no longer what goes back to its pool: from there another exchange may take it."""
     if connection is not None and connection.exchange is not None:
         connection.exchange.unwatch()
         connection.exchange = None

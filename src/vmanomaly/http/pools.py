@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import urllib3
 
 from vmanomaly.errors import DatasourceError
+from vmanomaly.http.credentials import proxy_headers
 from vmanomaly.http.exchange import create_pools
 from vmanomaly.http.tls import Signature, tls_context, tls_signature
 from vmanomaly.http.urls import redact_url
@@ -70,7 +71,9 @@ class Pools:
             if self._manager is not None:
                 self._manager.clear()
             self._signature = signature
-            self._manager = create_pools(context)
+            self._manager = create_pools(
+                context, self._section.proxy_url, proxy_headers(self._section)
+            )
             return self._manager
 
     def close(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from http.client import IncompleteRead
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,8 +13,16 @@ import urllib3
 from urllib3 import exceptions as failures
 
 from vmanomaly.errors import DatasourceError
-from vmanomaly.http.answers import MAX_WORDS, StatusError, seconds_to_wait, without_secrets, words
-from vmanomaly.http.urls import redact_url
+from vmanomaly.http.answers import (
+    MAX_WORDS,
+    StatusError,
+    seconds_to_wait,
+    title,
+    without_secrets,
+    words,
+)
+from vmanomaly.http.credentials import proxy_headers
+from vmanomaly.http.urls import is_same_host, redact_url, shown_route
 
 if TYPE_CHECKING:
     from vmanomaly.config.http import HttpSection
@@ -46,10 +55,13 @@ class Remedies:
         self._has_login_in_url = "@" in urlsplit(section.datasource_url).netloc
         key = "url" if role == "monitoring.push" else "datasource_url"
         self._url_key = f"{role}.{key}"
+        self._method = getattr(section, "http_method", None)
+        proxy = section.proxy_url
+        self._through = "" if proxy is None else f" (through the proxy {redact_url(proxy)})"
 
-    def failure(self, url: str, error: Exception) -> DatasourceError:
+    def failure(self, urls: Sequence[str], error: Exception) -> DatasourceError:
         """Return what a failure of urllib3 means."""
-        where = redact_url(url)
+        where = self._where(urls)
         if isinstance(error, ValueError) and not isinstance(error, failures.HTTPError):
             return DatasourceError(
                 f"{where} is not a usable address, or redirects to one that is not: "
@@ -58,41 +70,62 @@ class Remedies:
             )
         if isinstance(error, failures.MaxRetryError):
             error = error.reason or error
-        # It may contain what a server sent, and the pattern is slow on long texts.
-        reason = _POOL_PREFIX.sub("", str(error)[:MAX_WORDS]).strip("<> ")
+        if isinstance(error, failures.ProxyError):
+            return self._proxy_failure(where, error.original_error)
+        reason = _reason(error)
         code = "connection_error"
         broken = (IncompleteRead, failures.DecodeError)
         cause = error.args[-1] if error.args else None
         if isinstance(error, failures.TimeoutError) and not isinstance(
             error, failures.NewConnectionError
         ):
-            return self.timeout(url)
+            return self.timeout(urls)
         if isinstance(error, failures.SSLError):
             code, said = "ssl_error", f": {reason}. {self._tls(reason)}"
         elif isinstance(error, failures.NewConnectionError):
             said = f": {reason}. {self.wrong_url()}"
-        elif isinstance(error, failures.ResponseError):
-            code = "io_error"
-            said = f" redirects more than {MAX_REDIRECTS} times. {self.wrong_url()}"
         elif isinstance(error, broken) or isinstance(cause, broken):
             code, said = "io_error", f": the response is broken or ended too early: {reason}"
         else:
             said = f": {str(cause)[:MAX_WORDS] if isinstance(cause, Exception) else reason}"
         return DatasourceError(where + said, code)
 
-    def timeout(self, url: str) -> DatasourceError:
-        """Return what it means that a request is out of time."""
+    def timeout(self, urls: Sequence[str]) -> DatasourceError:
+        """Return what it means that the time of a request is over."""
         return DatasourceError(
-            f"{redact_url(url)}: no complete response in time. A larger `{self._role}.timeout` "
+            f"{self._where(urls)}: no complete response in time. A larger `{self._role}.timeout` "
             f"allows for slow answers",
             "timeout",
+        )
+
+    def too_many_redirects(self, urls: Sequence[str]) -> DatasourceError:
+        """Return what it means that redirects do not end."""
+        return DatasourceError(
+            f"{self._where(urls)} redirects more than {MAX_REDIRECTS} times. {self.wrong_url()}",
+            "io_error",
+        )
+
+    def too_long(self, urls: Sequence[str], limit_mib: int) -> DatasourceError:
+        """Return what it means that an answer is longer than any should be."""
+        return DatasourceError(
+            f"{self._where(urls)} answered with more than {limit_mib} MiB. {self.wrong_url()}",
+            "io_error",
+        )
+
+    def html(self, urls: Sequence[str], start: bytes) -> DatasourceError:
+        """Return what a page means that starts so, and where a redirect has led to it."""
+        remedy = self._foreign_host(urls) if self._has_left(urls) else self.wrong_url()
+        return DatasourceError(
+            f"{self._where(urls)} answered with HTML{title(start)} where JSON was expected. "
+            f"{remedy}",
+            "io_error",
         )
 
     def status_error(
         self,
         response: urllib3.BaseHTTPResponse,
         content: bytes,
-        url: str,
+        urls: Sequence[str],
         credentials: Mapping[str, str],
     ) -> StatusError:
         """Return what an answer with a status other than 2xx means.
@@ -103,31 +136,45 @@ class Remedies:
             The answer.
         content
             The start of its body.
-        url
-            What was requested.
+        urls
+            What was asked, and where redirects have led.
         credentials
             The headers of the request that hold secrets.
         """
         status = response.status
         said = words(content, response.headers.get("Content-Type", ""))
-        shown = without_secrets(said, credentials, url)[:MAX_WORDS]
+        secrets = {**credentials, **proxy_headers(self._section)}
+        shown = without_secrets(said, secrets, urls)[:MAX_WORDS]
         bad_certificate = status == 400 and _CERTIFICATE_DENIED in shown
         # Older vmauth answers 400 to unknown credentials, and repeats them.
         login = credentials.get("Authorization")
         bad_login = status in _DENIED_STATUSES or (
             status == 400 and login is not None and login in said
         )
-        message = f"{redact_url(url)} answered {status} {response.reason or ''}".rstrip()
+        message = f"{self._where(urls)} answered {status} {response.reason or ''}".rstrip()
         if shown:
             message += f": {shown}"
         if bad_certificate:
             message += f". {self._client_certificate()}"
+        elif status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            message += f". {self._proxy_login()}"
         elif bad_login:
-            message += f". {self._login()}"
+            remedy = self._foreign_host(urls) if self._has_left(urls) else self._login()
+            message += f". {remedy}"
         elif _UNKNOWN_ADDRESS.search(shown):
             message += f". {self._wrong_tenant()}"
+        elif status == HTTPStatus.METHOD_NOT_ALLOWED and self._method == "POST":
+            message += (
+                f". {self.wrong_url()} For a gateway that allows only GET, set "
+                f"`{self._role}.http_method` to GET"
+            )
         elif status in {404, 405}:
             message += f". {self.wrong_url()}"
+        elif status == HTTPStatus.REQUEST_URI_TOO_LONG and self._method == "GET":
+            message += (
+                f". Set `{self._role}.http_method` to POST, or let longer addresses through "
+                f"(nginx: large_client_header_buffers)"
+            )
         elif status == 413:
             message += (
                 ". A proxy in between refuses large bodies: it has to let 8 MiB through "
@@ -140,6 +187,34 @@ class Remedies:
     def wrong_url(self) -> str:
         """Return the remedy for an address that is not the server's."""
         return f"Is `{self._url_key}` right?"
+
+    def _where(self, urls: Sequence[str]) -> str:
+        return shown_route(urls) + self._through
+
+    @staticmethod
+    def _has_left(urls: Sequence[str]) -> bool:
+        return not is_same_host(urls[0], urls[-1])
+
+    def _foreign_host(self, urls: Sequence[str]) -> str:
+        host = urlsplit(redact_url(urls[-1])).netloc
+        return (
+            f"Credentials are not sent to another host. If {host} is the right one, write its "
+            f"address into `{self._url_key}`; if not, log in with `{self._role}.bearer_token`, or "
+            f"`{self._role}.user` and `{self._role}.password`"
+        )
+
+    def _proxy_failure(self, where: str, error: Exception) -> DatasourceError:
+        reason = _reason(error)
+        remedy = f"Is `{self._role}.proxy_url` right?"
+        if f" {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED} " in reason:
+            remedy = self._proxy_login()
+        return DatasourceError(f"{where}: {reason}. {remedy}", "connection_error")
+
+    def _proxy_login(self) -> str:
+        return (
+            f"The proxy asks for credentials: check those in `{self._role}.proxy_url` "
+            f"(http://user:password@host:port)"
+        )
 
     def _wrong_tenant(self) -> str:
         return (
@@ -195,3 +270,8 @@ class Remedies:
             f"If the server requires credentials, set `{role}.user` and `{role}.password`, or "
             f"`{role}.bearer_token`"
         )
+
+
+def _reason(error: Exception) -> str:
+    # What a server sent may be part of it, and the pattern takes its time over long texts.
+    return _POOL_PREFIX.sub("", str(error)[:MAX_WORDS]).strip("<> ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 _SECRET_ARGUMENT = re.compile("auth|key|pass|secret|signature|token|credential", re.IGNORECASE)
@@ -27,6 +28,42 @@ def redact_url(url: str) -> str:
     )
     netloc = f"***@{host}" if host != parts.netloc else host
     return urlunsplit(parts._replace(netloc=netloc, query=arguments))
+
+
+def shown_route(urls: Sequence[str]) -> str:
+    """Return what was asked and where redirects have led, as `redact_url` shows them.
+
+    Examples
+    --------
+    >>> shown_route(["http://vm/api"]), shown_route(["http://vm/api", "http://gateway/api"])
+    ('http://vm/api', 'http://vm/api (redirected to http://gateway/api)')
+    """
+    asked, *led_to = map(redact_url, urls)
+    return f"{asked} (redirected to {led_to[-1]})" if led_to else asked
+
+
+def with_arguments(url: str, encoded: bytes) -> str:
+    """Return an address with further arguments, encoded by `form_encode`.
+
+    Examples
+    --------
+    >>> with_arguments("http://vm/api?authKey=k", b"query=x")
+    'http://vm/api?authKey=k&query=x'
+    """
+    parts = urlsplit(url)
+    query = "&".join(filter(None, [parts.query, encoded.decode("ascii")]))
+    return urlunsplit(parts._replace(query=query))
+
+
+def is_same_host(url: str, other: str) -> bool:
+    """Return whether scheme, host and port of two addresses are the same.
+
+    Examples
+    --------
+    >>> is_same_host("http://vm:8428/a", "http://vm:8428/b"), is_same_host("http://a", "https://a")
+    (True, False)
+    """
+    return urlsplit(url)[:2] == urlsplit(other)[:2]
 
 
 def secret_arguments(url: str) -> list[str]:

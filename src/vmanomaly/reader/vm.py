@@ -304,18 +304,18 @@ class VmReader:
         received = 0
         code = "200"
         logger.debug(
-            "[Scheduler `%s`] POST %s for %s with %s",
+            "[Scheduler `%s`] %s %s for %s with %s",
             task.scheduler_alias,
+            self._section.http_method,
             task.url,
             task.query.alias,
             _shown(arguments),
         )
         try:
             with self._client.stream(
-                "POST",
+                self._section.http_method,
                 task.address,
-                body=form_encode(arguments),
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                form=form_encode(arguments),
                 timeout_s=self._section.fetch_timeout.seconds,
                 context=task.context,
             ) as chunks:

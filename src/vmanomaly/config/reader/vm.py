@@ -21,6 +21,7 @@ from vmanomaly.config.values.fields import (
     UrlPath,
     as_duration,
     filled_text,
+    one_of,
     stripped,
     texts,
 )
@@ -41,6 +42,10 @@ def _selector(value: object) -> str:
     raise ValueError(f"expected a series selector; write '{remedy}'")
 
 
+def _http_method(value: object) -> str:
+    return one_of("POST", "GET")(value.strip().upper() if isinstance(value, str) else value)
+
+
 def _latency_offset(value: object) -> Duration:
     # VictoriaMetrics refuses every query with 0.
     return Duration(as_duration(value, 0) or 1)
@@ -57,6 +62,8 @@ class VmReaderSection(HttpSection, ReaderSection):
         Overrides the path of the query API.
     extra_filters
         Series selectors, sent as `extra_filters[]`.
+    http_method
+        How queries are sent: `POST`, or `GET` for gateways that allow nothing else.
     latency_offset
         Sent with every query; overrides the server's `-search.latencyOffset`.
     eval_delay
@@ -77,6 +84,7 @@ class VmReaderSection(HttpSection, ReaderSection):
     max_points_per_query: Annotated[Count | None, RESTARTS] = None
     query_range_path: Annotated[UrlPath | None, LEARNED_FROM] = None
     extra_filters: Annotated[tuple[str, ...], texts(_selector), LEARNED_FROM] = ()
+    http_method: Annotated[str, PlainValidator(_http_method), RESTARTS] = "POST"
     latency_offset: Annotated[Duration, PlainValidator(_latency_offset), RESTARTS] = Duration(1)
     eval_delay: Annotated[NonNegativeDuration, RESTARTS] = Duration(5_000)
     fetch_timeout: Annotated[PositiveDuration, RESTARTS] = Field(

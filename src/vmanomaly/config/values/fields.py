@@ -279,6 +279,14 @@ def _url(value: object) -> str:
     return text
 
 
+def _proxy_url(value: object) -> str:
+    text = _url(value)
+    parts = urlsplit(text)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("expected the URL of a proxy such as http://proxy:3128; remove its path")
+    return text
+
+
 def _url_path(value: object) -> str:
     text = filled_text(value)
     if REDACTED in text:
@@ -401,6 +409,7 @@ LabelMapping = Annotated[dict[str, str], PlainValidator(_labels)]
 TimeZone = Annotated[str, PlainValidator(_time_zone)]
 Tenant = Annotated[str, PlainValidator(_tenant)]
 Url = Annotated[str, PlainValidator(_url)]
+ProxyUrl = Annotated[str, PlainValidator(_proxy_url)]
 UrlPath = Annotated[str, PlainValidator(_url_path)]
 Folder = Annotated[Path, PlainValidator(lambda value: Path(as_text(value)))]
 ExistingFile = Annotated[Path, PlainValidator(_file)]
