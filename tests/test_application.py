@@ -198,3 +198,30 @@ def test_pushes_follow_their_section(world: World) -> None:
         world.apply({})
         assert len(first.requests) == n_pushed
         assert len(second.requests) == 1  # The last one, at the end.
+
+
+@pytest.mark.parametrize(
+    ("sections", "opened"),
+    [
+        ({}, set()),
+        ({"server": {"addr": "127.0.0.1", "port": 0}}, {"server"}),
+        ({"monitoring": {"pull": {"addr": "127.0.0.1", "port": 0}}}, {"monitoring.pull"}),
+    ],
+)
+def test_a_run_that_ends_by_itself_opens_no_port_unless_asked(
+    sections: dict[str, Any],
+    opened: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("vmanomaly.service.service.warm_up", lambda *_: None)
+    monkeypatch.setattr("vmanomaly.service.work.create_reader", lambda *_: FakeReader(answer))
+    monkeypatch.setattr("vmanomaly.service.service.create_writer", lambda *_: FakeWriter())
+    once = {"class": "oneoff", "fit_start_s": 0, "infer_start_s": 3600}
+    once |= {"fit_end_s": 3600, "infer_end_s": 7200}
+    push = {"monitoring.push": {"url": "http://localhost:1", "timeout": "1s"}}
+    config = load(changed({"schedulers": {"once": once}, **sections, **push}, MINIMAL))
+    with caplog.at_level(logging.INFO, "vmanomaly.server.listener"):
+        assert Application(config).run() == 0
+    places = {record.args[1] for record in caplog.records if "Listening" in record.msg}  # type: ignore[index]
+    assert places == opened

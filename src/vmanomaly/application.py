@@ -167,7 +167,8 @@ class Application:
 
     def _create_pusher(self, config: Config) -> Pusher | None:
         push = config.monitoring.push
-        instance = f"{socket.gethostname()}:{self._server.port}"
+        host, port = socket.gethostname(), self._server.port
+        instance = host if port is None else f"{host}:{port}"
         return None if push is None else Pusher(push, self.metrics.registry, instance)
 
     def _note_step(self, done: int, expected: int, name: str) -> None:
@@ -198,4 +199,4 @@ def _listeners(config: Config) -> object:
 
 def _ports(config: Config) -> set[int]:
     pull = config.monitoring.pull
-    return {config.server.port, *([] if pull is None else [pull.port])}
+    return {listener.port for listener in (config.server, pull) if listener is not None}

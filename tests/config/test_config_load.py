@@ -117,6 +117,7 @@ class TestEnvironment:
         password = config.reader.password  # type: ignore[attr-defined]
         assert password.get_secret_value() == "0123"
         assert config.models["z"].z_threshold == 3  # type: ignore[attr-defined]
+        assert config.server is not None
         assert config.server.port == 80
         assert config.server.use_reader_connection_settings
 

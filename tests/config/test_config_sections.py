@@ -9,12 +9,14 @@ import pytest
 import yaml
 
 from tests.config_helpers import changed, load, problems, required, without
+from vmanomaly.config import resolved_yaml
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.model.auto import AutoSection
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
 from vmanomaly.config.scheduler import BacktestingSection, OneoffSection, PeriodicSection
 from vmanomaly.config.section import read_section
+from vmanomaly.config.server import AuthSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.time import parse_iso
 from vmanomaly.scheduler import planned_runs
@@ -597,6 +599,12 @@ class TestWriter:
         assert message.startswith("writer.import_json_path: deprecated")
 
 
+def server_auth(keys: dict[str, Any]) -> AuthSection | None:
+    server = load(changed({"server.auth": keys})).server
+    assert server is not None
+    return server.auth
+
+
 class TestService:
     def test_settings(self) -> None:
         levels = {"reader.vm": "DEBUG", "model": "warning", "x": "Fatal"}
@@ -625,17 +633,38 @@ class TestService:
 
     def test_server(self) -> None:
         server = load(changed({"server": {"path_prefix": "my-app/"}})).server
+        assert server is not None
         assert (server.addr, server.port, server.path_prefix) == ("0.0.0.0", 8490, "/my-app")
         assert server.uvicorn_config == {"log_level": "warning"}
         assert server.auth is None
 
+    @pytest.mark.parametrize(
+        ("sections", "is_there"),
+        [({}, False), ({"server": None}, True), ({"server": {}}, True)],
+    )
+    def test_runs_that_end_by_themselves_have_a_server_only_if_asked(
+        self, sections: dict[str, Any], is_there: bool
+    ) -> None:
+        once = {
+            f"{stage}_{end}_s": 1_700_000_000
+            for stage in ("fit", "infer")
+            for end in ("start", "end")
+        }
+        scheduler = {"class": "oneoff", **once}
+        ending = {"schedulers": {"once": scheduler}, **sections}
+        config = load(changed(ending))
+        assert (config.server is not None) is is_there
+        assert ("server:" in resolved_yaml(config)) is is_there
+        assert load(resolved_yaml(config)) == config
+        assert load(changed({"schedulers.once": scheduler})).server is not None
+
     def test_server_auth(self, tmp_path: Path) -> None:
         file = tmp_path / "token"
         file.write_text("sesame\n")
-        auth = load(changed({"server.auth": {"bearer_token_file": str(file)}})).server.auth
+        auth = server_auth({"bearer_token_file": str(file)})
         assert auth is not None
         assert auth.secret() == "sesame"
-        auth = load(changed({"server.auth": {"user": "u", "password": "p"}})).server.auth
+        auth = server_auth({"user": "u", "password": "p"})
         assert auth is not None
         assert auth.secret() == "p"
         found = problems(changed({"server": {"auth": {"user": "u", "bearer_token": "t"}}}))

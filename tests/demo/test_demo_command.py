@@ -49,6 +49,7 @@ def test_the_config_file_is_valid_and_raises_no_warning(
     assert caplog.records == []
     assert config.reader.queries.keys() == UNITS.keys()
     assert config.models.keys() == {"mad_online", "zscore_online"}
+    assert config.server is not None
     assert (config.server.addr, config.server.port) == ("127.0.0.1", 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from tests.integration.servers import Vmanomaly, free_port
+from tests.integration.servers import Vmanomaly
 
 STEP_S = 60
 FROM_S = 1_750_000_020
@@ -61,7 +62,6 @@ def config(folder: Path, **keys: Any) -> dict[str, Any]:
             }
         },
         "models": {"zscore": {"class": "zscore_online", "queries": "all", "schedulers": "all"}},
-        "server": {"addr": "127.0.0.1", "port": free_port()},
     }
 
 
@@ -100,6 +100,19 @@ def test_every_number(
         np.testing.assert_allclose(
             yhat(tmp_path, host), expected(values[:, column], exact), rtol=1e-12
         )
+
+
+def test_two_runs_at_a_time(tmp_path: Path, values: np.ndarray) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copy(tmp_path / "data.duckdb", folder)
+    runs = [Vmanomaly(folder, config(folder)) for folder in folders]
+    with runs[0], runs[1]:
+        for run in runs:
+            assert run.wait(120) == 0, run.output
+            assert "Listening" not in run.output
+    assert yhat(folders[0], "a") == yhat(folders[1], "a") != []
 
 
 def test_a_bar_takes_the_place_of_the_log_on_a_terminal(tmp_path: Path, values: np.ndarray) -> None:

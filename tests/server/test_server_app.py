@@ -52,6 +52,7 @@ def serving(
     running = create(server, monitoring, status, unready_reasons)
     running.start()
     try:
+        assert running.port is not None
         yield running.port
     finally:
         running.stop()

@@ -27,9 +27,12 @@ class Config:
     models
         By alias; each is attached to at least one query and one scheduler.
     schedulers
-        By alias; each is used by at least one model.
-    settings, server, monitoring
+        By alias; each is used by some model.
+    settings, monitoring
         What concerns the service itself.
+    server
+        Its HTTP server; None for none, as where all schedulers end by themselves and the section is
+        left out.
     preset
         Name of the preset.
     data_folder
@@ -45,7 +48,7 @@ class Config:
     models: dict[str, ModelSection]
     schedulers: dict[str, SchedulerSection]
     settings: SettingsSection
-    server: ServerSection
+    server: ServerSection | None
     monitoring: MonitoringSection
     preset: str = "default"
     data_folder: Path | None = None

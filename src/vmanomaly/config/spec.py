@@ -40,8 +40,9 @@ def resolved_yaml(config: Config) -> str:
         "reader": _section(config.reader),
         "writer": _section(config.writer),
         "monitoring": _section(config.monitoring),
-        "server": _section(config.server),
+        "server": None if config.server is None else _section(config.server),
     }
+    sections = {key: section for key, section in sections.items() if section is not None}
     return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 

@@ -24,7 +24,7 @@ class Server:
     Parameters
     ----------
     section
-        The section `server`.
+        The section `server`; None opens no listener for it.
     monitoring
         The section `monitoring`.
     registry
@@ -46,28 +46,32 @@ class Server:
 
     def __init__(
         self,
-        section: ServerSection,
+        section: ServerSection | None,
         monitoring: MonitoringSection,
         registry: CollectorRegistry,
         health: Callable[[], HealthStatus],
         unready_reasons: Callable[[], list[str]],
     ) -> None:
-        prefix = section.path_prefix
-        settings = uvicorn_settings(section.uvicorn_config)
         monitored = [health_router(health, unready_reasons), metrics_router(registry)]
-        app = create_app(
-            [*monitored, pages_router(prefix)],
-            [prefix],
-            section.auth,
-            openapi_url=f"{prefix}/openapi.json",
-        )
-        tls = {}
-        if section.tls_cert_file is not None:
-            tls = {"ssl_certfile": section.tls_cert_file, "ssl_keyfile": section.tls_key_file}
-        self._listeners = [Listener("server", section.addr, section.port, app, {**settings, **tls})]
+        prefix, settings = "", {}
+        self._listeners: list[Listener] = []
+        if section is not None:
+            prefix, settings = section.path_prefix, uvicorn_settings(section.uvicorn_config)
+            app = create_app(
+                [*monitored, pages_router(prefix)],
+                [prefix],
+                section.auth,
+                openapi_url=f"{prefix}/openapi.json",
+            )
+            tls = {}
+            if section.tls_cert_file is not None:
+                tls = {"ssl_certfile": section.tls_cert_file, "ssl_keyfile": section.tls_key_file}
+            self._listeners.append(
+                Listener("server", section.addr, section.port, app, {**settings, **tls})
+            )
         pull = monitoring.pull
-        if pull is not None and pull.port != section.port:
-            # Probes and scrapers may or may not use the prefix.
+        if pull is not None and (section is None or pull.port != section.port):
+            # Probes and scrapers may know of the prefix or not.
             app = create_app(monitored, ["", prefix])
             try:
                 listener = Listener("monitoring.pull", pull.addr, pull.port, app, settings)
@@ -77,9 +81,9 @@ class Server:
             self._listeners.append(listener)
 
     @property
-    def port(self) -> int:
-        """The port that `server` listens on; a free one if the configuration says 0."""
-        return self._listeners[0].port
+    def port(self) -> int | None:
+        """The port of the first listener; None without listeners."""
+        return self._listeners[0].port if self._listeners else None
 
     def start(self) -> None:
         """Answer requests, in the background."""

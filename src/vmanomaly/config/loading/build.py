@@ -139,13 +139,14 @@ def build_config(
         return None
     rules.warn_of_unused(("reader", "queries"), queries, used_queries, findings)
     rules.warn_of_unused(("schedulers",), schedulers, used_schedulers, findings)
+    all_end = all(scheduler.ends_by_itself for scheduler in used_schedulers.values())
     return Config(
         reader=reader.model_copy(update={"queries": used_queries}),
         writer=writer,
         models=attached,
         schedulers=used_schedulers,
         settings=settings,
-        server=server,
+        server=server if "server" in sections or not all_end else None,
         monitoring=monitoring,
         data_folder=_folder(environ, _DATA_FOLDER),
         model_folder=_folder(environ, rules.MODEL_FOLDER),
