@@ -318,3 +318,106 @@ def test_secrets_are_not_shown(changes: dict[str, Any], caplog: pytest.LogCaptur
     found = problems(changed(changes))
     assert found
     assert "hunter2" not in "\n".join([*found, *caplog.messages])
+
+
+def as_text(models: str = "", schedulers: str = "", queries: str = "", rest: str = "") -> str:
+    """Return a configuration with parts as they are indented in the arguments."""
+    models = models or "  z:\n    class: zscore_online\n    queries: all\n    schedulers: all"
+    schedulers = schedulers or "  live:\n    fit_window: 1d\n    infer_every: 1m"
+    queries = queries or "    cpu:\n      expr: avg(cpu)"
+    return (
+        f"models:\n{models}\nschedulers:\n{schedulers}\n"
+        "writer:\n  datasource_url: http://vm:8428\n"
+        "reader:\n  datasource_url: http://vm:8428\n  sampling_period: 1m\n"
+        f"  queries:\n{queries}\n{rest}\n"
+    )
+
+
+def problems_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("parts", "section", "kind", "keys", "alias"),
+    [
+        (
+            {"models": "  z:\n  class: std\n  queries: [cpu]"},
+            "models",
+            "model",
+            "class, queries",
+            "z",
+        ),
+        ({"models": "  class: std\n  args:\n    x: 1"}, "models", "model", "class, args", None),
+        ({"models": "  z: {class: std}\n  queries: all"}, "models", "model", "queries", "z"),
+        (
+            {"models": "  y: {class: std}\n  z:\n  class: custom\n  own: 3"},
+            "models",
+            "model",
+            "class",
+            "z",
+        ),
+        (
+            {"schedulers": "  live:\n  fit_window: 1d\n  infer_every: 1m"},
+            "schedulers",
+            "scheduler",
+            "fit_window, infer_every",
+            "live",
+        ),
+        (
+            {"queries": "    cpu:\n    expr: avg(cpu)\n    step: 1m"},
+            "reader.queries",
+            "query",
+            "expr, step",
+            "cpu",
+        ),
+    ],
+)
+def test_keys_at_the_level_of_aliases(
+    parts: dict[str, str], section: str, kind: str, keys: str, alias: str | None
+) -> None:
+    below = (
+        f"their alias, such as {alias}" if alias else "an alias of your choice, such as my_model"
+    )
+    assert problems_of(as_text(**parts)) == [
+        f"{section}: expected aliases, got keys of a {kind} ({keys}); indent them by one more "
+        f"level, below {below}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("m:\n  class: mad_online", "m: unknown section; looks like a model; indent it by one"),
+        ("m:\n  class: model.mad.MADModel", "level, below models"),
+        ("s:\n  class: oneoff", "s: unknown section; looks like a scheduler; indent it by one"),
+        ("s:\n  infer_every: 1m\n  fit_every: 1h", "level, below schedulers"),
+        ("q:\n  expr: avg(x)", "q: unknown section; looks like a query; indent it by one more"),
+        ("queries:\n  x: {expr: y}", "queries: unknown section; a key of reader; indent it by one"),
+        ("sampling_period: 1m", "a key of reader; indent it by one more level, below that"),
+        ("tenant_id: 1", "a key of reader or writer; indent it by one more level, below that"),
+        ("modles:\n  z: {class: mad_online}", "modles: unknown section; did you mean models?"),
+        ("other: {a: b}", "other: unknown section; known here: preset, settings,"),
+        ("other: {class: [x]}", "other: unknown section; known here: preset, settings,"),
+    ],
+)
+def test_what_stands_at_the_level_of_sections(rest: str, expected: str) -> None:
+    (problem,) = problems_of(as_text(rest=rest))
+    assert expected in problem
+
+
+def test_the_only_model_at_the_level_of_sections() -> None:
+    text = as_text().replace("\n  z:\n    class", "\nz:\n    class")
+    assert problems_of(text) == [
+        "z: unknown section; looks like a model; indent it by one more level, below models",
+        "models: required, but not set; it says what looks for anomalies",
+    ]
+
+
+def test_aliases_may_have_names_of_keys() -> None:
+    models = "  class:\n    class: mad_online\n    queries: all\n    schedulers: all"
+    queries = "    expr:\n      expr: avg(cpu)\n    step:\n      expr: avg(x)"
+    config = load(as_text(models=models, queries=queries))
+    assert set(config.models) == {"class"}
+    assert set(config.reader.queries) == {"expr", "step"}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from vmanomaly.config.config import Config
 from vmanomaly.config.loading import rules
+from vmanomaly.config.loading.indentation import explain_section, find_keys_among_aliases
 from vmanomaly.config.loading.intervals import check_intervals, check_retention
 from vmanomaly.config.loading.legacy import modernise
 from vmanomaly.config.loading.unheeded import check_members, warn_of_unheeded_keys
@@ -42,6 +43,7 @@ _DATA_FOLDER = "VMANOMALY_DATA_DUMPS_DIR"
 _CUSTOM_MODELS_FOLDER = "VMANOMALY_CUSTOM_MODELS_DIR"
 _DEFAULT_PRESET = re.compile(r"default(:v[\w.]+)?")
 _KNOWN_PRESETS = ("ui", "node-exporter")
+_ALIASED = {"models": "model", "schedulers": "scheduler"}
 _POLICIES = (
     "data_range",
     "detection_direction",
@@ -74,7 +76,7 @@ def build_config(
     sections = modernise(merged, findings)
     for key in sections:
         if key not in SECTIONS:
-            findings.error((key,), partial(_unknown_section, key))
+            findings.error((key,), partial(_unknown_section, key, sections[key]))
     if not _is_default_preset(sections.get("preset"), findings):
         return None
 
@@ -153,8 +155,8 @@ def build_config(
     )
 
 
-def _unknown_section(key: str) -> str:
-    return f"unknown section; {suggest(key, SECTIONS)}"
+def _unknown_section(key: str, value: object) -> str:
+    return f"unknown section; {explain_section(key, value) or suggest(key, SECTIONS)}"
 
 
 def _folder(environ: Mapping[str, str], name: str) -> FilePath | None:
@@ -186,6 +188,9 @@ def _required(
         return {}
     if not isinstance(section, Mapping):
         findings.error((key,), not_a_mapping(section))
+        return {}
+    kind = _ALIASED.get(key)
+    if kind is not None and find_keys_among_aliases(section, kind, (key,), findings):
         return {}
     return section
 
@@ -227,6 +232,8 @@ def _read_reader(
     if not raw_queries or not isinstance(raw_queries, Mapping):
         reason = "required, but not set" if not raw_queries else "expected a mapping of aliases"
         findings.error((*path, "queries"), f"{reason}; write an expression under an alias")
+        return None, {}
+    if find_keys_among_aliases(raw_queries, "query", (*path, "queries"), findings):
         return None, {}
     if raw.get("sampling_period") is None:
         without_step = [

@@ -43,6 +43,9 @@ def modernise(sections: Mapping[str, Any], findings: Findings) -> dict[str, Any]
     reader = result.get("reader")
     if isinstance(reader, Mapping) and isinstance(reader.get("queries"), Mapping):
         bare = [alias for alias, query in reader["queries"].items() if isinstance(query, str)]
+        if None in reader["queries"].values():
+            # What follows is indented too little: keys, not expressions.
+            bare = []
         if bare:
             findings.warn(
                 ("reader", "queries"),
