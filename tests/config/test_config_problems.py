@@ -380,10 +380,11 @@ def test_keys_at_the_level_of_aliases(
     below = (
         f"their alias, such as {alias}" if alias else "an alias of your choice, such as my_model"
     )
-    assert problems_of(as_text(**parts)) == [
+    (problem,) = problems_of(as_text(**parts))
+    assert problem == (
         f"{section}: expected aliases, got keys of a {kind} ({keys}); indent them by one more "
         f"level, below {below}"
-    ]
+    )
 
 
 @pytest.mark.parametrize(

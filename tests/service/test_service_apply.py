@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -419,3 +420,62 @@ def test_a_stop_ends_an_apply_that_waits(world: World) -> None:
     assert not applying.is_alive()
     assert not world.thread.is_alive()
     assert threads() == {}
+
+
+STUCK = "scheduler 'quick', query 'b'"
+
+
+def test_a_scheduler_with_a_run_that_is_stuck_is_not_changed(world: World) -> None:
+    world.service.health.report(STUCK, "model 'x' has been stuck", needs_restart=True)
+    n_readers = len(world.readers)
+    with pytest.raises(VmanomalyError, match=r"query 'b': model 'x' has been stuck.*restart"):
+        world.apply(changed({"models.x.decay": 0.9, "models.y.decay": 0.9}, BASE))
+    assert len(world.readers) == n_readers
+    assert {"scheduler quick", "scheduler slow"} <= set(threads())
+    world.apply(changed({"models.y.decay": 0.9}, BASE))
+    world.service.health.report(STUCK, None)
+    world.apply(changed({"models.x.decay": 0.9}, BASE))
+
+
+def test_a_run_that_turns_out_to_be_stuck_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmanomaly.service.schedulers._LOOK_EVERY_S", 0.01)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hang(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
+        entered.set()
+        go_on.wait(60)
+        return answer(query, time_range, stage)
+
+    world.answer = hang
+    world.clock.advance(MINUTE)
+    assert entered.wait(10)
+    config = load(changed({"models.x.decay": 0.9}, BASE))
+    with ThreadPoolExecutor(1) as threads_of_test:
+        applying = threads_of_test.submit(world.service.apply, config)
+        assert eventually(lambda: "scheduler quick" not in threads())
+        world.service.health.report(STUCK, "model 'x' has been stuck", needs_restart=True)
+        error = applying.exception(10)
+        go_on.set()
+    assert isinstance(error, RollbackError)
+    assert "model 'x' has been stuck, and its run cannot be ended" in str(error)
+
+
+def test_an_apply_waits_for_no_start_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("vmanomaly.service.service.warm_up", fail)
+    monkeypatch.setattr("vmanomaly.service.work.create_reader", lambda *_: FakeReader(answer))
+    monkeypatch.setattr("vmanomaly.service.service.create_writer", lambda *_: FakeWriter())
+    service = Service(load(BASE), SteppedClock(START))
+    with ThreadPoolExecutor(1) as threads_of_test:
+        applying = threads_of_test.submit(
+            service.apply, load(changed({"models.x.decay": 0.9}, BASE))
+        )
+        with pytest.raises(OSError, match="no space left"):
+            service.run()
+        assert applying.exception(10) is None
+    assert threads() == {}
+    assert eventually(lambda: "health" not in {each.name for each in threading.enumerate()})

@@ -8,7 +8,9 @@ import pytest
 from tests.fakes import FakeClock, FakeReader, FakeWriter
 from tests.history import END, FROM, START, answer, config
 from vmanomaly.context import RunContext
+from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.series import SeriesBatch
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.plan import create_models
@@ -49,6 +51,7 @@ def test_waiting_ends_with_the_last_scheduler_though_its_thread_still_lives(
     assert not waiting.is_alive()
     assert schedulers.failures == {}
     assert schedulers.join(0.0)
+    schedulers.stop_reading()
 
 
 def test_a_stop_is_noticed_by_who_waits(tmp_path: Path) -> None:
@@ -69,3 +72,22 @@ def test_only_runs_of_its_own_are_waited_for(tmp_path: Path) -> None:
     assert schedulers.join(0.0)
     over.set()
     stranger.join()
+
+
+def test_what_failed_last_is_over_with_a_scheduler_that_ends(tmp_path: Path) -> None:
+    metrics, health = Metrics(), Health({})
+    schedulers = Schedulers(FakeClock(0), health, metrics, RunContext())
+    work = oneoff_work(tmp_path, metrics, health)
+
+    def fail(*_: object) -> SeriesBatch:
+        raise DatasourceError("refused", "422")
+
+    for job in work.jobs["s"]:
+        job._reads._reader = FakeReader(fail)
+    other = DatasourceError("refused too", "422")
+    health.report_read("other", "q", "infer", other)
+    schedulers.start(work, ["s"])
+    schedulers.wait()
+    schedulers.stop_reading()
+    assert "refused" in str(schedulers.failures["s"])
+    assert health.reasons() == ["reader: query q: refused too"]

@@ -195,19 +195,33 @@ class Health:
 
     def forget_scheduler(self, alias: str) -> None:
         """Forget what was reported about a scheduler, its reads and its writes."""
+        self.forget_requests(alias)
+        with self._lock:
+            of_queries = self._of_queries(alias)
+        for component in [scheduler_component(alias), *of_queries]:
+            self.report(component, None)
+
+    def forget_requests(self, alias: str) -> None:
+        """Forget what was reported about the reads and the writes of a scheduler."""
         with self._lock:
             self._failing = {
                 request: failure
                 for request, failure in self._failing.items()
                 if request[1] != alias
             }
-            of_queries = [
-                component
-                for component in self._reported
-                if component.startswith(f"{scheduler_component(alias)}, ")
-            ]
-        for component in [scheduler_component(alias), *of_queries]:
-            self.report(component, None)
+
+    def stuck_reason(self, alias: str) -> str | None:
+        """Return what was reported about a run of a scheduler that does not come back, if any."""
+        with self._lock:
+            for component in self._of_queries(alias):
+                reason, needs_restart = self._reported[component]
+                if needs_restart:
+                    return f"{component}: {reason}"
+        return None
+
+    def _of_queries(self, alias: str) -> list[str]:
+        prefix = f"{scheduler_component(alias)}, "
+        return [component for component in self._reported if component.startswith(prefix)]
 
     def _note(self, request: _Request, error: DatasourceError | None) -> bool:
         """Note the outcome of a request. Return whether it went well."""

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from vmanomaly.clock import Clock
 from vmanomaly.context import RunContext
+from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.scheduler import create_scheduler, planned_runs
@@ -18,6 +19,9 @@ from vmanomaly.service.lane import Lane
 from vmanomaly.service.plan import longest_catch_up
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
 from vmanomaly.service.work import Work
+
+# Whether a run is stuck is noticed elsewhere, after minutes.
+_LOOK_EVERY_S = 1.0
 
 _OnEnd: TypeAlias = Callable[[str, tuple[str, ...]], None]
 
@@ -36,6 +40,7 @@ class _Running(threading.Thread):
         self.lane = lane
         self.supervisor = supervisor
         self.has_ended = False
+        self.ends_by_itself = work.config.schedulers[alias].ends_by_itself
         self._alias = alias
         self._on_end = on_end
 
@@ -125,17 +130,40 @@ class Schedulers:
             self._changed.notify_all()
 
     def end(self, aliases: Collection[str]) -> None:
-        """End some schedulers, each between two of its runs, and wait for that."""
-        ending = [self._running[alias] for alias in aliases]
-        for running in ending:
+        """End some schedulers, each between two of its runs, and wait for that.
+
+        Raises
+        ------
+        RollbackError
+            A run that is waited for is stuck.
+        """
+        ending = {alias: self._running[alias] for alias in aliases}
+        for running in ending.values():
             running.supervisor.stop()
-        for running in ending:
+        for alias, running in ending.items():
             running.join()
-            running.lane.drain()
+            while not running.lane.drain(_LOOK_EVERY_S):
+                if reason := self._health.stuck_reason(alias):
+                    raise RollbackError(f"{reason}, and its run cannot be ended")
             running.lane.close()
-        for alias in aliases:
+        for alias in ending:
             del self._running[alias]
             self._health.forget_scheduler(alias)
+
+    def check_not_stuck(self, aliases: Collection[str]) -> None:
+        """Check that the runs of some schedulers can be waited for.
+
+        Raises
+        ------
+        VmanomalyError
+            One is stuck.
+        """
+        for alias in aliases:
+            if reason := self._health.stuck_reason(alias):
+                raise VmanomalyError(
+                    f"{reason}, and its scheduler cannot be changed before it comes back; restart "
+                    f"the service"
+                )
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -208,6 +236,9 @@ class Schedulers:
         with self._changed:
             if reasons:
                 self.failures[alias] = reasons
+            if self._running[alias].ends_by_itself:
+                # Nothing will read or write again for it, and so end what failed last.
+                self._health.forget_requests(alias)
             self._changed.notify_all()
 
 

@@ -98,6 +98,15 @@ class Service:
             The exit status: 0 if all went well, 1 if a scheduler failed, or a run of one that ends
             by itself.
         """
+        try:
+            return self._run()
+        finally:
+            # Where it never started, `apply` is not to wait for that, nor to start anything.
+            self._schedulers.stop()
+            self._has_started.set()
+            self.health.stop()
+
+    def _run(self) -> int:
         self._describe_process()
         self._describe(self._work)
         self._limit_native_threads(self._work.config.settings)
@@ -144,17 +153,20 @@ class Service:
             It cannot be applied. The old one stays in use.
         """
         self._has_started.wait()
+        if self._schedulers.is_over:
+            return
         before = self._work
         config = with_custom_classes(config)
-        work = self._create_work(config, create_models(config), before)
         kept = {
             alias
-            for alias in work.jobs
+            for alias in config.schedulers
             if alias in before.jobs and is_unchanged(alias, before.config, config)
         }
+        ended = [alias for alias in self._schedulers.aliases if alias not in kept]
+        self._schedulers.check_not_stuck(ended)
+        work = self._create_work(config, create_models(config), before)
         work.jobs.update({alias: before.jobs[alias] for alias in kept})
         warm_up(work)
-        ended = [alias for alias in self._schedulers.aliases if alias not in kept]
         started = [alias for alias in work.jobs if alias not in kept]
         works = [*self._schedulers.works, before]
         with self._schedulers.changing():
@@ -271,7 +283,6 @@ class Service:
         self._writer.close()
         for reader in {id(work.reader): work.reader for work in works}.values():
             reader.close()
-        self.health.stop()
         return is_delivered and not self._schedulers.failures
 
 
