@@ -219,8 +219,6 @@ def test_unusual_shapes_are_read_the_same() -> None:
 @pytest.mark.parametrize(
     "one",
     [
-        '{"metric":{"a":1},"values":[]}',
-        '{"metric":{"a":{"b":"c"}},"values":[]}',
         '{"metric":[],"values":[]}',
         '{"values":[]}',
         '{"metric":{}}',
@@ -462,3 +460,43 @@ def test_warnings_may_say_that_data_is_missing(warning: str, is_partial: bool) -
     answer = scan(body, GRID, STEP)
     check(answer, [one])
     assert answer.is_partial is is_partial
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_a_label_that_is_no_string_costs_no_neighbour(compact: bool) -> None:
+    odd = {"metric": {"a": 1, "b": True, "c": None, "d": {"e": [1]}}, "values": [[SECONDS[0], "1"]]}
+    good = series([[SECONDS[0], "2"]], a="good")
+    answer = scan(answer_of([good, odd, good | {"metric": {"a": "other"}}], compact), GRID, STEP)
+    assert answer.batch.labels == (
+        Labels({"a": "good"}),
+        Labels({"a": "1", "b": "true", "d": '{"e":[1]}'}),
+        Labels({"a": "other"}),
+    )
+    assert answer.batch.values[:, 0].tolist() == [2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("head", "warnings"),
+    [
+        ('"warnings":["a \\"b\\" [c], {1}"],"status":"success"', ('a "b" [c], {1}',)),
+        ('"status": "success", "infos" :[ "a" , "b" ], "isPartial":false,\n"errorType":""', ()),
+        ('"status":"success","warnings":[],"warnings":null', ()),
+    ],
+)
+def test_nothing_simple_before_the_series_keeps_them_in_memory(
+    head: str, warnings: tuple[str, ...]
+) -> None:
+    one = series([[second, "1"] for second in SECONDS], a="b")
+    many = [one | {"metric": {"a": f"{i:0>100}"}} for i in range(20_000)]
+    data = answer_of(many)[1:].replace(b'"status":"success",', b"", 1)
+    body = b"{%s,%s" % (head.encode(), data)
+    placed: list[Labels] = []
+    cache = LabelCache()
+    scanner = Scanner(GRID, STEP, cache, lambda labels, values: placed.extend(labels))
+    for start in range(0, len(body) - 100, 1 << 20):
+        scanner.feed(body[start : min(start + (1 << 20), len(body) - 100)])
+    assert len(placed) > len(many) // 2
+    scanner.feed(body[-100:])
+    answer = scanner.finish()
+    assert len(placed) == answer.n_series == len(many)
+    assert answer.warnings == warnings

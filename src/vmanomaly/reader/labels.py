@@ -11,9 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from vmanomaly.reader import scan
@@ -71,7 +72,7 @@ class LabelCache:
         Raises
         ------
         ValueError
-            An object is not one of strings.
+            One is no object.
         """
         young = self._young
         found = [young.get(text) for text in texts]
@@ -102,14 +103,26 @@ class LabelCache:
             labels = self._young.get(text) or self._old.get(text)
         if labels is None:
             parsed = parse_json(text)
-            if not (
-                isinstance(parsed, dict)
-                and all(isinstance(value, str) for value in parsed.values())
-            ):
-                raise ValueError("a label's value is not a string")
-            labels = Labels(parsed | self._extra)
+            if not isinstance(parsed, dict):
+                raise ValueError("a label set is not an object")
+            labels = Labels(_as_texts(parsed) | self._extra)
         with self._lock:
             return self._young.setdefault(text, labels)
+
+
+def _as_texts(labels: Mapping[str, Any]) -> dict[str, str]:
+    """Return labels with values that are strings; null is no label, other values are JSON.
+
+    Examples
+    --------
+    >>> _as_texts({"a": "b", "n": 1, "flag": True, "none": None})
+    {'a': 'b', 'n': '1', 'flag': 'true'}
+    """
+    return {
+        name: value if isinstance(value, str) else orjson.dumps(value).decode()
+        for name, value in labels.items()
+        if value is not None
+    }
 
 
 class Recogniser:
@@ -143,7 +156,7 @@ class Recogniser:
         Raises
         ------
         ValueError
-            A label set is not a JSON object of strings.
+            A label set is no JSON object.
         """
         same: Sequence[Labels] = ()
         if not self._others:
@@ -163,7 +176,7 @@ class Recogniser:
         Raises
         ------
         ValueError
-            One is not a JSON object of strings.
+            One is no JSON object.
         """
         labels = self._cache.labels(texts)
         self._others += labels

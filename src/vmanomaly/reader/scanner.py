@@ -40,9 +40,14 @@ _BLOCK_SAMPLES = 1 << 16
 _MIN_BLOCK_ROWS = 8
 
 _SPACE = rb"[ \t\r\n]*"
+_TEXT = rb'"(?:[^"\\]|\\.)*+"'
+# Anything simple may stand before the series, such as isPartial, or the warnings of some servers.
+_SIMPLE = rb"(?:true|false|null|TEXT|\[~(?:TEXT~(?:,~TEXT~)*+)?\])".replace(b"TEXT", _TEXT)
+_MEMBERS = rb"(?:TEXT~:~SIMPLE~,~)*+".replace(b"TEXT", _TEXT).replace(b"SIMPLE", _SIMPLE)
 _HEAD = re.compile(
-    rb'~\{~"status"~:~"success"~,~(?:"isPartial"~:~(?:true|false)~,~)?'
-    rb'"data"~:~\{~"resultType"~:~"matrix"~,~"result"~:~\['.replace(b"~", _SPACE)
+    (rb"~\{~" + _MEMBERS + rb'"data"~:~\{~"resultType"~:~"matrix"~,~"result"~:~\[').replace(
+        b"~", _SPACE
+    )
 )
 # Replaces the scanned series while the few bytes around them are parsed; a second "result"
 # would be noticed.
