@@ -153,7 +153,7 @@ class Service:
             It cannot be applied. The old one stays in use.
         """
         self._has_started.wait()
-        if self._schedulers.is_over:
+        if self._schedulers.is_stopped:
             return
         before = self._work
         config = with_custom_classes(config)
