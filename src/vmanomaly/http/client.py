@@ -217,7 +217,10 @@ class HttpClient:
             if not location:
                 break
             with self._translated(exchange):
-                response.drain_conn()
+                try:
+                    response.drain_conn()
+                finally:
+                    response.close()
                 url = urljoin(url, location)
             exchange.urls.append(url)
             if response.status == HTTPStatus.SEE_OTHER:
