@@ -96,13 +96,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(respond: Responder, context: ssl.SSLContext | None = None) -> Iterator[Loopback]:
+def serve(
+    respond: Responder, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[Loopback]:
     """Start a server that answers with `respond`; stop it at the end."""
     requests: list[Asked] = []
     released = threading.Event()
     members = {"respond": staticmethod(respond), "requests": requests, "released": released}
     handler = type("ScriptedHandler", (Handler,), members)
-    with _Server(("127.0.0.1", 0), handler) as server:
+    with _Server((host, 0), handler) as server:
         scheme = "http"
         if context is not None:
             scheme = "https"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 import threading
@@ -290,3 +291,22 @@ def test_look_ups_without_an_answer_are_bounded(resolver: Resolver) -> None:
     resolver.answers.set()
     assert eventually(lambda: not look_ups())
     assert look_up("another.example", 1, RunContext())
+
+
+@pytest.mark.parametrize(("host", "asked_for"), [("127.0.0.1", "identity"), ("127.0.0.2", "gzip")])
+def test_gzip_is_asked_for_where_the_server_is_elsewhere(host: str, asked_for: str) -> None:
+    content = b"[%s]" % b", ".join([b"1234"] * 100_000)
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        if asked.headers["Accept-Encoding"] == "gzip":
+            handler.reply(body=gzip.compress(content), Content_Encoding="gzip")
+        else:
+            handler.reply(body=content)
+
+    # A connection to 127.0.0.2 comes from 127.0.0.1, as if that were another machine.
+    with serve(respond, host=host) as server:
+        client = client_of(server.url.replace("localhost", host), LONG)
+        for _ in range(2):
+            assert ask(client) == content
+        client.close()
+    assert [asked.headers["Accept-Encoding"] for asked in server.requests] == [asked_for] * 2

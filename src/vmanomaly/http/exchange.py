@@ -200,8 +200,12 @@ class _Watched:
     def _new_conn(self: Any) -> socket.socket:
         return _connect(self)
 
-    def request(self, *arguments: Any, **options: Any) -> None:
+    def request(self: Any, *arguments: Any, **options: Any) -> None:
         _watch_kept(self)
+        if self.sock is None:
+            self.connect()
+        if not _is_on_this_machine(self):
+            options["headers"] = {**(options.get("headers") or {}), "Accept-Encoding": "gzip"}
         super().request(*arguments, **options)  # type: ignore[misc]
 
 
@@ -276,6 +280,14 @@ def _connect_to(
         sock.close()
         raise
     return sock
+
+
+def _is_on_this_machine(connection: Any) -> bool:
+    """Return whether bytes cost nothing on the way, so that it does not pay to compress them."""
+    if connection.proxy is not None:
+        return False
+    own, peer = connection.sock.getsockname(), connection.sock.getpeername()
+    return bool(own[0] == peer[0])
 
 
 def _watch_kept(connection: Any) -> None:
