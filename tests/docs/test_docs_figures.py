@@ -115,7 +115,7 @@ def test_the_plot_of_the_memory_is_current() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "days", "kib"), [(5, 0.25, 4), (5, 1, 10), (5, 3, 25), (1, 0.25, 9), (1, 1, 32)]
+    ("step", "days", "kib"), [(5, 0.25, 6), (5, 1, 10), (5, 3, 25), (1, 0.25, 11), (1, 1, 34)]
 )
 def test_memory_grows_with_what_was_seen(step: int, days: float, kib: int) -> None:
     curve = memory.bytes_per_series(step, int(days * memory.DAY), n_series=100)
