@@ -2,7 +2,8 @@
 
 The series are in a real VictoriaMetrics on the same machine, ahead of time, so that nothing but the
 service and the database works. A line a cycle says how long its parts took by the service's own
-metrics, what CPU time the process used and what memory it holds.
+metrics, what CPU time the process used, what memory it holds, and what it had written to the disk.
+At the end the service is killed and started again, and does what a crash leaves to do.
 
 Run it with `python -m benchmarks.speed.soak`; it takes as many minutes as there are cycles.
 """
@@ -39,16 +40,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, default=100_000)
     parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--model", default="zscore_online")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with VictoriaMetrics(folder, "-search.latencyOffset=1ms") as vm:
             _load(vm, arguments.series, arguments.cycles)
             port = free_port()
-            config = _config(vm.url, port)
+            config = _config(vm.url, port, arguments.model)
             environ = {"VMANOMALY_MODEL_DUMPS_DIR": str(folder / "models")}
+            metrics_url = f"http://127.0.0.1:{port}/metrics"
             with Vmanomaly(folder, config, environ=environ) as service:
-                _watch(service, f"http://127.0.0.1:{port}/metrics", arguments.cycles)
+                _watch(service, metrics_url, arguments.cycles)
+                service.kill()
+            service.log.unlink()
+            # The next run has to be due, so that there is something to score.
+            time.sleep(STEP_S)
+            started = time.monotonic()
+            with Vmanomaly(folder, config, environ=environ) as service:
+                _wait_for_scores(service, metrics_url)
+                print(f"{time.monotonic() - started:.1f} s from a start after a kill to scores")
+                print("\n".join(line for line in service.output.splitlines() if "repla" in line))
 
 
 def _load(vm: VictoriaMetrics, n_series: int, n_cycles: int) -> None:
@@ -71,13 +83,13 @@ def _load(vm: VictoriaMetrics, n_series: int, n_cycles: int) -> None:
     vm.force_flush()
 
 
-def _config(url: str, port: int) -> dict[str, Any]:
+def _config(url: str, port: int, model: str) -> dict[str, Any]:
     return {
         "settings": {"restore_state": True},
         "schedulers": {
             "live": {"fit_window": f"{N_FIT}m", "fit_every": "1d", "infer_every": f"{STEP_S}s"}
         },
-        "models": {"z": {"class": "zscore_online", "queries": "all", "schedulers": "all"}},
+        "models": {"z": {"class": model, "queries": "all", "schedulers": "all"}},
         "reader": {
             "datasource_url": url,
             "sampling_period": f"{STEP_S}s",
@@ -90,23 +102,27 @@ def _config(url: str, port: int) -> dict[str, Any]:
 
 def _watch(service: Vmanomaly, metrics_url: str, n_cycles: int) -> None:
     print(f"{'cycle':>5} {'points':>9} " + " ".join(f"{part:>7}" for part in PARTS), end="")
-    print(f" {'all':>7} {'CPU':>7} {'RSS':>8} {'state':>8}")
-    service.wait_until(lambda: "Listening on port" in service.output, "a listener")
-    service.wait_until(lambda: _scrape(metrics_url).get(SENT, 0.0) > 0.0, "scores", 120.0)
+    print(f" {'all':>7} {'CPU':>7} {'RSS':>8} {'state':>8} {'disk':>8}")
+    _wait_for_scores(service, metrics_url)
     time.sleep(STEP_S / 2)
-    before, cpu_before = _scrape(metrics_url), _cpu_s(service.pid)
+    before, cpu_before, disk_before = _scrape(metrics_url), _cpu_s(service.pid), _disk(service.pid)
     for cycle in range(1, n_cycles + 1):
         time.sleep(STEP_S)
-        after, cpu = _scrape(metrics_url), _cpu_s(service.pid)
+        after, cpu, disk = _scrape(metrics_url), _cpu_s(service.pid), _disk(service.pid)
         parts = [after.get(name, 0.0) - before.get(name, 0.0) for name in PARTS.values()]
         print(
             f"{cycle:>5} {after[SENT] - before[SENT]:>9,.0f} "
             + " ".join(f"{1000 * part:>4.0f} ms" for part in parts)
             + f" {sum(parts):>5.2f} s {cpu - cpu_before:>5.2f} s {_rss(service.pid) / 1e6:>5.0f} MB"
-            f" {after[STATE] / 1e6:>5.1f} MB",
+            f" {after[STATE] / 1e6:>5.1f} MB {(disk - disk_before) / 1e6:>5.1f} MB",
             flush=True,
         )
-        before, cpu_before = after, cpu
+        before, cpu_before, disk_before = after, cpu, disk
+
+
+def _wait_for_scores(service: Vmanomaly, metrics_url: str) -> None:
+    service.wait_until(lambda: "Listening on port" in service.output, "a listener")
+    service.wait_until(lambda: _scrape(metrics_url).get(SENT, 0.0) > 0.0, "scores", 300.0)
 
 
 def _scrape(url: str) -> dict[str, float]:
@@ -123,6 +139,12 @@ def _scrape(url: str) -> dict[str, float]:
 def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _disk(pid: int) -> int:
+    """Return the bytes that the process has had written to the disk."""
+    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["write_bytes"])
 
 
 def _rss(pid: int) -> int:

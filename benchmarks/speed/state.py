@@ -56,7 +56,7 @@ def main() -> None:
 
 def sections(model: str, reader_url: str, writer_url: str, **keys: Any) -> dict[str, Any]:
     return {
-        "settings": {"restore_state": True},
+        "settings": {"restore_state": True, "checkpoint_interval": "0s"},
         "reader": {
             "datasource_url": reader_url,
             "sampling_period": "1m",

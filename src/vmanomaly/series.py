@@ -206,6 +206,19 @@ class Predictions:
         """The number of values that are not NaN, over all outputs."""
         return sum(int(np.count_nonzero(~np.isnan(values))) for values in self.outputs.values())
 
+    def after(self, timestamp: int) -> Predictions:
+        """Return only the points after a timestamp.
+
+        Examples
+        --------
+        >>> predictions = Predictions((), np.array([1, 2, 3]), {"y": np.zeros((0, 3))})
+        >>> predictions.after(1).timestamps
+        array([2, 3])
+        """
+        first = int(np.searchsorted(self.timestamps, timestamp, side="right"))
+        outputs = {name: values[:, first:] for name, values in self.outputs.items()}
+        return Predictions(self.labels, self.timestamps[first:], outputs)
+
 
 class JobKey(NamedTuple):
     """A job: what is read together under a scheduler.

@@ -76,6 +76,7 @@ from vmanomaly.errors import ConfigError
         ("schedulers.live.infer_every", "500ms", "at least 1s, got '500ms'"),
         ("schedulers.live.start_from", "25:00", "expected HH:MM, or a time such as"),
         ("settings.retention", {"ttl": "1d", "check_interval": "x"}, "got 'x'"),
+        ("settings.checkpoint_interval", "-5m", "got '-5m'"),
         ("server.ui_default_state", "?x", "starting with #/?, got '?x'"),
         ("writer.metric_format", "$VAR", "expected a mapping, got text; is a space missing"),
         ("writer.connection_retry_attempts", -1, "expected a whole number of 0 or more"),

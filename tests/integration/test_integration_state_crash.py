@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 
 from tests.history import DATA, FROM, STEP
@@ -36,9 +37,9 @@ def services(config: Path, models: Path) -> AbstractContextManager[Nursery]:
     )
 
 
-def write_config(path: Path, url: str, name: str) -> Path:
+def write_config(path: Path, url: str, name: str, interval: str) -> Path:
     sections: dict[str, Any] = {
-        "settings": {"restore_state": True},
+        "settings": {"restore_state": True, "checkpoint_interval": interval},
         "reader": {
             "datasource_url": url,
             "sampling_period": "1m",
@@ -87,12 +88,14 @@ def scores(vm: VictoriaMetrics, prefix: str) -> tuple[dict[Labels, set[tuple[int
     return points, sum(map(len, found.values())) - sum(map(len, points.values()))
 
 
-def test_killed_at_fifty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
+# At every run, between two fits, and longer than fits are apart.
+@pytest.mark.parametrize("interval", ["0s", "7m", "1000d"])
+def test_killed_at_fifty_moments(vm: VictoriaMetrics, tmp_path: Path, interval: str) -> None:
     chance = random.Random(50)  # noqa: S311 - reproducible
     pause = threading.Event()
     fill(vm)
-    killed = write_config(tmp_path / "killed.yaml", vm.url, "killed_$VAR")
-    whole = write_config(tmp_path / "whole.yaml", vm.url, "whole_$VAR")
+    killed = write_config(tmp_path / "killed.yaml", vm.url, "killed_$VAR", interval)
+    whole = write_config(tmp_path / "whole.yaml", vm.url, "whole_$VAR", interval)
 
     with services(killed, tmp_path / "killed") as children:
         now = START

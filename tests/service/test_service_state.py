@@ -15,126 +15,37 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.fakes import FakeClock, FakeReader, FakeWriter, InlineExecutor
-from tests.history import END, FROM, ONLINE, STEP, Point, answer, config, points_of
+from tests.history import END, FROM, ONLINE, STEP, answer, config, points_of
+from tests.lives import DAY_MS, LIVE, Life, files, kept, on, uninterrupted
 from vmanomaly.config import Config, load_config
 from vmanomaly.errors import DatasourceError
-from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.scheduler import create_scheduler
-from vmanomaly.series import Labels, Origin, Predictions
-from vmanomaly.service.health import Health
-from vmanomaly.service.job import QueryJob
+from vmanomaly.series import Labels
 from vmanomaly.service.keeper import Keeper
-from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.service.preview import preview
 from vmanomaly.state import StateStore
 
-LIVE = {"class": "periodic", "fit_window": "2h", "fit_every": "80m", "infer_every": "4m"}
-DAY_MS = 86_400_000
+# Never in between, between two fits, and longer than fits are apart.
+INTERVALS = ["0s", "13m", "1000d"]
 
 
-class Killed(BaseException):
-    """The end of a process, which nothing catches."""
-
-
-class MortalWriter(FakeWriter):
-    """Dies after so many writes, before or after the one is done."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_left: int | None = None
-
-    def write(self, predictions: Predictions, origin: Origin) -> None:
-        if self.n_left == 0:
-            raise Killed
-        super().write(predictions, origin)
-        if self.n_left is not None:
-            self.n_left -= 1
-
-
-class Life:
-    """The processes of a service, one after the other, on the same folder and clock."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.clock = FakeClock(FROM + 4 * STEP)
-        self.reader, self.writer = FakeReader(answer), MortalWriter()
-        self.metrics = Metrics()
-
-    def run(self, until: int) -> None:
-        """Run a process up to a time, or until it dies."""
-        keeper, jobs = self.start()
-        keeper.restore(jobs)
-        self.follow(jobs, until)
-        keeper.close()
-
-    def start(self) -> tuple[Keeper, list[QueryJob]]:
-        """Return the parts of a process that has restored nothing yet."""
-        folder = self.config.model_folder
-        store = None if folder is None else StateStore(folder)
-        keeper = Keeper(self.config, store, self.clock, self.metrics)
-        return keeper, self.jobs(keeper)
-
-    def jobs(self, keeper: Keeper) -> list[QueryJob]:
-        """Return new jobs of the configuration."""
-        return create_jobs(
-            self.config,
-            create_models(self.config),
-            self.reader,
-            self.writer,
-            Health({}),
-            self.metrics,
-            keeper,
-        )["s"]
-
-    def follow(self, jobs: list[QueryJob], until: int) -> None:
-        """Let the scheduler run up to a time, or until the process dies."""
-        section = self.config.schedulers["s"]
-        scheduler = create_scheduler(section, jobs, self.clock, InlineExecutor(), DAY_MS)
-        self.clock.on_tick = lambda now: scheduler.stop() if now > until else None
-        try:
-            assert scheduler.run(lambda: None) == ()
-        except Killed:
-            self.writer.n_left = None
-
-    def fits(self) -> list[str]:
-        """Return the queries that were read for a fit, and forget what was read."""
-        asked = [query for query, _, stage in self.reader.asked if stage == "fit"]
-        self.reader.asked.clear()
-        return asked
-
-
-def kept(folder: Path, model: str, **keys: Any) -> Config:
-    """Return a configuration that keeps its state."""
-    return config(folder, model, LIVE | keys, settings={"restore_state": True}, environ=on(folder))
-
-
-def on(folder: Path) -> dict[str, str]:
-    return {"VMANOMALY_MODEL_DUMPS_DIR": str(folder / "models")}
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted((folder / "models" / "states").iterdir())
-
-
-def uninterrupted(folder: Path, model: str, **keys: Any) -> dict[Point, float]:
-    life = Life(config(folder, model, LIVE | keys))
-    life.run(END)
-    return points_of(life.writer)
-
-
+@pytest.mark.parametrize("interval", INTERVALS)
 @pytest.mark.parametrize("model", ONLINE)
-def test_interrupted_at_any_point_the_numbers_are_the_same(tmp_path: Path, model: str) -> None:
+def test_interrupted_at_any_point_the_numbers_are_the_same(
+    tmp_path: Path, model: str, interval: str
+) -> None:
     expected = uninterrupted(tmp_path, model)
-    chance = random.Random(model)  # noqa: S311 - reproducible
-    life = Life(kept(tmp_path, model))
+    chance = random.Random(model + interval)  # noqa: S311 - reproducible
+    life = Life(kept(tmp_path, model, checkpoint_interval=interval))
     n_lives = 0
     while life.clock.now() < END:
         n_lives += 1
-        if chance.random() < 0.5:
+        # One that dies before anything is stored leaves nothing to continue.
+        if chance.random() < 0.5 and n_lives > 1:
             life.writer.n_left = chance.randrange(12)
-        life.run(min(END, life.clock.now() + chance.randrange(1, 60) * STEP))
+        until = min(END, life.clock.now() + chance.randrange(1, 60) * STEP)
+        life.run(until, cleanly=chance.random() < 0.2)
         life.clock.time += chance.randrange(30) * STEP if life.clock.now() < END else 0
+    life.writer.n_left = None
     life.run(life.clock.now())
     assert n_lives > 5
     found = points_of(life.writer, repeated=True)

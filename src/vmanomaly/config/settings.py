@@ -9,7 +9,15 @@ from pydantic import Field, PlainValidator
 
 from vmanomaly.config.effect import HARMLESS, RESTARTS
 from vmanomaly.config.section import Section
-from vmanomaly.config.values.fields import Flag, PositiveDuration, as_text, number, read_each, whole
+from vmanomaly.config.values.fields import (
+    Flag,
+    NonNegativeDuration,
+    PositiveDuration,
+    as_text,
+    number,
+    read_each,
+    whole,
+)
 
 _LEVELS = {
     "debug": "DEBUG",
@@ -64,6 +72,9 @@ class SettingsSection(Section):
         Whether states outlive a restart.
     retention
         When unused states are removed; None: never.
+    checkpoint_interval
+        A state is written to the disk at most that often; None: as often as the bytes written a
+        day allow.
     logger_levels
         Level by component; a more specific name wins.
     """
@@ -75,6 +86,7 @@ class SettingsSection(Section):
     ] = 1.01
     restore_state: Annotated[Flag, HARMLESS] = False
     retention: Annotated[Retention | None, RESTARTS] = None
+    checkpoint_interval: Annotated[NonNegativeDuration | None, RESTARTS] = None
     logger_levels: Annotated[dict[str, str], PlainValidator(_levels), HARMLESS] = Field(
         default_factory=dict
     )

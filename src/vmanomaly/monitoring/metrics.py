@@ -157,6 +157,16 @@ class Metrics:
             "state_save_errors", "States that could not be stored, by reason.", "reason"
         )
         self.state_bytes = gauge("state_bytes", "Bytes of the files of all stored states.")
+        self.state_written_bytes = counter(
+            "state_written_bytes", "Bytes of all files of states that were written."
+        )
+        self.state_checkpoint_timestamp_seconds = gauge(
+            "state_checkpoint_timestamp_seconds",
+            "Unix time up to which the stored states of a job have learned.",
+            "query_key",
+            "scheduler_alias",
+            "preset",
+        )
 
         self.writer_request_duration_seconds = histogram(
             "writer_request_duration_seconds",

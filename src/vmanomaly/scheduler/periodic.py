@@ -64,6 +64,13 @@ class _PeriodicTask:
         self.schedule.set_back(self.job.progress, index)
         self.next_index = index + 1
 
+    def runs(self, index: int) -> Iterator[Run]:
+        """Give what is to be done at the run `index`, each when the one before it is done."""
+        progress = self.job.progress
+        while (replay := self.schedule.replay(progress)) is not None:
+            yield replay
+        yield from self.schedule.runs(index, progress, unfitted=self.job.unfitted)
+
 
 class PeriodicScheduler:
     """Starts every job whenever one of its runs is due.
@@ -201,7 +208,7 @@ class PeriodicScheduler:
                 counted(index - task.next_index, "missed interval"),
             )
         job = task.job
-        for run in task.schedule.runs(index, job.progress, unfitted=job.unfitted):
+        for run in task.runs(index):
             if self._stopped:
                 return
             result = job.execute(run, self._context)

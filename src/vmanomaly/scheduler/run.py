@@ -28,6 +28,9 @@ class Run:
         A Unix time in milliseconds at which a micro-batch ends.
     refits : bool
         Whether a fit is for every model; otherwise only for those that wait for their first one.
+    written_to : int or None
+        The run replays what was done before: scores up to this Unix time in milliseconds are
+        written already. None for a run that replays nothing.
     """
 
     fit: TimeRange | None
@@ -35,6 +38,7 @@ class Run:
     micro_batch: int | None = None
     micro_batch_end: int = 0
     refits: bool = True
+    written_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ a job waits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from vmanomaly.config.scheduler import PeriodicSection
@@ -23,6 +24,25 @@ from vmanomaly.scheduler.run import Run, RunResult
 from vmanomaly.series import TimeRange
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What was done before and has to be learned again, since it is not in the stored states.
+
+    Attributes
+    ----------
+    start : int
+        The end of the last interval in the stored states, Unix milliseconds.
+    fits : bool
+        Whether it begins with a fit, on the window that ends at `start`.
+    written_to : int
+        Up to this time every score is written, Unix milliseconds.
+    """
+
+    start: int
+    fits: bool
+    written_to: int
 
 
 @dataclass(slots=True)
@@ -37,15 +57,42 @@ class Progress:
         The end of the last interval that was scored, Unix milliseconds; None before the first.
     last_fit : int or None
         The index of the run that fitted last; None before the first.
+    replay : Replay or None
+        What has to be replayed before the next run; None if the models have learned everything
+        up to `covered`.
     """
 
     first_run: int | None = None
     covered: int | None = None
     last_fit: int | None = None
+    replay: Replay | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self | None:
+        """Return the progress that `asdict` gave; None if it is something else.
+
+        Examples
+        --------
+        >>> Progress.of({"first_run": 0, "covered": 60_000, "last_fit": 0})
+        Progress(first_run=0, covered=60000, last_fit=0, replay=None)
+        >>> Progress.of({"covered": 60_000}) is None
+        True
+        """
+        names = {field.name for field in fields(cls)}
+        if not names - {"replay"} <= stored.keys():
+            return None
+        values = {name: stored[name] for name in names & stored.keys()}
+        replay = values.pop("replay", None)
+        if replay is None:
+            return cls(**values)
+        if replay.keys() != {field.name for field in fields(Replay)}:
+            return None
+        return cls(**values, replay=Replay(**replay))
 
     def forget_fit(self) -> None:
         """Make the next run fit, since what was learned is lost."""
         self.last_fit = None
+        self.replay = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +192,25 @@ class PeriodicSchedule:
         runs.append(self._run(window, boundary, due, refits=fit_is_due))
         return runs
 
+    def replay(self, progress: Progress) -> Run | None:
+        """Return what is to be replayed next; None if nothing is.
+
+        A replay is one run, unless it is longer than a `fit_window`: no run needs more memory for
+        its data than a fit does.
+        """
+        replay, covered = progress.replay, progress.covered
+        if replay is None or covered is None:
+            return None
+        length = max(self.fit_window // self.infer_every, 1) * self.infer_every
+        window = TimeRange(replay.start - self.fit_window, replay.start) if replay.fits else None
+        run = self._run(window, replay.start, min(replay.start + length, covered))
+        return replace(run, written_to=replay.written_to)
+
     def advance(self, progress: Progress, index: int, run: Run, result: RunResult) -> None:
         """Record in `progress` the result of the run that was due at `index`."""
+        if run.written_to is not None:
+            self._advance_replay(progress, run, result)
+            return
         if run.fit is not None and run.refits and result.fitted:
             progress.last_fit = self.latest_fit_index(index)
         if run.infer is not None and result.inferred:
@@ -156,8 +220,17 @@ class PeriodicSchedule:
         """Remove from `progress` what came after the run `index`, which is in the future again."""
         if progress.covered is not None:
             progress.covered = min(progress.covered, self.due(index))
+            if progress.replay is not None and progress.replay.start >= progress.covered:
+                progress.replay = None
         if progress.last_fit is not None:
             progress.last_fit = min(progress.last_fit, self.latest_fit_index(index))
+
+    def _advance_replay(self, progress: Progress, run: Run, result: RunResult) -> None:
+        if progress.replay is None or run.infer is None or not result.inferred:
+            return
+        done = progress.covered is None or run.infer.end >= progress.covered
+        left = replace(progress.replay, start=run.infer.end, fits=False)
+        progress.replay = None if done else left
 
     def _run(self, fit: TimeRange | None, start: int, end: int, *, refits: bool = True) -> Run:
         return Run(

@@ -16,7 +16,7 @@ from vmanomaly.detect.result import reason_of
 from vmanomaly.errors import DatasourceError, StoppedError
 from vmanomaly.scheduler.run import Run, RunResult, micro_batch_starts
 from vmanomaly.scheduler.schedule import Progress
-from vmanomaly.series import IntArray, JobKey, SeriesBatch, TimeRange
+from vmanomaly.series import IntArray, JobKey, Origin, Predictions, SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
@@ -111,6 +111,15 @@ class QueryJob:
         """Whether a model of the job waits for its first fit."""
         return any(unit.unfitted for unit in self.units)
 
+    @property
+    def settled(self) -> int | None:
+        """Up to where no score is still to come, Unix milliseconds; None before the first.
+
+        That is before `progress.covered` while samples of some series are late.
+        """
+        covered = self.progress.covered
+        return None if covered is None else self._from_last_seen(TimeRange(covered, covered)).start
+
     def unlearned(self) -> QueryJob:
         """Return the same job with units that have learned nothing."""
         job = copy(self)
@@ -127,6 +136,11 @@ class QueryJob:
         """Store what was learned and how far the job has come, if it is to outlive the process."""
         if self._keeper is not None:
             self._keeper.save(self)
+
+    def checkpoint(self) -> None:
+        """Store now what was learned, if it is to outlive the process. No run is under way."""
+        if self._keeper is not None:
+            self._keeper.checkpoint(self)
 
     def stop_reading(self) -> None:
         """End the reads in progress, and begin no others. Returns at once."""
@@ -183,7 +197,10 @@ class QueryJob:
             batches = self._read(time_range, "fit", units, context, reasons, turn)
             for unit in units:
                 if batches is not None:
+                    before = unit.learned
                     reasons += self._learn(unit, batches, context, turn)
+                    if unit.learned is not before:
+                        unit.fitted_to = time_range.end
                 context.step(_step("fit", unit))
         return batches is not None
 
@@ -225,8 +242,10 @@ class QueryJob:
             # One that is unfitted is new, and what comes before its first fit does not concern it.
             # Without starts, the step is longer than the interval, and none of it ends here.
             if batches is not None and starts.size and not unit.unfitted:
-                self._score(unit, batches, starts, context, reasons)
+                self._score(unit, batches, starts, run, context, reasons)
             context.step(_step("infer", unit))
+        if run.written_to is not None:
+            context.check()  # A replay that was stopped is done from its start again.
         return batches is not None
 
     def _score(
@@ -234,15 +253,41 @@ class QueryJob:
         unit: Unit,
         batches: list[SeriesBatch],
         starts: IntArray,
+        run: Run,
         context: RunContext,
         reasons: list[str],
     ) -> None:
-        with self._stuck_models.watched("infer", unit.origin.model_alias, context):
-            scored = unit.infer(batches, starts, context)
-        for predictions, origin in scored.written:
-            self._writer.write(predictions, origin)
-            self._health.report_write(origin, self._writer.last_error)
-        reasons += _failures("infer", unit, scored.errors)
+        for part, part_starts in self._parts(unit, batches, starts, run):
+            with self._stuck_models.watched("infer", unit.origin.model_alias, context):
+                scored = unit.infer(part, part_starts, context)
+            for predictions, origin in scored.written:
+                self._write(predictions, origin, run)
+            reasons += _failures("infer", unit, scored.errors)
+
+    def _parts(
+        self, unit: Unit, batches: list[SeriesBatch], starts: IntArray, run: Run
+    ) -> Iterator[tuple[list[SeriesBatch], IntArray]]:
+        """Give what a unit is to score at a time, with the starts of its micro-batches.
+
+        A group is scored while exactly its channels are there. So a replay takes groups through
+        micro-batches one at a time, each with the series that the run at that time has met.
+        """
+        if run.written_to is None or not unit.scores_groups:
+            yield batches, starts
+            return
+        ends = [*starts[1:], len(batches[0].timestamps)]
+        for start, end in zip(starts, ends, strict=True):
+            part = [batch.columns(int(start), int(end)) for batch in batches]
+            yield [batch.keep(_present(batch)) for batch in part], np.zeros(1, np.int64)
+
+    def _write(self, predictions: Predictions, origin: Origin, run: Run) -> None:
+        """Write what is not written yet."""
+        if run.written_to is not None:
+            predictions = predictions.after(run.written_to + self._offset)
+            if not predictions.timestamps.size:
+                return
+        self._writer.write(predictions, origin)
+        self._health.report_write(origin, self._writer.last_error)
 
     def _skip_infer(self, is_fit_window_read: bool, context: RunContext) -> None:
         for unit in self.units:
@@ -303,6 +348,12 @@ class QueryJob:
             if last is not None and last - self._offset + self._step <= time_range.start
         ]
         return TimeRange(min(starts), time_range.end)
+
+
+def _present(batch: SeriesBatch) -> list[int]:
+    """Return the rows that have a value."""
+    rows: list[int] = np.flatnonzero(~np.isnan(batch.values).all(axis=1)).tolist()
+    return rows
 
 
 def _step(stage: str, unit: Unit) -> str:

@@ -6,17 +6,21 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import vmanomaly
 from vmanomaly.clock import Clock
 from vmanomaly.config import Config
+from vmanomaly.config.scheduler import PeriodicSection
 from vmanomaly.config.settings import Retention
+from vmanomaly.config.values.time import format_time
 from vmanomaly.episodes import Episodes, counted
+from vmanomaly.keys import query_key
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.scheduler.schedule import Progress
+from vmanomaly.scheduler.schedule import Progress, Replay
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.service.unit import Unit
+from vmanomaly.service.write_budget import WriteBudget
 from vmanomaly.state import Content, Saved, StateError, StateStore
 from vmanomaly.state.decision import Verdict, decide
 from vmanomaly.state.errors import REASONS
@@ -25,6 +29,7 @@ from vmanomaly.state.signature import differences, signature_of
 logger = logging.getLogger(__name__)
 
 _SAVING = "saving"
+_N_SAMPLES = "n_samples"
 
 
 class KeptJob(Protocol):
@@ -43,6 +48,11 @@ class KeptJob(Protocol):
         """How far it has come."""
         ...
 
+    @property
+    def settled(self) -> int | None:
+        """Up to where no score is still to come, Unix milliseconds."""
+        ...
+
     def resume(self, progress: Progress) -> None:
         """Continue from where another job has come."""
         ...
@@ -56,9 +66,13 @@ class KeptJob(Protocol):
 class Keeper:
     """Keeps what units have learned.
 
-    With a store, every state is saved at the end of each run, together with how far its job has
-    come, and leaves the memory until the next run. A state that cannot be saved stays in memory
-    and is saved by a later run: that is logged when it begins and when it ends, and counted.
+    With a store, the progress of a job is saved at the end of each run, and its states, which may
+    be large, at checkpoints: when `settings.checkpoint_interval` has passed since the last one, or
+    as often as the budget of bytes allows, after fits, and at the end. In between they stay in
+    memory; a process that ends without a checkpoint leaves to the next one what to replay, and up
+    to where the scores of that are written. A state that is saved leaves the memory until the next
+    run. One that cannot be saved stays there and is saved by a later run: that is logged when it
+    begins and when it ends, and counted.
 
     Parameters
     ----------
@@ -86,8 +100,12 @@ class Keeper:
         self._metrics = metrics
         self._retention = config.settings.retention
         self._episodes = Episodes(logger, clock)
+        self._interval = config.settings.checkpoint_interval
+        self._budget = WriteBudget()
         self._signatures: dict[UnitKey, dict[str, str]] = {}
-        self._saved: dict[JobKey, Progress] = {}
+        self._saved: dict[JobKey, dict[str, Any]] = {}
+        self._checkpoints: dict[JobKey, int | None] = {}
+        self._replays: dict[JobKey, tuple[Replay, dict[str, int]]] = {}
         self._looked_at: dict[JobKey, int] = {}
         for reason in REASONS:
             metrics.state_save_errors.labels(reason=reason)
@@ -114,9 +132,12 @@ class Keeper:
         for key, decision in decisions.items():
             told = str(decision)
             if decision.verdict is Verdict.REUSE:
-                found = self._progress(self.store, key.job)
+                found = Progress.of(self.store.progress(key.job) or {})
                 if found is None:
                     told = "refitted, because its progress is not known"
+                elif found.replay is not None and found.replay.fits:
+                    progress[key.job] = found
+                    told = "refitted, because it was not stored since its last fit"
                 else:
                     progress[key.job] = found
                     if not self._restore(self.store, units[key]):
@@ -129,9 +150,7 @@ class Keeper:
         self._drop(self.store, lost)
         for job in jobs:
             if job.key in progress:
-                job.resume(progress[job.key])
-                self._saved[job.key] = replace(job.progress)
-                _begin_again_if_lost(job)
+                self._resume(self.store, job, progress[job.key])
 
     def take_over(
         self, jobs: Sequence[KeptJob], before: Keeper, running: Sequence[KeptJob]
@@ -151,8 +170,12 @@ class Keeper:
             Its jobs, none of them in a run; they must not run again unless these do not.
         """
         learned = {
-            unit.key: (job, unit) for job in running for unit in job.units if not unit.unfitted
+            unit.key: (job, unit)
+            for job in running
+            for unit in job.units
+            if not _is_lost(job, unit)
         }
+        self._budget = before._budget
         for job in jobs:
             for unit in job.units:
                 if unit.key not in learned:
@@ -166,46 +189,77 @@ class Keeper:
                 job.resume(old_job.progress)
                 if job.key in before._saved:
                     self._saved[job.key] = before._saved[job.key]
+                    self._checkpoints[job.key] = before._checkpoints.get(job.key)
+                if job.key in before._replays:
+                    self._replays[job.key] = before._replays[job.key]
 
     def drop_all_but(self, jobs: Sequence[KeptJob]) -> None:
         """Drop what is stored of units that none of these jobs has."""
         if self.store is not None:
-            kept = {unit.key for job in jobs for unit in job.units if not unit.unfitted}
+            kept = {unit.key for job in jobs for unit in job.units if not _is_lost(job, unit)}
             self._drop(self.store, [key for key in self.store.entries if key not in kept])
+        for gone in set(self._budget.jobs) - {job.key for job in jobs}:
+            self._budget.forget(gone)
 
     def load(self, job: KeptJob) -> None:
         """Bring what the units of a job have learned back into memory, for a run."""
         if self.store is None:
             return
-        entries = self.store.entries
         for unit in job.units:
-            if unit.state is None and not unit.unfitted and unit.key in entries:
+            if unit.state is None and not unit.unfitted and self.store.entry(unit.key) is not None:
                 self._restore(self.store, unit)
         _begin_again_if_lost(job)
 
     def save(self, job: KeptJob) -> None:
-        """Store what has changed in a run of a job, as one step, and release what is stored."""
+        """Store in one step how far a job has come in a run, and what it has learned if it is time.
+
+        What is stored leaves the memory.
+        """
+        if job.progress.replay is not None:
+            return  # What is stored says already what is to be replayed.
+        self._note_replayed(job)
+        self._save(job, is_checkpoint=self._is_checkpoint_due(job))
+
+    def checkpoint(self, job: KeptJob) -> None:
+        """Store what a job has learned since it was stored, if a later process can use it."""
+        if not self._config.settings.restore_state or job.progress.replay is not None:
+            return
+        if any(unit.changed for unit in job.units):
+            self._save(job, is_checkpoint=True)
+
+    def _save(self, job: KeptJob, *, is_checkpoint: bool) -> None:
         now = self._clock.now()
-        if self._retention is not None:
+        if self._retention is not None and is_checkpoint:
             self._forget(self._retention, job, now)
         if self.store is None:
             return
-        changed, failed = self._changed(job)
-        if changed or failed or job.progress != self._saved.get(job.key):
+        changed, failed = self._changed(job) if is_checkpoint else ({}, [])
+        progress = replace(job.progress, replay=None if is_checkpoint else self._replay(job))
+        unstored = [] if is_checkpoint else [unit for unit in job.units if unit.changed]
+        row = {**asdict(progress), _N_SAMPLES: _n_samples(unstored)}
+        if changed or failed or row != self._saved.get(job.key):
             started = perf_counter()
             try:
                 self.store.drop(failed)
-                self.store.save(job.key, asdict(job.progress), changed, now)
+                n_written = self.store.save(job.key, row, changed, now)
             except StateError as error:
                 self._note(error)
                 return
             self._note(None)
+            self._saved[job.key] = row
             self._metrics.state_save_duration_seconds.observe(perf_counter() - started)
+            self._metrics.state_written_bytes.inc(n_written)
             self._metrics.state_bytes.set(self.store.n_bytes)
-            self._saved[job.key] = replace(job.progress)
+        if is_checkpoint:
+            self._checkpoints[job.key] = progress.covered
+        if changed:
+            self._note_cost(self.store, job)
+        self._note_checkpoint(job, progress)
         for unit in job.units:
-            if unit.key not in failed:
+            if is_checkpoint and unit.key not in failed:
                 unit.note_stored()
+            elif not unit.changed:
+                unit.release()
 
     def close(self) -> None:
         """Store nothing more."""
@@ -217,6 +271,84 @@ class Keeper:
         if key not in self._signatures:
             self._signatures[key] = signature_of(self._config, key)
         return self._signatures[key]
+
+    def _resume(self, store: StateStore, job: KeptJob, progress: Progress) -> None:
+        """Let a job continue from where its stored states and its progress say."""
+        row = store.progress(job.key) or {}
+        self._saved[job.key] = row
+        self._note_cost(store, job)
+        job.resume(progress)
+        _begin_again_if_lost(job)
+        replay = job.progress.replay
+        self._checkpoints[job.key] = progress.covered if replay is None else replay.start
+        if replay is not None:
+            self._replays[job.key] = (replay, row.get(_N_SAMPLES) or {})
+            logger.info(
+                "%s: the runs from %s to %s are replayed, since their states were not stored",
+                job.key,
+                format_time(replay.start),
+                format_time(progress.covered or replay.start),
+            )
+        self._note_checkpoint(job, job.progress)
+
+    def _is_checkpoint_due(self, job: KeptJob) -> bool:
+        """Tell whether what a job has learned is to be stored now."""
+        if self.store is None or not any(unit.changed for unit in job.units):
+            return True
+        interval = self._budget.interval(job.key) if self._interval is None else int(self._interval)
+        fits = {unit.fitted_to for unit in job.units}
+        # A replay begins with one fit of all models, or with none.
+        if fits != {None} and (len(fits) > 1 or self._section(job).fit_every >= interval):
+            return True
+        last, covered = self._checkpoints.get(job.key), job.progress.covered
+        return last is None or covered is None or not 0 <= covered - last < interval
+
+    def _replay(self, job: KeptJob) -> Replay:
+        """Return what a process would have to replay that had to continue with what is stored."""
+        fitted_to, last = job.units[0].fitted_to, self._checkpoints.get(job.key)
+        start, settled = last if fitted_to is None else fitted_to, job.settled
+        # Without them a checkpoint is due.
+        assert start is not None and settled is not None  # noqa: S101, PT018
+        return Replay(start, fitted_to is not None, settled)
+
+    def _note_replayed(self, job: KeptJob) -> None:
+        """Say that a replay is done, and whether it has found all that was learned before."""
+        replay, before = self._replays.pop(job.key, (None, {}))
+        if replay is None:
+            return
+        now = _n_samples(job.units)
+        n_missing = sum(max(n - now[model], 0) for model, n in before.items() if model in now)
+        if n_missing:
+            logger.warning(
+                "%s: %d of the samples learned after %s before the restart could not be read "
+                "again; the models continue without them, so that scores may differ",
+                job.key,
+                n_missing,
+                format_time(replay.start),
+            )
+        else:
+            logger.info("%s: the runs since %s are replayed", job.key, format_time(replay.start))
+
+    def _note_cost(self, store: StateStore, job: KeptJob) -> None:
+        entries = [store.entry(unit.key) for unit in job.units]
+        n_bytes = sum(entry.n_bytes for entry in entries if entry is not None)
+        section = self._section(job)
+        self._budget.note(job.key, n_bytes, int(section.fit_every), int(section.infer_every))
+
+    def _note_checkpoint(self, job: KeptJob, progress: Progress) -> None:
+        """Expose up to where a job has learned in the states that are stored."""
+        at = progress.covered if progress.replay is None else progress.replay.start
+        if at is not None:
+            self._metrics.state_checkpoint_timestamp_seconds.labels(
+                scheduler_alias=job.key.scheduler_alias,
+                query_key=query_key(job.key.queries),
+                preset=self._metrics.preset,
+            ).set(at / 1000)
+
+    def _section(self, job: KeptJob) -> PeriodicSection:
+        section = self._config.schedulers[job.key.scheduler_alias]
+        assert isinstance(section, PeriodicSection)  # noqa: S101 - no other one keeps states
+        return section
 
     def _changed(self, job: KeptJob) -> tuple[dict[UnitKey, Saved], list[UnitKey]]:
         """Return what has changed, and the units that cannot say what they have learned."""
@@ -262,12 +394,6 @@ class Keeper:
             return False
         return True
 
-    def _progress(self, store: StateStore, job: JobKey) -> Progress | None:
-        stored = store.progress(job)
-        if stored is None or stored.keys() != asdict(Progress()).keys():
-            return None
-        return Progress(**stored)
-
     def _clear(self, store: StateStore) -> None:
         stored = list(store.entries)
         if stored:
@@ -294,7 +420,7 @@ class Keeper:
             if n_gone:
                 logger.info(
                     "%s: forgot %d series not seen for %s",
-                    str(unit.key).capitalize(),
+                    unit.key,
                     n_gone,
                     retention.ttl,
                 )
@@ -314,7 +440,22 @@ class Keeper:
         )
 
 
+def _is_lost(job: KeptJob, unit: Unit) -> bool:
+    """Tell whether a unit has learned nothing that is stored, in memory or to be replayed."""
+    return unit.unfitted and job.progress.replay is None
+
+
+def _n_samples(units: Sequence[Unit]) -> dict[str, int]:
+    """Return how many samples each model has learned that is in memory."""
+    return {
+        unit.key.model_alias: int(unit.state.n_samples_seen.sum())
+        for unit in units
+        if unit.state is not None
+    }
+
+
 def _begin_again_if_lost(job: KeptJob) -> None:
     """Have everything since the last interval scored after a fit on what came before it."""
-    if all(unit.unfitted for unit in job.units):
+    replay = job.progress.replay
+    if all(unit.unfitted for unit in job.units) and not (replay is not None and replay.fits):
         job.progress.forget_fit()

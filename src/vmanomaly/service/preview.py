@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmanomaly.config import Config
+from vmanomaly.config.values.time import format_time
 from vmanomaly.episodes import counted
 from vmanomaly.errors import UsageError
 from vmanomaly.scheduler import fit_is_due
@@ -66,7 +67,7 @@ def _looked_into(
 ) -> Decision:
     """Return what becomes of a state that could be reused."""
     section = config.schedulers[key.scheduler_alias]
-    progress = stored_progress.get(key.job)
+    progress = Progress.of(stored_progress.get(key.job) or {})
     if progress is None:
         return Decision(Verdict.REFIT, "its progress is not known")
     try:
@@ -74,6 +75,13 @@ def _looked_into(
         check_files(config.model_folder, entry)
     except StateError as error:
         return Decision(Verdict.REFIT, str(error))
-    if fit_is_due(section, Progress(**progress), now):
+    if fit_is_due(section, progress, now - int(config.reader.eval_delay)):
         return Decision(Verdict.REFIT, "fit_every has passed since its last fit")
-    return Decision(Verdict.REUSE, f"nothing has changed; {entry.n_series} series")
+    replay = progress.replay
+    if replay is not None and replay.fits:
+        return Decision(Verdict.REFIT, "it was not stored since its last fit")
+    replayed = ""
+    if replay is not None:
+        start, end = (format_time(at) for at in (replay.start, progress.covered or replay.start))
+        replayed = f"; the runs from {start} to {end} are replayed"
+    return Decision(Verdict.REUSE, f"nothing has changed; {entry.n_series} series{replayed}")

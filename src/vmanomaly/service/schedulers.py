@@ -15,6 +15,7 @@ from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.scheduler import create_scheduler, planned_runs
 from vmanomaly.service.health import Health
+from vmanomaly.service.job import QueryJob
 from vmanomaly.service.lane import Lane
 from vmanomaly.service.plan import longest_catch_up
 from vmanomaly.service.supervisor import MAX_RESTARTS, Supervisor
@@ -95,6 +96,15 @@ class Schedulers:
     def works(self) -> list[Work]:
         """What the schedulers were made from, one item per scheduler."""
         return [running.work for running in list(self._running.values())]
+
+    @property
+    def jobs(self) -> list[QueryJob]:
+        """The jobs of all schedulers that were started and not ended."""
+        return [
+            job
+            for alias, running in list(self._running.items())
+            for job in running.work.jobs[alias]
+        ]
 
     @property
     def is_stopped(self) -> bool:

@@ -268,6 +268,9 @@ class Service:
         self.abandoned = not self._schedulers.join(deadline)
         if self.abandoned:
             logger.warning("Some runs did not end within %.0f s and were abandoned", _GRACE_S)
+        else:
+            for job in self._schedulers.jobs:
+                job.checkpoint()
         # What an abandoned run still writes may be lost, so it must not be stored as done.
         for work in works:
             work.keeper.close()

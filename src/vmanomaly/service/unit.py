@@ -81,6 +81,9 @@ class Unit:
         Whether it waits for its first fit.
     changed : bool
         Whether it has learned something since it was stored.
+    fitted_to : int or None
+        The end of the window of its last fit since it was stored, Unix milliseconds; None where
+        it was not fitted since.
     """
 
     def __init__(self, detector: AnyDetector, origin: Origin, metrics: Metrics) -> None:
@@ -89,6 +92,7 @@ class Unit:
         self.learned: Learned | None = None
         self.unfitted = True
         self.changed = False
+        self.fitted_to: int | None = None
         self._detector: Detector[Any] = detector
         self._metrics = metrics
         self._labels = metrics.of_model(origin)
@@ -102,6 +106,11 @@ class Unit:
     def state(self) -> SeriesState | None:
         """The state of the model; None as `learned` is."""
         return None if self.learned is None else self.learned.state
+
+    @property
+    def scores_groups(self) -> bool:
+        """Whether its model scores groups of series jointly."""
+        return self._detector.model.multivariate
 
     @property
     def last_seen(self) -> int | None:
@@ -121,6 +130,7 @@ class Unit:
         unit.learned = None
         unit.unfitted = True
         unit.changed = False
+        unit.fitted_to = None
         unit._episodes = Episodes(logger)
         return unit
 
@@ -148,6 +158,7 @@ class Unit:
     def take_over(self, other: Unit) -> None:
         """Continue with what another unit of the same signature has learned, which then stops."""
         self.learned, self.unfitted, self.changed = other.learned, other.unfitted, other.changed
+        self.fitted_to = other.fitted_to
         self._episodes = other._episodes
 
     def release(self) -> None:
@@ -157,6 +168,7 @@ class Unit:
     def note_stored(self) -> None:
         """Note that all that was learned is stored, and release it."""
         self.changed = False
+        self.fitted_to = None
         self.release()
 
     def note_lost(self) -> None:

@@ -158,6 +158,11 @@ class StateStore:
         with self._lock:
             return dict(self._entries)
 
+    def entry(self, key: UnitKey) -> StoredUnit | None:
+        """Return what the index says about a unit; None if nothing is stored of it."""
+        with self._lock:
+            return self._entries.get(key)
+
     @property
     def n_bytes(self) -> int:
         """The bytes of all files that the index names."""
@@ -196,7 +201,7 @@ class StateStore:
         job
             The job.
         progress
-            How far it has come: numbers and None, by name.
+            How far it has come: what JSON can hold, by name.
         units
             What has changed since it was last stored.
         now
