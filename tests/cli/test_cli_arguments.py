@@ -65,10 +65,42 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--license", "X"], ["--licenseFile=f"], ["-license.forceOffline"], ["license=X"]],
+    [
+        ["--license", "X"],
+        ["license=X"],
+        ["--licenseFile=f"],
+        ["--license-file=f"],
+        ["-license-file", "f"],
+        ["--licenseFile.reloadInterval=1h"],
+        ["-license.forceOffline"],
+        ["--license-verify-offline"],
+        ["--license-verify-offline=true"],
+    ],
 )
 def test_options_about_a_license_are_accepted(arguments: list[str]) -> None:
-    assert parse_arguments(arguments).licensed is True
+    options = parse_arguments([*arguments, "a.yaml"])
+    assert options.licensed is True
+    assert options.configs == [Path("a.yaml")]
+
+
+@pytest.mark.parametrize("name", ["log-level", "log_level"])
+def test_the_level_of_the_log_has_old_names(name: str) -> None:
+    assert parse_arguments([f"--{name}", "debug"]).logger_level == "DEBUG"
+    assert parse_arguments([f"-{name}=ERROR", "a.yaml"]).logger_level == "ERROR"
+
+
+def test_a_path_may_follow_a_flag() -> None:
+    options = parse_arguments(["--watch", "/etc/config/config.yml", "--license-file=/etc/key"])
+    assert (options.watch, options.licensed) == (True, True)
+    assert options.configs == [Path("/etc/config/config.yml")]
+
+
+def test_flags_may_come_before_the_path() -> None:
+    options = parse_arguments(
+        ["--license.forceOffline", "--licenseFile=k", "--loggerLevel=WARNING", "--watch", "c.yaml"]
+    )
+    assert (options.watch, options.logger_level) == (True, "WARNING")
+    assert options.configs == [Path("c.yaml")]
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,14 @@ _SPELLINGS = {
     "config.check.interval": "configCheckInterval",
     "config-check-interval": "configCheckInterval",
     "config_check_interval": "configCheckInterval",
+    "log-level": "loggerLevel",
+    "log_level": "loggerLevel",
+    "license-file": "licenseFile",
+    "license-verify-offline": "license.forceOffline",
 }
+_LICENSE = ("license", "licenseFile", "licenseFile.reloadInterval")
 _WITH_VALUE = frozenset(
-    {"loggerLevel", "loggerFormat", "configCheckInterval", "outputSpec", "license", "licenseFile"}
+    {"loggerLevel", "loggerFormat", "configCheckInterval", "outputSpec", *_LICENSE}
 )
 _BOOLEAN = frozenset({"watch", "dryRun", "license.forceOffline"})
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
@@ -56,7 +61,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """
     options = _parser().parse_args(_canonical(arguments))
     options.configs = options.configs or [DEFAULT_CONFIG]
-    options.licensed = bool(options.license or options.license_file or options.force_offline)
+    options.licensed = options.force_offline or any(
+        vars(options)[name] is not None for name in _LICENSE
+    )
     return options
 
 
@@ -137,9 +144,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DURATION",
         help="how often --watch looks for changes (default: 30s)",
     )
-    for name, destination in (("--license", "license"), ("--licenseFile", "license_file")):
+    for name in _LICENSE:
         parser.add_argument(
-            name, dest=destination, metavar="X", help="accepted and ignored: no license is needed"
+            f"--{name}", dest=name, metavar="X", help="accepted and ignored: no license is needed"
         )
     parser.add_argument(
         "--license.forceOffline",

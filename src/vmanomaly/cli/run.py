@@ -81,7 +81,8 @@ def _run(config: Config, options: Namespace, watch: ConfigWatch) -> int:
 @contextmanager
 def _progress(config: Config) -> Iterator[Callable[[int, int, str], None] | None]:
     """Show a bar instead of the log if there is a terminal and all schedulers end by themselves."""
-    all_end = all(section.ends_by_itself for section in config.schedulers.values())
+    sections = config.schedulers.values()
+    all_end = bool(sections) and all(section.ends_by_itself for section in sections)
     if not all_end or not sys.stderr.isatty():
         yield None
         return
@@ -102,14 +103,16 @@ def _print_plan(config: Config) -> None:
     config = with_custom_classes(config)
     create_models(config)
     version = os.environ.get(VERSION_OVERRIDE) or vmanomaly.__version__
-    lines = ["The configuration is valid. It would run:"]
+    what = "run:" if config.models else "run no model, and only answer HTTP requests."
+    lines = [f"The configuration is valid. It would {what}"]
     lines += [
         f"  model {shown_name(alias)} ({shown_name(model.class_name)}) "
         f"on {', '.join(map(shown_name, model.queries))} "
         f"under {', '.join(map(shown_name, model.schedulers))}"
         for alias, model in config.models.items()
     ]
-    lines += map(on_one_line, preview(config, version, SystemClock().now()))
+    if config.models:
+        lines += map(on_one_line, preview(config, version, SystemClock().now()))
     write_output("\n".join(lines) + "\n")
 
 
