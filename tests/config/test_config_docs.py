@@ -141,6 +141,8 @@ def test_classes(kind: str, entry: Entry[Any]) -> None:
     mark = "online" if issubclass(entry.section, OnlineModelSection) else ""
     if entry.section is CustomSection:
         mark = "[yours](custom-models.md)"
+    if entry.alias == "noop":
+        mark = "[does nothing](#the-classes-noop)"
     if entry.implementation is None:
         mark = "**later**"
     columns = [kind, f"`{entry.alias}`", f"`{entry.names[0]}`", mark]

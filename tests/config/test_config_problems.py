@@ -51,7 +51,8 @@ from vmanomaly.errors import ConfigError
         ("reader.verify_tls", "no/such.crt", "expected true, false or the path of a CA bundle"),
         ("reader.tls_cert_file", "no/such.crt", "expected a file that can be read (No such file"),
         ("reader.queries.cpu.step", "1 minute", "or 14d, got '1 minute'"),
-        ("reader.queries.cpu.expr", "", "expected text that is not empty, got ''"),
+        ("reader.queries.cpu.expr", " ", "expected text that is not empty, got ' '"),
+        ("reader.queries.cpu.expr", "", "required, but not set"),
         (
             "reader.queries.cpu.expr",
             True,
@@ -65,7 +66,7 @@ from vmanomaly.errors import ConfigError
         ("models.z.z_threshold", "inf", "expected a number above 0, got 'inf'"),
         ("models.z.decay", 0, "expected a number above 0 and up to 1, got 0"),
         ("models.z.decay", 1.1, "expected a number above 0 and up to 1, got 1.1"),
-        ("models.z.history_strength", 0.5, "expected a number of 1 or more, got 0.5"),
+        ("models.z.history_strength", 0, "expected a number above 0, got 0"),
         ("models.z.min_n_samples_seen", -1, "expected a whole number of 0 or more, got -1"),
         ("models.z.scale", 0, "expected a number above 0, or a list of two: [lower, upper], got 0"),
         ("models.z.scale", [1, 2, 3], "expected a number above 0, or a list of two"),

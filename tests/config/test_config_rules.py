@@ -282,12 +282,6 @@ class TestState:
         )
 
 
-class TestNotYet:
-    def test_push(self, caplog: pytest.LogCaptureFixture) -> None:
-        load(changed({"monitoring.push": {"url": "http://x", "config": "custom.yaml"}}))
-        assert caplog.messages == ["monitoring.push.config: has no meaning and is ignored"]
-
-
-@pytest.mark.parametrize("preset", ["default", "default:v1.2", None])
+@pytest.mark.parametrize("preset", ["default", "default:v1.2", None, ""])
 def test_default_preset(preset: Any) -> None:
     assert load(changed({"preset": preset})).preset == "default"

@@ -133,9 +133,9 @@ def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
         ("std", {"z_threshold": 0}, "m.z_threshold: expected a number above 0, got 0"),
         ("zscore_online", {"min_n_samples_seen": -1}, "expected a whole number of 0 or more"),
         ("rolling_quantile", {"decay": 0}, "m.decay: expected a number above 0 and up to 1, got 0"),
-        ("zscore_online", {"history_strength": 0.9}, "expected a number of 1 or more, got 0.9"),
-        ("mad_online", {"history_strength": 0}, "expected a number of 1 or more, got 0"),
-        ("quantile_online", {"history_strength": "inf"}, "expected a number of 1 or more"),
+        ("zscore_online", {"history_strength": -1}, "expected a number above 0, got -1"),
+        ("mad_online", {"history_strength": 0}, "expected a number above 0, got 0"),
+        ("quantile_online", {"history_strength": "inf"}, "expected a number above 0"),
         ("quantile_online", {"quantiles": [0.5, 0.1, 0.9]}, "each above the one before"),
         ("quantile_online", {"quantiles": [0.5, 0.5, 0.9]}, "each above the one before"),
         ("quantile_online", {"iqr_threshold": -1}, "expected a number of 0 or more, got -1"),
@@ -491,7 +491,7 @@ class TestScheduler:
             infer_end_s=2,
         )
         assert found == [
-            "s.fit_start_s: fit_start_iso already sets the same time; keep one",
+            "s.fit_start_s: fit_start_iso already sets another time; keep one",
             "s.fit_end_s: expected a Unix time in seconds such as 1746673200, got '2022-04-02'",
         ]
 

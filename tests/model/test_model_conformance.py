@@ -478,7 +478,7 @@ def test_empty_batches(make_model: MakeModel, alias: str, shape: tuple[int, int]
         max_size=150,
     ),
     decay=st.sampled_from([1.0, 0.9, 1e-3, 1e-200]),
-    history_strength=st.sampled_from([1.0, 2.0, 1e6]),
+    history_strength=st.sampled_from([1e-6, 0.5, 1.0, 2.0, 1e6]),
 )
 def test_finite_samples_give_finite_ordered_bounds_and_scores(
     make_model: MakeModel,
@@ -517,17 +517,18 @@ def test_history_strength_keeps_the_prediction_and_slows_what_comes(
     past = np.random.default_rng(9).normal(10.0, 1.0, (1, 90))
     present = np.full((1, 60), 14.0)
     outputs = {}
-    for strength in (1.0, 2.0, 8.0):
+    strengths = (0.25, 1.0, 2.0, 8.0)
+    for strength in strengths:
         model = make_online(alias, history_strength=strength)
         outputs[strength] = model.infer(
             model.fit(grid(past)), grid(present, 90), every(1, 60)
         ).outputs
     for name in ("yhat", "yhat_lower", "yhat_upper"):
-        firsts = [outputs[strength][name][0, 0] for strength in (1.0, 2.0, 8.0)]
+        firsts = [outputs[strength][name][0, 0] for strength in strengths]
         np.testing.assert_allclose(firsts, firsts[0], rtol=1e-12)
-    lasts = [outputs[strength]["yhat"][0, -1] for strength in (1.0, 2.0, 8.0)]
+    lasts = [outputs[strength]["yhat"][0, -1] for strength in strengths]
     assert lasts == sorted(lasts, reverse=True)
-    assert lasts[0] - 10.0 > 1.5 * (lasts[2] - 10.0)
+    assert lasts[1] - 10.0 > 1.5 * (lasts[3] - 10.0)
 
 
 @each_model_with_history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field, PlainValidator
@@ -11,6 +12,7 @@ from vmanomaly.config.http import HttpSection
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import (
+    Flag,
     LabelMapping,
     Port,
     PositiveDuration,
@@ -31,10 +33,13 @@ class PullSection(Section):
     ----------
     addr, port
         Where to listen.
+    enabled
+        False for no listener.
     """
 
     addr: Text = "0.0.0.0"
     port: Port = 8080
+    enabled: Flag = True
 
 
 class PushSection(HttpSection):
@@ -48,15 +53,15 @@ class PushSection(HttpSection):
         Time between two pushes; 0 pushes only after runs.
     extra_labels
         Added to every metric.
-    config
-        Has no meaning; the reference's guide shows it.
     """
+
+    meaningful_when_empty = frozenset({"push_frequency"})
+    without_effect = MappingProxyType({"config": "it names no setting; remove it"})
 
     datasource_url: Url = Field(alias="url")
     timeout: PositiveDuration = Duration(5_000)
     push_frequency: Annotated[Duration, PlainValidator(_push_frequency)] = Duration(900_000)
     extra_labels: LabelMapping = Field(default_factory=dict)
-    config: Text | None = None
 
 
 class MonitoringSection(Section):

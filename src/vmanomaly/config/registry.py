@@ -33,15 +33,18 @@ from vmanomaly.config.model.zscore_online import ZscoreOnlineSection
 from vmanomaly.config.problems import Findings, Path, show_value, suggest
 from vmanomaly.config.reader.base import ReaderSection
 from vmanomaly.config.reader.duckdb import DuckdbReaderSection
+from vmanomaly.config.reader.noop import NoopReaderSection
 from vmanomaly.config.reader.vlogs import VlogsReaderSection
 from vmanomaly.config.reader.vm import VmReaderSection
 from vmanomaly.config.scheduler.backtesting import BacktestingSection
 from vmanomaly.config.scheduler.base import SchedulerSection
+from vmanomaly.config.scheduler.noop import NoopSchedulerSection
 from vmanomaly.config.scheduler.oneoff import OneoffSection
 from vmanomaly.config.scheduler.periodic import PeriodicSection
-from vmanomaly.config.section import Section
+from vmanomaly.config.section import Section, is_left_out
 from vmanomaly.config.writer.base import WriterSection
 from vmanomaly.config.writer.duckdb import DuckdbWriterSection
+from vmanomaly.config.writer.noop import NoopWriterSection
 from vmanomaly.config.writer.remote_write import RemoteWriteSection
 from vmanomaly.config.writer.vm import VmWriterSection
 from vmanomaly.errors import ConfigError
@@ -184,7 +187,7 @@ class Registry(Generic[SectionT]):
             warning for a deprecated name.
         """
         choose = f"available: {', '.join(self.available)}"
-        if name is None:
+        if is_left_out(name):
             if self.default is None:
                 findings.error(path, f"required, but not set; {choose}")
                 return None
@@ -224,6 +227,9 @@ READERS: Registry[ReaderSection] = Registry(
         "vmanomaly.reader.duckdb:DuckdbReader",
     ),
     Entry("vlogs", ("reader.vlogs.VLogsReader",), VlogsReaderSection),
+    Entry(
+        "noop", ("reader.noop.NoopReader",), NoopReaderSection, "vmanomaly.reader.noop:NoopReader"
+    ),
 )
 
 WRITERS: Registry[WriterSection] = Registry(
@@ -241,6 +247,9 @@ WRITERS: Registry[WriterSection] = Registry(
         ("writer.remote_write.RemoteWriter",),
         RemoteWriteSection,
         "vmanomaly.writer.remote_write:RemoteWriter",
+    ),
+    Entry(
+        "noop", ("writer.noop.NoopWriter",), NoopWriterSection, "vmanomaly.writer.noop:NoopWriter"
     ),
 )
 
@@ -264,6 +273,12 @@ SCHEDULERS: Registry[SchedulerSection] = Registry(
         ("scheduler.backtesting.BacktestingScheduler",),
         BacktestingSection,
         "vmanomaly.scheduler.backtesting:BacktestingScheduler",
+    ),
+    Entry(
+        "noop",
+        ("scheduler.noop.NoopScheduler",),
+        NoopSchedulerSection,
+        "vmanomaly.scheduler.noop:NoopScheduler",
     ),
 )
 
@@ -304,11 +319,18 @@ MODELS: Registry[ModelSection] = Registry(
     ),
     Entry(
         "rolling_quantile",
-        ("model.rolling_quantile.RollingQuantileModel",),
+        ("model.online.RollingQuantileModel",),
         RollingQuantileSection,
         "vmanomaly.model.rolling_quantile:RollingQuantileModel",
+        ("model.rolling_quantile.RollingQuantileModel",),
     ),
-    Entry("std", ("model.std.StdModel",), StdSection, "vmanomaly.model.std:StdModel"),
+    Entry(
+        "std",
+        ("model.online.StdModel",),
+        StdSection,
+        "vmanomaly.model.std:StdModel",
+        ("model.std.StdModel",),
+    ),
     Entry("holtwinters", ("model.holtwinters.HoltWinters",), HoltWintersSection),
     Entry("prophet", ("model.prophet.ProphetModel",), ProphetSection),
     Entry(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -28,6 +29,10 @@ class Section(BaseModel):
         Names of fields that the loader fills in and that are not keys of the YAML.
     takes_any_key
         Whether keys that are not known here are somebody else's.
+    meaningful_when_empty
+        Keys whose empty text means something; everywhere else it counts as left out.
+    without_effect
+        Keys of the reference that are accepted and change nothing, and why.
     default_effect
         The effect of the fields that are declared here, or in a class derived from this one,
         without an effect of their own; None where each must have one.
@@ -44,6 +49,8 @@ class Section(BaseModel):
 
     derived: ClassVar[frozenset[str]] = frozenset()
     takes_any_key: ClassVar[bool] = False
+    meaningful_when_empty: ClassVar[frozenset[str]] = frozenset()
+    without_effect: ClassVar[Mapping[str, str]] = MappingProxyType({})
     default_effect: ClassVar[Effect | None] = None
 
     @classmethod
@@ -54,6 +61,11 @@ class Section(BaseModel):
             for name, field in cls.model_fields.items()
             if name not in cls.derived
         ]
+
+    @classmethod
+    def why_without_effect(cls, key: str) -> str | None:
+        """Return why a key is accepted and changes nothing; None for every other key."""
+        return cls.without_effect.get(key)
 
     @classmethod
     def effect_of(cls, name: str) -> Effect:
@@ -97,11 +109,21 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_nulls(cls, values: object) -> object:
-        """Treat a key without a value as one that is left out."""
+    def _drop_empty(cls, values: object) -> object:
+        """Treat a key without a value, or with an empty text, as one that is left out."""
         if not isinstance(values, Mapping):
             return values
-        return {key: value for key, value in values.items() if value is not None}
+        known = {*cls.yaml_keys()} - cls.meaningful_when_empty
+        return {
+            key: value
+            for key, value in values.items()
+            if value is not None and not (key in known and is_left_out(value))
+        }
+
+
+def is_left_out(value: object) -> bool:
+    """Tell whether a key with this value counts as left out: it is null or an empty text."""
+    return value is None or (isinstance(value, str) and not value)
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -140,6 +162,7 @@ def read_section(
     if not isinstance(raw, Mapping):
         findings.error(path, not_a_mapping(raw))
         return None
+    raw = _without_ineffective_keys(cls, raw, path, findings)
     known = cls.yaml_keys()
     given = {
         key: value
@@ -157,6 +180,27 @@ def read_section(
             _report(cls, details, path, findings)
         return None
     return None if unknown else section
+
+
+def _without_ineffective_keys(
+    cls: type[Section], raw: Mapping[Any, Any], path: Path, findings: Findings
+) -> dict[Any, Any]:
+    """Return what has an effect, in the sections inside too; warn of each key that has none."""
+    inner = {
+        field.alias or name: section
+        for name, field in cls.model_fields.items()
+        if (section := _section_in(field.annotation)) is not None
+    }
+    kept = {}
+    for key, value in raw.items():
+        reason = cls.why_without_effect(key)
+        if reason is None:
+            if key in inner and isinstance(value, Mapping):
+                value = _without_ineffective_keys(inner[key], value, (*path, key), findings)  # noqa: PLW2901
+            kept[key] = value
+        elif not is_left_out(value):
+            findings.warn((*path, key), f"has no effect: {reason}")
+    return kept
 
 
 def _unknown(key: str, known: list[str], known_elsewhere: Callable[[str], str | None]) -> str:

@@ -48,6 +48,7 @@ def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -
 
 def _create(class_name: str, section: ModelSection, queries: Sequence[Query]) -> Any:
     made = MODELS.implementation(class_name)
+    section = section.for_query(queries[0])
     names = inspect.signature(made).parameters
     return made(**{name: _parameter(name, section, queries) for name in names})
 

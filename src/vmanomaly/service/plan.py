@@ -130,7 +130,7 @@ def create_jobs(
                     fits=None if scheduler.ends_by_itself else fits,
                 )
                 for queries, on_queries in units.items()
-                if on_queries
+                if on_queries and scheduler.runs
             ]
         }
     return jobs

@@ -188,7 +188,7 @@ class Schedulers:
                 self._changed.notify_all()
 
     def wait(self) -> None:
-        """Wait until every scheduler has ended."""
+        """Wait until every scheduler has ended; if there is none, until `stop` is called."""
         with self._changed:
             self._changed.wait_for(lambda: self._has_ended)
             self._is_over = True
@@ -217,8 +217,9 @@ class Schedulers:
 
     @property
     def _has_ended(self) -> bool:
-        all_ended = all(running.has_ended for running in list(self._running.values()))
-        return all_ended and (self.is_stopped or not self._is_changing)
+        started = list(self._running.values())
+        all_ended = all(running.has_ended for running in started)
+        return all_ended and (self.is_stopped or not (self._is_changing or not started))
 
     def _supervisor(self, alias: str, work: Work, lane: Lane) -> Supervisor:
         section = work.config.schedulers[alias]

@@ -32,7 +32,7 @@ def unit_keys(config: Config) -> list[UnitKey]:
         UnitKey(scheduler, model, queries)
         for model, section in config.models.items()
         for scheduler in section.schedulers
-        if not config.schedulers[scheduler].ends_by_itself
+        if config.schedulers[scheduler].runs and not config.schedulers[scheduler].ends_by_itself
         for queries in section.query_groups
     ]
 

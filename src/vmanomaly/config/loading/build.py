@@ -15,13 +15,14 @@ from vmanomaly.config.loading.intervals import check_intervals, check_retention
 from vmanomaly.config.loading.legacy import modernise
 from vmanomaly.config.loading.unheeded import check_members, warn_of_unheeded_keys
 from vmanomaly.config.model import CustomSection, ModelSection
+from vmanomaly.config.model.custom import class_folder
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value, suggest
 from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Entry
 from vmanomaly.config.scheduler import SchedulerSection
 from vmanomaly.config.secrets import shown_name
-from vmanomaly.config.section import read_section
+from vmanomaly.config.section import is_left_out, read_section
 from vmanomaly.config.server import ServerSection
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.values.duration import Duration
@@ -40,7 +41,6 @@ SECTIONS = (
 )
 
 _DATA_FOLDER = "VMANOMALY_DATA_DUMPS_DIR"
-_CUSTOM_MODELS_FOLDER = "VMANOMALY_CUSTOM_MODELS_DIR"
 _DEFAULT_PRESET = re.compile(r"default(:v[\w.]+)?")
 _KNOWN_PRESETS = ("ui", "node-exporter")
 _ALIASED = {"models": "model", "schedulers": "scheduler"}
@@ -86,11 +86,12 @@ def build_config(
     server = read_section(ServerSection, sections.get("server") or {}, ("server",), findings)
     monitoring = _read_monitoring(sections.get("monitoring") or {}, findings)
     raw_reader = _required(sections, "reader", "where series are read from", findings)
-    raw_schedulers = _required(sections, "schedulers", "when models run", findings)
-    raw_models = _required(sections, "models", "what looks for anomalies", findings)
+    reader, queries = _read_reader(raw_reader, findings)
+    reads = reader is None or reader.reads
+    raw_schedulers = _required(sections, "schedulers", "when models run", findings, reads)
+    raw_models = _required(sections, "models", "what looks for anomalies", findings, reads)
     raw_writer = _required(sections, "writer", "where scores are written to", findings)
 
-    reader, queries = _read_reader(raw_reader, findings)
     schedulers = {
         alias: _read_scheduler(raw, ("schedulers", alias), findings)
         for alias, raw in raw_schedulers.items()
@@ -104,7 +105,7 @@ def build_config(
     writer = _read_writer(raw_writer, environ, findings)
 
     valid_queries = _valid(queries)
-    valid_models = _valid(models)
+    valid_models = _valid(models) if reads else {}
     multivariate = {alias: model for alias, model in valid_models.items() if model.multivariate}
     rules.check_multivariate(multivariate, valid_queries, findings)
     if writer is not None:
@@ -124,7 +125,9 @@ def build_config(
             _valid(schedulers),
             findings,
         )
-    attached = rules.attached_models(valid_models, findings)
+    attached = rules.attached_models(valid_models, findings) if reads else {}
+    if reader is not None and writer is not None:
+        rules.warn_of_noop(reader, writer, _valid(schedulers), findings)
     if queries and schedulers and models and not attached and len(valid_models) == len(models):
         findings.error(("models",), "none is attached to a query and a scheduler: nothing to run")
     used_queries = rules.used_by("queries", attached, valid_queries)
@@ -139,9 +142,12 @@ def build_config(
         or monitoring is None
     ):
         return None
-    rules.warn_of_unused(("reader", "queries"), queries, used_queries, findings)
-    rules.warn_of_unused(("schedulers",), schedulers, used_schedulers, findings)
-    all_end = all(scheduler.ends_by_itself for scheduler in used_schedulers.values())
+    if reads:
+        rules.warn_of_unused(("reader", "queries"), queries, used_queries, findings)
+        rules.warn_of_unused(("schedulers",), schedulers, used_schedulers, findings)
+    used = used_schedulers.values()
+    # Without schedulers the server is all that there is.
+    all_end = bool(used) and all(scheduler.ends_by_itself for scheduler in used)
     return Config(
         reader=reader.model_copy(update={"queries": used_queries}),
         writer=writer,
@@ -165,7 +171,7 @@ def _folder(environ: Mapping[str, str], name: str) -> FilePath | None:
 
 
 def _is_default_preset(preset: object, findings: Findings) -> bool:
-    if preset is None or (isinstance(preset, str) and _DEFAULT_PRESET.fullmatch(preset)):
+    if is_left_out(preset) or (isinstance(preset, str) and _DEFAULT_PRESET.fullmatch(preset)):
         return True
     name = preset.partition(":")[0] if isinstance(preset, str) else ""
     if name in _KNOWN_PRESETS:
@@ -180,11 +186,16 @@ def _is_default_preset(preset: object, findings: Findings) -> bool:
 
 
 def _required(
-    sections: Mapping[str, Any], key: str, purpose: str, findings: Findings
+    sections: Mapping[str, Any],
+    key: str,
+    purpose: str,
+    findings: Findings,
+    is_required: bool = True,
 ) -> Mapping[str, Any]:
     section = sections.get(key)
-    if section is None or section == {}:
-        findings.error((key,), f"required, but not set; it says {purpose}")
+    if is_left_out(section) or section == {}:
+        if is_required:
+            findings.error((key,), f"required, but not set; it says {purpose}")
         return {}
     if not isinstance(section, Mapping):
         findings.error((key,), not_a_mapping(section))
@@ -201,13 +212,12 @@ def _valid(items: Mapping[str, ValueT | None]) -> dict[str, ValueT]:
 
 def _read_monitoring(raw: object, findings: Findings) -> MonitoringSection | None:
     path: Path = ("monitoring",)
-    if isinstance(raw, Mapping):
-        if "pull" in raw and raw["pull"] is None:
-            raw = {**raw, "pull": {}}
-        push = raw.get("push")
-        if isinstance(push, Mapping) and push.get("config") is not None:
-            findings.warn((*path, "push", "config"), "has no meaning and is ignored")
-    return read_section(MonitoringSection, raw, path, findings)
+    if isinstance(raw, Mapping) and "pull" in raw and is_left_out(raw["pull"]):
+        raw = {**raw, "pull": {}}
+    monitoring = read_section(MonitoringSection, raw, path, findings)
+    if monitoring is not None and monitoring.pull is not None and not monitoring.pull.enabled:
+        return monitoring.model_copy(update={"pull": None})
+    return monitoring
 
 
 def _read_reader(
@@ -228,6 +238,8 @@ def _read_reader(
         {"queries": {}},
         partial(READERS.explain, entry.alias),
     )
+    if not entry.section.reads:
+        return reader, {}
     raw_queries = raw.get("queries")
     if not raw_queries or not isinstance(raw_queries, Mapping):
         reason = "required, but not set" if not raw_queries else "expected a mapping of aliases"
@@ -235,11 +247,11 @@ def _read_reader(
         return None, {}
     if find_keys_among_aliases(raw_queries, "query", (*path, "queries"), findings):
         return None, {}
-    if raw.get("sampling_period") is None:
+    if is_left_out(raw.get("sampling_period")):
         without_step = [
             alias
             for alias, query in raw_queries.items()
-            if isinstance(query, Mapping) and query.get("step") is None
+            if isinstance(query, Mapping) and is_left_out(query.get("step"))
         ]
         if without_step:
             findings.error(
@@ -267,9 +279,15 @@ def _read_query(
     path: Path = ("reader", "queries", alias)
     section = entry.section.query
     if not isinstance(raw, Mapping):
+        if alias in entry.section.yaml_keys():
+            findings.error(
+                path, "a key of reader, not the alias of a query; move it out of queries"
+            )
+            return None
         return read_section(section, raw, path, findings)
     has_tenants = "tenant_id" in section.yaml_keys()
-    if has_tenants and raw.get("tenant_id") is not None and raw_reader.get("tenant_id") is None:
+    has_own_tenant = has_tenants and not is_left_out(raw.get("tenant_id"))
+    if has_own_tenant and is_left_out(raw_reader.get("tenant_id")):
         findings.error(
             (*path, "tenant_id"),
             "a query has a tenant and the reader has none; set reader.tenant_id too, "
@@ -277,7 +295,7 @@ def _read_query(
         )
     # If the reader's own step is wrong or missing, that is reported once, not for every query.
     defaults = {"step": Duration(1000)} | (reader.query_defaults() if reader else {})
-    inherited = {key: value for key, value in defaults.items() if raw.get(key) is None}
+    inherited = {key: value for key, value in defaults.items() if is_left_out(raw.get(key))}
     return read_section(
         section,
         raw,
@@ -318,7 +336,7 @@ def _read_model(
     if entry is None:
         return None
     for policy in _POLICIES:
-        if raw.get(policy) is not None:
+        if not is_left_out(raw.get(policy)):
             findings.warn(
                 (*path, policy), "deprecated on a model; put it on the query, where it wins"
             )
@@ -334,15 +352,15 @@ def _read_model(
                 f"expected a built-in class that can be tuned, {show_value(path, tuned)}",
             )
     defaults = {}
-    if settings is not None:
-        key = "anomaly_score_outside_data_range"
+    key = "anomaly_score_outside_data_range"
+    if settings is not None and is_left_out(raw.get(key)):
         defaults[key] = getattr(settings, key)
     # A user's class has no name but its dotted one.
     name = raw["class"] if is_custom and MODELS.get(raw["class"]) is None else entry.alias
-    merged = defaults | _valid(raw) | {"class": name} | attachments
+    merged = {**raw, **defaults, "class": name, **attachments}
     derived = {}
     if is_custom:
-        derived["class_folder"] = FilePath(environ.get(_CUSTOM_MODELS_FOLDER) or ".").absolute()
+        derived["class_folder"] = class_folder(name, environ)
     return read_section(
         entry.section, merged, path, findings, derived, partial(MODELS.explain, entry.alias)
     )
@@ -357,7 +375,7 @@ def _read_writer(
     entry = WRITERS.find(raw.get("class"), (*path, "class"), findings)
     if entry is None:
         return None
-    if raw.get("import_json_path") is not None:
+    if not is_left_out(raw.get("import_json_path")):
         findings.warn(
             (*path, "import_json_path"), "deprecated; put a path prefix into datasource_url"
         )
@@ -368,11 +386,12 @@ def _read_writer(
         )
     defaults = {}
     folder = environ.get(_DATA_FOLDER) or environ.get(rules.MODEL_FOLDER)
-    if folder and "queue_path" in entry.section.model_fields:
+    has_queue = "queue_path" in entry.section.model_fields
+    if folder and has_queue and is_left_out(raw.get("queue_path")):
         defaults["queue_path"] = str(FilePath(folder, "queue"))
     return read_section(
         entry.section,
-        defaults | _valid(raw) | {"class": entry.alias},
+        {**raw, **defaults, "class": entry.alias},
         path,
         findings,
         known_elsewhere=partial(WRITERS.explain, entry.alias),

@@ -239,6 +239,11 @@ def _cause(error: yaml.MarkedYAMLError, text: str) -> str:
         return f"{cause}; indent with spaces, not with tabs"
     if rest.startswith(("@", "`", "%")):
         return f"{cause}; put the value in quotes"
+    first = (error.context_mark or error.problem_mark).line
+    if any(
+        line.strip() == "..." for line in text.splitlines()[first : error.problem_mark.line + 1]
+    ):
+        return f"{cause}; a line of ... cannot stand for what is left out: remove it"
     if "mapping values" in cause:
         return f"{cause}; is the indentation right, or does a text with a colon need quotes?"
     return cause

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vmanomaly.config.problems import Findings
+from vmanomaly.config.problems import Findings, Path
 from vmanomaly.config.secrets import shown_name
+
+_RENAMED: tuple[tuple[Path, str, str], ...] = (
+    (("reader",), "username", "user"),
+    (("writer",), "username", "user"),
+    (("monitoring", "push"), "username", "user"),
+    (("monitoring", "pull"), "enable", "enabled"),
+)
+"""Where a key has had another name: its section, that name, and the present one."""
 
 
 def modernise(sections: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
-    """Rewrite `model`, `scheduler` and queries that are a bare expression.
+    """Rewrite `model`, `scheduler`, renamed keys, and queries that are a bare expression.
 
     Parameters
     ----------
@@ -40,6 +48,8 @@ def modernise(sections: Mapping[str, Any], findings: Findings) -> dict[str, Any]
         else:
             findings.warn((old,), f"deprecated; runs as {new}.{alias}")
             result[new] = {alias: section}
+    for path, old, new in _RENAMED:
+        result = _renamed(result, path, old, new, findings)
     reader = result.get("reader")
     if isinstance(reader, Mapping) and isinstance(reader.get("queries"), Mapping):
         bare = [alias for alias, query in reader["queries"].items() if isinstance(query, str)]
@@ -58,6 +68,28 @@ def modernise(sections: Mapping[str, Any], findings: Findings) -> dict[str, Any]
         }
         result["reader"] = {**reader, "queries": queries}
     return result
+
+
+def _renamed(
+    section: Any, path: Path, old: str, new: str, findings: Findings, place: Path = ()
+) -> Any:
+    """Return a section in which a key that lies at `path` has its present name."""
+    if not isinstance(section, Mapping):
+        return section
+    if path:
+        first, *rest = path
+        if first not in section:
+            return section
+        inner = _renamed(section[first], tuple(rest), old, new, findings, (*place, first))
+        return {**section, first: inner}
+    if old not in section:
+        return section
+    others = {key: value for key, value in section.items() if key != old}
+    if new in others:
+        findings.warn((*place, old), f"deprecated, and ignored because {new} is there too")
+        return others
+    findings.warn((*place, old), f"deprecated; write {new}")
+    return {**others, new: section[old]}
 
 
 def _is_mapping_of_mappings(section: object) -> bool:

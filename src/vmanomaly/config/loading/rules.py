@@ -7,12 +7,12 @@ from typing import Any, Literal, TypeVar
 
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings, Path, expectation, show_value, suggest
-from vmanomaly.config.reader import Query
+from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.scheduler import SchedulerSection
 from vmanomaly.config.secrets import environment_names, shown_name
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.values.fields import METRIC_NAME, filled_text
-from vmanomaly.config.writer import WriterSection
+from vmanomaly.config.writer import NoopWriterSection, WriterSection
 
 ValueT = TypeVar("ValueT")
 
@@ -45,7 +45,7 @@ def attachment(
         left out.
     """
     place = (*path, key)
-    if key not in raw:
+    if raw.get(key, "") == "":
         findings.warn(
             place, f"left out, so the model runs on all of them; write {key}: all to say so"
         )
@@ -116,6 +116,23 @@ def warn_of_unused(
     for alias in all_aliases:
         if alias not in kept:
             findings.warn((*path, alias), "not run, because no model uses it")
+
+
+def warn_of_noop(
+    reader: ReaderSection,
+    writer: WriterSection,
+    schedulers: Mapping[str, SchedulerSection],
+    findings: Findings,
+) -> None:
+    """Warn of what does nothing because of a class `noop`."""
+    if not reader.reads:
+        findings.warn(("reader", "class"), "noop reads nothing, so that no model runs")
+        return
+    for alias, scheduler in schedulers.items():
+        if not scheduler.runs:
+            findings.warn(("schedulers", alias, "class"), "noop runs no model")
+    if isinstance(writer, NoopWriterSection):
+        findings.warn(("writer", "class"), "noop writes nothing: scores are computed and discarded")
 
 
 def check_multivariate(

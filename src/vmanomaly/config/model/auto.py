@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field
@@ -14,6 +15,13 @@ from vmanomaly.config.values.fields import Flag, FreeMapping, Text, choice, numb
 
 class OptimizationParams(Section):
     """How the model inside `auto` is tuned; `timeout` in seconds."""
+
+    without_effect = MappingProxyType(
+        dict.fromkeys(
+            ("beta", "show_progress_bar", "gc_after_trial"),
+            "the tuning has no use for it; remove it",
+        )
+    )
 
     anomaly_percentage: Annotated[
         float, number("a number of 0 or more and below 0.5", lambda x: 0 <= x < 0.5)

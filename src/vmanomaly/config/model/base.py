@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator
 
 from vmanomaly.config.effect import HARMLESS, LEARNED_FROM, RESTARTS
 from vmanomaly.config.model.values import FORECAST, NotNegative, Outputs
+from vmanomaly.config.reader.query import Query
 from vmanomaly.config.secrets import shown_name
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.fields import (
@@ -37,6 +39,8 @@ class ModelSection(Section):
         only a run can tell.
     multivariate
         Whether one model scores all series of its queries jointly.
+    forecasts
+        Whether the class predicts the future too, as its key `forecast_at` asks.
     takes_args
         Whether there is a library's model inside, to which `args` are passed.
     queries, schedulers
@@ -60,7 +64,11 @@ class ModelSection(Section):
 
     outputs: ClassVar[tuple[str, ...] | None] = STANDARD_OUTPUTS
     multivariate: ClassVar[bool] = False
+    forecasts: ClassVar[bool] = False
     takes_args: ClassVar[bool] = False
+    without_effect = MappingProxyType(
+        {"ttl": "states are forgotten after settings.retention.ttl; set that, and remove this"}
+    )
     default_effect = LEARNED_FROM
 
     class_name: str = Field(alias="class")
@@ -77,6 +85,17 @@ class ModelSection(Section):
     groupby: Annotated[tuple[str, ...], texts()] = ()
     args: FreeMapping = Field(default_factory=dict)
 
+    @classmethod
+    def why_without_effect(cls, key: str) -> str | None:
+        """Return why a key is accepted and changes nothing; None for every other key."""
+        if key == "forecast_at" and not cls.forecasts:
+            return "this class makes no forecasts; remove it, or use temporal_envelope or prophet"
+        return super().why_without_effect(key)
+
+    def for_query(self, query: Query) -> Self:
+        """Return the section with the defaults filled in that depend on the query."""
+        return self
+
     @property
     def query_groups(self) -> tuple[tuple[str, ...], ...]:
         """The aliases of the queries of each model instance: all together, or one by one."""
@@ -88,12 +107,11 @@ class ModelSection(Section):
     def _check_producible(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if cls.outputs is None:
             return value
-        forecasts = "forecast_at" in cls.model_fields
         outputs = (*cls.outputs, INCIDENT_SCORE)
         wrong = [
             name
             for name in value
-            if name not in outputs and not (forecasts and FORECAST.fullmatch(name))
+            if name not in outputs and not (cls.forecasts and FORECAST.fullmatch(name))
         ]
         if wrong:
             raise ValueError(

@@ -45,6 +45,7 @@ class ProphetSection(ModelSection):
 
     outputs = None
     takes_args = True
+    forecasts = True
 
     class_name: str = Field("prophet", alias="class")
     seasonalities: tuple[Seasonality, ...] = ()

@@ -67,6 +67,8 @@ class Holidays(Section):
 class TemporalEnvelopeSection(OnlineModelSection):
     """Trend, calendar patterns, holidays, level shifts and forecasts."""
 
+    forecasts = True
+
     class_name: str = Field("temporal_envelope", alias="class")
     quantiles: TwoQuantiles = (0.25, 0.75)
     iqr_threshold: NotNegative = 2.0
@@ -91,6 +93,14 @@ class TemporalEnvelopeSection(OnlineModelSection):
     ] = ("hod_smooth", "dow_smooth")
     holidays: Holidays = Field(default_factory=Holidays)
     forecast_at: ForecastOffsets = Field((), validate_default=True)
+
+    @field_validator("seasonalities")
+    @classmethod
+    def _check_unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        repeated = [name for name in dict.fromkeys(value) if value.count(name) > 1]
+        if repeated:
+            raise ValueError(f"{', '.join(repeated)} occurs more than once; remove the others")
+        return value
 
     @field_validator("args")
     @classmethod

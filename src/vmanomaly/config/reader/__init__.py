@@ -2,6 +2,7 @@
 
 from vmanomaly.config.reader.base import ReaderSection
 from vmanomaly.config.reader.duckdb import DuckdbReaderSection
+from vmanomaly.config.reader.noop import NoopReaderSection
 from vmanomaly.config.reader.query import HttpQuery, Query
 from vmanomaly.config.reader.vlogs import VlogsReaderSection
 from vmanomaly.config.reader.vm import VmReaderSection
@@ -9,6 +10,7 @@ from vmanomaly.config.reader.vm import VmReaderSection
 __all__ = [
     "DuckdbReaderSection",
     "HttpQuery",
+    "NoopReaderSection",
     "Query",
     "ReaderSection",
     "VlogsReaderSection",

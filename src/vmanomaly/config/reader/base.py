@@ -28,6 +28,8 @@ class ReaderSection(Section):
     ----------
     query
         The section of each of its queries.
+    reads
+        Whether it reads anything.
     inherited
         What a query takes over from the reader, by the reader's name of it.
     queries
@@ -47,6 +49,7 @@ class ReaderSection(Section):
     """
 
     query: ClassVar[type[Query]] = Query
+    reads: ClassVar[bool] = True
     inherited: ClassVar[dict[str, str]] = {
         "sampling_period": "step",
         "data_range": "data_range",

@@ -21,12 +21,15 @@ class SchedulerSection(Section):
     ends_by_itself
         Whether there is a last run. Models of a scheduler without one keep what they have learned,
         across restarts too.
+    runs
+        Whether it runs anything.
     tz
         Time zone of times without an offset.
     """
 
     default_effect = LEARNED_FROM
     ends_by_itself: ClassVar[bool] = True
+    runs: ClassVar[bool] = True
 
     class_name: str = Field(alias="class")
     tz: TimeZone = "UTC"

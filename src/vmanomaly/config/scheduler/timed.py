@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Self
 
 from vmanomaly.config.problems import Findings, Path, expectation
 from vmanomaly.config.scheduler.base import SchedulerSection
-from vmanomaly.config.section import Section, read_section
+from vmanomaly.config.section import Section, is_left_out, read_section
 from vmanomaly.config.values.fields import TimeZone, as_text
 from vmanomaly.config.values.time import format_time, parse_iso, parse_time, parse_unix
+
+_YEAR_ONE = parse_iso("0001-01-01T00:00:00Z")
 
 
 class TimedSection(SchedulerSection):
@@ -54,7 +56,7 @@ class TimedSection(SchedulerSection):
         for start, end in cls.stretches:
             for name, field in (start, end):
                 written = {name + suffix: raw.get(name + suffix) for suffix in cls.suffixes}
-                given = {key: value for key, value in written.items() if value is not None}
+                given = {key: value for key, value in written.items() if not is_left_out(value)}
                 times[field] = _read_time(given, list(written), zone or _Zone(), path, findings)
             first, last = times[start[1]], times[end[1]]
             if first is None or last is None:
@@ -81,20 +83,35 @@ class _Zone(Section):
 def _read_time(
     given: Mapping[str, object], keys: list[str], zone: _Zone, path: Path, findings: Findings
 ) -> int | None:
-    if not given:
+    times: dict[str, int] = {}
+    for key, value in given.items():
+        try:
+            times[key] = _parse(key, value, zone.tz)
+        except ValueError as error:
+            findings.error((*path, key), expectation(str(error), (*path, key), value))
+            return None
+    if len(times) > 1:
+        times = {key: time for key, time in times.items() if not _is_zero(key, time)}
+    if not times:
         findings.error((*path, keys[0]), f"required, but not set; or set {' or '.join(keys[1:])}")
         return None
-    (key, value), *more = given.items()
-    if more:
-        findings.error((*path, more[0][0]), f"{key} already sets the same time; keep one")
-        return None
-    try:
-        text = as_text(value)
-        if key.endswith("_iso"):
-            return parse_iso(text, zone.tz)
-        if key.endswith("_s"):
-            return parse_unix(text)
-        return parse_time(text, zone.tz)
-    except ValueError as error:
-        findings.error((*path, key), expectation(str(error), (*path, key), value))
-        return None
+    (key, time), *more = times.items()
+    for other, other_time in more:
+        if other_time != time:
+            findings.error((*path, other), f"{key} already sets another time; keep one")
+            return None
+    return time
+
+
+def _is_zero(key: str, time: int) -> bool:
+    """Tell whether a time is what programs in Go write for a key that is not set."""
+    return time == _YEAR_ONE or (time == 0 and not key.endswith("_iso"))
+
+
+def _parse(key: str, value: object, tz: str) -> int:
+    text = as_text(value)
+    if key.endswith("_iso"):
+        return parse_iso(text, tz)
+    if key.endswith("_s"):
+        return parse_unix(text)
+    return parse_time(text, tz)
