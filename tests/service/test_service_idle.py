@@ -49,9 +49,11 @@ class Running:
         self.thread.start()
 
     def n_fits(self) -> float:
-        samples = self.metrics.model_runs.collect()[0].samples
-        fits = [each.value for each in samples if each.labels["stage"] == "fit"]
-        return sum(fits)
+        labels = {"query_key": "cpu", "model_alias": "z", "scheduler_alias": "live"}
+        value = self.metrics.registry.get_sample_value(
+            "vmanomaly_model_runs_total", labels | {"stage": "fit", "preset": "default"}
+        )
+        return value or 0.0
 
     def stop(self) -> int:
         self.service.stop()

@@ -303,7 +303,17 @@ def damaged_pages(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("harm", [truncate, no_database, newer_layout, damaged_pages])
+def of_another_program(path: Path) -> None:
+    path.unlink()
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("CREATE TABLE jobs (id INTEGER PRIMARY KEY, path TEXT)")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "harm", [truncate, no_database, newer_layout, damaged_pages, of_another_program]
+)
 def test_an_index_that_cannot_be_used_is_replaced(
     tmp_path: Path, harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:

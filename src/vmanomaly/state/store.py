@@ -460,6 +460,9 @@ def _check_layout(connection: sqlite3.Connection) -> None:
     (layout,) = connection.execute("PRAGMA user_version").fetchone()
     if layout > _LAYOUT:
         raise StateError(f"{INDEX} was made by a newer version", "damaged")
+    (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if layout == 0 and n_tables:
+        raise StateError(f"{INDEX} was made by another program", "damaged")
 
 
 def _read_index(

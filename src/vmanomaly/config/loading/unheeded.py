@@ -13,7 +13,7 @@ MEMBERS_COUNT = "VMANOMALY_MEMBERS_COUNT"
 MEMBER_NUM = "VMANOMALY_MEMBER_NUM"
 REPLICATION_FACTOR = "VMANOMALY_REPLICATION_FACTOR"
 
-_LATER = ("ui_default_state", "max_concurrent_tasks", "use_reader_connection_settings")
+LATER = ("ui_default_state", "max_concurrent_tasks", "use_reader_connection_settings")
 
 
 def warn_of_unheeded_keys(
@@ -30,7 +30,7 @@ def warn_of_unheeded_keys(
     findings
         Takes a warning for each.
     """
-    for key in _LATER:
+    for key in LATER:
         if getattr(server, key) != type(server).model_fields[key].default:
             findings.warn(("server", key), "has no effect in this version; remove it")
     for alias, model in models.items():
