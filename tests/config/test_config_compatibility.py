@@ -314,6 +314,7 @@ class TestNoop:
     def test_a_config_without_anything_to_run(self, caplog: pytest.LogCaptureFixture) -> None:
         config = load(IDLE)
         assert (config.models, config.schedulers, config.reader.queries) == ({}, {}, {})
+        assert config.server is not None
         assert caplog.messages == ["reader.class: noop reads nothing, so that no model runs"]
         assert load(resolved_yaml(config)) == config
 
