@@ -67,7 +67,7 @@ class OnlineMADModel(OnlineModel):
     min_n_samples_seen
         Samples needed before scores count.
     history_strength
-        How much more a sample of the fit window weighs than a later one, >= 1. The medians after
+        How much more a sample of the fit window weighs than a later one, > 0. The medians after
         the fit do not depend on it.
 
     References

@@ -101,7 +101,7 @@ class OnlineQuantileModel(OnlineModel):
     min_n_samples_seen
         Samples needed before scores count.
     history_strength
-        How much more a sample of the fit window weighs than a later one, >= 1. The quantiles after
+        How much more a sample of the fit window weighs than a later one, > 0. The quantiles after
         the fit do not depend on it.
     tz
         IANA name of the time zone of the query.

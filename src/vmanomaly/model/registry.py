@@ -48,7 +48,7 @@ def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -
 
 def _create(class_name: str, section: ModelSection, queries: Sequence[Query]) -> Any:
     made = MODELS.implementation(class_name)
-    section = section.for_query(queries[0])
+    section = section.for_step(queries[0].step)
     names = inspect.signature(made).parameters
     return made(**{name: _parameter(name, section, queries) for name in names})
 

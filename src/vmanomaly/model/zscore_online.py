@@ -59,7 +59,7 @@ class OnlineZscoreModel(OnlineModel):
     min_n_samples_seen
         Samples needed before scores count.
     history_strength
-        How much more a sample of the fit window weighs than a later one, >= 1. Mean and
+        How much more a sample of the fit window weighs than a later one, > 0. Mean and
         deviation after the fit do not depend on it.
 
     References

@@ -9,9 +9,9 @@ from pydantic import Field, field_validator
 
 from vmanomaly.config.effect import HARMLESS, LEARNED_FROM, RESTARTS
 from vmanomaly.config.model.values import FORECAST, NotNegative, Outputs
-from vmanomaly.config.reader.query import Query
 from vmanomaly.config.secrets import shown_name
 from vmanomaly.config.section import Section
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import (
     DataRange,
     Deviation,
@@ -92,8 +92,8 @@ class ModelSection(Section):
             return "this class makes no forecasts; remove it, or use temporal_envelope or prophet"
         return super().why_without_effect(key)
 
-    def for_query(self, query: Query) -> Self:
-        """Return the section with the defaults filled in that depend on the query."""
+    def for_step(self, step: Duration) -> Self:
+        """Return the section with the defaults filled in that depend on the step of the query."""
         return self
 
     @property
