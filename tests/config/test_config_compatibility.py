@@ -484,6 +484,7 @@ class TestWholeConfigs:
             "server": {"port": "8490", "path_prefix": "/"},
         }
         config = load(operator)
+        assert config.server is not None
         assert (config.server.port, config.server.path_prefix) == (8490, "")
         assert config.monitoring.pull is not None
         assert config.monitoring.pull.port == 8080

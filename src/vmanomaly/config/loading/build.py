@@ -224,9 +224,7 @@ def _read_reader(
     raw: Mapping[str, Any], findings: Findings
 ) -> tuple[ReaderSection | None, dict[str, Query | None]]:
     path: Path = ("reader",)
-    if not raw:
-        return None, {}
-    entry = READERS.find(raw.get("class"), (*path, "class"), findings)
+    entry = READERS.find(raw.get("class"), (*path, "class"), findings) if raw else None
     if entry is None:
         return None, {}
     without_queries = {key: value for key, value in raw.items() if key != "queries"}
