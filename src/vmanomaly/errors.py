@@ -43,8 +43,8 @@ class DatasourceError(VmanomalyError):
     message
         What happened, with the server's own words where it gave any. Never holds a secret.
     code
-        `connection_error`, `timeout`, `ssl_error`, `io_error` or the HTTP status: the value of
-        the label `code` in the metrics.
+        `connection_error`, `timeout`, `ssl_error`, `io_error`, `too_large` or the HTTP status:
+        the value of the label `code` in the metrics.
     out_of_reach
         True if the datasource is out of reach although the code does not say so.
 
@@ -61,6 +61,22 @@ class DatasourceError(VmanomalyError):
         super().__init__(message)
         self.code = code
         self.out_of_reach = out_of_reach or code in _OUT_OF_REACH or code.startswith("5")
+
+
+class TooLargeError(DatasourceError):
+    """A server answered with more than is taken; the code is `too_large`.
+
+    Parameters
+    ----------
+    message
+        What is too large, and where.
+    by_range
+        Whether it may be small enough for a shorter range.
+    """
+
+    def __init__(self, message: str, by_range: bool = False) -> None:
+        super().__init__(message, "too_large")
+        self.by_range = by_range
 
 
 class StoppedError(VmanomalyError):

@@ -1,4 +1,4 @@
-"""Text from outside, made safe for a line of a log or of output."""
+"""Text from outside, made safe for a line of a log or of output, and sizes in words."""
 
 from __future__ import annotations
 
@@ -16,3 +16,18 @@ def on_one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def shown_size(n_bytes: int) -> str:
+    """Return a number of bytes in the largest unit that leaves at least 1.
+
+    Examples
+    --------
+    >>> shown_size(256 << 20), shown_size(1_500_000_000), shown_size(70)
+    ('256 MiB', '1.4 GiB', '70 B')
+    """
+    size, units = float(n_bytes), ["B", "KiB", "MiB", "GiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:.1f}".removesuffix(".0") + f" {units[0]}"

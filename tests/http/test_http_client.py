@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.loopback import Asked, Handler, serve
 from vmanomaly.config.http import HttpSection
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.errors import DatasourceError
+from vmanomaly.errors import DatasourceError, TooLargeError
 from vmanomaly.http import HttpClient, StatusError, redact_url
 from vmanomaly.http.answers import seconds_to_wait
 
@@ -505,13 +505,37 @@ def test_health_is_any_answer() -> None:
             assert server.requests[-1].path == asked
 
 
-def test_large_answers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmanomaly.http.client._MAX_BODY_BYTES", 1000)
-    with serve(lambda handler, _: handler.reply(200, b" " * 1001)) as server:
-        client = client_of(server.url)
-        with pytest.raises(DatasourceError, match="more than"):
-            client.request("GET", client.url("x"))
+def test_large_answers_are_refused() -> None:
+    bodies = {"/small": b" " * (1 << 20), "/large": b" " * ((1 << 20) + 1)}
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        body = gzip.compress(bodies[asked.path])
+        handler.reply(200, body, Content_Encoding="gzip")
+
+    with serve(respond) as server:
+        client = client_of(server.url, health_path="large")
+        assert client.request("GET", client.url("small")).body == bodies["/small"]
+        with pytest.raises(TooLargeError, match="more than 1 MiB") as caught:
+            client.request("GET", client.url("large"))
+        assert client.request("GET", client.url("large"), max_bytes=2 << 20).body
+        client.check_health()
         client.close()
+    assert not caught.value.out_of_reach
+
+
+def test_pieces_of_an_answer_are_small_however_well_it_is_compressed() -> None:
+    body = gzip.compress(gzip.compress(bytes(64 << 20)))
+
+    def respond(handler: Handler, _: Asked) -> None:
+        handler.reply(200, body, Content_Encoding="gzip, gzip")
+
+    with serve(respond) as server:
+        client = client_of(server.url)
+        with client.stream("GET", client.url("x"), form=b"") as chunks:
+            sizes = [len(chunk) for chunk in chunks]
+        client.close()
+    assert sum(sizes) == 64 << 20
+    assert max(sizes) <= 1 << 20
 
 
 @pytest.fixture(scope="module")

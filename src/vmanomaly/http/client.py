@@ -23,7 +23,7 @@ from urllib3 import exceptions as failures
 
 from vmanomaly import __version__
 from vmanomaly.context import RunContext
-from vmanomaly.errors import DatasourceError, DeadlineExceededError
+from vmanomaly.errors import DatasourceError, DeadlineExceededError, TooLargeError
 from vmanomaly.http.answers import Response, StatusError
 from vmanomaly.http.credentials import Credentials
 from vmanomaly.http.exchange import Exchange
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
-_MAX_BODY_BYTES = 64 << 20
+_MAX_BODY_BYTES = 1 << 20
 
 
 class HttpClient:
@@ -88,8 +88,9 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         context: RunContext | None = None,
+        max_bytes: int = _MAX_BODY_BYTES,
     ) -> Response:
-        """Send a request and return its complete answer, at most 64 MiB.
+        """Send a request and return its complete answer.
 
         Parameters
         ----------
@@ -99,11 +100,15 @@ class HttpClient:
             Seconds for the whole exchange; by default those of the configuration.
         context
             Says whether the work that it is part of is to stop.
+        max_bytes
+            The longest answer that is taken, decompressed.
 
         Raises
         ------
         StatusError
             The status is not 2xx.
+        TooLargeError
+            The answer is longer than `max_bytes`.
         DatasourceError
             The server cannot be reached, is too slow, or closes the connection.
         CancelledError, DeadlineExceededError
@@ -112,7 +117,7 @@ class HttpClient:
         with self._exchange(url, timeout_s, context) as exchange:
             response = self._open(exchange, method, url, body, headers)
             try:
-                content = self._read_whole(exchange, response)
+                content = self._read_whole(exchange, response, max_bytes)
             finally:
                 response.close()
         return Response(response.status, response.headers, content)
@@ -134,9 +139,11 @@ class HttpClient:
         method
             `POST` sends the form as the body, `GET` in the address.
         url, timeout_s, context
-            As in `request`. The time is that until the block is left.
+            As in `request`. The time ends when the block is left.
         form
             Made by `form_encode`.
+
+        A piece is at most 1 MiB, decompressed; whoever takes the pieces limits how many they are.
 
         Raises
         ------
@@ -158,7 +165,7 @@ class HttpClient:
             response = self._open(exchange, method, sent_to, body, headers)
             try:
                 if response.headers.get("Content-Type", "").startswith("text/html"):
-                    start = next(self._chunks(exchange, response), b"")
+                    start = self._start(exchange, response)
                     raise self._remedies.html(exchange.urls, start)
                 yield self._chunks(exchange, response)
             finally:
@@ -180,6 +187,8 @@ class HttpClient:
             self.request("GET", url, context=context)
         except StatusError as error:
             logger.debug("%s is reachable: it answered %s", redact_url(url), error.status)
+        except TooLargeError as error:
+            logger.debug("%s is reachable: %s", redact_url(url), error)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -231,7 +240,7 @@ class HttpClient:
         if 200 <= response.status < 300:
             return response
         try:
-            content = next(self._chunks(exchange, response), b"")
+            content = self._start(exchange, response)
         except (DatasourceError, DeadlineExceededError):
             content = b""
         finally:
@@ -254,6 +263,10 @@ class HttpClient:
             raise
         return response
 
+    def _start(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Return the start of an answer of which no more is wanted."""
+        return next(self._chunks(exchange, response), b"")
+
     def _chunks(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         while True:
             with self._translated(exchange):
@@ -262,12 +275,14 @@ class HttpClient:
                 return
             yield chunk
 
-    def _read_whole(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read_whole(
+        self, exchange: Exchange, response: urllib3.BaseHTTPResponse, max_bytes: int
+    ) -> bytes:
         content = bytearray()
         for chunk in self._chunks(exchange, response):
             content += chunk
-            if len(content) > _MAX_BODY_BYTES:
-                raise self._remedies.too_long(exchange.urls, _MAX_BODY_BYTES >> 20)
+            if len(content) > max_bytes:
+                raise self._remedies.too_long(exchange.urls, max_bytes)
         return bytes(content)
 
     @contextmanager

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3 import exceptions as failures
 
-from vmanomaly.errors import DatasourceError
+from vmanomaly.errors import DatasourceError, TooLargeError
 from vmanomaly.http.answers import (
     MAX_WORDS,
     StatusError,
@@ -23,6 +23,7 @@ from vmanomaly.http.answers import (
 )
 from vmanomaly.http.credentials import proxy_headers
 from vmanomaly.http.urls import is_same_host, redact_url, shown_route
+from vmanomaly.printable import shown_size
 
 if TYPE_CHECKING:
     from vmanomaly.config.http import HttpSection
@@ -105,11 +106,11 @@ class Remedies:
             "io_error",
         )
 
-    def too_long(self, urls: Sequence[str], limit_mib: int) -> DatasourceError:
+    def too_long(self, urls: Sequence[str], max_bytes: int) -> TooLargeError:
         """Return what it means that an answer is longer than any should be."""
-        return DatasourceError(
-            f"{self._where(urls)} answered with more than {limit_mib} MiB. {self.wrong_url()}",
-            "io_error",
+        return TooLargeError(
+            f"{self._where(urls)} answered with more than {shown_size(max_bytes)}. "
+            f"{self.wrong_url()}"
         )
 
     def html(self, urls: Sequence[str], start: bytes) -> DatasourceError:

@@ -17,11 +17,22 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from vmanomaly.errors import TooLargeError
+from vmanomaly.printable import shown_size
 from vmanomaly.reader import scan
 from vmanomaly.reader.parsing import parse_json
 from vmanomaly.series import IntArray, Labels
 
 _Bytes: TypeAlias = NDArray[np.uint8]
+
+#: Bytes of a label set in an answer, and labels in it. VictoriaMetrics stores 40 labels of 4 KiB at
+#: most unless told otherwise.
+MAX_LABEL_SET_BYTES = 1 << 20
+MAX_LABELS = 1024
+
+# What the label sets looked up by their bytes may take, roughly, before the older are forgotten.
+_MAX_REMEMBERED_BYTES = 128 << 20
+_BYTES_OF_A_LABEL_SET = 512
 
 # Answers with a new order of series after which label sets that did not occur are forgotten.
 _KEPT_ANSWERS = 16
@@ -59,6 +70,7 @@ class LabelCache:
         self._known = _Known.of((), [])
         self._last_tuple: tuple[Labels, ...] = ()
         self._n_remembered = 0
+        self._young_bytes = 0
         self._young: dict[bytes, Labels] = {}
         self._old: dict[bytes, Labels] = {}
 
@@ -71,6 +83,8 @@ class LabelCache:
 
         Raises
         ------
+        TooLargeError
+            A label set has too many labels, or too long ones.
         ValueError
             One is no object.
         """
@@ -87,7 +101,7 @@ class LabelCache:
             self._known = known
             self._n_remembered += 1
             if self._n_remembered % _KEPT_ANSWERS == 0:
-                self._old, self._young = self._young, {}
+                self._age()
 
     def as_tuple(self, labels: Sequence[Labels]) -> tuple[Labels, ...]:
         """Return `labels` as a tuple, the same object as the last time if they are the same."""
@@ -98,15 +112,26 @@ class LabelCache:
         self._last_tuple = wanted
         return wanted
 
+    def _age(self) -> None:
+        self._old, self._young = self._young, {}
+        self._young_bytes = 0
+
     def _meet(self, text: bytes) -> Labels:
         with self._lock:
             labels = self._young.get(text) or self._old.get(text)
         if labels is None:
+            if len(text) > MAX_LABEL_SET_BYTES:
+                raise TooLargeError(f"a label set of {shown_size(len(text))}")
             parsed = parse_json(text)
             if not isinstance(parsed, dict):
                 raise ValueError("a label set is not an object")
+            if len(parsed) > MAX_LABELS:
+                raise TooLargeError(f"a label set of {len(parsed)} labels")
             labels = Labels(_as_texts(parsed) | self._extra)
         with self._lock:
+            if self._young_bytes > _MAX_REMEMBERED_BYTES:
+                self._age()
+            self._young_bytes += len(text) + _BYTES_OF_A_LABEL_SET
             return self._young.setdefault(text, labels)
 
 
@@ -155,6 +180,8 @@ class Recogniser:
 
         Raises
         ------
+        TooLargeError
+            A label set has too many labels, or too long ones.
         ValueError
             A label set is no JSON object.
         """
@@ -175,6 +202,8 @@ class Recogniser:
 
         Raises
         ------
+        TooLargeError
+            A label set has too many labels, or too long ones.
         ValueError
             One is no JSON object.
         """

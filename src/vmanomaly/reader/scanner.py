@@ -23,9 +23,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from vmanomaly.errors import DatasourceError
+from vmanomaly.errors import DatasourceError, TooLargeError
+from vmanomaly.printable import shown_size
 from vmanomaly.reader import scan
-from vmanomaly.reader.labels import LabelCache
+from vmanomaly.reader.labels import MAX_LABEL_SET_BYTES, MAX_LABELS, LabelCache
 from vmanomaly.reader.messages import says_partial
 from vmanomaly.reader.parsing import parse_json
 from vmanomaly.series import FloatArray, IntArray, Labels
@@ -35,7 +36,10 @@ Place: TypeAlias = Callable[[Sequence[Labels], FloatArray], None]
 
 _SCAN_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 16
-_MAX_VALUE_BYTES = 1 << 28
+# Of what is kept until all of it is there, because a JSON parser has to see it or it is one series.
+# What that makes of it may take twenty times as much.
+_MAX_PART_BYTES = 8 << 20
+_MAX_SAMPLE_BYTES = 256
 _BLOCK_SAMPLES = 1 << 16
 _MIN_BLOCK_ROWS = 8
 
@@ -44,6 +48,7 @@ _TEXT = rb'"(?:[^"\\]|\\.)*+"'
 # Anything simple may stand before the series, such as isPartial, or the warnings of some servers.
 _SIMPLE = rb"(?:true|false|null|TEXT|\[~(?:TEXT~(?:,~TEXT~)*+)?\])".replace(b"TEXT", _TEXT)
 _MEMBERS = rb"(?:TEXT~:~SIMPLE~,~)*+".replace(b"TEXT", _TEXT).replace(b"SIMPLE", _SIMPLE)
+_SERIES_HEAD = b'{"metric":'
 _HEAD = re.compile(
     (rb"~\{~" + _MEMBERS + rb'"data"~:~\{~"resultType"~:~"matrix"~,~"result"~:~\[').replace(
         b"~", _SPACE
@@ -119,6 +124,7 @@ class Scanner:
         self._plain = False
         self._ended = False
         self._n_series = 0
+        self._max_part_bytes = _MAX_PART_BYTES + _MAX_SAMPLE_BYTES * len(timestamps)
         n_rows = max(_BLOCK_SAMPLES // len(timestamps), _MIN_BLOCK_ROWS)
         self._block: FloatArray = np.empty((n_rows, len(timestamps)))
         self._bounds: IntArray = np.empty((n_rows, 2), dtype=np.int64)
@@ -129,13 +135,23 @@ class Scanner:
 
         Raises
         ------
+        TooLargeError
+            A label set, a series, or what is not a series is larger than any that is taken.
         DatasourceError
             The answer is not what it should be; the message names the byte offset.
         """
         self._append(piece)
-        if self._n >= self._scan_at and not self._plain and not self._ended:
+        if self._plain or self._ended:
+            self._check_size()
+        elif self._n >= self._scan_at:
             self._scan()
+            self._check_size()
             self._scan_at = self._n + max(_SCAN_BYTES, self._n - self._position)
+
+    @property
+    def shrinks_with_range(self) -> bool:
+        """Whether a shorter range makes the answer smaller: its series have several samples."""
+        return int(self._counts[0]) > self._n_series
 
     def finish(self) -> Answer:
         """Return what the answer holds; the scanner is used up.
@@ -168,12 +184,6 @@ class Scanner:
     def _make_room(self, needed: int) -> None:
         """Drop the bytes that were scanned, and take a larger buffer if that is not enough."""
         kept = self._rest()
-        if len(kept) > _MAX_VALUE_BYTES:
-            raise DatasourceError(
-                f"The answer holds a part of more than {_MAX_VALUE_BYTES >> 20} MiB that is not "
-                f"a series in the usual form, from byte {self._offset} on",
-                "io_error",
-            )
         size = len(kept) + needed + scan.PADDING
         if size > len(self._buffer):
             self._buffer = np.empty(2 * size, dtype=np.uint8)
@@ -181,6 +191,37 @@ class Scanner:
         self._dropped += self._position
         self._scan_at -= self._position
         self._n, self._position = len(kept), 0
+
+    def _check_size(self) -> None:
+        """Raise TooLargeError where what is kept is longer than anything that is to be taken."""
+        n_kept = self._n - self._position
+        if self._head is not None and not self._ended and n_kept > MAX_LABEL_SET_BYTES:
+            self._check_labels()
+        if n_kept <= self._max_part_bytes:
+            return
+        more_than = f"more than {shown_size(self._max_part_bytes)}"
+        if self._plain:
+            # A shorter range makes it smaller, as far as it holds samples.
+            raise TooLargeError(
+                f"The answer does not begin as that of a range query does, and is {more_than}: is "
+                f"this a `query_range` address?",
+                by_range=True,
+            )
+        what = "what follows the series" if self._ended else "the series"
+        raise TooLargeError(
+            f"The answer is too large: {what} at byte {self._offset} is {more_than}"
+        )
+
+    def _check_labels(self) -> None:
+        """Raise TooLargeError if the series at the position begins with too long a label set."""
+        start = self._position + len(_SERIES_HEAD)
+        if self._buffer[self._position : start].tobytes() != _SERIES_HEAD:
+            return
+        end = min(start + MAX_LABEL_SET_BYTES, self._n)
+        if scan.skip_object(self._buffer, start, end) < 0:
+            raise _too_many_labels(
+                f"a label set of more than {shown_size(MAX_LABEL_SET_BYTES)}", self._offset
+            )
 
     @property
     def _offset(self) -> int:
@@ -224,6 +265,8 @@ class Scanner:
             return
         try:
             labels = self._names.name(self._buffer, self._bounds[:n_rows])
+        except TooLargeError as error:
+            raise _too_many_labels(str(error), self._dropped + int(self._bounds[0, 0])) from error
         except ValueError as error:
             raise DatasourceError(
                 f"The answer is not valid: after byte {self._dropped + int(self._bounds[0, 0])}, a "
@@ -277,6 +320,8 @@ class Scanner:
                 self._counts[1] += 1
         try:
             labels = self._names.name_texts([orjson.dumps(series["metric"])])
+        except TooLargeError as error:
+            raise _too_many_labels(str(error), offset) from error
         except ValueError as error:
             raise _malformed(f"{where}: {error}") from error
         self._place(labels, self._block[:1])
@@ -385,6 +430,14 @@ def _sample(sample: Any) -> tuple[int, float]:
         raise TypeError(value)
     milliseconds = seconds * 1000 if isinstance(seconds, int) else round(seconds * 1000)
     return milliseconds, float(value)
+
+
+def _too_many_labels(what: str, offset: int) -> TooLargeError:
+    return TooLargeError(
+        f"The answer has, after byte {offset}, {what}, where {MAX_LABELS} labels and "
+        f"{shown_size(MAX_LABEL_SET_BYTES)} are the most. Drop labels in the query, such as with "
+        f"`sum(...) by (...)` or, in MetricsQL, `label_del(...)`"
+    )
 
 
 def _malformed(reason: str) -> DatasourceError:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
+from vmanomaly.errors import TooLargeError
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels
 
 # A quarter more rows each time: little memory stays unused.
 _GROWTH = 4
+# More would be filled with zeros for so long that other threads notice.
+_MAX_GROWTH_BYTES = 64 << 20
 
 # Bytes of samples after which a matrix in a file releases the memory they were written through.
 _RELEASE_BYTES = 16 << 20
@@ -49,7 +53,8 @@ class MemoryRows:
     def reserve(self, n_rows: int) -> None:
         """Make `values` at least that many rows long; it must be fetched again afterwards."""
         if n_rows > len(self.values):
-            n_rows = max(n_rows, len(self.values) + len(self.values) // _GROWTH)
+            most = _MAX_GROWTH_BYTES // max(self.values.shape[1] * self.values.itemsize, 1)
+            n_rows = max(n_rows, len(self.values) + min(len(self.values) // _GROWTH, most))
             self.values.resize((n_rows, self.values.shape[1]), refcheck=False)
 
     def trim(self, n_rows: int) -> FloatArray:
@@ -73,6 +78,8 @@ class Stitch:
         The whole grid.
     rows
         Takes the values; T columns.
+    max_rows
+        The most series that are taken; None for any number.
 
     Attributes
     ----------
@@ -98,7 +105,8 @@ class Stitch:
            [nan, nan,  1.]])
     """
 
-    def __init__(self, timestamps: IntArray, rows: Rows) -> None:
+    def __init__(self, timestamps: IntArray, rows: Rows, max_rows: int | None = None) -> None:
+        self._max_rows = sys.maxsize if max_rows is None else max_rows
         self.labels: list[Labels] = []
         self.n_merged = 0
         self.timestamps = timestamps
@@ -136,6 +144,11 @@ class Stitch:
             One label set per series.
         values : ndarray of float64, shape (n, columns of the piece)
             Their samples, NaN where there is none; copied.
+
+        Raises
+        ------
+        TooLargeError
+            There are more series than `max_rows`.
         """
         start, stop = self._next_row, self._next_row + len(labels)
         self._unreleased_bytes += values.nbytes
@@ -193,6 +206,12 @@ class Stitch:
     def _make_rows(self) -> None:
         """Make rows for new labels, without samples in earlier pieces."""
         known, self._n_rows = self._n_rows, len(self.labels)
+        if self._n_rows > self._max_rows:
+            raise TooLargeError(
+                f"The answer holds more than {self._max_rows} series, and no more of "
+                f"{len(self.timestamps)} points each fit into the memory that the service may use. "
+                f"Narrow the query, read a shorter range, or allow more memory"
+            )
         if self._n_rows > known:
             self._rows.reserve(self._n_rows)
             self._rows.values[known : self._n_rows, : self._start] = np.nan

@@ -26,11 +26,18 @@ import numpy as np
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.episodes import Episodes
-from vmanomaly.errors import CancelledError, DatasourceError, DeadlineExceededError
+from vmanomaly.errors import (
+    CancelledError,
+    DatasourceError,
+    DeadlineExceededError,
+    TooLargeError,
+)
 from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
 from vmanomaly.mapped import MappedRows
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.printable import shown_size
 from vmanomaly.reader.labels import LabelCache
+from vmanomaly.reader.limits import max_response_bytes, max_series
 from vmanomaly.reader.messages import no_data, shown_warnings
 from vmanomaly.reader.outcomes import Outcomes, Reading
 from vmanomaly.reader.scanner import Answer, Scanner
@@ -54,6 +61,7 @@ RETRY_DELAYS_S = (0.2, 1.0)
 _PASSING_FAILURES = frozenset({"connection_error", "io_error", "429", "502", "503", "504"})
 _QUERY_RANGE_PATH = "/api/v1/query_range"
 _FLAGS_TIMEOUT_S = 5.0
+_MAX_PAGE_BYTES = 16 << 20
 _FLAG = re.compile(r'^-search\.maxPointsPerTimeseries="?([0-9]{1,18})\b', re.MULTILINE)
 _VERSION = re.compile(r'^vm_app_version\{.*short_version="(?:v(\d+)\.(\d+)\.(\d+)|")', re.MULTILINE)
 _HEEDS_LATENCY_OFFSET = (1, 85, 2)
@@ -105,7 +113,8 @@ class VmReader:
         self._knows_latency = False
         self._outcomes = Outcomes(logger)
         self._warnings = Episodes(logger)
-        self._sample_limits: dict[tuple[str, str | None], int] = {}
+        self._points_at_once: dict[tuple[str, str | None], int] = {}
+        self._max_bytes = max_response_bytes(section)
 
     def read(
         self,
@@ -207,9 +216,11 @@ class VmReader:
     def _read_grid(self, task: _Task, grid: IntArray) -> tuple[SeriesBatch, bool]:
         """Return the batch on `grid`, and whether a piece of it is partial."""
         if task.stage != "fit" or self._data_folder is None:
-            return self._read_pieces(task, Stitch(grid, MemoryRows(len(grid))))
+            return self._read_pieces(task, _in_memory(grid))
         try:
-            return self._read_pieces(task, Stitch(grid, MappedRows(self._data_folder, len(grid))))
+            rows = MappedRows(self._data_folder, len(grid))
+            stitch = Stitch(grid, rows, max_series(len(grid), in_memory=False))
+            return self._read_pieces(task, stitch)
         except OSError as error:
             logger.warning(
                 "Cannot keep the data of %s in %s: %s. It is kept in memory",
@@ -217,7 +228,7 @@ class VmReader:
                 self._data_folder,
                 error.strerror,
             )
-            return self._read_pieces(task, Stitch(grid, MemoryRows(len(grid))))
+            return self._read_pieces(task, _in_memory(grid))
 
     def _read_pieces(self, task: _Task, stitch: Stitch) -> tuple[SeriesBatch, bool]:
         """Request the grid in pieces."""
@@ -227,7 +238,7 @@ class VmReader:
             piece = stitch.rest[: self._max_points(task, len(stitch.rest))]
             try:
                 answer = self._fetch(task, piece, stitch)
-            except _TooLargeError as error:
+            except _TooMuchAtOnceError as error:
                 self._cut_smaller(task, error, len(stitch.timestamps))
                 continue
             is_partial |= answer.is_partial
@@ -259,16 +270,15 @@ class VmReader:
             except DatasourceError as error:
                 allowed = _allowed_points(error, len(piece))
                 if allowed is not None:
-                    message = _failed(task, arguments, error)
-                    raise _TooLargeError(
-                        message, error.code, allowed, _says_samples(error)
+                    raise _TooMuchAtOnceError(
+                        _failed(task, arguments, error), error, allowed
                     ) from error
                 delay = next(delays, None) if error.code in _PASSING_FAILURES else None
                 if delay is not None:
                     delay = self._delay(task.context, error, delay)
                 if delay is None:
                     raise DatasourceError(
-                        _failed(task, arguments, error) + _sample_remedy(error),
+                        _failed(task, arguments, error) + _remedy(error),
                         error.code,
                         error.out_of_reach,
                     ) from error
@@ -324,6 +334,7 @@ class VmReader:
                     before = time.perf_counter()
                     scanner.feed(chunk)
                     scanning += time.perf_counter() - before
+                    self._check_size(received, scanner)
                     self._check_processing(scanning)
             before = time.perf_counter()
             answer = scanner.finish()
@@ -367,6 +378,14 @@ class VmReader:
                 task.query.alias,
             )
 
+    def _check_size(self, received: int, scanner: Scanner) -> None:
+        if received > self._max_bytes:
+            raise TooLargeError(
+                f"the answer is larger than {shown_size(self._max_bytes)}. Narrow the query, or "
+                f"raise `reader.max_response_size`",
+                by_range=scanner.shrinks_with_range,
+            )
+
     def _check_processing(self, took_s: float) -> None:
         limit = self._section.processing_timeout
         if took_s > limit.seconds:
@@ -390,7 +409,7 @@ class VmReader:
         """Return the points a series may have in one answer."""
         if wanted == 1:
             return 1
-        at_once = self._sample_limits.get(_limit_key(task), wanted)
+        at_once = self._points_at_once.get(_limit_key(task), wanted)
         limit = self._server_limit
         if limit is None:
             with self._asks_limit.taken(task.context):
@@ -440,13 +459,15 @@ class VmReader:
         url = self._client.server_url(path)
         timeout_s = min(_FLAGS_TIMEOUT_S, self._section.fetch_timeout.seconds)
         try:
-            page = self._client.request("GET", url, timeout_s=timeout_s, context=context)
+            page = self._client.request(
+                "GET", url, timeout_s=timeout_s, context=context, max_bytes=_MAX_PAGE_BYTES
+            )
             return page.body.decode("utf-8", "replace")
         except DatasourceError as error:
             logger.debug("Could not get constraints: %s", error)
             return ""
 
-    def _cut_smaller(self, task: _Task, error: _TooLargeError, n_points: int) -> None:
+    def _cut_smaller(self, task: _Task, error: _TooMuchAtOnceError, n_points: int) -> None:
         """Request smaller pieces from now on, unless that would be a storm of requests.
 
         Raises
@@ -455,15 +476,17 @@ class VmReader:
             There would be too many pieces.
         """
         _refuse_storm(n_points, error.allowed, f"{error}. ")
-        if not error.is_of_samples:
+        if isinstance(error.reason, TooLargeError):
+            reason = f"is answered with more than {shown_size(self._max_bytes)}"
+        elif _says_samples(error.reason):
+            reason = "reads too many samples for the server"
+        else:
             self._lower_limit(error.allowed)
             return
-        # How many samples a query reads is its own matter, not that of the others.
-        self._sample_limits[_limit_key(task)] = error.allowed
+        # How much a query reads is its own matter, not that of the others.
+        self._points_at_once[_limit_key(task)] = error.allowed
         logger.info(
-            "%s reads too many samples for the server: it is asked for %d points at a time",
-            task.query.alias,
-            error.allowed,
+            "%s %s: it is asked for %d points at a time", task.query.alias, reason, error.allowed
         )
 
     def _lower_limit(self, allowed: int) -> None:
@@ -486,13 +509,17 @@ class _Task:
     cache: LabelCache
 
 
-class _TooLargeError(DatasourceError):
-    """The server allows less than a request asked for."""
+class _TooMuchAtOnceError(DatasourceError):
+    """The server, or the reader, allows less than a request asked for."""
 
-    def __init__(self, message: str, code: str, allowed: int, is_of_samples: bool) -> None:
-        super().__init__(message, code)
+    def __init__(self, message: str, reason: DatasourceError, allowed: int) -> None:
+        super().__init__(message, reason.code)
+        self.reason = reason
         self.allowed = allowed
-        self.is_of_samples = is_of_samples
+
+
+def _in_memory(grid: IntArray) -> Stitch:
+    return Stitch(grid, MemoryRows(len(grid)), max_series(len(grid), in_memory=True))
 
 
 def _limit_key(task: _Task) -> tuple[str, str | None]:
@@ -501,7 +528,11 @@ def _limit_key(task: _Task) -> tuple[str, str | None]:
 
 def _allowed_points(error: DatasourceError, asked: int) -> int | None:
     """Return how many points to request next, or None if `error` is about something else."""
-    if asked == 1 or not isinstance(error, StatusError) or error.status not in {400, 422}:
+    if asked == 1:
+        return None
+    if isinstance(error, TooLargeError) and error.by_range:
+        return asked // 2
+    if not isinstance(error, StatusError) or error.status not in {400, 422}:
         return None
     if _says_samples(error):
         return asked // 2
@@ -514,13 +545,14 @@ def _allowed_points(error: DatasourceError, asked: int) -> int | None:
 
 
 def _refuse_storm(n_points: int, at_once: int, prefix: str) -> None:
-    """Raise DatasourceError if a range would take too many requests with what a server allows."""
+    """Raise DatasourceError if a range would take too many requests within a limit."""
     if -(-n_points // at_once) > _MOST_PIECES:
         raise DatasourceError(
-            f"{prefix}The server allows {at_once} points of {n_points} at a time, which takes more "
-            f"than {_MOST_PIECES} requests. Raise its limit (-search.maxPointsPerTimeseries, "
-            f"-search.maxSamplesPerQuery, Prometheus' --query.max-samples), read a shorter range, "
-            f"or set `max_points_per_query` to {at_once} to read it all the same",
+            f"{prefix}Only {at_once} points of {n_points} can be read at a time, which takes more "
+            f"than {_MOST_PIECES} requests. Raise the limit of the server "
+            f"(-search.maxPointsPerTimeseries, -search.maxSamplesPerQuery, Prometheus' "
+            f"--query.max-samples) or `reader.max_response_size`, read a shorter range, or set "
+            f"`max_points_per_query` to {at_once} to read it all the same",
             "422",
         )
 
@@ -530,7 +562,7 @@ def _says_samples(error: DatasourceError) -> bool:
     return isinstance(error, StatusError) and bool(_TOO_MANY_SAMPLES.search(error.words))
 
 
-def _sample_remedy(error: DatasourceError) -> str:
+def _remedy(error: DatasourceError) -> str:
     """Return what to do if a server refuses even the smallest piece for its samples."""
     if not _says_samples(error):
         return ""

@@ -16,6 +16,7 @@ from vmanomaly.config.values.fields import (
     Count,
     NonNegativeDuration,
     PositiveDuration,
+    ResponseSize,
     Tenant,
     Url,
     UrlPath,
@@ -70,6 +71,8 @@ class VmReaderSection(HttpSection, ReaderSection):
         As for every reader; a server returns a sample only some seconds after it was scraped.
     fetch_timeout, processing_timeout
         For a request, and for processing its answer; each defaults to `timeout`.
+    max_response_size
+        The largest answer to one request, decompressed. None chooses by the available memory.
     """
 
     query = HttpQuery
@@ -93,3 +96,4 @@ class VmReaderSection(HttpSection, ReaderSection):
     processing_timeout: Annotated[PositiveDuration, RESTARTS] = Field(
         default_factory=lambda data: data["timeout"]
     )
+    max_response_size: Annotated[ResponseSize | None, RESTARTS] = None

@@ -38,6 +38,7 @@ _TENANT = re.compile(r"(\d{1,10})(?::(\d{1,10}))?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|B|[KMGT]i?B?)")
 _SIZE_UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
+_MIN_RESPONSE_BYTES = 1 << 20
 _LARGEST_ACCOUNT = 2**32 - 1
 _DIRECTIONS = ("both", "above_expected", "below_expected")
 
@@ -388,6 +389,13 @@ def _size(value: object) -> int:
     return int(float(amount) * factor)
 
 
+def _response_size(value: object) -> int:
+    size = _size(value)
+    if size < _MIN_RESPONSE_BYTES:
+        raise ValueError("expected at least 1MiB")
+    return size
+
+
 def _probabilities(count: int) -> PlainValidator:
     what = f"expected a list of {count} numbers from 0 to 1, each above the one before"
 
@@ -417,6 +425,7 @@ TlsVerification = Annotated[bool | Path, PlainValidator(_tls_verification)]
 Secret = Annotated[SecretStr, PlainValidator(_secret)]
 Headers = Annotated[dict[str, SecretStr], PlainValidator(_headers)]
 Size = Annotated[int, PlainValidator(_size)]
+ResponseSize = Annotated[int, PlainValidator(_response_size)]
 Port = Annotated[int, whole(0, 65535)]
 Count = Annotated[int, whole(1)]
 
