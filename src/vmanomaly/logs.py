@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
+from vmanomaly.exhaustion import exhausted
 from vmanomaly.printable import on_one_line
 
 _ROOT = "vmanomaly"
@@ -90,6 +91,7 @@ def configure_logging(level: str, log_format: LogFormat = "text") -> None:
     """Send everything from `level` on to standard error, warnings and uncaught errors included."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[log_format]())
+    handler.addFilter(_name_exhausted)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -144,6 +146,15 @@ def warnings_only() -> Iterator[None]:
         for handler, level, stream in before:
             handler.setLevel(level)
             handler.setStream(stream)
+
+
+def _name_exhausted(record: logging.LogRecord) -> bool:
+    """Put the resource that is used up in place of a trace: where it was noticed says nothing."""
+    remedy = exhausted(record.exc_info[1]) if record.exc_info else None
+    if remedy is not None:
+        record.msg, record.args = f"{record.getMessage()}: {remedy}", ()
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _component(record: logging.LogRecord) -> str:

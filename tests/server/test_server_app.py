@@ -300,6 +300,19 @@ class TestHeaders:
         assert headers["Cache-Control"] == "no-store"
         assert "Server" not in headers
 
+    @pytest.mark.parametrize("path", ["/health", "/metrics", "/nope"])
+    def test_the_port_of_pull_sends_the_same(self, path: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            pull = probe.getsockname()[1]
+        with serving(monitoring={"pull": {"addr": "127.0.0.1", "port": pull}}) as port:
+            own, others = (dict(request(each, path).headers) for each in (port, pull))
+        for headers in (own, others):
+            for varying in ("date", "content-length"):
+                del headers[varying]
+        assert own == others
+        assert "content-security-policy" in own
+
     def test_a_bug_has_them_too(self, things: int) -> None:
         assert request(things, "/bug").headers["X-Content-Type-Options"] == "nosniff"
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from vmanomaly.cli.output import OutputError
 from vmanomaly.errors import ConfigError, UsageError, VmanomalyError
+from vmanomaly.exhaustion import exhausted
 
 logger = logging.getLogger("vmanomaly.cli")
 
@@ -33,8 +34,11 @@ def dispatch(arguments: Sequence[str]) -> int:
     except VmanomalyError as error:
         logger.error("%s", error)
         return FAILED
-    except MemoryError:
-        logger.error("Out of memory; raise the limit (ulimit -v, cgroup), or read less")
+    except Exception as error:
+        remedy = exhausted(error)
+        if remedy is None:
+            raise
+        logger.error("Cannot run: %s", remedy)
         return FAILED
 
 

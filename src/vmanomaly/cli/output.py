@@ -6,6 +6,7 @@ import os
 import sys
 
 from vmanomaly.errors import VmanomalyError
+from vmanomaly.exhaustion import exhausted
 
 
 class OutputError(VmanomalyError):
@@ -27,7 +28,8 @@ def write_output(text: str) -> None:
         _discard_what_is_left()
     except OSError as error:
         _discard_what_is_left()
-        raise OutputError(f"cannot write the output: {error.strerror}") from error
+        reason = exhausted(error) or error.strerror
+        raise OutputError(f"cannot write the output: {reason}") from error
 
 
 def _discard_what_is_left() -> None:

@@ -21,6 +21,7 @@ from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.loading.watch import ConfigWatch
 from vmanomaly.config.secrets import shown_name
 from vmanomaly.errors import UsageError
+from vmanomaly.exhaustion import exhausted
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 from vmanomaly.printable import on_one_line
 
@@ -120,5 +121,6 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text)
     except OSError as error:
-        raise UsageError(f"--outputSpec: cannot write {path}: {error.strerror}") from error
+        reason = exhausted(error) or error.strerror
+        raise UsageError(f"--outputSpec: cannot write {path}: {reason}") from error
     logger.info("The resolved configuration is in %s", path)

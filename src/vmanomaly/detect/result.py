@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from vmanomaly.errors import StoppedError, VmanomalyError
+from vmanomaly.exhaustion import exhausted
 from vmanomaly.model.grouping import Channel, Mismatch
 from vmanomaly.series import Labels, Predictions
 
@@ -187,6 +188,8 @@ def reason_of(error: BaseException) -> str:
     """
     if isinstance(error, VmanomalyError | RemoteError):
         return str(error)
+    if remedy := exhausted(error):
+        return remedy
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

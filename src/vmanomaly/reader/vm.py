@@ -32,6 +32,7 @@ from vmanomaly.errors import (
     DeadlineExceededError,
     TooLargeError,
 )
+from vmanomaly.exhaustion import exhausted
 from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
 from vmanomaly.mapped import MappedRows
 from vmanomaly.monitoring.metrics import Metrics
@@ -226,7 +227,7 @@ class VmReader:
                 "Cannot keep the data of %s in %s: %s. It is kept in memory",
                 task.query.alias,
                 self._data_folder,
-                error.strerror,
+                exhausted(error) or error.strerror,
             )
             return self._read_pieces(task, _in_memory(grid))
 

@@ -6,6 +6,7 @@ import errno
 import sqlite3
 
 from vmanomaly.errors import VmanomalyError
+from vmanomaly.exhaustion import exhausted
 
 REASONS = ("disk_full", "locked", "damaged", "io_error", "model_error")
 """Why a state could not be stored; the last one is a model that raises."""
@@ -34,7 +35,7 @@ class StateError(VmanomalyError):
         """Return what an error of the system or of SQLite means."""
         if isinstance(error, OSError):
             reason = "disk_full" if error.errno in _NO_ROOM else "io_error"
-            return cls(error.strerror or str(error), reason)
+            return cls(exhausted(error) or error.strerror or str(error), reason)
         # Extended codes hold the plain one in their lowest byte.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code == sqlite3.SQLITE_FULL:

@@ -47,6 +47,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmanomaly.exhaustion import exhausted
 from vmanomaly.writer.delivery.queue import Dropped, QueueError, Record
 from vmanomaly.writer.delivery.segment import Head, encode, find_head, read_heads, read_record
 
@@ -191,7 +192,8 @@ class DiskQueue:
             except OSError as error:
                 self._undo_append()
                 raise QueueError(
-                    f"cannot write to the queue in {self._folder}: {error.strerror}"
+                    f"cannot write to the queue in {self._folder}: "
+                    f"{exhausted(error) or error.strerror}"
                 ) from error
             self._segments[-1].end += len(frame)
             self._segments[-1].n_records += 1
