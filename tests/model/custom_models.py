@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pandas as pd
 from vmanomaly.model import Column, Model, ModelOutput, SeriesState
 from vmanomaly.model.custom import interface
 from vmanomaly.model.online import OnlineModel, Points, observe, widened
-from vmanomaly.model.state import Array
+from vmanomaly.model.state import Array, Range
 from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
 
 
@@ -74,8 +75,8 @@ class BatchBand(Model):
     has_kernels: ClassVar[bool] = False
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("mean", np.float64, initial=np.nan),
-        Column("std", np.float64, initial=np.nan),
+        Column("mean", np.float64, initial=np.nan, within=Range(-1e300, 1e300, or_nan=True)),
+        Column("std", np.float64, initial=np.nan, within=Range(0.0, 1e300, or_nan=True)),
     )
 
     def fit(self, batch: SeriesBatch) -> SeriesState:
@@ -135,3 +136,31 @@ class BatchOnlineLast(OnlineModel):
                 if len(learned):
                     state["last"][row] = learned[-1]
         return outputs._asdict()
+
+
+class JsonLast(interface.OnlineModel):
+    """Expect the last value again; what is stored is JSON."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.last: float | None = None
+
+    def fit(self, df: pd.DataFrame) -> None:
+        self.last = float(df["y"].iloc[-1])
+
+    def infer(self, df: pd.DataFrame) -> pd.DataFrame:
+        yhat = np.nan if self.last is None else self.last
+        self.fit(df)
+        return df.assign(yhat=yhat, yhat_lower=yhat - 1.0, yhat_upper=yhat + 1.0)
+
+    def serialize(self) -> bytes:
+        return json.dumps(self.last).encode()
+
+    @staticmethod
+    def deserialize(model: str | bytes) -> JsonLast:
+        last = json.loads(model)
+        if not (last is None or (type(last) is float and abs(last) < 1e300)):
+            raise ValueError(f"expected a number, found {last!r}")
+        instance = JsonLast()
+        instance.last = last
+        return instance

@@ -76,7 +76,7 @@ def test_it_is_rebuilt_from_its_arrays() -> None:
     ("name", "array", "message"),
     [
         ("first_channel", np.array([0, 5]), "do not follow"),
-        ("n_channels", np.array([3, 0]), "do not follow"),
+        ("n_channels", np.array([3, 0]), "found 0, expected 1"),
         ("channel.mean", np.zeros(2), "column mean"),
         ("channel.pair", None, "column pair: found nothing"),
     ],

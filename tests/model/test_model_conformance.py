@@ -167,11 +167,11 @@ def test_evidence_is_kept_and_not_touched_by_learning(make_model: MakeModel, ali
     model = make_model(alias)
     state = model.fit(grid(telemetry(0, 3, 130)))
     assert state["incident"].tolist() == [0.0] * 3
-    state["incident"][:] = [0.5, 1.5, 3.0]
+    state["incident"][:] = [0.5, 1.0, 1.5]
     restored = model.restore(state.labels, {k: v.copy() for k, v in state.arrays().items()})
     for each in (state, restored):
         model.infer(each, grid(telemetry(1, 3, 5), 130), every(1, 5))
-        assert each["incident"].tolist() == [0.5, 1.5, 3.0]
+        assert each["incident"].tolist() == [0.5, 1.0, 1.5]
 
 
 @each_model

@@ -9,7 +9,7 @@ import numpy as np
 
 from vmanomaly.config.model import INCIDENT_SCORE
 from vmanomaly.kernel import kernel
-from vmanomaly.model.state import SeriesState
+from vmanomaly.model.state import MOST_EVIDENCE, SeriesState
 from vmanomaly.series import FloatArray, IntArray, Predictions
 
 MEMORY = 64
@@ -17,7 +17,6 @@ MEMORY = 64
 POINTS = 16.0
 LARGEST_COUNTED = 2.5
 ENOUGH = 0.4
-LARGEST_SCORE = 4.0
 
 
 def incident_score(scores: FloatArray, evidence: FloatArray, rows: IntArray) -> FloatArray:
@@ -113,6 +112,6 @@ def _gather(scores: FloatArray, evidence: FloatArray, rows: IntArray, result: Fl
                 continue
             score = min(max(scores[s, t], 0.0), LARGEST_COUNTED)
             gathered += (score * score * score - gathered) / POINTS
-            gathered = min(gathered, LARGEST_SCORE * ENOUGH)
+            gathered = min(gathered, MOST_EVIDENCE)
             result[s, t] = gathered / ENOUGH
         evidence[rows[s]] = gathered

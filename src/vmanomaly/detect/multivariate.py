@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from vmanomaly.detect.detector import Detector, Learned, ToFit
 from vmanomaly.detect.incident import add_incident_score
 from vmanomaly.detect.result import LeftOut, Part
@@ -105,3 +107,12 @@ class MultivariateDetector(Detector[GroupedBatch]):
     def _check_grouping(self, grouping: Grouping | None, state: SeriesState) -> None:
         if grouping is None or set(grouping.labels) != set(state.labels):
             raise ValueError("the stored groups are not those of the state")
+        grouping.check()
+        queries = {channel.query_key for channel in grouping.channels}
+        if grouping.groupby != self._groupby or not queries <= set(self._queries):
+            raise ValueError("the stored groups are those of other queries or labels")
+        sizes = state.group_sizes
+        if sizes is not None and not np.array_equal(
+            sizes[state.rows(grouping.labels)], np.diff(grouping.offsets)
+        ):
+            raise ValueError("the stored groups have other channels than those of the state")

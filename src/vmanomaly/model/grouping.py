@@ -156,6 +156,38 @@ class Grouping:
         firsts = (self.channels[place].labels for place in self.offsets[:-1].tolist())
         return [tuple(labels[name] for name in self.groupby) for labels in firsts]
 
+    def check(self) -> None:
+        """Check that these are groups as `group_channels` makes them.
+
+        Raises
+        ------
+        ValueError
+            They are not; says why.
+
+        Examples
+        --------
+        >>> channels = (Channel("cpu", Labels({"host": "a"})),)
+        >>> Grouping((), (Labels({"host": "a"}),), channels, np.array([0, 2])).check()
+        Traceback (most recent call last):
+        ...
+        ValueError: offsets: the groups are not those of 1 channel
+        """
+        offsets, n_channels = self.offsets, len(self.channels)
+        if (
+            len(offsets) != len(self.labels) + 1
+            or (offsets[0], offsets[-1]) != (0, n_channels)
+            or (offsets[1:] <= offsets[:-1]).any()
+        ):
+            plural = "" if n_channels == 1 else "s"
+            raise ValueError(f"offsets: the groups are not those of {n_channels} channel{plural}")
+        if len(set(self.channels)) != n_channels or len(set(self.labels)) != len(self.labels):
+            raise ValueError("a channel or a group is there more than once")
+        for labels, (start, end) in zip(self.labels, pairwise(offsets.tolist()), strict=True):
+            sets = [channel.labels for channel in self.channels[start:end]]
+            keys = {group_key(self.groupby, each) for each in sets}
+            if None in keys or len(keys) != 1 or shared_labels(sets) != labels:
+                raise ValueError(f"the channels of the group {labels} do not belong together")
+
     def keep(self, groups: Sequence[int]) -> Grouping:
         """Return only the groups of these numbers."""
         ends = self.offsets.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,14 +11,16 @@ import numpy as np
 
 from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.digest.tdigest import (
+    MOST_WEIGHT,
     RENORMALISE_ABOVE,
     add,
     capacity,
     median_and_deviation,
     renormalise,
+    sample_weight_range,
 )
 from vmanomaly.model.online import Bounds, OnlineModel, Points, interval, micro_batch
-from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.state import FINITE, Array, Column, Range, SeriesState, row_blocks
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch, SingleArray
 
 SIGMA_PER_MAD = 1.4826
@@ -105,10 +108,18 @@ class OnlineMADModel(OnlineModel):
         """The digest: 12 bytes for each of `compression` + 16 centroids, and 16 more."""
         shape = (capacity(self.compression),)
         return (
-            Column("centroid_mean", np.float64, shape),
-            Column("centroid_weight", np.float32, shape),
-            Column("n_centroids", np.int64),
-            Column("sample_weight", np.float64, initial=1.0),
+            Column("centroid_mean", np.float64, shape, within=FINITE, rule=_means_problem),
+            Column(
+                "centroid_weight",
+                np.float32,
+                shape,
+                within=Range(0.0, MOST_WEIGHT),
+                rule=_weights_problem,
+            ),
+            Column("n_centroids", np.int64, within=Range(0, shape[0]), rule=_sizes_problem),
+            Column(
+                "sample_weight", np.float64, initial=1.0, within=sample_weight_range(self.decay)
+            ),
         )
 
     def fit(self, batch: SeriesBatch) -> SeriesState:
@@ -124,6 +135,32 @@ class OnlineMADModel(OnlineModel):
         mads = self.threshold * SIGMA_PER_MAD
         _walk_rows(points, self.decay, self.compression, mads, digests, bounds)
         return bounds._asdict()
+
+
+def _sizes_problem(arrays: Mapping[str, Array]) -> str | None:
+    sizes, n_seen = arrays["n_centroids"], arrays["n_samples_seen"]
+    if ((sizes > n_seen) | ((sizes == 0) != (n_seen == 0))).any():
+        return "not the centroids of the samples that were seen"
+    return None
+
+
+def _means_problem(arrays: Mapping[str, Array]) -> str | None:
+    means, sizes = arrays["centroid_mean"], arrays["n_centroids"]
+    for rows in row_blocks(*means.shape):
+        within = np.arange(1, means.shape[1]) < sizes[rows, None]
+        if (within & (means[rows, 1:] < means[rows, :-1])).any():
+            return "the means of a digest are not ascending"
+    return None
+
+
+def _weights_problem(arrays: Mapping[str, Array]) -> str | None:
+    weights, sizes = arrays["centroid_weight"], arrays["n_centroids"]
+    for rows in row_blocks(*weights.shape):
+        within = np.arange(weights.shape[1]) < sizes[rows, None]
+        totals = np.where(within, weights[rows], 0.0).sum(axis=1, dtype=np.float64)
+        if (((totals <= 0.0) & (sizes[rows] > 0)) | (totals > MOST_WEIGHT)).any():
+            return "a digest weighs nothing, or too much"
+    return None
 
 
 @inner

@@ -20,7 +20,12 @@ from vmanomaly.model.digest.digests import (
     learn,
     needed,
 )
-from vmanomaly.model.digest.tdigest import RENORMALISE_ABOVE, quantiles, renormalise
+from vmanomaly.model.digest.tdigest import (
+    RENORMALISE_ABOVE,
+    quantiles,
+    renormalise,
+    sample_weight_range,
+)
 from vmanomaly.model.online import (
     Bounds,
     OnlineModel,
@@ -29,7 +34,7 @@ from vmanomaly.model.online import (
     micro_batch,
     widened,
 )
-from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.state import Column, Range, SeriesState
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch
 
 ENOUGH = 32
@@ -159,10 +164,17 @@ class OnlineQuantileModel(OnlineModel):
         """Where the digests are, and what each part has seen: 14 bytes a part, and 20 more."""
         with_parts = self.n_subseasons > 1
         return (
-            Column("sample_weight", np.float64, initial=1.0),
-            Column("n_samples_of_part", np.int16, (self.n_subseasons * with_parts,)),
+            Column(
+                "sample_weight", np.float64, initial=1.0, within=sample_weight_range(self.decay)
+            ),
+            Column(
+                "n_samples_of_part",
+                np.int16,
+                (self.n_subseasons * with_parts,),
+                within=Range(0, ENOUGH),
+            ),
             # The quantiles of all samples have a digest of their own, the last one.
-            *digest_columns(self.n_subseasons + with_parts),
+            *digest_columns(self.n_subseasons + with_parts, self.compression),
         )
 
     def subseasons(self, timestamps: IntArray) -> IntArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from vmanomaly.model.online import (
     micro_batch,
     widened,
 )
-from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.state import FINITE, Array, Column, Range, SeriesState, row_blocks
 from vmanomaly.series import FloatArray, IntArray
 
 
@@ -116,8 +117,14 @@ class RollingQuantileModel(OnlineModel):
     def columns(self) -> tuple[Column, ...]:
         """The samples as they came, and their places in ascending order: 12 bytes per sample."""
         return (
-            Column("window", np.float64, (self.window_steps,)),
-            Column("ascending", np.int32, (self.window_steps,)),
+            Column("window", np.float64, (self.window_steps,), within=FINITE),
+            Column(
+                "ascending",
+                np.int32,
+                (self.window_steps,),
+                within=Range(0, self.window_steps - 1),
+                rule=_order_problem,
+            ),
         )
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
@@ -133,6 +140,24 @@ class RollingQuantileModel(OnlineModel):
         answers, middles = np.empty(len(parameters.probabilities)), np.empty(n_weights)
         _walk_rows(points, parameters, windows, answers, middles, bounds)
         return bounds._asdict()
+
+
+def _order_problem(arrays: Mapping[str, Array]) -> str | None:
+    """Check that the samples are in order, equal ones as they came, so that none is there twice."""
+    window, ascending = arrays["window"], arrays["ascending"]
+    n_seen, length = arrays["n_samples_seen"], window.shape[1]
+    for rows in row_blocks(*window.shape):
+        places, n = ascending[rows].astype(np.int64), n_seen[rows, None]
+        within = np.arange(length) < n
+        # How many samples before it are still in the window.
+        age = np.where(n < length, places, (places - n) % length)
+        samples = np.take_along_axis(window[rows], places, axis=1)
+        follows = (samples[:, :-1] < samples[:, 1:]) | (
+            (samples[:, :-1] == samples[:, 1:]) & (age[:, :-1] < age[:, 1:])
+        )
+        if (within & (places >= n)).any() or (within[:, 1:] & ~follows).any():
+            return "not the places of the samples in ascending order"
+    return None
 
 
 @inner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,9 +22,60 @@ NEVER = int(np.iinfo(np.int64).min)
 """`last_seen` of a series of which no sample was seen."""
 
 
+MOST_EVIDENCE = 1.6
+"""The largest evidence of an incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What elements of a column may be: finite, and from `least` to `most`.
+
+    Attributes
+    ----------
+    least, most : float
+        The smallest and the largest of them.
+    or_nan : bool
+        Whether NaN is allowed too.
+    """
+
+    least: float = -float(np.finfo(np.float64).max)
+    most: float = float(np.finfo(np.float64).max)
+    or_nan: bool = False
+
+    def __contains__(self, array: object) -> bool:
+        """Tell whether all elements of an array are in the range.
+
+        Examples
+        --------
+        >>> np.array([0.0, 2.5]) in Range(0.0), np.array([0.0, np.nan]) in Range(0.0)
+        (True, False)
+        """
+        assert isinstance(array, np.ndarray)  # noqa: S101 - not asked of anything else
+        if self.or_nan:
+            array = array[~np.isnan(array)]
+        if array.size == 0:
+            return True
+        # Numbers of Python, as not every bound is one of the array's type; a NaN passes through.
+        return bool(self.least <= array.min().item() and array.max().item() <= self.most)
+
+
+FINITE = Range()
+NOT_NEGATIVE = Range(0.0)
+COUNT = Range(0, 2**53)
+
+Rule: TypeAlias = Callable[[Mapping[str, "Array"]], "str | None"]
+"""Given the arrays of a state by name, returns what is wrong with a column, None if nothing is.
+
+All columns are of their types and shapes and in their ranges by then. It can be pickled.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A quantity that is kept for every series.
+
+    What it may hold is declared here too, and checked when a state is restored: the checksum of a
+    stored state does not tell who wrote it, and kernels check nothing.
 
     Attributes
     ----------
@@ -36,21 +87,27 @@ class Column:
         The shape of one series' part; `()` for a scalar.
     initial : float
         The value of every element for a series not seen before.
+    within : Range or tuple of Range or None
+        What all elements may be, or those at each place of the last axis; None for anything.
+    rule : Rule or None
+        What else holds, such as an order, or a relation to other columns.
     """
 
     name: str
     dtype: type[np.generic]
     shape: tuple[int, ...] = ()
     initial: float = 0
+    within: Range | tuple[Range, ...] | None = None
+    rule: Rule | None = None
 
 
 _NO_ROWS: IntArray = np.empty(0, np.int64)
 _NO_ROWS.flags.writeable = False
 
 GENERIC_COLUMNS = (
-    Column("last_seen", np.int64, initial=NEVER),
-    Column("n_samples_seen", np.int64),
-    Column("incident", np.float64),
+    Column("last_seen", np.int64, initial=NEVER, within=Range(NEVER, 2**53)),
+    Column("n_samples_seen", np.int64, within=COUNT),
+    Column("incident", np.float64, within=Range(0.0, MOST_EVIDENCE)),
 )
 
 
@@ -104,20 +161,14 @@ class SeriesState:
         Raises
         ------
         ValueError
-            A column is missing, or has another type or shape than declared.
+            A column is missing, has another type or shape than declared, or holds what it
+            declares that it does not.
         """
         state = cls(columns)
         n_series = len(state.rows(tuple(labels)))
+        check_columns(state._columns, n_series, arrays)
         for column in state._columns:
-            array = arrays.get(column.name)
-            expected = (n_series, *column.shape)
-            if array is None or array.dtype != column.dtype or array.shape != expected:
-                found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-                raise ValueError(
-                    f"column {column.name}: found {found}, "
-                    f"expected {np.dtype(column.dtype)} {expected}"
-                )
-            state[column.name][:] = array
+            state[column.name][:] = arrays[column.name]
         return state
 
     def __len__(self) -> int:
@@ -153,6 +204,11 @@ class SeriesState:
     def n_samples_seen(self) -> IntArray:
         """The column `n_samples_seen`."""
         return self["n_samples_seen"]
+
+    @property
+    def group_sizes(self) -> IntArray | None:
+        """The channels of the group of every row, where the state keeps something of each."""
+        return None
 
     @property
     def bytes_per_series(self) -> int:
@@ -244,6 +300,101 @@ class SeriesState:
             array = _blank(column, self._capacity)
             array[:used] = self._arrays[column.name]
             self._arrays[column.name] = array
+
+
+def check_columns(columns: Iterable[Column], n_rows: int, arrays: Mapping[str, Array]) -> None:
+    """Check that arrays are what columns declare: the one look at them before a kernel's.
+
+    Parameters
+    ----------
+    columns
+        What is expected.
+    n_rows
+        The length of every column.
+    arrays
+        What was stored, by name; may hold more.
+
+    Raises
+    ------
+    ValueError
+        They are something else; names the first column and what is wrong with it.
+
+    Examples
+    --------
+    >>> column = Column("n_centroids", np.int64, within=Range(0, 116))
+    >>> check_columns([column], 1, {"n_centroids": np.array([1_000_000_000])})
+    Traceback (most recent call last):
+    ...
+    ValueError: column n_centroids: found 1000000000, expected 0 to 116
+    """
+    columns = tuple(columns)
+    for column in columns:
+        array = arrays.get(column.name)
+        expected = (n_rows, *column.shape)
+        if array is None or array.dtype != column.dtype or array.shape != expected:
+            found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+            raise ValueError(
+                f"column {column.name}: found {found}, expected {np.dtype(column.dtype)} {expected}"
+            )
+        for part, within in _parts(column, array):
+            if part not in within:
+                inside = (part >= within.least) & (part <= within.most)
+                if within.or_nan:
+                    inside |= np.isnan(part)
+                raise ValueError(
+                    f"column {column.name}: found {part[~inside][0]}, "
+                    f"expected {within.least:g} to {within.most:g}"
+                )
+    for column in columns:
+        problem = column.rule(arrays) if column.rule is not None else None
+        if problem is not None:
+            raise ValueError(f"column {column.name}: {problem}")
+
+
+def _parts(column: Column, array: Array) -> Iterator[tuple[Array, Range]]:
+    if isinstance(column.within, tuple):
+        for place, within in enumerate(column.within):
+            yield array[..., place], within
+    elif column.within is not None:
+        yield array, column.within
+
+
+def row_blocks(n_rows: int, row_size: int) -> Iterator[slice]:
+    """Yield slices of rows with so few elements that temporary arrays stay in the cache.
+
+    Examples
+    --------
+    >>> list(row_blocks(3, 100_000))
+    [slice(0, 1, None), slice(1, 2, None), slice(2, 3, None)]
+    """
+    n_at_once = max((1 << 17) // max(row_size, 1), 1)
+    for start in range(0, n_rows, n_at_once):
+        yield slice(start, min(start + n_at_once, n_rows))
+
+
+def ranges_of(row: np.dtype[np.void], ranges: Mapping[str, Range]) -> tuple[Range, ...]:
+    """Return the range of each place of a row of float64 whose places have names.
+
+    Parameters
+    ----------
+    row
+        May hold rows of its own, and arrays.
+    ranges
+        By name; places of other names are `FINITE`.
+
+    Examples
+    --------
+    >>> row = np.dtype([("mean", np.float64), ("visits", np.float64, (2,))])
+    >>> ranges_of(row, {"visits": COUNT}) == (FINITE, COUNT, COUNT)
+    True
+    """
+    found: list[Range] = []
+    for name in row.names or ():
+        place = row[name]
+        base, n_times = place.base, int(np.prod(place.shape, dtype=np.int64))
+        one = (ranges.get(name, FINITE),) if base.names is None else ranges_of(base, ranges)
+        found += one * n_times
+    return tuple(found)
 
 
 def width(row: np.dtype[np.void]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -18,7 +19,7 @@ from vmanomaly.model.online import (
     interval,
     micro_batch,
 )
-from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.state import FINITE, NOT_NEGATIVE, Array, Column, Range, SeriesState
 from vmanomaly.series import FloatArray, IntArray
 
 
@@ -135,13 +136,13 @@ class StdModel(OnlineModel):
         """The latest sample and the mean of every phase, 20 bytes a phase, and 32 more."""
         phases = (self.period,)
         return (
-            Column("latest", np.float64, phases, initial=math.nan),
-            Column("phase_mean", np.float64, phases),
-            Column("phase_count", np.int32, phases),
-            Column("trend", np.float64),
-            Column("root", np.float64),
-            Column("freedom", np.float64),
-            Column("recent", np.float64),
+            Column("latest", np.float64, phases, initial=math.nan, within=Range(or_nan=True)),
+            Column("phase_mean", np.float64, phases, within=FINITE),
+            Column("phase_count", np.int32, phases, within=Range(0, 1 << 30), rule=_count_problem),
+            Column("trend", np.float64, within=FINITE),
+            Column("root", np.float64, within=NOT_NEGATIVE),
+            Column("freedom", np.float64, within=NOT_NEGATIVE, rule=_freedom_problem),
+            Column("recent", np.float64, within=NOT_NEGATIVE),
         )
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
@@ -155,6 +156,22 @@ class StdModel(OnlineModel):
                 resid = points.values - bounds.yhat
             outputs["resid"] = np.clip(resid, -LARGEST, LARGEST)
         return outputs
+
+
+def _count_problem(arrays: Mapping[str, Array]) -> str | None:
+    counts, n_seen = arrays["phase_count"], arrays["n_samples_seen"]
+    n_latest = np.isfinite(arrays["latest"]).sum(axis=1)
+    if ((counts.sum(axis=1, dtype=np.int64) > n_seen) | (n_latest > n_seen)).any():
+        return "more than the samples that were seen"
+    if ((counts > 0) & np.isnan(arrays["latest"])).any() or ((n_seen > 0) & (n_latest == 0)).any():
+        return "a phase was seen that has no latest sample"
+    return None
+
+
+def _freedom_problem(arrays: Mapping[str, Array]) -> str | None:
+    if (arrays["freedom"] > arrays["phase_count"].sum(axis=1, dtype=np.float64)).any():
+        return "more than the samples that were seen"
+    return None
 
 
 @inner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import Bounds, OnlineModel, Points, interval, micro_batch
-from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.state import FINITE, NOT_NEGATIVE, Array, Column, SeriesState
 from vmanomaly.series import FloatArray, SeriesBatch
 
 
@@ -94,7 +95,12 @@ class OnlineZscoreModel(OnlineModel):
     @property
     def columns(self) -> tuple[Column, ...]:
         """The sums that the mean and the variance are made of, 32 bytes."""
-        return tuple(Column(name, np.float64) for name in Moments._fields)
+        return (
+            Column("mean", np.float64, within=FINITE),
+            Column("root", np.float64, within=NOT_NEGATIVE),
+            Column("weight", np.float64, within=NOT_NEGATIVE, rule=_weight_problem),
+            Column("pair_weight", np.float64, within=NOT_NEGATIVE, rule=_pair_weight_problem),
+        )
 
     def fit(self, batch: SeriesBatch) -> SeriesState:
         """Learn the batch from scratch and return the state."""
@@ -111,6 +117,22 @@ class OnlineZscoreModel(OnlineModel):
         moments = Moments(*(state[name] for name in Moments._fields))
         _walk_rows(points, self.decay, self.z_threshold, moments, bounds)
         return bounds._asdict()
+
+
+def _weight_problem(arrays: Mapping[str, Array]) -> str | None:
+    n_seen, weight = arrays["n_samples_seen"], arrays["weight"]
+    # The last sample weighs at least 1, and no other one more than it.
+    if np.where(n_seen > 0, weight < 1.0, weight != 0.0).any():
+        return "not the weight of the samples that were seen"
+    return None
+
+
+def _pair_weight_problem(arrays: Mapping[str, Array]) -> str | None:
+    weight, pair_weight = arrays["weight"], arrays["pair_weight"]
+    with np.errstate(over="ignore"):
+        if (pair_weight > weight**2 * (1.0 + 1e-9)).any():
+            return "pairs weigh more than all samples together"
+    return None
 
 
 @inner

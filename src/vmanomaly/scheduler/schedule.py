@@ -83,9 +83,13 @@ class Progress:
             return None
         values = {name: stored[name] for name in names & stored.keys()}
         replay = values.pop("replay", None)
+        if not all(value is None or type(value) is int for value in values.values()):
+            return None
         if replay is None:
             return cls(**values)
-        if replay.keys() != {field.name for field in fields(Replay)}:
+        if not isinstance(replay, Mapping) or {
+            name: type(value) for name, value in replay.items()
+        } != {"start": int, "fits": bool, "written_to": int}:
             return None
         return cls(**values, replay=Replay(**replay))
 

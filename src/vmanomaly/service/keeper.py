@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _SAVING = "saving"
 _N_SAMPLES = "n_samples"
+_CLOCK_CORRECTION_MS = 86_400_000
+"""How far a clock may have been set back between a run and the save after it."""
 
 
 class KeptJob(Protocol):
@@ -132,7 +134,7 @@ class Keeper:
         for key, decision in decisions.items():
             told = str(decision)
             if decision.verdict is Verdict.REUSE:
-                found = Progress.of(self.store.progress(key.job) or {})
+                found = self._progress(self.store, key.job)
                 if found is None:
                     told = "refitted, because its progress is not known"
                 elif found.replay is not None and found.replay.fits:
@@ -267,6 +269,14 @@ class Keeper:
         if store is not None:
             store.close()
 
+    def _progress(self, store: StateStore, job: JobKey) -> Progress | None:
+        progress = Progress.of(store.progress(job) or {})
+        if progress is None:
+            return None
+        # Runs of a grid that begins later than all that was learned would never be due.
+        is_ahead = progress.first_run is not None and progress.first_run > self._clock.now()
+        return None if progress.covered is None and is_ahead else progress
+
     def _signature(self, key: UnitKey) -> dict[str, str]:
         if key not in self._signatures:
             self._signatures[key] = signature_of(self._config, key)
@@ -282,7 +292,7 @@ class Keeper:
         replay = job.progress.replay
         self._checkpoints[job.key] = progress.covered if replay is None else replay.start
         if replay is not None:
-            self._replays[job.key] = (replay, row.get(_N_SAMPLES) or {})
+            self._replays[job.key] = (replay, _counts(row.get(_N_SAMPLES)))
             logger.info(
                 "%s: the runs from %s to %s are replayed, since their states were not stored",
                 job.key,
@@ -382,6 +392,9 @@ class Keeper:
         """Return whether a state could be read; if not, the unit waits for a fit."""
         try:
             unit.restore(store.read(unit.key))
+            saved_at = store.entries[unit.key].saved_at
+            if unit.last_seen is not None and unit.last_seen > saved_at + _CLOCK_CORRECTION_MS:
+                raise ValueError("it has seen what came after it was stored")
         except BaseException as error:  # noqa: BLE001 - the model reads it
             if not isinstance(error, StateError) or error.reason == "damaged":
                 self._drop(store, [unit.key])
@@ -459,3 +472,10 @@ def _begin_again_if_lost(job: KeptJob) -> None:
     replay = job.progress.replay
     if all(unit.unfitted for unit in job.units) and not (replay is not None and replay.fits):
         job.progress.forget_fit()
+
+
+def _counts(stored: object) -> dict[str, int]:
+    """Return the numbers of samples by model that were stored; none if it is something else."""
+    if not isinstance(stored, dict):
+        return {}
+    return {model: n for model, n in stored.items() if type(n) is int}

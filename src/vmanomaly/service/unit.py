@@ -173,6 +173,7 @@ class Unit:
 
     def note_lost(self) -> None:
         """Note that what was stored is lost: the unit waits for a fit."""
+        self.learned = None
         self.unfitted = True
 
     def forget(self, before: int) -> int:

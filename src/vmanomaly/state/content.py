@@ -13,6 +13,9 @@ from vmanomaly.model.grouping import Channel, Grouping
 from vmanomaly.model.state import Array
 from vmanomaly.series import Labels
 
+_PARTS = {"labels"}
+_GROUP_PARTS = {"groupby", "groups", "channels", "offsets"}
+
 
 @dataclass(frozen=True, slots=True)
 class Members:
@@ -77,16 +80,51 @@ def members_of(arrays: Mapping[str, Array]) -> Members:
 
     Raises
     ------
-    AttributeError, KeyError, TypeError, ValueError
+    ValueError
         It is something else.
     """
     parts = {name: orjson.loads(array.tobytes()) for name, array in arrays.items()}
-    labels = tuple(Labels(pairs) for pairs in parts["labels"])
-    if "groupby" not in parts:
+    if parts.keys() not in (_PARTS, _PARTS | _GROUP_PARTS):
+        raise ValueError(f"it holds {', '.join(parts) or 'nothing'}")
+    labels = _label_sets(parts["labels"])
+    if len(set(labels)) != len(labels):
+        raise ValueError("a label set is there more than once")
+    if parts.keys() == _PARTS:
         return Members(labels)
-    channels = tuple(Channel(query, Labels(pairs)) for query, pairs in parts["channels"])
-    offsets = np.array(parts["offsets"], np.int64)
-    groups = tuple(Labels(pairs) for pairs in parts["groups"])
-    if len(offsets) != len(groups) + 1 or offsets[-1] != len(channels):
-        raise ValueError("the channels are not those of the groups")
-    return Members(labels, Grouping(tuple(parts["groupby"]), groups, channels, offsets))
+    offsets, channels = _list(parts["offsets"]), _list(parts["channels"])
+    # Not so large that NumPy could not hold it.
+    if not all(type(offset) is int and 0 <= offset <= len(channels) for offset in offsets):
+        raise ValueError("offsets: not those of the channels")
+    if not all(type(channel) is list and len(channel) == 2 for channel in channels):
+        raise ValueError("channels: expected pairs of a query and labels")
+    queries = _texts([query for query, _ in channels])
+    grouping = Grouping(
+        _texts(parts["groupby"]),
+        _label_sets(parts["groups"]),
+        tuple(map(Channel, queries, _label_sets([pairs for _, pairs in channels]))),
+        np.array(offsets, np.int64),
+    )
+    grouping.check()
+    return Members(labels, grouping)
+
+
+def _label_sets(parts: object) -> tuple[Labels, ...]:
+    label_sets = _list(parts)
+    for pairs in label_sets:
+        if type(pairs) is not dict:
+            raise ValueError("expected a label set")
+        _texts(list(pairs.values()))
+    return tuple(map(Labels, label_sets))
+
+
+def _texts(parts: object) -> tuple[str, ...]:
+    texts = tuple(_list(parts))
+    if not all(type(text) is str for text in texts):
+        raise ValueError("expected text")
+    return texts
+
+
+def _list(parts: object) -> list[Any]:
+    if type(parts) is not list:
+        raise ValueError("expected a list")
+    return parts

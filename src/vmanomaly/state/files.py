@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,8 @@ _TYPES: dict[str, np.dtype[Any]] = {
 }
 _NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 1 << 20
+_LARGEST_DIMENSION = 1 << 40
 
 
 def write_arrays(folder: Path, stem: str, arrays: Mapping[str, Array]) -> Path:
@@ -114,8 +117,11 @@ def read_arrays(path: Path) -> dict[str, Array]:
         The file does not exist, cannot be read, or is damaged.
     """
     try:
-        with path.open("rb") as file:
-            content = bytearray(os.fstat(file.fileno()).st_size)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise StateError(f"{path.name} is not a regular file", "damaged")
+            content = bytearray(status.st_size)
             del content[file.readinto(content) :]
     except FileNotFoundError as error:
         raise StateError(f"{path.name} is missing", "damaged") from error
@@ -130,16 +136,33 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def _arrays_of(content: bytearray) -> dict[str, Array]:
+    """Return the arrays, which follow each other without gaps from the header to the end."""
     n_bytes = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    if n_bytes > min(_MOST_HEADER_BYTES, len(content) - _LENGTH_BYTES):
+        raise ValueError(f"a header of {n_bytes} bytes")
     data = memoryview(content)[_LENGTH_BYTES + n_bytes :]
+    places = orjson.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + n_bytes])
     arrays: dict[str, Array] = {}
-    for name, place in orjson.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + n_bytes]).items():
-        start, end = place["data_offsets"]
+    end = 0
+    for name, place in sorted(places.items(), key=lambda item: item[1]["data_offsets"]):
+        start, before = place["data_offsets"][0], end
         dtype, shape = _TYPES[place["dtype"]], tuple(place["shape"])
-        if not 0 <= start <= end <= len(data) or math.prod(shape) * dtype.itemsize != end - start:
-            raise ValueError(f"{name} lies outside")
-        arrays[name] = np.frombuffer(data[start:end], dtype).reshape(shape)
+        if not all(type(n) is int and 0 <= n < _LARGEST_DIMENSION for n in shape):
+            raise ValueError(f"{name} has the shape {list(shape)}")
+        end = before + math.prod(shape) * dtype.itemsize
+        if place["data_offsets"] != [before, end] or end > len(data):
+            raise ValueError(f"{name} begins at {start}, expected {before} to {end}")
+        arrays[name] = np.frombuffer(data[before:end], dtype).reshape(shape)
+        if dtype == np.bool_ and (arrays[name].view(np.uint8) > 1).any():
+            raise ValueError(f"{name} holds something other than truth values")
+    if end != len(data):
+        raise ValueError(f"{len(data) - end} bytes belong to no array")
     return arrays
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # Not the other end of a named pipe is waited for, and no link is followed.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _for_owner(path: str, flags: int) -> int:

@@ -21,12 +21,13 @@ import os
 import re
 import secrets
 import sqlite3
+import stat
 import threading
 import zlib
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -49,12 +50,15 @@ _ARRAYS, _MEMBERS = "arrays", "members"
 _FILE_NAME = re.compile(
     rf"(?:{_ARRAYS}|{_MEMBERS})-[0-9a-f]{{16}}(?:-[0-9a-f]{{8}}\.safetensors|\.tmp)"
 )
-_TABLES = """
-CREATE TABLE IF NOT EXISTS jobs (job TEXT PRIMARY KEY, progress TEXT, checksum INTEGER);
-CREATE TABLE IF NOT EXISTS units (
+_TABLES = {
+    "jobs": "CREATE TABLE jobs (job TEXT PRIMARY KEY, progress TEXT, checksum INTEGER)",
+    # As SQLite keeps it, to the last space.
+    "units": """CREATE TABLE units (
     unit TEXT PRIMARY KEY, facts TEXT, arrays TEXT, members TEXT, checksum INTEGER
-);
-"""
+)""",
+}
+_LONGEST_ROW_BYTES = 16 << 20
+_LARGEST_NUMBER = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ class StateStore:
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _make_own_folder(self._files)
-                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+                lock = os.open(folder / _LOCK, flags, 0o600)
                 undo.callback(os.close, lock)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -148,7 +153,9 @@ class StateStore:
                 ) from error
             self._index = self._open()
             undo.callback(self._index.close)
-            self._entries, self._progress = _read_index(self._index)
+            self._entries, self._progress, damaged = _read_index(self._index)
+            if any(damaged.values()):
+                self._delete_rows(damaged)
             self._delete_unnamed()
             self._undo = undo.pop_all()
 
@@ -350,6 +357,18 @@ class StateStore:
                 cursor.execute("ROLLBACK")
             raise
 
+    def _delete_rows(self, damaged: Mapping[str, Sequence[int]]) -> None:
+        """Delete the rows that are damaged, so that they are not told of at every start."""
+        try:
+            with self._transaction() as cursor:
+                for table, rows in damaged.items():
+                    cursor.executemany(
+                        f"DELETE FROM {table} WHERE rowid = ?",  # noqa: S608 - a name of ours
+                        [(row,) for row in rows],
+                    )
+        except sqlite3.Error as error:
+            raise StateError.of(error) from error
+
     def _delete_unnamed(self) -> None:
         """Delete the files that a crash has left behind; leave other files alone."""
         named = {name for entry in self._entries.values() for name in (entry.arrays, entry.members)}
@@ -389,9 +408,12 @@ def read_index(folder: Path) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, di
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
         with contextlib.closing(connection):
+            _limit(connection)
             _check_layout(connection)
-            return _read_index(connection)
-    except sqlite3.Error as error:
+            _missing_tables(connection)
+            entries, progress, _ = _read_index(connection)
+            return entries, progress
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise StateError.of(error) from error
 
 
@@ -417,7 +439,7 @@ def read_members(path: Path) -> Members:
     """
     try:
         return members_of(read_arrays(path))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise StateError(f"{path.name} is damaged ({error})", "damaged") from error
 
 
@@ -431,29 +453,48 @@ def _connect(path: Path) -> sqlite3.Connection:
     """
     try:
         # The files next to it, which SQLite creates, are given the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        finally:
+            os.close(descriptor)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StateError("it is a symbolic link, which is not followed", "io_error") from None
         raise StateError.of(error) from error
+    if not is_file:
+        raise StateError("it is not a regular file", "io_error")
     connection = sqlite3.connect(
         path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     try:
+        _limit(connection)
         _check_layout(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         # Only then does a transaction survive a loss of power, so that old files may be deleted.
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_LAYOUT}; COMMIT;")
+        missing = "".join(f"{sql};" for sql in _missing_tables(connection))
+        connection.executescript(f"BEGIN; {missing} PRAGMA user_version = {_LAYOUT}; COMMIT;")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             verdict = " ".join(verdict.split())
             raise StateError(f"{path.name} is damaged ({verdict})", "damaged")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise StateError.of(error) from error
     except StateError:
         connection.close()
         raise
     return connection
+
+
+def _limit(connection: sqlite3.Connection) -> None:
+    """Trust nothing that stands in the file: no functions of its schema, no endless texts."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_ROW_BYTES)
+    # Text that is not UTF-8 fails the checksum of its row, instead of all rows.
+    connection.text_factory = lambda text: text.decode(errors="replace")
 
 
 def _check_layout(connection: sqlite3.Connection) -> None:
@@ -465,40 +506,123 @@ def _check_layout(connection: sqlite3.Connection) -> None:
         raise StateError(f"{INDEX} was made by another program", "damaged")
 
 
+def _missing_tables(connection: sqlite3.Connection) -> list[str]:
+    """Return the statements that make what is missing.
+
+    Raises
+    ------
+    StateError
+        There is something that is not ours, such as a trigger, or a table of other columns.
+    """
+    found = {
+        (name, sql)
+        for name, sql in connection.execute("SELECT name, sql FROM sqlite_master")
+        # What SQLite makes for a primary key has no text.
+        if sql is not None
+    }
+    if not found <= _TABLES.items():
+        raise StateError(f"{INDEX} is damaged (it holds more than its tables)", "damaged")
+    return [sql for name, sql in _TABLES.items() if (name, sql) not in found]
+
+
+_KeyT = TypeVar("_KeyT")
+_ValueT = TypeVar("_ValueT")
+
+
 def _read_index(
     connection: sqlite3.Connection,
-) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]]]:
-    """Return what the index holds; rows that are damaged are left out."""
-    entries: dict[UnitKey, StoredUnit] = {}
-    progress: dict[JobKey, dict[str, Any]] = {}
-    damaged = 0
+) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]], dict[str, list[int]]]:
+    """Return what the index holds, and the rows of its tables that are damaged and left out."""
     try:
-        units = connection.execute("SELECT * FROM units").fetchall()
-        jobs = connection.execute("SELECT * FROM jobs").fetchall()
-    except sqlite3.Error as error:
+        units = connection.execute(
+            "SELECT rowid, unit, facts, arrays, members, checksum FROM units"
+        ).fetchall()
+        jobs = connection.execute("SELECT rowid, job, progress, checksum FROM jobs").fetchall()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise StateError.of(error) from error
-    for *row, checksum in units:
-        if checksum != _checksum(row):
-            damaged += 1
-            continue
-        unit, text, arrays, members = row
-        scheduler, model, queries = orjson.loads(unit)
-        facts = {**orjson.loads(text), "arrays": arrays, "members": members}
-        if facts.keys() != {field.name for field in fields(StoredUnit)} or not all(
-            isinstance(name, str) and _FILE_NAME.fullmatch(name) for name in (arrays, members)
-        ):
-            damaged += 1
-            continue
-        entries[UnitKey(scheduler, model, tuple(queries))] = StoredUnit(**facts)
-    for *row, checksum in jobs:
-        if checksum != _checksum(row):
-            damaged += 1
-            continue
-        scheduler, queries = orjson.loads(row[0])
-        progress[JobKey(scheduler, tuple(queries))] = orjson.loads(row[1])
-    if damaged:
-        logger.warning("%d rows of the stored state are damaged and left out", damaged)
-    return entries, progress
+    entries, damaged_units = _parsed(units, _unit_of)
+    progress, damaged_jobs = _parsed(jobs, _job_of)
+    n_damaged = len(damaged_units) + len(damaged_jobs)
+    if n_damaged:
+        logger.warning("%d rows of the stored state are damaged and left out", n_damaged)
+    return entries, progress, {"units": damaged_units, "jobs": damaged_jobs}
+
+
+def _parsed(
+    rows: list[list[Any]], parse: Callable[..., tuple[_KeyT, _ValueT]]
+) -> tuple[dict[_KeyT, _ValueT], list[int]]:
+    """Return what rows hold, by key, and the numbers of those that are damaged."""
+    parsed: dict[_KeyT, _ValueT] = {}
+    damaged = []
+    for number, *row, checksum in rows:
+        try:
+            if checksum != _checksum(row) or not all(isinstance(text, str) for text in row):
+                raise ValueError("it was changed")
+            key, value = parse(*row)
+        except (KeyError, TypeError, ValueError):
+            damaged.append(number)
+        else:
+            parsed[key] = value
+    return parsed, damaged
+
+
+def _unit_of(unit: str, facts: str, arrays: str, members: str) -> tuple[UnitKey, StoredUnit]:
+    """Parse a row of units.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        It is not one that `_unit_row` gives.
+    """
+    scheduler, model, queries = orjson.loads(unit)
+    key = UnitKey(scheduler, model, tuple(queries))
+    entry = StoredUnit(**orjson.loads(facts), arrays=arrays, members=members)
+    signature = entry.signature
+    if (
+        # Not the same one in other words: there is one row a unit.
+        _text(key) != unit
+        or not _is_text(scheduler, model, *queries, entry.class_name, entry.version)
+        or not (isinstance(signature, dict) and _is_text(*signature.values()))
+        or not _is_count(entry.saved_at, entry.n_series, entry.n_bytes)
+        or not all(_FILE_NAME.fullmatch(name) for name in (arrays, members))
+    ):
+        raise ValueError("not what is stored of a unit")
+    return key, entry
+
+
+def _job_of(job: str, progress: str) -> tuple[JobKey, dict[str, Any]]:
+    """Parse a row of jobs, as `_unit_of` does one of units."""
+    scheduler, queries = orjson.loads(job)
+    key = JobKey(scheduler, tuple(queries))
+    numbers = orjson.loads(progress)
+    if (
+        _text(key) != job
+        or not _is_text(scheduler, *queries)
+        or not isinstance(numbers, dict)
+        or not all(map(_is_progress, numbers.values()))
+    ):
+        raise ValueError("not what is stored of a job")
+    return key, numbers
+
+
+def _is_progress(value: object) -> bool:
+    """Tell whether a value is a number, a flag, nothing, or a mapping of names to those."""
+    if isinstance(value, dict):
+        return all(_is_number(each) for each in value.values())
+    return _is_number(value)
+
+
+def _is_number(value: object) -> bool:
+    is_number = type(value) is int and abs(value) <= _LARGEST_NUMBER
+    return value is None or type(value) is bool or is_number
+
+
+def _is_text(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_count(*values: object) -> bool:
+    return all(type(value) is int and 0 <= value <= _LARGEST_NUMBER for value in values)
 
 
 def _unit_row(key: UnitKey, entry: StoredUnit) -> list[Any]:

@@ -70,7 +70,8 @@ class InstanceState(SeriesState):
             or offsets.dtype != np.int64
             or offsets.shape != (len(state) + 1,)
             or (offsets[0], offsets[-1]) != (0, len(stored))
-            or (np.diff(offsets) < 0).any()
+            # Without a difference, which could overflow.
+            or (offsets[1:] < offsets[:-1]).any()
         ):
             raise ValueError("serialized, offsets: not the bytes of one object per series")
         for label_set, (begin, end) in zip(state.labels, pairwise(offsets.tolist()), strict=True):

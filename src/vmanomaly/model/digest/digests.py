@@ -2,26 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from vmanomaly.kernel import inlined, inner, kernel
-from vmanomaly.model.digest.tdigest import add, capacity, compress
-from vmanomaly.model.state import Array, Column, SeriesState
+from vmanomaly.model.digest.tdigest import MOST_WEIGHT, add, capacity, compress
+from vmanomaly.model.state import COUNT, FINITE, Array, Column, Range, SeriesState, check_columns
 from vmanomaly.series import FloatArray, IntArray, Labels, SingleArray
 
 _SMALLEST = 2
 
 
-def digest_columns(n_digests: int) -> tuple[Column, ...]:
+_CENTROIDS = (
+    Column("centroid_mean", np.float64, within=FINITE),
+    Column("centroid_weight", np.float32, within=Range(0.0, MOST_WEIGHT)),
+)
+
+
+def digest_columns(n_digests: int, compression: int) -> tuple[Column, ...]:
     """Return the columns that say where the digests of a series are: 12 bytes per digest."""
+    shape, within = (n_digests,), Range(0, capacity(compression))
+    room_rule = partial(_room_problem, rooms=(0, *_rooms(compression)))
     return (
-        Column("digest_start", np.int64, (n_digests,)),
-        Column("digest_room", np.int16, (n_digests,)),
-        Column("n_centroids", np.int16, (n_digests,)),
+        Column("digest_start", np.int64, shape, within=COUNT),
+        Column("digest_room", np.int16, shape, within=within, rule=room_rule),
+        Column("n_centroids", np.int16, shape, within=within, rule=_digests_problem),
     )
+
+
+def _room_problem(arrays: Mapping[str, Array], rooms: tuple[int, ...]) -> str | None:
+    return None if np.isin(arrays["digest_room"], rooms).all() else "no digest has such room"
+
+
+def _digests_problem(arrays: Mapping[str, Array]) -> str | None:
+    return _size_problem(arrays) or _place_problem(arrays)
+
+
+def _size_problem(arrays: Mapping[str, Array]) -> str | None:
+    size, room = arrays["n_centroids"], arrays["digest_room"]
+    if ((size > room) | ((size == 0) != (room == 0))).any():
+        return "not as many centroids as there is room for"
+    if ((size > 0).any(axis=1) != (arrays["n_samples_seen"] > 0)).any():
+        return "not the centroids of the samples that were seen"
+    return None
+
+
+def _place_problem(arrays: Mapping[str, Array]) -> str | None:
+    """Check that the digests lie next to each other, and that each is one."""
+    means, weights = arrays["centroid_mean"], arrays["centroid_weight"]
+    placed = np.flatnonzero(arrays["digest_room"])
+    placed = placed[np.argsort(arrays["digest_start"].ravel()[placed], kind="stable")]
+    starts, rooms, sizes = (
+        arrays[name].ravel()[placed].astype(np.int64)
+        for name in ("digest_start", "digest_room", "n_centroids")
+    )
+    ends = np.cumsum(rooms)
+    if (starts != ends - rooms).any() or (ends[-1] if len(ends) else 0) != len(means):
+        return "the digests do not lie next to each other"
+    if not len(means):
+        return None
+    places = np.arange(len(means)) - np.repeat(starts, rooms)
+    used = places < np.repeat(sizes, rooms)
+    if (used[1:] & (places[1:] > 0) & (means[1:] < means[:-1])).any():
+        return "the means of a digest are not ascending"
+    totals = np.add.reduceat(np.where(used, weights, 0.0), starts, dtype=np.float64)
+    if ((totals <= 0.0) | (totals > MOST_WEIGHT)).any():
+        return "a digest weighs nothing, or too much"
+    return None
+
+
+def _rooms(compression: int) -> Iterator[int]:
+    """Yield the rooms that a digest grows through."""
+    room = 0
+    while room < capacity(compression):
+        room = _next_room(room + 1, compression)
+        yield room
 
 
 class Digests(NamedTuple):
@@ -64,7 +122,7 @@ class DigestState(SeriesState):
 
     Examples
     --------
-    >>> state = DigestState(digest_columns(24))
+    >>> state = DigestState(digest_columns(24, compression=100))
     >>> (row,) = state.rows((Labels({"job": "api"}),))
     >>> state.reserve(8)
     >>> grow(state.digests(), row, 5, 100)
@@ -90,17 +148,13 @@ class DigestState(SeriesState):
             A column or the centroids are missing, or of another type or shape than declared, or the
             columns place a digest where there are no centroids.
         """
+        means = arrays.get("centroid_mean")
+        check_columns(_CENTROIDS, 0 if means is None else means.size, arrays)
         state = super().from_arrays(columns, labels, arrays)
-        means, weights = arrays.get("centroid_mean"), arrays.get("centroid_weight")
-        if means is None or means.dtype != np.float64 or means.ndim != 1:
-            raise ValueError("centroid_mean: expected float64 in one dimension")
-        if weights is None or weights.dtype != np.float32 or weights.shape != means.shape:
-            raise ValueError("centroid_weight: expected float32, as many as centroid_mean")
-        start, room, size = (state[column.name] for column in digest_columns(0))
-        if not ((size >= 0) & (size <= room) & (start >= 0) & (start + room <= len(means))).all():
-            raise ValueError("digest_start: a digest lies outside of the centroids")
-        state._means, state._weights = means.copy(), weights.copy()
-        state._used[0] = len(means)
+        state._means, state._weights = (
+            arrays[name].copy() for name in ("centroid_mean", "centroid_weight")
+        )
+        state._used[0] = len(state._means)
         return state
 
     @property

@@ -24,14 +24,23 @@ import numpy as np
 from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import blend
+from vmanomaly.model.state import Range
 from vmanomaly.series import FloatArray, SingleArray
 
 RENORMALISE_ABOVE = 1e30
 """Later samples weigh more, which is the same as decaying earlier ones. Above this weight, all are
 scaled down, long before float32 overflows."""
 
+MOST_WEIGHT = 1e37
+"""More than all samples of a digest together weigh in the life of a series; float32 holds it."""
+
 _LEAST_TOTAL = 1e-30
 _SPARE = 16
+
+
+def sample_weight_range(decay: float) -> Range:
+    """Return what the weight of the next sample may be: above 0, and 1 if all weigh the same."""
+    return Range(float(np.nextafter(0.0, 1.0)), 1.0 if decay == 1.0 else RENORMALISE_ABOVE)
 
 
 @kernel

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from vmanomaly.model.state import Array, Column, SeriesState, records, width
-from vmanomaly.model.temporal_envelope.tails import TAILS
-from vmanomaly.series import SingleArray
+from vmanomaly.model.state import (
+    COUNT,
+    NOT_NEGATIVE,
+    Array,
+    Column,
+    Range,
+    SeriesState,
+    ranges_of,
+    records,
+    width,
+)
+from vmanomaly.model.temporal_envelope.tails import TAIL_RANGES, TAILS
+from vmanomaly.series import FloatArray, SingleArray
 
 QUANTILES = np.dtype(
     [(name, np.float64) for name in ("lower", "quartile_1", "quartile_3", "upper")], align=True
@@ -105,14 +117,80 @@ class Bins(NamedTuple):
     visits: SingleArray
 
 
-def envelope_columns(n_bins: int, n_horizons: int) -> tuple[Column, ...]:
-    """Return the columns of the state: the envelope, 8 bytes per bin, and 80 per horizon."""
+_ENVELOPE_RANGES = TAIL_RANGES | {
+    "n_learned": COUNT,
+    "step": Range(0.0, COUNT.most),
+    "deviation": NOT_NEGATIVE,
+    "change": NOT_NEGATIVE,
+    "run_length": COUNT,
+    "run_change": NOT_NEGATIVE,
+    "shift_age": COUNT,
+    "n_returned": COUNT,
+    "outage": Range(0.0, 1.0),
+    "usual_change": NOT_NEGATIVE,
+}
+_FORECAST_RANGES = {
+    "n_known": Range(0.0, COUNT.most),
+    "fast_squared": NOT_NEGATIVE,
+    "due": Range(-COUNT.most, COUNT.most),
+}
+
+
+def envelope_columns(
+    n_bins: int, horizons: FloatArray, most_visits: float = COUNT.most
+) -> tuple[Column, ...]:
+    """Return the columns of the state: the envelope, 8 bytes per bin, and 80 per horizon.
+
+    Parameters
+    ----------
+    n_bins
+        Of all patterns.
+    horizons
+        float64, shape (H,), milliseconds.
+    most_visits
+        That a bin remembers.
+    """
     return (
-        Column("envelope", np.float64, (width(ENVELOPE),)),
-        Column("profile", np.float32, (n_bins,)),
-        Column("profile_visits", np.float32, (n_bins,)),
-        Column("forecast", np.float64, (n_horizons, width(FORECAST))),
+        Column(
+            "envelope",
+            np.float64,
+            (width(ENVELOPE),),
+            within=ranges_of(ENVELOPE, _ENVELOPE_RANGES),
+            rule=_envelope_problem,
+        ),
+        Column("profile", np.float32, (n_bins,), within=Range(-1e38, 1e38)),
+        Column(
+            "profile_visits",
+            np.float32,
+            (n_bins,),
+            within=Range(0.0, most_visits * (1.0 + 1e-6)),
+        ),
+        Column(
+            "forecast",
+            np.float64,
+            (len(horizons), width(FORECAST)),
+            within=ranges_of(FORECAST, _FORECAST_RANGES),
+            rule=partial(_due_problem, horizons=horizons),
+        ),
     )
+
+
+def _due_problem(arrays: Mapping[str, Array], horizons: FloatArray) -> str | None:
+    last_time = records(arrays["envelope"], ENVELOPE)["last_time"]
+    due = records(arrays["forecast"], FORECAST)["due"]
+    if ((due > last_time[:, None] + horizons) & (due != 0.0)).any():
+        return "a forecast waits for a time that is further away than its horizon"
+    return None
+
+
+def _envelope_problem(arrays: Mapping[str, Array]) -> str | None:
+    envelope = records(arrays["envelope"], ENVELOPE)
+    n_learned = envelope["n_learned"]
+    if (n_learned != arrays["n_samples_seen"]).any():
+        return "n_learned is not the number of samples that were seen"
+    if ((n_learned > 0.0) & (envelope["last_time"] > arrays["last_seen"])).any():
+        return "last_time is after the last sample that was seen"
+    return None
 
 
 def envelopes_of(state: SeriesState) -> Envelopes:

@@ -174,7 +174,9 @@ class TemporalEnvelopeModel(OnlineModel):
     def columns(self) -> tuple[Column, ...]:
         """The envelope, 8 bytes for every bin of the profiles, and 80 for every forecast."""
         return envelope_columns(
-            sum(pattern.n_bins for pattern in self.patterns), len(self.forecast_at)
+            sum(pattern.n_bins for pattern in self.patterns),
+            np.empty(0) if self._horizons is None else self._horizons,
+            max((pattern.most_visits for pattern in self.patterns), default=0.0),
         )
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 
 from vmanomaly.kernel import kernel, spliced
 from vmanomaly.model.order_statistics import select
-from vmanomaly.model.state import Record
+from vmanomaly.model.state import NOT_NEGATIVE, Record
 from vmanomaly.series import FloatArray
 
 BELOW, ABOVE = SIDES = (0, 1)
@@ -26,6 +26,9 @@ TAILS = np.dtype(
 - `n_events`: how often they reached beyond the bound recently;
 - `n_quiet`: the samples since the last time.
 """
+
+TAIL_RANGES = dict.fromkeys(TAILS.names or (), NOT_NEGATIVE)
+"""What may stand in such a row, by name."""
 
 _MEMORY = 1.0
 """Weeks after which an event counts 1/e."""

@@ -8,11 +8,31 @@ from typing import Self
 
 import numpy as np
 
-from vmanomaly.model.state import Array, Column, SeriesState
+from vmanomaly.model.state import COUNT, Array, Column, Range, SeriesState
 from vmanomaly.series import IntArray, Labels
 
 _PREFIX = "channel."
-_PLACES = (Column("first_channel", np.int64), Column("n_channels", np.int64))
+
+
+def _places_problem(arrays: Mapping[str, Array]) -> str | None:
+    sizes = arrays["n_channels"]
+    # Sizes are in their range, and so few that their sum is exact as float64 if it is right.
+    n_channels = len(arrays.get(f"{_PREFIX}last_seen", ()))
+    if sizes.sum(dtype=np.float64) != n_channels:
+        return f"not the sizes of groups of {n_channels} channels in all"
+    if (_firsts(sizes) != arrays["first_channel"]).any():
+        return "the channels of the groups do not follow each other"
+    for name in ("last_seen", "n_samples_seen"):
+        of_channels = arrays.get(_PREFIX + name)
+        if of_channels is None or not np.array_equal(of_channels, np.repeat(arrays[name], sizes)):
+            return f"{name} of a channel is not that of its group"
+    return None
+
+
+_PLACES = (
+    Column("first_channel", np.int64, within=COUNT, rule=_places_problem),
+    Column("n_channels", np.int64, within=Range(1, COUNT.most)),
+)
 
 
 def per_channel(columns: Iterable[Column]) -> tuple[Column, ...]:
@@ -72,18 +92,21 @@ class ChannelState(SeriesState):
             to channels that do not exist.
         """
         state = super().from_arrays(columns, labels, arrays)
-        n_channels = state["n_channels"]
-        if (n_channels < 1).any() or (_firsts(n_channels) != state["first_channel"]).any():
-            raise ValueError("first_channel: the channels of the groups do not follow each other")
         of_channels = {
             name.removeprefix(_PREFIX): array
             for name, array in arrays.items()
             if name.startswith(_PREFIX)
         }
+        n_channels = int(state["n_channels"].sum())
         state.channels = SeriesState.from_arrays(
-            state.channels.columns, state._new_numbers(int(n_channels.sum())), of_channels
+            state.channels.columns, state._new_numbers(n_channels), of_channels
         )
         return state
+
+    @property
+    def group_sizes(self) -> IntArray:
+        """The channels of the group of every row, int64."""
+        return self["n_channels"]
 
     @property
     def bytes_per_series(self) -> int:

@@ -11,12 +11,23 @@ import numpy as np
 
 from vmanomaly.kernel import inlined, inner, kernel
 from vmanomaly.model.online import Bounds
-from vmanomaly.model.state import Array, Column, SeriesState, records, width
+from vmanomaly.model.state import (
+    COUNT,
+    FINITE,
+    Array,
+    Column,
+    Range,
+    SeriesState,
+    ranges_of,
+    records,
+    width,
+)
 from vmanomaly.model.temporal_envelope.calendar import WEEK
 from vmanomaly.model.temporal_envelope.learn import IQR_OF_NORMAL
 from vmanomaly.model.temporal_envelope.tails import (
     ABOVE,
     BELOW,
+    TAIL_RANGES,
     TAILS,
     learn_tails,
     measure_tail,
@@ -37,6 +48,8 @@ less is not a broken relation."""
 
 _LEAST_VARIANCE = 1e-12
 _LEAST_SPREAD = 0.01
+_LARGEST_MOMENT = 1e100
+_MOMENT = Range(-_LARGEST_MOMENT, _LARGEST_MOMENT)
 
 
 class Groups(NamedTuple):
@@ -148,20 +161,27 @@ def factor_room(n_channels: int, rank: int) -> FactorRoom:
 def group_columns(rank: int) -> tuple[Column, ...]:
     """Return what is kept of the factors of a group."""
     return (
-        Column("n_learned", np.float64),
-        Column("factor_moments", np.float64, (rank, rank)),
+        Column("n_learned", np.float64, within=COUNT),
+        Column("factor_moments", np.float64, (rank, rank), within=_MOMENT, rule=_moments_problem),
     )
 
 
 def channel_columns(rank: int) -> tuple[Column, ...]:
     """Return what is kept of each channel's relation to the factors: 8 `rank` + 72 bytes."""
     return (
-        Column("factor_products", np.float64, (rank,)),
-        Column("variance", np.float64),
-        Column("lower_quantile", np.float64),
-        Column("upper_quantile", np.float64),
-        Column("tails", np.float64, (width(TAILS),)),
+        Column("factor_products", np.float64, (rank,), within=_MOMENT),
+        Column("variance", np.float64, within=Range(0.0, _LARGEST_MOMENT)),
+        Column("lower_quantile", np.float64, within=FINITE),
+        Column("upper_quantile", np.float64, within=FINITE),
+        Column("tails", np.float64, (width(TAILS),), within=ranges_of(TAILS, TAIL_RANGES)),
     )
+
+
+def _moments_problem(arrays: Mapping[str, Array]) -> str | None:
+    moments = arrays["factor_moments"]
+    if (np.diagonal(moments, axis1=1, axis2=2) < 0.0).any():
+        return "a factor has a negative variance"
+    return None
 
 
 def reach_of_noise(step: int, n_channels: int) -> float:
