@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -117,3 +118,85 @@ def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="the array x of object cannot be stored"):
         write_arrays(tmp_path, "a", {"x": np.array([None])})
     assert list(tmp_path.iterdir()) == []
+
+
+def sealed(
+    folder: Path, header: object, data: bytes = b"\0" * 16, length: int | None = None
+) -> Path:
+    """Write a file with a header of our own, named after the checksum that it has."""
+    text = header if isinstance(header, bytes) else orjson.dumps(header)
+    content = (len(text) if length is None else length).to_bytes(8, "little") + text + data
+    path = folder / f"a-{zlib.crc32(content):08x}.safetensors"
+    path.write_bytes(content)
+    return path
+
+
+def place(
+    dtype: object = "F64", shape: object = (2,), offsets: object = (0, 16)
+) -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+def test_a_header_of_our_own_can_be_read(tmp_path: Path) -> None:
+    assert read_arrays(sealed(tmp_path, {"x": place()}))["x"].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *([], None, 7, "x", {"x": None}, {"x": []}, {"x": {}}, b"{", b"[" * 5000),
+        {"x": place(dtype="F16")},
+        {"x": place(dtype=["F64"])},
+        {"x": place(shape=7)},
+        {"x": place(shape=(-1, -2))},
+        {"x": place(shape=(2.0,))},
+        {"x": place(shape=(True, 2))},
+        {"x": place(shape=(0, 2**62), offsets=(0, 0)), "y": place()},
+        {"x": place(shape=(2**62, 4))},
+        {"x": place(shape=[1] * 100 + [2])},
+        {"x": place(offsets=())},
+        {"x": place(offsets=(0, 16, 16))},
+        {"x": place(offsets=(-16, 0))},
+        {"x": place(offsets=("0", "16"))},
+        {"x": place(offsets=(0, 2**63))},
+        {"x": place(shape=(1,), offsets=(8, 16))},
+        {"x": place(shape=(1,), offsets=(0, 8))},
+        {"x": place(), "y": place()},
+        {"x": place(shape=(1,), offsets=(0, 8)), "y": place(offsets=(0, 16))},
+        {"x": place(dtype="BOOL", shape=(16,)), "y": place("U8", (1,), (16, 17))},
+        {"__metadata__": {"format": "np"}, "x": place()},
+    ],
+)
+def test_forged_headers_are_refused(tmp_path: Path, header: object) -> None:
+    with pytest.raises(StateError) as caught:
+        read_arrays(sealed(tmp_path, header))
+    assert caught.value.reason == "damaged"
+
+
+@pytest.mark.parametrize("length", [0, 1, 10**6, 2**20 + 1, 2**31, 2**63, 2**64 - 1])
+def test_headers_of_a_forged_length_are_refused(tmp_path: Path, length: int) -> None:
+    with pytest.raises(StateError, match="is not a file of arrays"):
+        read_arrays(sealed(tmp_path, {"x": place()}, length=length))
+
+
+def test_giant_headers_are_refused(tmp_path: Path) -> None:
+    empty = place(shape=(0,), offsets=(0, 0))
+    with pytest.raises(StateError, match=r"a header of \d+ bytes"):
+        read_arrays(sealed(tmp_path, {f"x{n}": empty for n in range(30_000)}, b""))
+
+
+def test_truth_values_are_checked(tmp_path: Path) -> None:
+    header = {"x": place("BOOL", (2,), (0, 2))}
+    assert read_arrays(sealed(tmp_path, header, b"\0\1"))["x"].tolist() == [False, True]
+    with pytest.raises(StateError, match="something other than truth values"):
+        read_arrays(sealed(tmp_path, header, b"\0\2"))
+
+
+def test_neither_pipes_nor_links_are_read(tmp_path: Path) -> None:
+    path = write_arrays(tmp_path, "a", ARRAYS)
+    link, pipe = tmp_path / f"b{path.name[1:]}", tmp_path / f"c{path.name[1:]}"
+    link.symlink_to(path)
+    os.mkfifo(pipe)
+    for odd in (link, pipe):
+        with pytest.raises(StateError, match=r"Too many levels|not a regular file"):
+            read_arrays(odd)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import sqlite3
@@ -11,12 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from vmanomaly.model.grouping import Channel, Grouping
 from vmanomaly.series import JobKey, Labels, UnitKey
 from vmanomaly.state import Content, Members, Saved, StateError, StateStore
-from vmanomaly.state.store import INDEX, _unit_row, read_index
+from vmanomaly.state.content import to_arrays
+from vmanomaly.state.files import write_arrays
+from vmanomaly.state.store import INDEX, _checksum, _unit_row, read_index, read_members
 
 CPU, MEM = UnitKey("live", "robust", ("cpu",)), UnitKey("live", "other", ("cpu",))
 JOB = JobKey("live", ("cpu",))
@@ -402,3 +406,213 @@ def test_a_closed_store_stores_nothing(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="closed"):
         store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
     assert files(tmp_path) == set()
+
+
+def forge(folder: Path, table: str, **values: object) -> None:
+    """Change a row of the index of `folder`, and give it the checksum that it has then."""
+    connection = sqlite3.connect(folder / INDEX)
+    columns = {
+        "units": ["unit", "facts", "arrays", "members"],
+        "jobs": ["job", "progress"],
+    }[table]
+    row = dict(
+        zip(columns, connection.execute(f"SELECT * FROM {table}").fetchone()[:-1], strict=True)  # noqa: S608
+    )
+    row |= values
+    assignments = ", ".join(f"{name} = ?" for name in row)
+    connection.execute(
+        f"UPDATE {table} SET {assignments}, checksum = ?",  # noqa: S608
+        [*row.values(), _checksum([*row.values()])],
+    )
+    connection.commit()
+    connection.close()
+
+
+def facts(**changes: object) -> str:
+    stored = {
+        "signature": {"a": "b"},
+        "class_name": "mad_online",
+        "version": "0.1.0",
+        "saved_at": 42,
+        "n_series": 2,
+        "n_bytes": 7,
+    }
+    return orjson.dumps(stored | changes).decode()
+
+
+def test_a_forged_row_that_says_what_we_say_is_read(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    store.close()
+    forge(tmp_path, "units", facts=facts(version="0.1.7"))
+    again = StateStore(tmp_path)
+    assert again.entries[CPU].version == "0.1.7"
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("units", {"facts": facts(signature=["a"])}),
+        ("units", {"facts": facts(signature={"a": ["b"]})}),
+        ("units", {"facts": facts(signature=None)}),
+        ("units", {"facts": facts(version=None)}),
+        ("units", {"facts": facts(version=1)}),
+        ("units", {"facts": facts(class_name=[])}),
+        ("units", {"facts": facts(saved_at="now")}),
+        ("units", {"facts": facts(n_series=-1)}),
+        ("units", {"facts": facts(n_bytes=1.5)}),
+        ("units", {"facts": facts(n_bytes=2**63)}),
+        ("units", {"facts": facts(more=1)}),
+        ("units", {"facts": "[]"}),
+        ("units", {"facts": "{"}),
+        ("units", {"facts": "[" * 2000}),
+        ("units", {"facts": None}),
+        ("units", {"facts": b"\xff\0"}),
+        ("units", {"unit": "[]"}),
+        ("units", {"unit": '["live", "robust", ["cpu"]]'}),
+        ("units", {"unit": '["live",null,["cpu"]]'}),
+        ("units", {"unit": '["live","robust","cpu"]'}),
+        ("units", {"unit": None}),
+        ("units", {"arrays": "arrays-0123456789abcdef.tmp\0"}),
+        ("units", {"arrays": "../vmanomaly.db"}),
+        ("units", {"members": b"members-0123456789abcdef.tmp"}),
+        ("units", {"members": None}),
+        ("jobs", {"job": '["live",["cpu"],0]'}),
+        ("jobs", {"job": "7"}),
+        ("jobs", {"progress": '{"covered":"now"}'}),
+        ("jobs", {"progress": '{"covered":1e300}'}),
+        ("jobs", {"progress": '{"covered":true}'}),
+        ("jobs", {"progress": "[]"}),
+        ("jobs", {"progress": b"{}"}),
+    ],
+)
+def test_a_forged_row_is_left_out_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str, values: dict[str, object]
+) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    store.close()
+    forge(tmp_path, table, **values)
+    again = StateStore(tmp_path)
+    assert caplog.messages == ["1 rows of the stored state are damaged and left out"]
+    assert (CPU in again.entries, again.progress(JOB) is not None) == (
+        table == "jobs",
+        table == "units",
+    )
+    again.save(JOB, PROGRESS, {CPU: saved(2.0)}, now=0)
+    again.close()
+    caplog.clear()
+    last = StateStore(tmp_path)
+    assert last.read(CPU).arrays["mean"].tolist() == [2.0]
+    assert caplog.messages == []
+    last.close()
+
+
+def test_a_name_with_nul_is_only_a_name(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    store.close()
+    forge(tmp_path, "units", unit='["live","rob\\u0000ust",["cpu"]]')
+    again = StateStore(tmp_path)
+    (key,) = again.entries
+    assert key.model_alias == "rob\0ust"
+    again.drop([key])
+    again.close()
+    assert read_index(tmp_path) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON units BEGIN DELETE FROM units; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE INDEX i ON units (facts)",
+        "ALTER TABLE units ADD COLUMN more TEXT",
+        "DROP TABLE units; CREATE TABLE units (unit TEXT CHECK (0))",
+        """DROP TABLE jobs; CREATE VIEW jobs AS
+        WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r)
+        SELECT x AS rowid, x AS job, x AS progress, x AS checksum FROM r""",
+    ],
+)
+def test_an_index_of_another_schema_is_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, schema: str
+) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    store.close()
+    connection = sqlite3.connect(tmp_path / INDEX)
+    connection.executescript(schema)
+    connection.close()
+    with pytest.raises(StateError, match="it holds more than its tables"):
+        read_index(tmp_path)
+    again = StateStore(tmp_path)
+    assert again.entries == {}
+    assert "The stored state is not used" in caplog.text
+    again.save(JOB, PROGRESS, {CPU: saved(2.0)}, now=0)
+    assert again.read(CPU).arrays["mean"].tolist() == [2.0]
+    again.close()
+
+
+def test_a_link_or_a_pipe_in_place_of_the_index_is_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / INDEX).symlink_to(outside)
+    with pytest.raises(StateError, match="it is a symbolic link, which is not followed"):
+        StateStore(tmp_path / "link")
+    assert outside.read_text() == "mine"
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / INDEX)
+    with pytest.raises(StateError, match="it is not a regular file"):
+        StateStore(tmp_path / "pipe")
+
+
+GROUPS = Grouping(
+    ("host",),
+    (Labels({"host": "a"}), Labels({"host": "b"})),
+    (
+        Channel("cpu", Labels({"host": "a"})),
+        Channel("mem", Labels({"host": "a"})),
+        Channel("cpu", Labels({"host": "b"})),
+    ),
+    np.array([0, 2, 3]),
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": [{"host": 1}, {"host": "b"}]},
+        {"labels": [{"host": None}, {"host": "b"}]},
+        {"labels": [{"host": "a"}, {"host": "a"}]},
+        {"labels": {"host": "a"}},
+        {"labels": ["ab", "cd"]},
+        {"offsets": [0, 3]},
+        {"offsets": [0, 0, 3]},
+        {"offsets": [0, 3, 2]},
+        {"offsets": [1, 2, 3]},
+        {"offsets": [0, 2, 9]},
+        {"offsets": [0, -1, 3]},
+        {"offsets": [0, 2.0, 3]},
+        {"offsets": [0, 2**70, 3]},
+        {"offsets": [[0], [2], [3]]},
+        {"offsets": None},
+        {"offsets": [0, 1, 3]},
+        {"groupby": "host"},
+        {"groupby": ["rack"]},
+        {"groups": [{"host": "a"}, {"host": "c"}]},
+        {"channels": [["cpu", {"host": "a"}]] * 3},
+        {"channels": [["cpu"], ["mem"], ["cpu"]]},
+        {"channels": [[1, {"host": "a"}], ["mem", {"host": "a"}], ["cpu", {"host": "b"}]]},
+        {"more": []},
+    ],
+)
+def test_forged_members_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    arrays = to_arrays(Members(GROUPS.labels, GROUPS))
+    assert read_members(write_arrays(tmp_path, "members-a", arrays)).grouping is not None
+    forged = {
+        name: np.frombuffer(json.dumps(part).encode(), np.uint8) for name, part in change.items()
+    }
+    with pytest.raises(StateError, match="is damaged"):
+        read_members(write_arrays(tmp_path, "members-b", arrays | forged))

@@ -70,6 +70,8 @@ class SettingsSection(Section):
         Default of the models.
     restore_state
         Whether states outlive a restart.
+    restore_pickled_models
+        Whether states of custom models that are pickles are loaded after a restart.
     retention
         When unused states are removed; None: never.
     checkpoint_interval
@@ -85,6 +87,7 @@ class SettingsSection(Section):
         float, number("a number of 0 or more", lambda x: x >= 0), HARMLESS
     ] = 1.01
     restore_state: Annotated[Flag, HARMLESS] = False
+    restore_pickled_models: Annotated[Flag, HARMLESS] = False
     retention: Annotated[Retention | None, RESTARTS] = None
     checkpoint_interval: Annotated[NonNegativeDuration | None, RESTARTS] = None
     logger_levels: Annotated[dict[str, str], PlainValidator(_levels), HARMLESS] = Field(

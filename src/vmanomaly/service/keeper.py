@@ -16,12 +16,13 @@ from vmanomaly.config.settings import Retention
 from vmanomaly.config.values.time import format_time
 from vmanomaly.episodes import Episodes, counted
 from vmanomaly.keys import query_key
+from vmanomaly.model.custom.unpickling import unpickling_refused
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler.schedule import Progress, Replay
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.service.unit import Unit
 from vmanomaly.service.write_budget import WriteBudget
-from vmanomaly.state import Content, Saved, StateError, StateStore
+from vmanomaly.state import Content, Saved, StateError, StateStore, WrittenBy
 from vmanomaly.state.decision import Verdict, decide
 from vmanomaly.state.errors import REASONS
 from vmanomaly.state.signature import differences, signature_of
@@ -391,7 +392,9 @@ class Keeper:
     def _restore(self, store: StateStore, unit: Unit) -> bool:
         """Return whether a state could be read; if not, the unit waits for a fit."""
         try:
-            unit.restore(store.read(unit.key))
+            content = store.read(unit.key)
+            with unpickling_refused(self._reason_not_to_unpickle(content.written_by)):
+                unit.restore(content)
             saved_at = store.entries[unit.key].saved_at
             if unit.last_seen is not None and unit.last_seen > saved_at + _CLOCK_CORRECTION_MS:
                 raise ValueError("it has seen what came after it was stored")
@@ -406,6 +409,17 @@ class Keeper:
             unit.note_lost()
             return False
         return True
+
+    def _reason_not_to_unpickle(self, written_by: WrittenBy) -> str | None:
+        if written_by is WrittenBy.THIS_PROCESS:
+            return None
+        if not self._config.settings.restore_pickled_models:
+            return (
+                "if nobody else can write to the folder, set settings.restore_pickled_models: true"
+            )
+        if written_by is WrittenBy.OTHERS:
+            return "its file or folder belongs to another user, or others may write to it"
+        return None
 
     def _clear(self, store: StateStore) -> None:
         stored = list(store.entries)

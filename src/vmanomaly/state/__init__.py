@@ -1,7 +1,7 @@
 """What models have learned, kept across restarts in a folder, with a signature of what made it."""
 
 from vmanomaly.series import JobKey, UnitKey
-from vmanomaly.state.content import Content, Members
+from vmanomaly.state.content import Content, Members, WrittenBy
 from vmanomaly.state.errors import StateError
 from vmanomaly.state.store import Saved, StateStore, StoredUnit
 
@@ -14,4 +14,5 @@ __all__ = [
     "StateStore",
     "StoredUnit",
     "UnitKey",
+    "WrittenBy",
 ]

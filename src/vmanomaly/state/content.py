@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,14 @@ class Members:
         return other is not None and self.grouping is other.grouping and self.labels == other.labels
 
 
+class WrittenBy(Enum):
+    """Who has written what is stored, as far as the file system tells."""
+
+    THIS_PROCESS = "this process"
+    THIS_USER = "this user"
+    OTHERS = "another user"
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """What a unit has learned.
@@ -48,10 +57,13 @@ class Content:
         Whose state it is.
     arrays : mapping of str to ndarray
         As `SeriesState.arrays` gives them.
+    written_by : WrittenBy
+        Who has stored the arrays.
     """
 
     members: Members
     arrays: Mapping[str, Array]
+    written_by: WrittenBy = WrittenBy.THIS_PROCESS
 
 
 def to_arrays(members: Members) -> dict[str, Array]:

@@ -145,13 +145,13 @@ def _arrays_of(content: bytearray) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     end = 0
     for name, place in sorted(places.items(), key=lambda item: item[1]["data_offsets"]):
-        start, before = place["data_offsets"][0], end
+        (start, stop), before = place["data_offsets"], end
         dtype, shape = _TYPES[place["dtype"]], tuple(place["shape"])
         if not all(type(n) is int and 0 <= n < _LARGEST_DIMENSION for n in shape):
             raise ValueError(f"{name} has the shape {list(shape)}")
         end = before + math.prod(shape) * dtype.itemsize
-        if place["data_offsets"] != [before, end] or end > len(data):
-            raise ValueError(f"{name} begins at {start}, expected {before} to {end}")
+        if (start, stop) != (before, end) or end > len(data):
+            raise ValueError(f"{name} lies at {start} to {stop}, expected {before} to {end}")
         arrays[name] = np.frombuffer(data[before:end], dtype).reshape(shape)
         if dtype == np.bool_ and (arrays[name].view(np.uint8) > 1).any():
             raise ValueError(f"{name} holds something other than truth values")

@@ -24,15 +24,15 @@ import sqlite3
 import stat
 import threading
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
 from vmanomaly.series import JobKey, UnitKey
-from vmanomaly.state.content import Content, Members, members_of, to_arrays
+from vmanomaly.state.content import Content, Members, WrittenBy, members_of, to_arrays
 from vmanomaly.state.errors import StateError
 from vmanomaly.state.files import read_arrays, sync_folder, write_arrays
 
@@ -130,6 +130,7 @@ class StateStore:
         self._files = folder / _FILES
         self._lock = threading.Lock()
         self._known: dict[UnitKey, Members] = {}
+        self._written: dict[str, _Mark] = {}
         self._closed = False
         with contextlib.ExitStack() as undo:
             try:
@@ -151,11 +152,8 @@ class StateStore:
                     "VMANOMALY_MODEL_DUMPS_DIR name a folder that this user may write to",
                     "io_error",
                 ) from error
-            self._index = self._open()
+            self._index, self._entries, self._progress = self._open()
             undo.callback(self._index.close)
-            self._entries, self._progress, damaged = _read_index(self._index)
-            if any(damaged.values()):
-                self._delete_rows(damaged)
             self._delete_unnamed()
             self._undo = undo.pop_all()
 
@@ -193,7 +191,12 @@ class StateStore:
             entry, members = self._entries[key], self._known.get(key)
         if members is None:
             members = read_members(self._files / entry.members)
-        content = Content(members, read_arrays(self._files / entry.arrays))
+        path = self._files / entry.arrays
+        before = _written_by(path, self._written.get(path.name))
+        arrays = read_arrays(path)
+        # Twice, so that it is the file that was read.
+        after = _written_by(path, self._written.get(path.name))
+        content = Content(members, arrays, before if before is after else WrittenBy.OTHERS)
         with self._lock:
             self._known[key] = members
         return content
@@ -236,7 +239,7 @@ class StateStore:
             with self._lock:
                 if self._closed:
                     raise StateError("the store is closed", "io_error")
-                with self._transaction() as cursor:
+                with _transaction(self._index) as cursor:
                     for key, entry in fresh.items():
                         cursor.execute(
                             "REPLACE INTO units VALUES (?, ?, ?, ?, ?)", _unit_row(key, entry)
@@ -264,12 +267,13 @@ class StateStore:
         """
         with self._lock:
             dropped = [key for key in keys if key in self._entries]
-            if not dropped:
+            # A store that is closed is that of a process that ends: the next one drops them.
+            if not dropped or self._closed:
                 return
             left = {key.job for key in self._entries.keys() - set(dropped)}
             jobs = ({key.job for key in dropped} - left) & self._progress.keys()
             try:
-                with self._transaction() as cursor:
+                with _transaction(self._index) as cursor:
                     cursor.executemany(
                         "DELETE FROM units WHERE unit = ?", [(_text(key),) for key in dropped]
                     )
@@ -308,6 +312,7 @@ class StateStore:
         path = write_arrays(self._files, f"{_ARRAYS}-{_fresh()}", saved.content.arrays)
         n_bytes = path.stat().st_size
         written.append(path)
+        self._written[path.name] = _mark(path.stat())
         entry = StoredUnit(
             signature=saved.signature,
             class_name=saved.class_name,
@@ -320,11 +325,11 @@ class StateStore:
         )
         return entry, n_written + n_bytes
 
-    def _open(self) -> sqlite3.Connection:
-        """Open the index, or a new one where it is damaged or of a newer layout."""
+    def _open(self) -> _Opened:
+        """Open and read the index, or a new one where it is damaged or of a newer layout."""
         try:
             try:
-                return _connect(self._folder / INDEX)
+                return _open_index(self._folder / INDEX)
             except StateError as error:
                 if error.reason != "damaged":
                     raise
@@ -339,35 +344,11 @@ class StateStore:
                 path = self._folder / f"{INDEX}{suffix}"
                 with contextlib.suppress(FileNotFoundError):
                     path.rename(path.with_name(path.name + _DAMAGED))
-            return _connect(self._folder / INDEX)
+            return _open_index(self._folder / INDEX)
         except StateError as error:
             raise StateError(
                 f"cannot open {self._folder / INDEX}: {error}", error.reason
             ) from error
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        cursor = self._index.cursor()
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
-            yield cursor
-            cursor.execute("COMMIT")
-        except BaseException:
-            if self._index.in_transaction:
-                cursor.execute("ROLLBACK")
-            raise
-
-    def _delete_rows(self, damaged: Mapping[str, Sequence[int]]) -> None:
-        """Delete the rows that are damaged, so that they are not told of at every start."""
-        try:
-            with self._transaction() as cursor:
-                for table, rows in damaged.items():
-                    cursor.executemany(
-                        f"DELETE FROM {table} WHERE rowid = ?",  # noqa: S608 - a name of ours
-                        [(row,) for row in rows],
-                    )
-        except sqlite3.Error as error:
-            raise StateError.of(error) from error
 
     def _delete_unnamed(self) -> None:
         """Delete the files that a crash has left behind; leave other files alone."""
@@ -386,8 +367,35 @@ class StateStore:
     def _unlink(self, names: Iterator[str] | Collection[str]) -> None:
         """Delete files; one that remains takes up space only until the next start."""
         for name in names:
+            self._written.pop(name, None)
             with contextlib.suppress(OSError):
                 (self._files / name).unlink()
+
+
+_Mark: TypeAlias = tuple[int, ...]
+
+
+def _mark(status: os.stat_result) -> _Mark:
+    """Return what no other user can keep as it is while changing or replacing a file."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _written_by(path: Path, mark: _Mark | None) -> WrittenBy:
+    """Return who has written a file, given its mark if this process has.
+
+    Whoever may write to the folder may have replaced it.
+    """
+    try:
+        status, of_folder = path.lstat(), path.parent.lstat()
+    except OSError:
+        return WrittenBy.OTHERS
+    if _mark(status) == mark:
+        return WrittenBy.THIS_PROCESS
+    is_own = all(
+        each.st_uid == os.geteuid() and not each.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        for each in (status, of_folder)
+    )
+    return WrittenBy.THIS_USER if is_own else WrittenBy.OTHERS
 
 
 def read_index(folder: Path) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]]]:
@@ -443,6 +451,49 @@ def read_members(path: Path) -> Members:
         raise StateError(f"{path.name} is damaged ({error})", "damaged") from error
 
 
+_Opened: TypeAlias = tuple[
+    sqlite3.Connection, dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]]
+]
+
+
+def _open_index(path: Path) -> _Opened:
+    """Open the index, and return what it holds; rows that are damaged are deleted.
+
+    Raises
+    ------
+    StateError
+        As `_connect` does.
+    """
+    connection = _connect(path)
+    try:
+        entries, progress, damaged = _read_index(connection)
+        if any(damaged.values()):
+            # So that they are not told of at every start.
+            with _transaction(connection) as cursor:
+                for statement, rows in damaged.items():
+                    cursor.executemany(statement, [(row,) for row in rows])
+    except sqlite3.Error as error:
+        connection.close()
+        raise StateError.of(error) from error
+    except StateError:
+        connection.close()
+        raise
+    return connection, entries, progress
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+    cursor = connection.cursor()
+    cursor.execute("BEGIN IMMEDIATE")
+    try:
+        yield cursor
+        cursor.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            cursor.execute("ROLLBACK")
+        raise
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     """Open the index for reading and writing; it is created if necessary.
 
@@ -476,12 +527,15 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         missing = "".join(f"{sql};" for sql in _missing_tables(connection))
         connection.executescript(f"BEGIN; {missing} PRAGMA user_version = {_LAYOUT}; COMMIT;")
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             verdict = " ".join(verdict.split())
             raise StateError(f"{path.name} is damaged ({verdict})", "damaged")
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:
+            # It was just opened for writing, so it is the file that says so.
+            raise StateError(f"{path.name} is damaged ({error})", "damaged") from error
         raise StateError.of(error) from error
     except StateError:
         connection.close()
@@ -532,7 +586,10 @@ _ValueT = TypeVar("_ValueT")
 def _read_index(
     connection: sqlite3.Connection,
 ) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]], dict[str, list[int]]]:
-    """Return what the index holds, and the rows of its tables that are damaged and left out."""
+    """Return what the index holds, and the rows that are damaged and left out.
+
+    These are numbers, by the statement that deletes one.
+    """
     try:
         units = connection.execute(
             "SELECT rowid, unit, facts, arrays, members, checksum FROM units"
@@ -545,7 +602,14 @@ def _read_index(
     n_damaged = len(damaged_units) + len(damaged_jobs)
     if n_damaged:
         logger.warning("%d rows of the stored state are damaged and left out", n_damaged)
-    return entries, progress, {"units": damaged_units, "jobs": damaged_jobs}
+    return (
+        entries,
+        progress,
+        {
+            "DELETE FROM units WHERE rowid = ?": damaged_units,
+            "DELETE FROM jobs WHERE rowid = ?": damaged_jobs,
+        },
+    )
 
 
 def _parsed(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from vmanomaly.model.custom.unpickling import check_unpickling
 from vmanomaly.model.scoring import BOUNDS, POLICY_KEYS, Policy, adjusted, policed_score
 from vmanomaly.series import FloatArray
 
@@ -36,7 +37,13 @@ def deserialize_basic(model: str | bytes) -> Any:
 
     Unpickling runs whatever code the bytes name: only the file of a custom model calls this, on
     what its own `serialize` returned.
+
+    Raises
+    ------
+    ValueError
+        It is from the folder of stored state, and not to be unpickled.
     """
+    check_unpickling()
     stored = model if isinstance(model, bytes) else Path(model).read_bytes()
     return pickle.loads(stored)  # noqa: S301 - the user's own choice; docs/custom-models.md
 
