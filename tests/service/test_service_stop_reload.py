@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
 
-from tests.config_helpers import changed
-from tests.service.test_service_apply import BASE, World, continuous, load, threads
+from tests.config_helpers import changed, load
+from tests.service.test_service_apply import BASE, World, continuous, threads
+from vmanomaly.series import JobKey
 from vmanomaly.state.store import read_index
 
 MOMENTS = [
@@ -50,7 +52,7 @@ def test_a_stop_at_any_moment_of_a_reload(
             world.thread.join(0.3)
 
         place, _, name = moment.rpartition(".")
-        original = _found(moment)
+        original = _function(moment)
         with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
 
             def stopping(*args: Any, **kwargs: Any) -> Any:
@@ -75,7 +77,8 @@ def test_a_stop_at_any_moment_of_a_reload(
         assert [record.getMessage() for record in caplog.records] == []
         entries, progress = read_index(tmp_path)
         assert {(key.scheduler_alias, key.model_alias) for key in entries} >= {("quick", "x")}
-        assert len(progress) == 3
+        # What the change concerns may be dropped already.
+        assert progress.keys() >= {JobKey("quick", ("a",)), JobKey("quick", ("b",))}
         world.start(base)
         world.settle()
         world.pass_minutes(2)
@@ -86,8 +89,7 @@ def test_a_stop_at_any_moment_of_a_reload(
         world.close()
 
 
-def _found(moment: str) -> Callable[..., Any]:
-    from pkgutil import resolve_name
-
-    found: Callable[..., Any] = resolve_name(moment)
+def _function(moment: str) -> Callable[..., Any]:
+    module, _, name = moment.rpartition(".")
+    found: Callable[..., Any] = getattr(resolve_name(module), name)
     return found
