@@ -106,11 +106,12 @@ def _nudged(array: Array, rng: Generator) -> Array:
 
 
 def _scaled(array: Array, rng: Generator) -> Array:
+    factor = float(rng.choice([-1.0, 0.0, 2.0, 1e6, 1e300]))
     with np.errstate(all="ignore"):
-        scaled = array.astype(np.float64) * rng.choice([-1.0, 0.0, 2.0, 1e6, 1e300])
+        scaled = array.astype(np.float64) * factor
         if array.dtype.kind != "f":
             scaled = np.nan_to_num(scaled, nan=0.0)
-        return np.asarray(scaled, array.dtype)
+        return scaled.astype(array.dtype)
 
 
 def _reshaped(array: Array, rng: Generator) -> Array:

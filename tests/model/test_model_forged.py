@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.endurance.state_subjects import NAMES, Subject, subject
 from vmanomaly.model.state import FINITE, Array, Column, Range, check_columns, ranges_of
+from vmanomaly.series import SeriesBatch
 from vmanomaly.state import Content
 
 Forge = Callable[[dict[str, Array]], object]
@@ -121,6 +122,32 @@ def test_a_forged_column_is_refused(
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_learned_is_not_refused(subjects: dict[str, Subject], name: str) -> None:
     subjects[name].restored(subjects[name].content)
+
+
+EXTREMES = np.array([0.0, -0.0, 1.0, 1e-320, 1e-9, 1e9, 1e160, 1.7e308, -1.7e308, np.inf, np.nan])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("custom")])
+def test_what_extreme_samples_leave_is_not_refused(
+    subjects: dict[str, Subject], name: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    known = subjects[name]
+    n_fit, n_times = 150, 200
+    times = known.new.timestamps[0] + 60_000 * np.arange(n_times)
+    values = rng.choice(EXTREMES, (4, n_times))
+    values[0] = rng.normal(0.0, 1.0, n_times)
+    values[0, 170:] = 1.7e308
+    values[1] = np.where(rng.random(n_times) < 0.9, 5.0, values[1])
+    batch = SeriesBatch(known.new.labels, times, values)
+    learned, _ = known.detector.fit([batch.columns(0, n_fit)])
+    for start in range(n_fit, n_times, 10):
+        part = batch.columns(start, start + 10)
+        learned, _ = known.detector.infer(learned, [part], np.arange(0, 10, 2))
+        state = learned.state
+        again = known.detector.restore(state.labels, learned.grouping, state.arrays())
+        assert len(again.state) == len(state)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("custom")])

@@ -61,13 +61,18 @@ class Process:
         (job,) = self.jobs
         return job
 
+    def first_run(self) -> QueryJob:
+        """Fit, score and store."""
+        job = self.start()
+        job.progress.first_run = INFER.end
+        assert not job.execute(Run(FIT, INFER, micro_batch=1000, micro_batch_end=0)).failed
+        job.keep()
+        return job
+
 
 def fitted(folder: Path, settings: str = NOT_ALLOWED) -> None:
     process = Process(folder, settings)
-    job = process.start()
-    job.progress.first_run = INFER.end
-    assert not job.execute(Run(FIT, INFER, micro_batch=1000, micro_batch_end=0)).failed
-    job.keep()
+    process.first_run()
     process.keeper.close()
 
 
@@ -177,12 +182,8 @@ def test_where_it_is_allowed_models_go_on(tmp_path: Path) -> None:
 
 def test_between_runs_of_a_process_nothing_has_to_be_allowed(tmp_path: Path) -> None:
     process = Process(tmp_path, NOT_ALLOWED)
-    job = process.start()
-    job.progress.first_run = INFER.end
-    job.execute(Run(FIT, INFER, micro_batch=1000, micro_batch_end=0))
-    job.keep()
+    job = process.first_run()
     (unit,) = job.units
-    assert not _is_in_memory(unit)
     process.keeper.load(job)
     assert _is_in_memory(unit)
     process.keeper.close()
@@ -190,10 +191,7 @@ def test_between_runs_of_a_process_nothing_has_to_be_allowed(tmp_path: Path) -> 
 
 def test_a_file_that_is_changed_between_runs_is_not_that_of_the_process(tmp_path: Path) -> None:
     process = Process(tmp_path, NOT_ALLOWED)
-    job = process.start()
-    job.progress.first_run = INFER.end
-    job.execute(Run(FIT, INFER, micro_batch=1000, micro_batch_end=0))
-    job.keep()
+    job = process.first_run()
     (path,) = (tmp_path / "models" / "states").glob("arrays-*")
     copy = path.with_suffix(".copy")
     copy.write_bytes(path.read_bytes())
