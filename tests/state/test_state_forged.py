@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_no_state_that_is_damaged_or_forged_does_any_harm() -> None:
     command = [sys.executable, "-m", "benchmarks.endurance.forged_states", "--cases=1000"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=1200, check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1,000 cases, 0 failures" in done.stdout
     rows = {
