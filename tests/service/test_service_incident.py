@@ -92,8 +92,9 @@ def scores_after(config: Config, fit: TimeRange, last: TimeRange) -> FloatArray:
     """Return the scores of points of a fit window, by what is known after the fit."""
     model = model_of(config)
     fitted = model.fit(telemetry_of(config, fit))
-    arrays = {**fitted.arrays(), "last_seen": np.full(2, last.start)}
-    return _scores(config, model, model.restore(fitted.labels, arrays), last, each_point=False)
+    copy = model.restore(fitted.labels, fitted.arrays())
+    copy.last_seen[:] = last.start
+    return _scores(config, model, copy, last, each_point=False)
 
 
 def model_of(config: Config) -> Model:
