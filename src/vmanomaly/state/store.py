@@ -670,15 +670,14 @@ def _job_of(job: str, progress: str) -> tuple[JobKey, dict[str, Any]]:
 
 
 def _is_progress(value: object) -> bool:
-    """Tell whether a value is a number, a flag, nothing, or a mapping of names to those."""
+    """Tell whether a value is a number, nothing, or a mapping of names to numbers and flags."""
     if isinstance(value, dict):
-        return all(_is_number(each) for each in value.values())
+        return all(type(each) is bool or _is_number(each) for each in value.values())
     return _is_number(value)
 
 
 def _is_number(value: object) -> bool:
-    is_number = type(value) is int and abs(value) <= _LARGEST_NUMBER
-    return value is None or type(value) is bool or is_number
+    return value is None or (type(value) is int and abs(value) <= _LARGEST_NUMBER)
 
 
 def _is_text(*values: object) -> bool:

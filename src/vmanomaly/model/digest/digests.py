@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from vmanomaly.kernel import inlined, inner, kernel
+from vmanomaly.kernel import inlined, kernel
 from vmanomaly.model.digest.tdigest import MOST_WEIGHT, add, capacity, compress
 from vmanomaly.model.state import COUNT, FINITE, Array, Column, Range, SeriesState, check_columns
 from vmanomaly.series import FloatArray, IntArray, Labels, SingleArray
@@ -276,7 +276,7 @@ def needed(n_digests: int, compression: int) -> int:
     return n_digests * total
 
 
-@inner
+@kernel
 def _next_room(n_centroids: int, compression: int) -> int:
     """Return the room of a digest that had room for one centroid less: half as much again.
 
