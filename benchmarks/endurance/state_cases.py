@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from benchmarks.endurance import forgeries
 from benchmarks.endurance.state_subjects import NAMES, Subject, subject
-from vmanomaly.detect import InferResult
+from vmanomaly.detector import InferResult
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import JobKey, Labels, UnitKey
 from vmanomaly.service.keeper import _CLOCK_CORRECTION_MS

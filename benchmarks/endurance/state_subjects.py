@@ -15,7 +15,7 @@ from tests.config_helpers import required
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
-from vmanomaly.detect import AnyDetector, InferResult, Learned, create_detector
+from vmanomaly.detector import AnyDetector, InferResult, Learned, create_detector
 from vmanomaly.model.registry import create_model, create_multivariate_model
 from vmanomaly.series import Labels, SeriesBatch
 from vmanomaly.state import Content, Members

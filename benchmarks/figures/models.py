@@ -16,7 +16,7 @@ from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of
 from vmanomaly.demo.report import LEGEND as REPORT_LEGEND
 from vmanomaly.demo.telemetry import DAY, STEP, Telemetry
-from vmanomaly.detect import UnivariateDetector
+from vmanomaly.detector import UnivariateDetector
 from vmanomaly.model import create_model
 from vmanomaly.model.scoring import Policy
 from vmanomaly.series import BoolArray, IntArray, Labels, Predictions, SeriesBatch

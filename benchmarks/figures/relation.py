@@ -13,7 +13,7 @@ from vmanomaly.config.reader import Query
 from vmanomaly.demo.evaluate import ScoredSeries, evaluate
 from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of
-from vmanomaly.detect import create_detector
+from vmanomaly.detector import create_detector
 from vmanomaly.model import create_multivariate_model
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 

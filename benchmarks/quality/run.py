@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benchmarks.quality.labelled import LabelledSeries
 from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
 from vmanomaly.config.reader import Query
-from vmanomaly.detect import create_detector
+from vmanomaly.detector import create_detector
 from vmanomaly.model import create_model
 from vmanomaly.scheduler.run import micro_batch_starts
 from vmanomaly.series import FloatArray, IntArray

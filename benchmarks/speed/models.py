@@ -27,7 +27,7 @@ from river import anomaly, stats
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
-from vmanomaly.detect import create_detector
+from vmanomaly.detector import create_detector
 from vmanomaly.model import Model, SeriesState, create_model, warm_up
 from vmanomaly.series import Labels, SeriesBatch
 

@@ -16,10 +16,14 @@ from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.logs import set_logger_levels
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.push import Pusher
+from vmanomaly.server.api import Api
 from vmanomaly.server.server import Server
 from vmanomaly.service import Service
+from vmanomaly.tasks import Tasks
 
 logger = logging.getLogger(__name__)
+
+_TASK_STOP_S = 2.0
 
 
 class Application:
@@ -52,6 +56,7 @@ class Application:
         self._service = Service(
             config, metrics=self.metrics, context=RunContext(on_progress=self._note_step)
         )
+        self._tasks = Tasks(self._max_concurrent_tasks, self.metrics)
         self._server = self._create_server(config)
         self._pusher = self._create_pusher(config)
 
@@ -75,6 +80,7 @@ class Application:
         try:
             status = self._service.run()
         finally:
+            self._tasks.stop(_TASK_STOP_S)
             if self._pusher is not None:
                 self._pusher.stop()
             self._server.stop()
@@ -156,6 +162,10 @@ class Application:
         if self._pusher is not None:
             self._pusher.start()
 
+    def _max_concurrent_tasks(self) -> int:
+        server = self._config.server
+        return 0 if server is None else server.max_concurrent_tasks
+
     def _create_server(self, config: Config) -> Server:
         return Server(
             config.server,
@@ -163,6 +173,7 @@ class Application:
             self.metrics.registry,
             self._service.health.status,
             self._service.readiness.reasons,
+            Api(lambda: self._config, self._tasks, self.metrics),
         )
 
     def _create_pusher(self, config: Config) -> Pusher | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class VmanomalyError(Exception):
     """Base of every error whose message is meant for the user; it is shown without a trace."""
@@ -20,11 +22,19 @@ class ConfigError(VmanomalyError):
         One line per problem: its path in the YAML, the bad value, and the remedy.
     n_problems
         How many there are, where not all are listed; the last line says so then.
+    details
+        The path and the message of each, where they are known apart.
     """
 
-    def __init__(self, problems: list[str], n_problems: int | None = None) -> None:
+    def __init__(
+        self,
+        problems: list[str],
+        n_problems: int | None = None,
+        details: Sequence[tuple[tuple[str | int, ...], str]] = (),
+    ) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.details = tuple(details)
         self.n_problems = len(problems) if n_problems is None else n_problems
 
 
@@ -77,6 +87,17 @@ class TooLargeError(DatasourceError):
     def __init__(self, message: str, by_range: bool = False) -> None:
         super().__init__(message, "too_large")
         self.by_range = by_range
+
+
+class ForbiddenAddressError(DatasourceError):
+    """A client may not connect to the address that a host name stands for, or be sent there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "forbidden")
+
+
+class TableError(VmanomalyError):
+    """A table cannot be used as it is; the message names the column and the remedy."""
 
 
 class StoppedError(VmanomalyError):

@@ -20,7 +20,7 @@ from vmanomaly.config.section import Section
 from vmanomaly.config.server import ServerSection
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.writer import RemoteWriteSection, VmWriterSection
-from vmanomaly.detect import create_detector
+from vmanomaly.detector import create_detector
 from vmanomaly.model import create_model
 
 BACKTEST = {"class": "backtesting", "fit_window": "1d", "fit_every": "1d"}

@@ -47,13 +47,7 @@ def warnings(changes: dict[str, Any], caplog: pytest.LogCaptureFixture) -> list[
             "settings.retention.check_interval",
             "set it to 1h or less",
         ),
-        ({"server.max_concurrent_tasks": 3}, "server.max_concurrent_tasks", "no effect"),
         ({"server.ui_default_state": "#/?a=1"}, "server.ui_default_state", "no effect"),
-        (
-            {"server.use_reader_connection_settings": True},
-            "server.use_reader_connection_settings",
-            "no effect",
-        ),
         ({"models.z.args": {"a": 1}}, "models.z.args", "no library model inside"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmanomaly.detect.incident import incident_score
+from vmanomaly.detector.incident import incident_score
 from vmanomaly.model import Model
 from vmanomaly.model.quantile_online import OnlineQuantileModel
 from vmanomaly.model.scoring import Policy, score_series

@@ -116,7 +116,7 @@ class TestWhen:
     def test_what_does_not_learn_between_fits_is_never_replayed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("vmanomaly.detect.Detector.infer_learns", False)
+        monkeypatch.setattr("vmanomaly.detector.Detector.infer_learns", False)
         life = Life(kept(tmp_path, "zscore_online", "1000d", **MINUTELY))
         keeper, jobs = life.start()
         keeper.restore(jobs)

@@ -19,7 +19,7 @@ from tests.service.test_service_multivariate import distance, group, observed, t
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
-from vmanomaly.detect.incident import MEMORY
+from vmanomaly.detector.incident import MEMORY
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import Model, SeriesState, create_model
 from vmanomaly.model.scoring import Policy, score_series

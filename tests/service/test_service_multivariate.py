@@ -17,7 +17,7 @@ from vmanomaly.config.model.temporal_envelope_multivariate import (
     TemporalEnvelopeMultivariateSection,
 )
 from vmanomaly.config.reader import Query
-from vmanomaly.detect import MultivariateDetector
+from vmanomaly.detector import MultivariateDetector
 from vmanomaly.errors import DatasourceError
 from vmanomaly.model import MultivariateModel
 from vmanomaly.model.scoring import Policy

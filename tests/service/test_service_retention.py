@@ -14,7 +14,7 @@ from tests.mahalanobis import Mahalanobis
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.model.isolation_forest import IsolationForestMultivariateSection
 from vmanomaly.config.reader import Query
-from vmanomaly.detect import create_detector
+from vmanomaly.detector import create_detector
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.scheduler import create_scheduler
 from vmanomaly.series import Labels, Origin, SeriesBatch, TimeRange

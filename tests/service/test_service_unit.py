@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vmanomaly.context import RunContext
-from vmanomaly.detect import UnivariateDetector
+from vmanomaly.detector import UnivariateDetector
 from vmanomaly.model import ModelOutput, SeriesState
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.zscore_online import OnlineZscoreModel

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from pkgutil import resolve_name
 
 from vmanomaly.cli.output import OutputError
-from vmanomaly.errors import ConfigError, UsageError, VmanomalyError
+from vmanomaly.errors import ConfigError, TableError, UsageError, VmanomalyError
 from vmanomaly.exhaustion import exhausted
 
 logger = logging.getLogger("vmanomaly.cli")
+
+_TOOLS = ("detect", "init", "query")
+SUBCOMMANDS = ("demo", *_TOOLS)
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -47,6 +53,45 @@ def _subcommand(arguments: Sequence[str]) -> int:
         from vmanomaly.demo.command import main as demo
 
         return demo(arguments[1:])
+    if arguments[:1] and arguments[0] in _TOOLS:
+        name = arguments[0]
+        tool: Callable[[Sequence[str]], int] = resolve_name(f"vmanomaly.cli.{name}:{name}")
+        return _run_tool(tool, arguments[1:])
+    _check_not_mistyped(arguments)
     from vmanomaly.cli.run import run
 
     return run(arguments)
+
+
+def _run_tool(tool: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a subcommand that answers a person: no log, and errors in one line."""
+    root = logging.getLogger("vmanomaly")
+    root.addHandler(logging.NullHandler())
+    root.propagate = False
+    try:
+        return tool(arguments)
+    except (UsageError, OutputError):
+        raise
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"vmanomaly: {problem}", file=sys.stderr)
+        return WRONG
+    except TableError as error:
+        print(f"vmanomaly: {error}", file=sys.stderr)
+        return WRONG
+    except VmanomalyError as error:
+        print(f"vmanomaly: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("Interrupted", file=sys.stderr)
+        return FAILED
+
+
+def _check_not_mistyped(arguments: Sequence[str]) -> None:
+    """Raise where the first argument is no file and looks like a subcommand."""
+    name = arguments[0] if arguments else ""
+    if not name.isalpha() or Path(name).exists():
+        return
+    close = get_close_matches(name, SUBCOMMANDS, 1, 0.6)
+    if close:
+        raise UsageError(f"no file {name}; did you mean the subcommand {close[0]}?")

@@ -14,6 +14,22 @@ from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.writer import WriterSection
 
 
+@dataclass(frozen=True)
+class UiDatasource:
+    """The datasource of all queries of the UI and the API.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    type
+        `vm` or `vlogs`.
+    """
+
+    url: str
+    type: str = "vm"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A valid configuration, with every default filled in and without anything that is not used.
@@ -41,6 +57,9 @@ class Config:
     model_folder
         Where fitted models are kept between runs (`VMANOMALY_MODEL_DUMPS_DIR`); None keeps them in
         memory.
+    ui_datasource
+        Where all queries of the UI and the API go (`VMANOMALY_UI_DATASOURCE_URL`, `..._TYPE`);
+        None lets each request say so.
     """
 
     reader: ReaderSection
@@ -53,3 +72,4 @@ class Config:
     preset: str = "default"
     data_folder: Path | None = None
     model_folder: Path | None = None
+    ui_datasource: UiDatasource | None = None

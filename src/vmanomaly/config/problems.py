@@ -51,10 +51,13 @@ class Findings:
         Each makes the config invalid. One line per problem; the last says how many more there are.
     warnings
         Each is worth mentioning, but the config runs. The last says how many more there are.
+    details
+        The path and the message of each problem, as far as they are listed.
     """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    details: list[tuple[Path, str]] = field(default_factory=list)
     _n_more: dict[int, int] = field(default_factory=dict, repr=False)
 
     @property
@@ -74,10 +77,16 @@ class Findings:
     def _add(self, lines: list[str], path: Path, message: str | Callable[[], str]) -> None:
         if len(lines) < _MOST_TOLD:
             text = message if isinstance(message, str) else message()
-            lines.append(f"{show_path(path)}: {text}")
+            lines.append(f"{show_path(path)}: {text}" if path else text)
+            if lines is self.problems:
+                self.details.append((tuple(map(_shown_part, path)), text))
             return
         n_more = self._n_more[id(lines)] = self._n_more.get(id(lines), 0) + 1
         lines[_MOST_TOLD:] = [f"and {n_more} more"]
+
+
+def _shown_part(part: str | int) -> str | int:
+    return part if isinstance(part, int) else shown_name(part)
 
 
 def show_path(path: Path) -> str:

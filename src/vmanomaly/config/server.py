@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, PlainValidator, SecretStr, ValidationInfo, field_validator
 
@@ -18,6 +19,8 @@ from vmanomaly.config.values.fields import (
     Secret,
     Text,
     as_text,
+    as_url,
+    texts,
     whole,
 )
 from vmanomaly.config.values.scalar import EnvironmentText
@@ -37,6 +40,22 @@ def _ui_state(value: object) -> str:
     if text and not text.startswith("#/?"):
         raise ValueError("expected the state of the UI, starting with #/?")
     return text
+
+
+def _datasource_prefix(value: object) -> str:
+    url = as_url(value)
+    parts = urlsplit(url)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("expected scheme, host, port and path of a URL only")
+    return url.rstrip("/")
+
+
+def _origin(value: object) -> str:
+    text = as_url(value).rstrip("/")
+    parts = urlsplit(text)
+    if parts.username is not None or parts.path or parts.query or parts.fragment:
+        raise ValueError("expected an origin such as https://grafana.example.com, without a path")
+    return text.lower()
 
 
 class AuthSection(Section):
@@ -97,6 +116,11 @@ class ServerSection(Section):
         The server's certificate.
     auth
         Who may send requests; None: everybody.
+    allowed_datasources
+        What the URLs of datasources that requests name must start with; empty for any that is not
+        link-local and not this service.
+    cors_allowed_origins
+        Origins of other web pages that may use the API, such as https://grafana.example.com.
     """
 
     default_effect = RESTARTS
@@ -111,6 +135,8 @@ class ServerSection(Section):
     tls_cert_file: ExistingFile | None = None
     tls_key_file: ExistingFile | None = None
     auth: AuthSection | None = None
+    allowed_datasources: Annotated[tuple[str, ...], texts(_datasource_prefix)] = ()
+    cors_allowed_origins: Annotated[tuple[str, ...], texts(_origin)] = ()
 
     @field_validator("tls_key_file")
     @classmethod

@@ -84,7 +84,7 @@ class SettingsSection(Section):
     n_workers: Annotated[int, whole(), HARMLESS] = 1
     native_threads_per_worker: Annotated[int, whole(0), HARMLESS] = 0
     anomaly_score_outside_data_range: Annotated[
-        float, number("a number of 0 or more", lambda x: x >= 0), HARMLESS
+        float, number("a number of 0 or more", ge=0), HARMLESS
     ] = 1.01
     restore_state: Annotated[Flag, HARMLESS] = False
     restore_pickled_models: Annotated[Flag, HARMLESS] = False

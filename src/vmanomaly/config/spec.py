@@ -32,6 +32,16 @@ def resolved_yaml(config: Config) -> str:
     config
         The config.
     """
+    return dump_yaml(resolved_mapping(config))
+
+
+def dump_yaml(content: Mapping[str, Any]) -> str:
+    """Write a mapping as the YAML of a configuration, its keys in order."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def resolved_mapping(config: Config) -> dict[str, Any]:
+    """Return what `resolved_yaml` writes: values of JSON only."""
     sections = {
         "preset": config.preset,
         "settings": _section(config.settings),
@@ -42,8 +52,23 @@ def resolved_yaml(config: Config) -> str:
         "monitoring": _section(config.monitoring),
         "server": None if config.server is None else _section(config.server),
     }
-    sections = {key: section for key, section in sections.items() if section is not None}
-    return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return {key: section for key, section in sections.items() if section is not None}
+
+
+def model_spec(section: Section) -> dict[str, Any]:
+    """Return a section as a mapping of values that YAML and JSON know, secrets left out."""
+    return _section(section)
+
+
+def written_value(value: object) -> Any:
+    """Return a value of a field as YAML and JSON know it.
+
+    Examples
+    --------
+    >>> written_value((0.0, math.inf))
+    [0.0, 'inf']
+    """
+    return _value(value, "")
 
 
 def _by_alias(sections: Mapping[str, Section]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from vmanomaly.http.answers import Response, StatusError
 from vmanomaly.http.client import HttpClient
+from vmanomaly.http.guard import Guard
 from vmanomaly.http.urls import form_encode, redact_url
 
-__all__ = ["HttpClient", "Response", "StatusError", "form_encode", "redact_url"]
+__all__ = ["Guard", "HttpClient", "Response", "StatusError", "form_encode", "redact_url"]

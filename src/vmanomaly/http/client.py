@@ -27,6 +27,7 @@ from vmanomaly.errors import DatasourceError, DeadlineExceededError, TooLargeErr
 from vmanomaly.http.answers import Response, StatusError
 from vmanomaly.http.credentials import Credentials
 from vmanomaly.http.exchange import Exchange
+from vmanomaly.http.guard import Guard
 from vmanomaly.http.pools import Pools
 from vmanomaly.http.remedies import MAX_REDIRECTS, Remedies
 from vmanomaly.http.urls import redact_url, with_arguments
@@ -51,10 +52,14 @@ class HttpClient:
         Where the section is in the configuration (`reader`, `writer`, `monitoring.push`),
         for messages. A `reader` reads under `/select/` of a cluster, others write under
         `/insert/`.
+    guard
+        Says which addresses may be connected to, where the section is not trusted; redirects are
+        not followed then. None allows all.
     """
 
-    def __init__(self, section: HttpSection, role: str) -> None:
+    def __init__(self, section: HttpSection, role: str, guard: Guard | None = None) -> None:
         self._section = section
+        self._guard = guard
         self._pools = Pools(section, role)
         self._credentials = Credentials(section, role)
         self._remedies = Remedies(section, role)
@@ -201,7 +206,8 @@ class HttpClient:
         """Interrupt whatever happens in the block when its time is over, and say so."""
         work = context or RunContext()
         work.check()
-        exchange = Exchange(url, work.child(timeout_s or self._section.timeout.seconds))
+        limited = work.child(timeout_s or self._section.timeout.seconds)
+        exchange = Exchange(url, limited, self._guard)
         try:
             with exchange.under_way():
                 yield exchange
@@ -223,7 +229,7 @@ class HttpClient:
             credentials = self._credentials.headers(url)
             response = self._send(exchange, method, url, body=body, headers=own | credentials)
             location = response.get_redirect_location()
-            if not location:
+            if not location or self._guard is not None:
                 break
             with self._translated(exchange):
                 try:

@@ -25,6 +25,7 @@ from urllib3.exceptions import (
 )
 
 from vmanomaly.context import RunContext
+from vmanomaly.http.guard import Guard
 from vmanomaly.http.names import look_up
 
 # It warns of malformed headers with a trace and the whole URL, secrets included.
@@ -49,6 +50,8 @@ class Exchange:
         What is asked, as messages name it.
     context
         Says when to break off.
+    guard
+        Says which addresses may be connected to; None allows all.
 
     Attributes
     ----------
@@ -56,9 +59,10 @@ class Exchange:
         What is asked, and where redirects have led since.
     """
 
-    def __init__(self, url: str, context: RunContext) -> None:
+    def __init__(self, url: str, context: RunContext, guard: Guard | None = None) -> None:
         self.urls = [url]
         self.context = context
+        self.guard = guard
         self._lock = threading.Lock()
         # A duplicate: the original may be closed, and its number be reused for an unrelated file.
         self._descriptor: int | None = None
@@ -249,6 +253,8 @@ def _connect(connection: Any) -> socket.socket:
         raise NameResolutionError(connection.host, connection, error) from error
     failure = OSError("the host has no address")
     for family, kind, protocol, _, address in addresses:
+        if exchange.guard is not None:
+            exchange.guard.check(address[0], address[1])
         try:
             return _connect_to(family, kind, protocol, address, connection, exchange)
         except OSError as error:

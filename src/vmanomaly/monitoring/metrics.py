@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -146,6 +146,7 @@ class Metrics:
         self.model_run_errors = counter(
             "model_run_errors", "Runs that failed with an error.", *_STAGE_LABELS
         )
+        self._create_api_metrics(gauge, counter)
         self.models_active = gauge(
             "models_active", "Series or groups that have a fitted model.", *_MODEL_LABELS
         )
@@ -199,6 +200,17 @@ class Metrics:
         )
         self.writer_dropped_datapoints = counter(
             "writer_dropped_datapoints", "Points that could not be delivered, by reason.", "reason"
+        )
+
+    def _create_api_metrics(
+        self, gauge: Callable[..., Gauge], counter: Callable[..., Counter]
+    ) -> None:
+        self.tasks_running = gauge("tasks_running", "Tasks of the API that run, by kind.", "kind")
+        self.tasks = counter(
+            "tasks", "Tasks of the API that have ended, by kind and final status.", "kind", "status"
+        )
+        self.api_requests = counter(
+            "api_requests", "Requests to the API, by route.", "path", "method", "code"
         )
 
     def of_query(self, url: str, query_key: str, scheduler_alias: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Protocol
 from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.registry import READERS
 from vmanomaly.context import RunContext
+from vmanomaly.http import Guard
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import SeriesBatch, TimeRange
 
@@ -60,7 +61,8 @@ class Reader(Protocol):
 class ReaderClass(Protocol):
     """What a class of readers has in addition.
 
-    Its parameters are any of `section`, `metrics` and `data_folder`, as in `create_reader`.
+    Its parameters are any of `section`, `metrics`, `data_folder` and `guard`, as in
+    `create_reader`.
     """
 
     @staticmethod
@@ -70,7 +72,10 @@ class ReaderClass(Protocol):
 
 
 def create_reader(
-    section: ReaderSection, metrics: Metrics, data_folder: Path | None = None
+    section: ReaderSection,
+    metrics: Metrics,
+    data_folder: Path | None = None,
+    guard: Guard | None = None,
 ) -> Reader:
     """Return the reader that a configuration describes.
 
@@ -82,6 +87,8 @@ def create_reader(
         The service's metrics.
     data_folder
         Where the data of a fit is kept while models learn it; None keeps it in memory.
+    guard
+        Says which addresses it may connect to; None allows all.
 
     Raises
     ------
@@ -89,7 +96,11 @@ def create_reader(
         This version has no reader of this class.
     """
     reader: Reader = READERS.create(
-        section.class_name, section=section, metrics=metrics, data_folder=data_folder
+        section.class_name,
+        section=section,
+        metrics=metrics,
+        data_folder=data_folder,
+        guard=guard,
     )
     return reader
 

@@ -33,7 +33,7 @@ from vmanomaly.errors import (
     TooLargeError,
 )
 from vmanomaly.exhaustion import exhausted
-from vmanomaly.http import HttpClient, StatusError, form_encode, redact_url
+from vmanomaly.http import Guard, HttpClient, StatusError, form_encode, redact_url
 from vmanomaly.mapped import MappedRows
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.printable import shown_size
@@ -94,6 +94,8 @@ class VmReader:
         Where requests are counted.
     data_folder
         Where the data of a fit is kept while models learn it; None keeps it in memory.
+    guard
+        As for `HttpClient`.
     """
 
     def __init__(
@@ -101,11 +103,12 @@ class VmReader:
         section: VmReaderSection,
         metrics: Metrics,
         data_folder: Path | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._section = section
         self._data_folder = data_folder
         self._metrics = metrics
-        self._client = HttpClient(section, "reader")
+        self._client = HttpClient(section, "reader", guard)
         self._workers = Slots(n_reads_at_once(section))
         self._asks_limit = Slots(1)
         self._caches: dict[tuple[str, str | None], LabelCache] = {}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fastapi import APIRouter, FastAPI
+from prometheus_client import Counter
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 import vmanomaly
 from vmanomaly.config.server import AuthSection
 from vmanomaly.server.auth import Authentication
 from vmanomaly.server.errors import ErrorAnswer, add_error_handlers
-from vmanomaly.server.middleware import BodyLimit, HeadAsGet, SecurityHeaders
+from vmanomaly.server.middleware import BodyLimit, CountRequests, HeadAsGet, SecurityHeaders
 from vmanomaly.server.routes.health import PROBES
 
 
@@ -20,6 +22,8 @@ def create_app(
     prefixes: Iterable[str] = ("",),
     auth: AuthSection | None = None,
     openapi_url: str | None = None,
+    cors_allowed_origins: Sequence[str] = (),
+    api_requests: Counter | None = None,
 ) -> ASGIApp:
     """Return what answers the requests to a listener.
 
@@ -33,6 +37,10 @@ def create_app(
         The credentials that a request must have; None lets everyone in. Probes need none.
     openapi_url
         Where the description of the routes is served; None for nowhere.
+    cors_allowed_origins
+        Origins of other web pages that may use the routes.
+    api_requests
+        Counts the requests to the API.
     """
     prefixes = tuple(dict.fromkeys(prefixes))
     app: FastAPI | ASGIApp
@@ -51,6 +59,16 @@ def create_app(
         for prefix in prefixes:
             api.include_router(router, prefix=prefix)
     app = BodyLimit(app)
+    if api_requests is not None:
+        app = CountRequests(app, api_requests)
     if auth is not None:
         app = Authentication(app, auth, [prefix + path for prefix in prefixes for path in PROBES])
+    if cors_allowed_origins:
+        # Before the login: a browser asks without it whether it may send it.
+        app = CORSMiddleware(
+            app,
+            allow_origins=list(cors_allowed_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Datasource-Authorization"],
+        )
     return SecurityHeaders(HeadAsGet(app))

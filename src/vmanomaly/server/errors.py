@@ -11,6 +11,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from vmanomaly.errors import ConfigError, DatasourceError, StoppedError
+from vmanomaly.server.values import WrongValueError
+from vmanomaly.tasks import NoFreeSlotError
+
 _MAX_PATH = 200
 
 
@@ -77,6 +81,11 @@ def add_error_handlers(app: FastAPI) -> None:
     """Make an application answer every error in the same shape."""
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_values)
+    app.add_exception_handler(WrongValueError, _wrong_value)
+    app.add_exception_handler(ConfigError, _wrong_config)
+    app.add_exception_handler(NoFreeSlotError, _no_free_slot)
+    app.add_exception_handler(DatasourceError, _datasource_failed)
+    app.add_exception_handler(StoppedError, _not_in_time)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -100,11 +109,51 @@ def _wrong_values(request: Request, error: Exception) -> JSONResponse:
         return error_response(400, "the body is not valid JSON")
     # The first part only says which part of the request it is; the value is not repeated.
     detail = [
-        Problem(loc=[str(part) for part in problem["loc"][1:]], msg=problem["msg"])
+        Problem(
+            loc=[str(part) for part in problem["loc"][1:]],
+            msg=problem["msg"].removeprefix("Value error, "),
+        )
         for problem in problems
     ]
     lines = [f"{'.'.join(each.loc) or 'body'}: {each.msg}" for each in detail]
     return error_response(422, "; ".join(lines), detail)
+
+
+def _wrong_value(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, WrongValueError)  # noqa: S101 - registered for this class
+    loc = [] if error.name is None else [error.name]
+    return error_response(422, str(error), [Problem(loc=loc, msg=error.message)])
+
+
+def _wrong_config(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ConfigError)  # noqa: S101 - registered for this class
+    detail = [
+        Problem(loc=[str(part) for part in path], msg=message) for path, message in error.details
+    ]
+    return error_response(422, "; ".join(error.problems), detail)
+
+
+def _no_free_slot(request: Request, error: Exception) -> JSONResponse:
+    return error_response(429, str(error))
+
+
+def _datasource_failed(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DatasourceError)  # noqa: S101 - registered for this class
+    match error.code:
+        case "forbidden":
+            status = 403
+        case "timeout":
+            status = 504
+        case "400" | "404" | "422" | "too_large":
+            status = 422
+        case _:
+            status = 502
+    return error_response(status, str(error))
+
+
+def _not_in_time(request: Request, error: Exception) -> JSONResponse:
+    message = "not done in time; shorten the interval, make step larger, or select fewer series"
+    return error_response(504, message)
 
 
 def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -104,3 +105,37 @@ class BodyLimit:
             return message
 
         await self._app(scope, receive_some, send)
+
+
+class CountRequests:
+    """Counts the requests to the API, by the pattern of their route.
+
+    Requests to no route are counted together, so that a client cannot make up series.
+
+    Parameters
+    ----------
+    app
+        What answers requests.
+    counter
+        With the labels `path`, `method` and `code`.
+    """
+
+    def __init__(self, app: ASGIApp, counter: Counter) -> None:
+        self._app = app
+        self._counter = counter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or "/api/" not in scope["path"]:
+            await self._app(scope, receive, send)
+            return
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("route")
+                path = getattr(route, "path", "unknown")
+                method = scope["method"] if route is not None else "unknown"
+                self._counter.labels(path, method, str(message["status"])).inc()
+            await send(message)
+
+        await self._app(scope, receive, send_counted)

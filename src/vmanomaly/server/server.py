@@ -9,8 +9,10 @@ from prometheus_client import CollectorRegistry
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.server import ServerSection
 from vmanomaly.errors import VmanomalyError
+from vmanomaly.server.api import Api
 from vmanomaly.server.app import create_app
 from vmanomaly.server.listener import Listener
+from vmanomaly.server.routes.api import api_routers
 from vmanomaly.server.routes.health import health_router
 from vmanomaly.server.routes.metrics import metrics_router
 from vmanomaly.server.routes.pages import pages_router
@@ -33,6 +35,8 @@ class Server:
         Returns what is wrong at the moment.
     unready_reasons
         Returns one line for each thing that is missing before the service is ready.
+    api
+        What the routes of the API work with.
 
     Raises
     ------
@@ -51,6 +55,7 @@ class Server:
         registry: CollectorRegistry,
         health: Callable[[], HealthStatus],
         unready_reasons: Callable[[], list[str]],
+        api: Api,
     ) -> None:
         monitored = [health_router(health, unready_reasons), metrics_router(registry)]
         prefix, settings = "", {}
@@ -58,10 +63,12 @@ class Server:
         if section is not None:
             prefix, settings = section.path_prefix, uvicorn_settings(section.uvicorn_config)
             app = create_app(
-                [*monitored, pages_router(prefix)],
+                [*monitored, *api_routers(api), pages_router(prefix)],
                 [prefix],
                 section.auth,
                 openapi_url=f"{prefix}/openapi.json",
+                cors_allowed_origins=section.cors_allowed_origins,
+                api_requests=api.metrics.api_requests,
             )
             tls = {}
             if section.tls_cert_file is not None:

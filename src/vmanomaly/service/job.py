@@ -12,7 +12,7 @@ import numpy as np
 
 from vmanomaly.config.reader import Query
 from vmanomaly.context import RunContext
-from vmanomaly.detect.result import reason_of
+from vmanomaly.detector.result import reason_of
 from vmanomaly.errors import DatasourceError, StoppedError
 from vmanomaly.scheduler.run import Run, RunResult, micro_batch_starts
 from vmanomaly.scheduler.schedule import Progress

@@ -10,7 +10,7 @@ from vmanomaly.config import Config
 from vmanomaly.config.loading.rules import check_metric_names, check_multivariate
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings
-from vmanomaly.detect import create_detector
+from vmanomaly.detector import create_detector
 from vmanomaly.errors import ConfigError
 from vmanomaly.keys import query_key
 from vmanomaly.model import AnyModel, create_model, create_multivariate_model

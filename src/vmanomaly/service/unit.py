@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
-from vmanomaly.detect import (
+from vmanomaly.detector import (
     AnyDetector,
     Detector,
     Failure,
@@ -21,7 +21,7 @@ from vmanomaly.detect import (
     LeftOut,
     Part,
 )
-from vmanomaly.detect.result import reason_of
+from vmanomaly.detector.result import reason_of
 from vmanomaly.episodes import Episodes
 from vmanomaly.errors import StoppedError
 from vmanomaly.model.state import SeriesState

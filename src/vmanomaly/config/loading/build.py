@@ -13,6 +13,7 @@ from vmanomaly.config.loading import rules
 from vmanomaly.config.loading.indentation import explain_section, find_keys_among_aliases
 from vmanomaly.config.loading.intervals import check_intervals, check_retention
 from vmanomaly.config.loading.legacy import modernise
+from vmanomaly.config.loading.ui_datasource import read_ui_datasource
 from vmanomaly.config.loading.unheeded import check_members, warn_of_unheeded_keys
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.model.custom import class_folder
@@ -44,7 +45,7 @@ _DATA_FOLDER = "VMANOMALY_DATA_DUMPS_DIR"
 _DEFAULT_PRESET = re.compile(r"default(:v[\w.]+)?")
 _KNOWN_PRESETS = ("ui", "node-exporter")
 _ALIASED = {"models": "model", "schedulers": "scheduler"}
-_POLICIES = (
+POLICIES = (
     "data_range",
     "detection_direction",
     "min_dev_from_expected",
@@ -97,7 +98,7 @@ def build_config(
         for alias, raw in raw_schedulers.items()
     }
     models = {
-        alias: _read_model(
+        alias: read_model(
             raw, ("models", alias), list(queries), list(schedulers), settings, environ, findings
         )
         for alias, raw in raw_models.items()
@@ -116,6 +117,7 @@ def build_config(
         rules.check_state(settings, _valid(schedulers), environ, findings)
         check_retention(settings, findings)
     check_members(environ, findings)
+    ui_datasource = read_ui_datasource(environ, findings)
     if server is not None:
         warn_of_unheeded_keys(server, valid_models, findings)
     if reader is not None:
@@ -158,6 +160,7 @@ def build_config(
         monitoring=monitoring,
         data_folder=_folder(environ, _DATA_FOLDER),
         model_folder=_folder(environ, rules.MODEL_FOLDER),
+        ui_datasource=ui_datasource,
     )
 
 
@@ -315,7 +318,7 @@ def _read_scheduler(raw: object, path: Path, findings: Findings) -> SchedulerSec
     )
 
 
-def _read_model(
+def read_model(
     raw: object,
     path: Path,
     queries: list[str],
@@ -324,6 +327,28 @@ def _read_model(
     environ: Mapping[str, str],
     findings: Findings,
 ) -> ModelSection | None:
+    """Read a section of `models`.
+
+    Parameters
+    ----------
+    raw
+        What the YAML holds.
+    path
+        Its place there.
+    queries, schedulers
+        The aliases that it may be attached to.
+    settings
+        Holds defaults of models; None where it is wrong.
+    environ
+        The environment variables.
+    findings
+        Takes every problem and every warning.
+
+    Returns
+    -------
+    ModelSection or None
+        None if there was a problem.
+    """
     if not isinstance(raw, Mapping):
         return read_section(ModelSection, raw, path, findings)
     entry = MODELS.find(raw.get("class"), (*path, "class"), findings)
@@ -333,7 +358,7 @@ def _read_model(
     }
     if entry is None:
         return None
-    for policy in _POLICIES:
+    for policy in POLICIES:
         if not is_left_out(raw.get(policy)):
             findings.warn(
                 (*path, policy), "deprecated on a model; put it on the query, where it wins"

@@ -13,7 +13,7 @@ MEMBERS_COUNT = "VMANOMALY_MEMBERS_COUNT"
 MEMBER_NUM = "VMANOMALY_MEMBER_NUM"
 REPLICATION_FACTOR = "VMANOMALY_REPLICATION_FACTOR"
 
-LATER = ("ui_default_state", "max_concurrent_tasks", "use_reader_connection_settings")
+LATER = ("ui_default_state",)
 
 
 def warn_of_unheeded_keys(

@@ -24,7 +24,7 @@ class OptimizationParams(Section):
     )
 
     anomaly_percentage: Annotated[
-        float, number("a number of 0 or more and below 0.5", lambda x: 0 <= x < 0.5)
+        float, number("a number of 0 or more and below 0.5", ge=0, lt=0.5)
     ]
     seed: Annotated[int, whole(0)] | None = None
     n_splits: Annotated[int, whole(1)] = 3
@@ -40,7 +40,17 @@ class OptimizationParams(Section):
 
 
 class AutoSection(ModelSection):
-    """Another model, tuned on every fit."""
+    """Another model, tuned on every fit.
+
+    Attributes
+    ----------
+    tuned_class_name
+        The class that is tuned.
+    optimization_params
+        How it is tuned.
+    frozen_params
+        Keys of the class that are not tuned, and their values.
+    """
 
     outputs = None
     takes_args = True

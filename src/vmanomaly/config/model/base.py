@@ -132,5 +132,5 @@ class OnlineModelSection(ModelSection):
         The score is 0 until that many points have been seen.
     """
 
-    decay: Annotated[float, number("a number above 0 and up to 1", lambda x: 0 < x <= 1)] = 1.0
+    decay: Annotated[float, number("a number above 0 and up to 1", gt=0, le=1)] = 1.0
     min_n_samples_seen: Annotated[int, whole(0)] = 16

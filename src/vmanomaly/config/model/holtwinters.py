@@ -10,7 +10,17 @@ from vmanomaly.config.values.fields import PositiveDuration
 
 
 class HoltWintersSection(ModelSection):
-    """Holt-Winters exponential smoothing of statsmodels."""
+    """Holt-Winters exponential smoothing of statsmodels.
+
+    Attributes
+    ----------
+    frequency
+        Distance of the points; by default the step of the query.
+    seasonality
+        Length of the season.
+    z_threshold
+        Standard deviations of the residuals from the prediction at which the score is 1.
+    """
 
     takes_args = True
 

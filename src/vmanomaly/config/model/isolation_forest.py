@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator
 
 from vmanomaly.config.model.base import ModelSection
-from vmanomaly.config.values.fields import as_number, one_of, texts
+from vmanomaly.config.values.fields import as_number, choices
 
 
 def _contamination(value: object) -> str | float:
@@ -19,17 +19,31 @@ def _contamination(value: object) -> str | float:
     return share
 
 
-CyclicFeatures = Annotated[tuple[str, ...], texts(one_of("minute", "hod", "dow", "month"))]
+CyclicFeatures = Annotated[tuple[str, ...], choices("minute", "hod", "dow", "month")]
 
 
 class IsolationForestSection(ModelSection):
-    """Isolation forest of scikit-learn; gives a score and no expected range."""
+    """Isolation forest of scikit-learn; gives a score and no expected range.
+
+    Attributes
+    ----------
+    contamination
+        Share of the points that are taken for anomalies, or auto.
+    seasonal_features
+        Parts of the calendar that the forest looks at, next to the values.
+    """
 
     outputs = ("anomaly_score", "y")
     takes_args = True
 
     class_name: str = Field("isolation_forest", alias="class")
-    contamination: Annotated[str | float, PlainValidator(_contamination)] = "auto"
+    contamination: Annotated[
+        str | float,
+        PlainValidator(
+            _contamination,
+            json_schema_input_type=Literal["auto"] | Annotated[float, Field(gt=0, le=0.5)],
+        ),
+    ] = "auto"
     seasonal_features: CyclicFeatures = ()
 
 

@@ -41,7 +41,23 @@ class Downsampling(Section):
 
 
 class ProphetSection(ModelSection):
-    """Prophet; its component columns may be asked for by name."""
+    """Prophet; its component columns may be asked for by name.
+
+    Attributes
+    ----------
+    seasonalities
+        Seasons in addition to those that Prophet finds.
+    tz_aware
+        Whether seasons follow civil time.
+    tz_seasonalities
+        Seasons in civil time: minute, hod, dow, month.
+    tz_use_cyclical_encoding
+        Whether these are sines and cosines instead of one column a value.
+    forecast_at
+        How far ahead to forecast, such as 1h and 1d; each gives yhat_1h and its bounds.
+    compression
+        How a long history is made smaller before the fit.
+    """
 
     outputs = None
     takes_args = True

@@ -16,7 +16,15 @@ _MAX_PERIOD = 100_000
 
 
 class StdSection(OnlineModelSection):
-    """One-sided seasonal decomposition."""
+    """One-sided seasonal decomposition.
+
+    Attributes
+    ----------
+    period
+        Points in a season.
+    z_threshold
+        Standard deviations of the residuals from the prediction at which the score is 1.
+    """
 
     outputs = (*STANDARD_OUTPUTS, "trend", "seasonal", "resid")
 

@@ -17,9 +17,9 @@ from vmanomaly.config.values.fields import (
     Flag,
     TwoQuantiles,
     as_text,
+    choices,
     filled_text,
     number,
-    one_of,
     texts,
     whole,
 )
@@ -65,30 +65,49 @@ class Holidays(Section):
 
 
 class TemporalEnvelopeSection(OnlineModelSection):
-    """Trend, calendar patterns, holidays, level shifts and forecasts."""
+    """Trend, calendar patterns, holidays, level shifts and forecasts.
+
+    Attributes
+    ----------
+    quantiles
+        Of the deviations from the prediction: where the range begins and ends.
+    iqr_threshold
+        How many interquartile ranges it reaches beyond.
+    alpha
+        How fast level and trend follow: 1 / alpha points are remembered.
+    loss_reactivity
+        How much one deviation can teach: it counts up to half as many standard deviations.
+    changepoint_window
+        Points after which a shift of the level is taken up.
+    seasonalities
+        Calendar patterns: hour of day, day of week, part of the week, month; smooth, with sharp
+        peaks, or with plateaus.
+    holidays
+        Days that behave in their own way.
+    forecast_at
+        How far ahead to forecast, such as 1h and 1d; each gives yhat_1h and its bounds.
+    """
 
     forecasts = True
 
     class_name: str = Field("temporal_envelope", alias="class")
     quantiles: TwoQuantiles = (0.25, 0.75)
     iqr_threshold: NotNegative = 2.0
-    alpha: Annotated[float, number("a number above 0 and up to 1", lambda x: 0 < x <= 1)] = 0.005
+    alpha: Annotated[float, number("a number above 0 and up to 1", gt=0, le=1)] = 0.005
     loss_reactivity: Positive = 5.0
     changepoint_window: Annotated[int, whole(1)] = 16
     seasonalities: Annotated[
         tuple[str, ...],
-        texts(
-            one_of(
-                "hod_smooth",
-                "hod_spiky",
-                "hod_plateau",
-                "dow_smooth",
-                "dow_spiky",
-                "dow_plateau",
-                "weekpart_plateau",
-                "month_smooth",
-                "month_plateau",
-            )
+        choices(
+            "hod_smooth",
+            "hod_spiky",
+            "hod_plateau",
+            "dow_smooth",
+            "dow_spiky",
+            "dow_plateau",
+            "weekpart_plateau",
+            "month_smooth",
+            "month_plateau",
         ),
     ] = ("hod_smooth", "dow_smooth")
     holidays: Holidays = Field(default_factory=Holidays)

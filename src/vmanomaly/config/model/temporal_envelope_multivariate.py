@@ -11,7 +11,21 @@ from vmanomaly.config.values.fields import choice, whole
 
 
 class TemporalEnvelopeMultivariateSection(TemporalEnvelopeSection):
-    """An envelope for every channel, and the dependency between the channels."""
+    """The envelope of every channel, and what the channels do together.
+
+    Attributes
+    ----------
+    dependency_rank
+        Number of common factors of the channels; 0 scores each channel by itself only.
+    score_aggregation
+        How the scores of the channels become one.
+    max_channels
+        Groups with more channels are refused.
+    recommended_max_channels
+        Groups with more channels cause a warning.
+    random_state
+        Where the search for the factors starts.
+    """
 
     multivariate = True
 

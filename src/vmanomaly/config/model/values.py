@@ -46,10 +46,10 @@ def _forecast_offset(value: object) -> str:
     return text
 
 
-Positive = Annotated[float, number("a number above 0", lambda x: x > 0)]
-NotNegative = Annotated[float, number("a number of 0 or more", lambda x: x >= 0)]
-Share = Annotated[float, number("a number from 0 to 1", lambda x: 0 <= x <= 1)]
+Positive = Annotated[float, number("a number above 0", gt=0)]
+NotNegative = Annotated[float, number("a number of 0 or more", ge=0)]
+Share = Annotated[float, number("a number from 0 to 1", ge=0, le=1)]
 HistoryStrength = Positive
 Compression = Annotated[int, whole(10, 1000)]
 ForecastOffsets = Annotated[tuple[str, ...], texts(_forecast_offset)]
-Outputs = Annotated[tuple[str, ...], PlainValidator(_outputs)]
+Outputs = Annotated[tuple[str, ...], PlainValidator(_outputs, json_schema_input_type=list[str])]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+from pydantic_core import CoreSchema, core_schema
+
 _NUMBER = r"(\d{1,15}(?:\.\d{1,9})?)"
 _PLAIN = re.compile(
     rf"(?:{_NUMBER}[wW])?(?:{_NUMBER}[dD])?(?:{_NUMBER}[hH])?"
@@ -91,6 +93,14 @@ class Duration(int):
     def seconds(self) -> float:
         """The length in seconds."""
         return int(self) / 1000
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        """Have JSON Schemas show a default as it is written."""
+        return core_schema.no_info_plain_validator_function(
+            lambda value: value if isinstance(value, cls) else cls.parse(value),
+            serialization=core_schema.plain_serializer_function_ser_schema(str),
+        )
 
     def __str__(self) -> str:
         if self == 0:

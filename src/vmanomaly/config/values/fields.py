@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import PlainValidator, SecretStr
+from pydantic import Field, PlainValidator, SecretStr, WithJsonSchema
 
 from vmanomaly.config.problems import InvalidItemsError, suggest
 from vmanomaly.config.secrets import REDACTED
@@ -40,6 +42,14 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|B|[KMGT]i?B?)")
 _SIZE_UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _MIN_RESPONSE_BYTES = 1 << 20
 _LARGEST_ACCOUNT = 2**32 - 1
+DURATION_SCHEMA = {"type": "string", "format": "duration", "examples": ["1h"]}
+_RANGE_SCHEMA = {
+    "type": "array",
+    "items": {"anyOf": [{"type": "number"}, {"enum": ["-inf", "inf"]}]},
+    "minItems": 2,
+    "maxItems": 2,
+    "examples": [[0, "inf"]],
+}
 _DIRECTIONS = ("both", "above_expected", "below_expected")
 
 
@@ -88,16 +98,30 @@ def as_number(value: object) -> float:
     return float(value)
 
 
-def number(what: str, allowed: Callable[[float], bool]) -> PlainValidator:
-    """Make a reader of finite numbers, called `what`, for which `allowed` holds."""
+def number(
+    what: str,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+) -> PlainValidator:
+    """Make a reader of finite numbers, called `what`, within bounds as in `pydantic.Field`."""
 
     def read(value: object) -> float:
         result = as_number(value)
-        if not (math.isfinite(result) and allowed(result)):
+        if not (
+            math.isfinite(result)
+            and (gt is None or result > gt)
+            and (ge is None or result >= ge)
+            and (lt is None or result < lt)
+            and (le is None or result <= le)
+        ):
             raise ValueError(f"expected {what}")
         return result
 
-    return PlainValidator(read)
+    written = Annotated[float, Field(gt=gt, ge=ge, lt=lt, le=le)]
+    return PlainValidator(read, json_schema_input_type=written)
 
 
 def whole(minimum: int | None = None, maximum: int | None = None) -> PlainValidator:
@@ -116,12 +140,13 @@ def whole(minimum: int | None = None, maximum: int | None = None) -> PlainValida
             raise ValueError(f"expected {what}")
         return int(result)
 
-    return PlainValidator(read)
+    written = Annotated[int, Field(ge=minimum, le=maximum)]
+    return PlainValidator(read, json_schema_input_type=written)
 
 
 def choice(*names: str) -> PlainValidator:
     """Make a reader of one of several names."""
-    return PlainValidator(one_of(*names))
+    return PlainValidator(one_of(*names), json_schema_input_type=Literal[names])
 
 
 def as_duration(value: object, minimum_ms: int | None, wording: str = "not negative") -> Duration:
@@ -151,7 +176,10 @@ def _duration(value: object) -> Duration:
 
 def duration(minimum_ms: int | None, wording: str = "not negative") -> PlainValidator:
     """Make a reader of durations of at least `minimum_ms`; None allows negative ones."""
-    return PlainValidator(lambda value: as_duration(value, minimum_ms, wording))
+    return PlainValidator(
+        lambda value: as_duration(value, minimum_ms, wording),
+        json_schema_input_type=Annotated[str, WithJsonSchema(DURATION_SCHEMA)],
+    )
 
 
 def as_texts(value: object, item: Callable[[object], str] = filled_text) -> tuple[str, ...]:
@@ -163,7 +191,14 @@ def as_texts(value: object, item: Callable[[object], str] = filled_text) -> tupl
 
 def texts(item: Callable[[object], str] = filled_text) -> PlainValidator:
     """Make a reader of lists of texts, each read by `item`."""
-    return PlainValidator(lambda value: as_texts(value, item))
+    return PlainValidator(lambda value: as_texts(value, item), json_schema_input_type=list[str])
+
+
+def choices(*names: str) -> PlainValidator:
+    """Make a reader of lists of some of several names."""
+    read = one_of(*names)
+    one = Annotated[str, WithJsonSchema({"type": "string", "enum": list(names)})]
+    return PlainValidator(lambda value: as_texts(value, read), json_schema_input_type=list[one])
 
 
 def one_of(*names: str) -> Callable[[object], str]:
@@ -225,7 +260,8 @@ def _labels(value: object) -> dict[str, str]:
     return dict(zip(value, read_each(value.items(), as_text), strict=True))
 
 
-def _time_zone(value: object) -> str:
+def as_time_zone(value: object) -> str:
+    """Read the IANA name of a time zone."""
     name = as_text(value)
     try:
         ZoneInfo(name)
@@ -258,7 +294,8 @@ def holds_redacted(value: object) -> bool:
     return isinstance(value, str) and REDACTED in value
 
 
-def _url(value: object) -> str:
+def as_url(value: object) -> str:
+    """Read an address that starts with http:// or https://."""
     text = stripped(as_text(value))
     expected = "expected a URL such as http://localhost:8428"
     if REDACTED in text:
@@ -281,7 +318,7 @@ def _url(value: object) -> str:
 
 
 def _proxy_url(value: object) -> str:
-    text = _url(value)
+    text = as_url(value)
     parts = urlsplit(text)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("expected the URL of a proxy such as http://proxy:3128; remove its path")
@@ -295,8 +332,23 @@ def _url_path(value: object) -> str:
     return text
 
 
+_looks_for_files: ContextVar[bool] = ContextVar("looks_for_files", default=True)
+
+
+@contextmanager
+def not_looking_for_files() -> Iterator[None]:
+    """Take every file for one that can be read: whoever names it is not to learn about them."""
+    token = _looks_for_files.set(False)
+    try:
+        yield
+    finally:
+        _looks_for_files.reset(token)
+
+
 def _file(value: object) -> Path:
     path = Path(value if isinstance(value, Path) else filled_text(value))
+    if not _looks_for_files.get():
+        return path
     try:
         with path.open("rb"):
             return path
@@ -362,7 +414,10 @@ def _bound(value: object) -> float:
     return as_number(value)
 
 
-def _pair(what: str, allowed: Callable[[float], bool]) -> PlainValidator:
+def _pair(what: str, allowed: Callable[[float], bool], schema: dict[str, Any]) -> PlainValidator:
+    of_two = {"type": "array", "items": schema, "minItems": 1, "maxItems": 2}
+    schema = {"anyOf": [schema, of_two]}
+
     def read(value: object) -> tuple[float, float]:
         given = list(value) if isinstance(value, list | tuple) else [value]
         numbers = [as_number(item) for item in given]
@@ -372,7 +427,7 @@ def _pair(what: str, allowed: Callable[[float], bool]) -> PlainValidator:
             raise ValueError(f"expected {what}")
         return numbers[0], numbers[-1]
 
-    return PlainValidator(read)
+    return PlainValidator(read, json_schema_input_type=Annotated[float, WithJsonSchema(schema)])
 
 
 def _size(value: object) -> int:
@@ -407,16 +462,20 @@ def _probabilities(count: int) -> PlainValidator:
             raise ValueError(what)
         return tuple(numbers)
 
-    return PlainValidator(read)
+    probability = Annotated[float, Field(ge=0, le=1)]
+    written = Annotated[list[probability], Field(min_length=count, max_length=count)]
+    return PlainValidator(read, json_schema_input_type=written)
 
 
-Text = Annotated[str, PlainValidator(filled_text)]
-Flag = Annotated[bool, PlainValidator(_flag)]
-FreeMapping = Annotated[dict[str, Any], PlainValidator(_mapping)]
+Text = Annotated[str, PlainValidator(filled_text, json_schema_input_type=str)]
+Flag = Annotated[bool, PlainValidator(_flag, json_schema_input_type=bool)]
+FreeMapping = Annotated[
+    dict[str, Any], PlainValidator(_mapping, json_schema_input_type=dict[str, Any])
+]
 LabelMapping = Annotated[dict[str, str], PlainValidator(_labels)]
-TimeZone = Annotated[str, PlainValidator(_time_zone)]
+TimeZone = Annotated[str, PlainValidator(as_time_zone)]
 Tenant = Annotated[str, PlainValidator(_tenant)]
-Url = Annotated[str, PlainValidator(_url)]
+Url = Annotated[str, PlainValidator(as_url)]
 ProxyUrl = Annotated[str, PlainValidator(_proxy_url)]
 UrlPath = Annotated[str, PlainValidator(_url_path)]
 Folder = Annotated[Path, PlainValidator(lambda value: Path(as_text(value)))]
@@ -435,14 +494,27 @@ SchedulerDuration = Annotated[Duration, duration(1000, "at least 1s")]
 Offset = Annotated[Duration, duration(None)]
 
 Direction = Annotated[str, choice(*_DIRECTIONS)]
-DataRange = Annotated[tuple[float, float], PlainValidator(_range)]
+DataRange = Annotated[
+    tuple[float, float],
+    PlainValidator(
+        _range, json_schema_input_type=Annotated[list[float], WithJsonSchema(_RANGE_SCHEMA)]
+    ),
+]
 Deviation = Annotated[
     tuple[float, float],
-    _pair("a number of 0 or more, or a list of two: [lower, upper]", lambda x: x >= 0),
+    _pair(
+        "a number of 0 or more, or a list of two: [lower, upper]",
+        lambda x: x >= 0,
+        {"type": "number", "minimum": 0},
+    ),
 ]
 Scale = Annotated[
     tuple[float, float],
-    _pair("a number above 0, or a list of two: [lower, upper]", lambda x: x > 0),
+    _pair(
+        "a number above 0, or a list of two: [lower, upper]",
+        lambda x: x > 0,
+        {"type": "number", "exclusiveMinimum": 0},
+    ),
 ]
 TwoQuantiles = Annotated[tuple[float, ...], _probabilities(2)]
 ThreeQuantiles = Annotated[tuple[float, ...], _probabilities(3)]

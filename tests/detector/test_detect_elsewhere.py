@@ -17,7 +17,7 @@ from vmanomaly.config.model.temporal_envelope_multivariate import (
     TemporalEnvelopeMultivariateSection,
 )
 from vmanomaly.config.reader import Query
-from vmanomaly.detect import (
+from vmanomaly.detector import (
     AnyDetector,
     Failure,
     InferResult,
@@ -25,7 +25,7 @@ from vmanomaly.detect import (
     UnivariateDetector,
     create_detector,
 )
-from vmanomaly.detect.result import RemoteError, failures_of
+from vmanomaly.detector.result import RemoteError, failures_of
 from vmanomaly.model import (
     ModelOutput,
     SeriesState,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from vmanomaly.detect.multivariate import MultivariateDetector
-from vmanomaly.detect.univariate import UnivariateDetector
+from vmanomaly.detector.multivariate import MultivariateDetector
+from vmanomaly.detector.univariate import UnivariateDetector
 from vmanomaly.model.base import AnyModel, MultivariateModel
 from vmanomaly.model.scoring import Policy
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from vmanomaly.config.model import INCIDENT_SCORE
 from vmanomaly.context import RunContext
-from vmanomaly.detect.incident import MEMORY
-from vmanomaly.detect.result import FitResult, InferResult, LeftOut, Part, failures_of
+from vmanomaly.detector.incident import MEMORY
+from vmanomaly.detector.result import FitResult, InferResult, LeftOut, Part, failures_of
 from vmanomaly.errors import StoppedError
 from vmanomaly.model.base import BaseModel, BatchT, ModelOutput
 from vmanomaly.model.grouping import Grouping

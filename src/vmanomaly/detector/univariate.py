@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vmanomaly.detect.detector import Detector, Learned, ToFit
-from vmanomaly.detect.incident import add_incident_score
-from vmanomaly.detect.result import LeftOut, Part
+from vmanomaly.detector.detector import Detector, Learned, ToFit
+from vmanomaly.detector.incident import add_incident_score
+from vmanomaly.detector.result import LeftOut, Part
 from vmanomaly.model.base import Model, ModelOutput
 from vmanomaly.model.grouping import Grouping
 from vmanomaly.model.scoring import Policy, needed_outputs, score_series

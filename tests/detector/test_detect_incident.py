@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import arrays
 
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
-from vmanomaly.detect import AnyDetector, create_detector
-from vmanomaly.detect.incident import MEMORY, add_incident_score, incident_score
+from vmanomaly.detector import AnyDetector, create_detector
+from vmanomaly.detector.incident import MEMORY, add_incident_score, incident_score
 from vmanomaly.model import create_model
 from vmanomaly.model.scoring import needed_outputs
 from vmanomaly.model.state import SeriesState

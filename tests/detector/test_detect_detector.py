@@ -15,7 +15,7 @@ from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
 from vmanomaly.context import RunContext
-from vmanomaly.detect import (
+from vmanomaly.detector import (
     InferResult,
     Learned,
     LeftOut,

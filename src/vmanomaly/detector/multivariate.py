@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vmanomaly.detect.detector import Detector, Learned, ToFit
-from vmanomaly.detect.incident import add_incident_score
-from vmanomaly.detect.result import LeftOut, Part
+from vmanomaly.detector.detector import Detector, Learned, ToFit
+from vmanomaly.detector.incident import add_incident_score
+from vmanomaly.detector.result import LeftOut, Part
 from vmanomaly.model.base import ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch, Grouping, Selection, group_channels, select
 from vmanomaly.model.joint import score_channels, score_groups

@@ -1,0 +1,6 @@
+from vmanomaly.api import Detection as Detection
+from vmanomaly.api import Detector as Detector
+from vmanomaly.api import detect as detect
+from vmanomaly.api import read as read
+
+__version__: str

@@ -1,0 +1,48 @@
+"""What the routes of the API work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import HTTPException, Request
+
+from vmanomaly.config import Config
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.tasks import Tasks
+
+JSON_TYPE = "application/json"
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the routes of the API work with.
+
+    Attributes
+    ----------
+    config
+        Gives the configuration that runs: a reload replaces it.
+    tasks
+        All tasks of the process.
+    metrics
+        The service's own metrics.
+    """
+
+    config: Callable[[], Config]
+    tasks: Tasks
+    metrics: Metrics
+
+
+def media_type(request: Request) -> str:
+    """Return what the body of a request is, without parameters such as the character set."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def only_json(request: Request) -> None:
+    """Refuse a body that is not JSON.
+
+    A form on a web page can send other types than this to another host without asking.
+    """
+    if request.method == "POST" and media_type(request) != JSON_TYPE:
+        raise HTTPException(415, "expected a body of the type application/json")

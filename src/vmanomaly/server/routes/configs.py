@@ -1,0 +1,194 @@
+"""Whole configurations: checking them, and making one for a query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from pydantic import BaseModel
+
+from vmanomaly.config import Config
+from vmanomaly.config.loading.build import POLICIES, build_config
+from vmanomaly.config.loading.document import parse_document
+from vmanomaly.config.loading.model_spec import read_model_spec
+from vmanomaly.config.loading.ui_datasource import DATASOURCE_TYPES
+from vmanomaly.config.problems import Findings
+from vmanomaly.config.reader import VmReaderSection
+from vmanomaly.config.registry import READERS
+from vmanomaly.config.spec import dump_yaml, resolved_mapping
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.fields import as_url, not_looking_for_files
+from vmanomaly.config.writer import HttpWriterSection
+from vmanomaly.errors import ConfigError
+from vmanomaly.server.api import JSON_TYPE, YAML_TYPES, Api, media_type
+from vmanomaly.server.routes.catalogue import without_login
+from vmanomaly.server.values import FilledText, PositiveDuration, WrongValueError, read_argument
+
+YAML = "application/yaml"
+_DAY = Duration(86_400_000)
+_MODEL = "model"
+_QUERY = "query"
+_SCHEDULER = "periodic"
+
+
+class ValidConfig(BaseModel):
+    """A configuration that is right.
+
+    Attributes
+    ----------
+    is_valid
+        True.
+    validated
+        The configuration with all defaults, without secrets.
+    warnings
+        What is worth knowing about it.
+    """
+
+    is_valid: bool
+    validated: dict[str, Any]
+    warnings: list[str]
+
+
+class YamlResponse(Response):
+    """YAML whose type has no parameter: the UI of VictoriaMetrics compares it."""
+
+    media_type = YAML
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Set the headers of the answer."""
+        super().init_headers(headers)
+        self.headers["content-type"] = YAML
+
+
+def configs_router(api: Api) -> APIRouter:
+    """Return the routes about whole configurations.
+
+    Parameters
+    ----------
+    api
+        What they work with.
+    """
+    router = APIRouter(tags=["configurations"])
+    content = {"schema": {"type": "object"}}
+
+    @router.post(
+        "/api/v1/config/validate",
+        summary="Check a configuration, and fill in its defaults; nothing is applied",
+        openapi_extra={
+            "requestBody": {"required": True, "content": {JSON_TYPE: content, YAML: content}}
+        },
+    )
+    async def validate(request: Request) -> ValidConfig:
+        sections = _sections(await request.body(), media_type(request))
+        findings = Findings()
+        with not_looking_for_files():
+            config = build_config(sections, {}, findings)
+        if config is None:
+            raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        return ValidConfig(
+            is_valid=True, validated=resolved_mapping(config), warnings=findings.warnings
+        )
+
+    @router.get(
+        "/api/vmanomaly/config.yaml",
+        summary="Make a configuration that runs a model on a query",
+        response_class=YamlResponse,
+    )
+    def generate(
+        query: Annotated[FilledText, Query()],
+        step: Annotated[PositiveDuration, Query()],
+        datasource_url: str = "",
+        datasource_type: str = "vm",
+        tenant_id: str = "",
+        fit_window: Annotated[PositiveDuration, Query()] = _DAY,
+        fit_every: Annotated[PositiveDuration, Query()] = _DAY,
+        infer_every: Annotated[PositiveDuration | None, Query()] = None,
+        model_spec: str = '{"class":"temporal_envelope"}',
+    ) -> YamlResponse:
+        config = api.config()
+        kind = DATASOURCE_TYPES.get(datasource_type)
+        if kind is None or READERS.get(kind) is None:
+            raise WrongValueError("datasource_type", "expected vm or vlogs")
+        url = _datasource_url(datasource_url, config)
+        tenant = {"tenant_id": tenant_id} if tenant_id else {}
+        spec = _spec(model_spec)
+        policies = {key: spec.pop(key) for key in POLICIES if key in spec}
+        sections = {
+            "schedulers": {
+                _SCHEDULER: {
+                    "class": "periodic",
+                    "fit_window": str(fit_window),
+                    "fit_every": str(fit_every),
+                    "infer_every": str(infer_every or step),
+                }
+            },
+            "models": {_MODEL: {**spec, "queries": [_QUERY], "schedulers": [_SCHEDULER]}},
+            "reader": {
+                "class": kind,
+                "datasource_url": url,
+                **tenant,
+                "sampling_period": str(step),
+                "queries": {_QUERY: {"expr": query, **policies}},
+            },
+            "writer": {
+                "class": "vm",
+                "datasource_url": _writer_url(url, kind, config),
+                **tenant,
+            },
+        }
+        findings = Findings()
+        if build_config(sections, {}, findings) is None and kind in READERS.available:
+            raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        return YamlResponse(dump_yaml(sections))
+
+    return router
+
+
+def _sections(body: bytes, kind: str) -> dict[str, Any]:
+    if kind == JSON_TYPE:
+        try:
+            sections = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise HTTPException(400, "the body is not valid JSON") from error
+        if not isinstance(sections, dict):
+            raise WrongValueError("body", "expected an object with sections such as reader")
+        return sections
+    if kind in YAML_TYPES:
+        try:
+            return parse_document(body.decode(), "body", {}).sections
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, "the body is not UTF-8 text") from error
+        except ConfigError as error:
+            raise HTTPException(400, "; ".join(error.problems)) from error
+    raise HTTPException(415, f"expected a body of the type {JSON_TYPE} or {YAML}")
+
+
+def _spec(text: str) -> dict[str, Any]:
+    """Return the spec as it was given, by the canonical name of its class."""
+    try:
+        given = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise WrongValueError(
+            "model_spec", 'expected JSON such as {"class":"mad_online"}'
+        ) from error
+    section = read_model_spec(given, ("model_spec",))
+    kept = {key: value for key, value in given.items() if key not in ("class", "class_name")}
+    return {"class": section.class_name, **kept}
+
+
+def _datasource_url(given: str, config: Config) -> str:
+    url = given or (config.ui_datasource.url if config.ui_datasource else "")
+    if not url and isinstance(config.reader, VmReaderSection):
+        url = config.reader.datasource_url
+    if not url:
+        raise WrongValueError("datasource_url", "required: the configuration has no datasource")
+    return without_login(read_argument("datasource_url", as_url, url)) or ""
+
+
+def _writer_url(reader_url: str, kind: str, config: Config) -> str:
+    """Return where scores go: where this service writes, or else where the series come from."""
+    if isinstance(config.writer, HttpWriterSection):
+        return without_login(config.writer.datasource_url) or ""
+    return reader_url if kind == "vm" else "http://localhost:8428"

@@ -1,0 +1,190 @@
+"""Files with tables: CSV, Parquet and JSON lines, read by DuckDB."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from vmanomaly.errors import TableError
+from vmanomaly.tables.table import Table
+
+_READERS = {
+    ".csv": "read_csv",
+    ".tsv": "read_csv",
+    ".txt": "read_csv",
+    ".gz": "read_csv",
+    ".zst": "read_csv",
+    ".parquet": "read_parquet",
+    ".pq": "read_parquet",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".ndjson": "read_json",
+}
+_MAX_ROWS = 200_000_000
+_MEMORY_LIMIT = "60%"
+FILE_NAME = "filename"
+"""The column that says which of several files a row is from."""
+
+
+def read_files(names: Sequence[str]) -> Table:
+    """Read files as one table.
+
+    Parameters
+    ----------
+    names
+        Files, patterns such as `data/*.csv`, or `-` for standard input: CSV, or JSON lines if it
+        starts with a brace. The ending of a name says what is in it.
+
+    Returns
+    -------
+    Table
+        Of several files, the rows of all, with a column `filename`.
+
+    Raises
+    ------
+    TableError
+        There is no such file, or it holds no table.
+    """
+    if list(names) == ["-"]:
+        return _read_stdin()
+    files = _found(names)
+    reader = _reader(files[0])
+    if any(_reader(file) != reader for file in files):
+        raise TableError("the files are of different formats; read those of one format at a time")
+    return _read(reader, files, ", ".join(names) if len(files) == 1 else f"{len(files)} files")
+
+
+def _found(names: Sequence[str]) -> list[str]:
+    files: list[str] = []
+    for name in names:
+        if Path(name).is_dir():
+            raise TableError(
+                f"{name} is a folder; name its files, such as '{name.rstrip('/')}/*.csv'"
+            )
+        matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))
+        if not matches:
+            raise TableError(f"{name}: no such file")
+        files += matches
+    if not files:
+        raise TableError("no file is named")
+    return files
+
+
+def _reader(file: str) -> str:
+    suffix = Path(file).suffix.lower()
+    if suffix in (".gz", ".zst"):
+        inner = Path(Path(file).stem).suffix.lower()
+        return _READERS.get(inner, "read_csv")
+    if suffix not in _READERS:
+        raise TableError(
+            f"{file}: cannot tell the format by the ending; expected one of "
+            f"{', '.join(sorted(_READERS))}"
+        )
+    return _READERS[suffix]
+
+
+def _read_stdin() -> Table:
+    # A file: DuckDB looks at a table more than once.
+    with tempfile.TemporaryDirectory() as folder:
+        content = sys.stdin.buffer.read()
+        if not content.strip():
+            raise TableError("standard input is empty")
+        is_json = content.lstrip()[:1] in (b"{", b"[")
+        file = Path(folder, "input.jsonl" if is_json else "input.csv")
+        file.write_bytes(content)
+        return _read("read_json" if is_json else "read_csv", [str(file)], "standard input")
+
+
+def _read(reader: str, files: list[str], source: str) -> Table:
+    several = len(files) > 1
+    options = ", filename = true, union_by_name = true" if several else ""
+    if reader == "read_csv":
+        # All rows decide on the types: one odd value far down must not end the reading.
+        options += ", sample_size = -1"
+    with duckdb.connect(config={"memory_limit": _MEMORY_LIMIT}) as connection:
+        # A pattern in the name of a file that exists is no pattern.
+        escaped = [_escape(file) for file in files]
+        connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
+        try:
+            relation = connection.sql(
+                f"SELECT * FROM {reader}($files{options})",  # noqa: S608 - the names are parameters
+                params={"files": escaped},
+            )
+            kinds = dict(zip(relation.columns, map(str, relation.types), strict=True))
+            columns = relation.limit(_MAX_ROWS + 1).fetchnumpy()
+            zoned = [name for name, kind in kinds.items() if "TIME ZONE" in kind]
+            if reader == "read_csv":
+                for name in zoned:
+                    _check_zones(connection, escaped, name, source)
+        except duckdb.Error as error:
+            raise TableError(f"{source} cannot be read: {_first_line(error)}") from error
+    plain = {name: _plain(values) for name, values in columns.items()}
+    if several:
+        plain[FILE_NAME] = _short_names(plain[FILE_NAME])
+    table = Table(
+        plain,
+        source,
+        frozenset(zoned),
+    )
+    if table.n_rows == 0:
+        raise TableError(f"{source} holds no rows")
+    if table.n_rows > _MAX_ROWS:
+        raise TableError(f"{source} holds more than {_MAX_ROWS:,} rows; read it in parts")
+    return table
+
+
+def _check_zones(
+    connection: duckdb.DuckDBPyConnection, files: list[str], name: str, source: str
+) -> None:
+    """Raise where some times name a zone and others do not: DuckDB takes these for UTC."""
+    column = name.replace('"', '""')
+    without = connection.execute(
+        f"""SELECT row, time FROM (
+            SELECT row_number() OVER () AS row, "{column}" AS time
+            FROM read_csv($files, all_varchar = true))
+        WHERE NOT regexp_matches(trim(time), '(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$', 'i')
+        LIMIT 1""",  # noqa: S608 - the names are parameters, the column is quoted
+        {"files": files},
+    ).fetchone()
+    if without is not None:
+        raise TableError(
+            f"{source}, row {without[0]}: {without[1]!r} in column {name!r} names no time zone, "
+            "and others do; write all of them one way"
+        )
+
+
+def _short_names(files: NDArray[Any]) -> NDArray[Any]:
+    """Return the names of files without what all of them begin with."""
+    found, codes = np.unique(files.astype(str), return_inverse=True)
+    parent = os.path.commonpath(list(found)) if len(found) > 1 else os.path.dirname(found[0])
+    return np.array([os.path.relpath(name, parent) for name in found], object)[codes]
+
+
+def _escape(file: str) -> str:
+    return "".join(f"[{each}]" if each in "*?[" else each for each in file)
+
+
+def _plain(values: Any) -> NDArray[Any]:
+    """Return a column without a mask: NaN, NaT or None where there is nothing."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values)
+    if not np.ma.is_masked(values):
+        return np.asarray(values.data)
+    if np.issubdtype(values.dtype, np.datetime64):
+        return np.asarray(values.filled(np.datetime64("NaT")))
+    if np.issubdtype(values.dtype, np.number) or values.dtype == bool:
+        return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
+    return np.asarray(np.ma.filled(values.astype(object), None))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].removeprefix("Invalid Input Error: ")
