@@ -142,7 +142,7 @@ def test_runs_are_counted(config: Config) -> None:
     assert world.counted("model_runs_total", "infer") == 1
     assert world.counted("model_datapoints_accepted_total", "fit") == 20
     assert world.counted("model_datapoints_accepted_total", "infer") == 6
-    assert world.counted("model_datapoints_produced_total", "infer") == 24
+    assert world.counted("model_datapoints_produced_total", "infer") == 6
 
 
 def test_a_model_that_raises_fails_alone(config: Config, caplog: pytest.LogCaptureFixture) -> None:

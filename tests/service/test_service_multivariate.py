@@ -147,7 +147,7 @@ def test_groups_across_queries_are_scored_together(tmp_path: Path) -> None:
     for host in "ab":
         np.testing.assert_allclose(scores[group(host)], distance(host), rtol=1e-9)
     assert world.counted("model_datapoints_accepted_total", "fit") == 240
-    assert world.counted("model_datapoints_produced_total", "infer") == 20
+    assert world.counted("model_datapoints_produced_total", "infer") == 40
 
 
 def test_all_jobs_of_a_scheduler_read_a_query_once(tmp_path: Path) -> None:

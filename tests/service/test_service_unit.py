@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ class World:
         fails_in: int = 0,
         cancels_in: int = 0,
         error: BaseException | None = None,
+        provide_series: Sequence[str] = ("anomaly_score",),
     ) -> None:
         self.error = error or ZeroDivisionError("division by zero")
         self.context = context = RunContext()
@@ -47,7 +49,7 @@ class World:
                 return super().infer(state, batch, micro_batch_starts)
 
         model = Model(z_threshold=2.0, decay=1.0, min_n_samples_seen=2, history_strength=1.0)
-        detector = UnivariateDetector(model, Policy(), ["anomaly_score"], min_block_size=2)
+        detector = UnivariateDetector(model, Policy(), provide_series, min_block_size=2)
         self.metrics = Metrics()
         self.unit = Unit(detector, Origin(("cpu",), "m", "s"), self.metrics)
 
@@ -116,6 +118,19 @@ def test_an_infer_that_is_stopped_gives_what_it_has_scored() -> None:
     scores = np.vstack([predictions.outputs["anomaly_score"] for predictions, _ in again.written])
     assert np.isnan(scores[:4]).all()
     assert np.isfinite(scores[4:]).all()
+
+
+def test_a_point_is_produced_once_whatever_it_has_of_outputs() -> None:
+    world = World(provide_series=["anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper"])
+    world.unit.fit(six_series(0, 10))
+    (batch,) = six_series(10, 3)
+    batch.values[0, 0] = np.inf
+    batch.values[1, 1] = np.nan
+    world.unit.infer([batch], STARTS)
+    assert world.counted("model_datapoints_accepted_total", "infer") == 17
+    assert world.counted("model_datapoints_produced_total", "infer") == 16
+    world.unit.infer([batch], STARTS)
+    assert world.counted("model_datapoints_produced_total", "infer") == 16
 
 
 def test_what_a_model_raises_is_the_reason(caplog: pytest.LogCaptureFixture) -> None:

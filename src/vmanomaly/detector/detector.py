@@ -205,7 +205,7 @@ class Detector(ABC, Generic[BatchT]):
         batch, left_out = self._to_infer(learned, batches)
         parts: list[Part] = []
         errors: dict[Labels, BaseException] = {}
-        n_series = n_valid_points = 0
+        n_series = n_valid_points = n_scored_points = 0
         stopped: StoppedError | None = None
         for block in self._blocks(batch) if batch.labels else ():
             try:
@@ -219,8 +219,15 @@ class Detector(ABC, Generic[BatchT]):
             errors |= output.errors
             n_series += len(block.labels)
             n_valid_points += block.n_valid_points
+            n_scored_points += self._n_scored_points(block, output)
         return learned, InferResult(
-            tuple(parts), failures_of(errors), left_out, n_series, n_valid_points, stopped
+            tuple(parts),
+            failures_of(errors),
+            left_out,
+            n_series,
+            n_valid_points,
+            n_scored_points,
+            stopped,
         )
 
     def restore(
@@ -287,6 +294,10 @@ class Detector(ABC, Generic[BatchT]):
     @abstractmethod
     def _score(self, state: SeriesState, batch: BatchT, output: ModelOutput) -> list[Part]:
         """Turn the output of the model into predictions; gathers evidence in the state."""
+
+    @abstractmethod
+    def _n_scored_points(self, batch: BatchT, output: ModelOutput) -> int:
+        """Return the number of points that the model has scored, each once."""
 
     @abstractmethod
     def _grouping_of(self, batch: BatchT, state: SeriesState) -> Grouping | None:

@@ -100,6 +100,10 @@ class MultivariateDetector(Detector[GroupedBatch]):
             parts += [Part(query, predictions) for query, predictions in by_query.items()]
         return parts
 
+    def _n_scored_points(self, batch: GroupedBatch, output: ModelOutput) -> int:
+        per_group = np.count_nonzero(output.eligible & batch.complete, axis=1)
+        return int(per_group @ np.diff(batch.offsets))
+
     def _grouping_of(self, batch: GroupedBatch, state: SeriesState) -> Grouping:
         grouping = Grouping(self._groupby, batch.labels, batch.channels, batch.offsets)
         return grouping.keep([g for g, labels in enumerate(batch.labels) if labels in state])

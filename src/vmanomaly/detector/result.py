@@ -155,6 +155,9 @@ class InferResult:
         The series or groups that were scored, those that failed included.
     n_valid_points : int
         Their valid points.
+    n_scored_points : int
+        The valid points that were scored, each once, however many outputs there are of it. A
+        group that is scored at a timestamp scores the points of all its channels.
     stopped : StoppedError or None
         Why the infer stopped before it was done. What it has scored until then is here, and is
         learned; the other series are as if nothing had happened.
@@ -165,6 +168,7 @@ class InferResult:
     left_out: LeftOut
     n_series: int
     n_valid_points: int
+    n_scored_points: int
     stopped: StoppedError | None = None
 
 

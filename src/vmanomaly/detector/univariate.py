@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from vmanomaly.detector.detector import Detector, Learned, ToFit
 from vmanomaly.detector.incident import add_incident_score
 from vmanomaly.detector.result import LeftOut, Part
@@ -78,6 +80,9 @@ class UnivariateDetector(Detector[SeriesBatch]):
         needed = None if wanted is None else needed_outputs(wanted)
         predictions = score_series(batch, output, self._policy, needed)
         return [Part(None, add_incident_score(predictions, state, wanted or ()))]
+
+    def _n_scored_points(self, batch: SeriesBatch, output: ModelOutput) -> int:
+        return int(np.count_nonzero(output.eligible & np.isfinite(batch.values)))
 
     def _grouping_of(self, batch: SeriesBatch, state: SeriesState) -> None:
         return None

@@ -275,7 +275,7 @@ class Unit:
             return Scored([], errors or (str(result.left_out),))
         self.changed = self.changed or self._detector.infer_learns
         self._metrics.model_datapoints_produced.labels(stage="infer", **self._labels).inc(
-            sum(part.predictions.n_points for part in result.parts)
+            result.n_scored_points
         )
         self._count_active(self.learned)
         return Scored([(part.predictions, self._origin_of(part)) for part in result.parts], errors)
