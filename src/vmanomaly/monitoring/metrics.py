@@ -138,7 +138,9 @@ class Metrics:
             "model_datapoints_accepted", "Points given to a model, by stage.", *_STAGE_LABELS
         )
         self.model_datapoints_produced = counter(
-            "model_datapoints_produced", "Points scored by a model, each once, by stage.", *_STAGE_LABELS
+            "model_datapoints_produced",
+            "Points scored by a model, each once, by stage.",
+            *_STAGE_LABELS,
         )
         self.model_runs_skipped = counter(
             "model_runs_skipped", "Runs left out, for lack of data or state.", *_STAGE_LABELS

@@ -1,0 +1,1 @@
+"""Generates the Grafana dashboards that presets come with: `python -m dashboards`."""
