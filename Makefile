@@ -17,7 +17,7 @@ ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
 
-.PHONY: setup demo test unit test-pythons lint format bench quality regression docs lock system-packages clean
+.PHONY: setup demo test unit test-pythons lint format bench quality regression docs dashboards lock system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -71,6 +71,9 @@ regression: setup
 docs: setup
 	@$(BIN)/python -m benchmarks.figures --into docs/images/models
 	@$(BIN)/python -m pytest tests/docs tests/config
+
+dashboards: setup
+	@$(BIN)/python -m dashboards
 
 lock: $(BIN)/uv
 	@$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock

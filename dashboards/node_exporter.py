@@ -79,33 +79,33 @@ _CPU = _Indicator(
 _SYSTEM = (
     _Indicator(
         "context_switch",
-        "context switches",
+        "Context switches",
         "ops",
         _rate("node_context_switches_total"),
         "{{instance}}",
     ),
     _Indicator(
         "page_faults",
-        "major page faults",
+        "Major page faults",
         "ops",
         _rate("node_vmstat_pgmajfault"),
         "{{instance}}",
     ),
 )
 _NETWORK = (
-    _Indicator("receive_bytes", "bytes received", "Bps", _rate("node_network_receive_bytes_total")),
+    _Indicator("receive_bytes", "Bytes received", "Bps", _rate("node_network_receive_bytes_total")),
     _Indicator(
-        "transmit_bytes", "bytes transmitted", "Bps", _rate("node_network_transmit_bytes_total")
+        "transmit_bytes", "Bytes transmitted", "Bps", _rate("node_network_transmit_bytes_total")
     ),
     _Indicator(
         "host_network_receive_errors",
-        "errors per packet received",
+        "Errors per packet received",
         "percentunit",
         _ratio("node_network_receive_errs_total", "node_network_receive_packets_total"),
     ),
     _Indicator(
         "host_network_transmit_errors",
-        "errors per packet transmitted",
+        "Errors per packet transmitted",
         "percentunit",
         _ratio("node_network_transmit_errs_total", "node_network_transmit_packets_total"),
     ),
@@ -113,13 +113,13 @@ _NETWORK = (
 _DISK = (
     _Indicator(
         "read_latency",
-        "time per read",
+        "Time per read",
         "s",
         _ratio("node_disk_read_time_seconds_total", "node_disk_reads_completed_total"),
     ),
     _Indicator(
         "write_latency",
-        "time per write",
+        "Time per write",
         "s",
         _ratio("node_disk_write_time_seconds_total", "node_disk_writes_completed_total"),
     ),

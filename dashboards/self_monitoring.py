@@ -238,8 +238,8 @@ def _io() -> Section:
         expr = _sum(f"rate({_metric(name, _QUERIES)}[{_WINDOW}])", "query_key")
         return line_chart(title, description, unit, Query(expr, "{{query_key}}"), span=8)
 
-    def per_series(kind: str, points: str, series: str) -> str:
-        return f"{_increase(points, _QUERIES, by=kind)} / {_increase(series, _QUERIES, by=kind)}"
+    def per_series(by: str, points: str, series: str) -> str:
+        return f"{_increase(points, _QUERIES, by=by)} / {_increase(series, _QUERIES, by=by)}"
 
     return Section(
         "Reading and writing",
@@ -327,7 +327,11 @@ def _latency() -> Section:
         legend = f"{{{{{by}}}}}"
         return [
             line_chart(
-                f"{title}, mean", "", "s", Query(_mean(histogram, _QUERIES, by), legend), span=8
+                f"{title}, mean",
+                "By what the legend names.",
+                "s",
+                Query(_mean(histogram, _QUERIES, by), legend),
+                span=8,
             ),
             line_chart(
                 f"{title}, 99 % are faster",
@@ -338,7 +342,7 @@ def _latency() -> Section:
             ),
         ]
 
-    def buckets(title: str, histogram: str) -> str:
+    def buckets(histogram: str) -> str:
         return _increase(f"{histogram}_bucket", _QUERIES, by="le")
 
     read, parse, write = (
@@ -350,11 +354,11 @@ def _latency() -> Section:
         "Latency",
         [
             *charts("Reading", read, "query_key"),
-            bucket_heatmap("Reading", "Requests by duration.", buckets("Reading", read)),
+            bucket_heatmap("Reading", "Requests by duration.", buckets(read)),
             *charts("Processing of answers", parse, "step"),
-            bucket_heatmap("Processing of answers", "By duration.", buckets("Processing", parse)),
+            bucket_heatmap("Processing of answers", "By duration.", buckets(parse)),
             *charts("Writing", write, "query_key"),
-            bucket_heatmap("Writing", "Requests by duration.", buckets("Writing", write)),
+            bucket_heatmap("Writing", "Requests by duration.", buckets(write)),
             *charts("Encoding of writes", "writer_request_serialize_seconds", "query_key"),
             line_chart(
                 "Queries that wait for a worker",
@@ -384,7 +388,7 @@ def _resources() -> Section:
                 Query(f"sum({limit})", "limit"),
                 span=8,
             ),
-            line_chart(f"{title} by instance", "", unit, Query(used, _BY), span=8),
+            line_chart(f"{title} by instance", "What each uses.", unit, Query(used, _BY), span=8),
             line_chart(
                 f"{title}, share of the limit",
                 "By instance.",

@@ -24,7 +24,7 @@ FIRST_REPLAYED = 100
 """To VictoriaMetrics, the first sample of a counter is an increase from 0."""
 BAD, SOUND = "vmanomaly-bad", "vmanomaly-sound"
 
-Value: TypeAlias = float | None | Callable[[int], float | None]
+Value: TypeAlias = float | Callable[[int], float | None] | None
 """Of every minute; None where there is no sample."""
 
 
