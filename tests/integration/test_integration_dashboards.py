@@ -72,7 +72,10 @@ STEADY = ("_packets_total", "_completed_total")
 
 
 def node_series(now_s: int) -> Iterator[tuple[dict[str, str], Samples]]:
-    """Yield the counters of two nodes, which from now on grow in bursts."""
+    """Yield the counters of two nodes, which from now on grow ever faster.
+
+    However late a run starts, what it reads is unlike anything before.
+    """
     noise = np.random.default_rng(7)
     times = np.arange(now_s - PAST_S, now_s + FUTURE_S)
     common = {"job": "node"}
@@ -85,7 +88,7 @@ def node_series(now_s: int) -> Iterator[tuple[dict[str, str], Samples]]:
             for labels in many:
                 growth = noise.uniform(0.9, 1.1, times.size)
                 if not name.endswith(STEADY):
-                    growth[(times >= now_s) & (times % 20 < 10)] *= 30
+                    growth *= 1.1 ** np.maximum(times - now_s, 0)
                 values = np.cumsum(growth).tolist()
                 stamps = (1000 * times).tolist()
                 yield (
@@ -113,7 +116,7 @@ def config(url: str, port: int) -> dict[str, Any]:
             "live": {
                 "class": "periodic",
                 "fit_window": "2m",
-                "fit_every": "5s",
+                "fit_every": "1d",
                 "infer_every": "1s",
             }
         },
@@ -250,3 +253,59 @@ def test_a_variable_has_options(watched: Watched, path: str) -> None:
             assert options, variable["name"]
             default = variable["current"]["value"]
             assert default == ["$__all"] or default in options, variable["name"]
+
+
+def test_the_table_of_scores_tells_what_the_scores_are(watched: Watched) -> None:
+    board = board_at("default/dashboard.json")
+    values = chosen(board)
+    (table,) = (panel for panel in board["panels"] if panel["type"] == "table")
+    shown = {}
+    rename = table["transformations"][1]["options"]["renameByName"]
+    for target in table["targets"]:
+        result = watched.ask(
+            "query",
+            query=filled(target["expr"], values),
+            time=str(watched.end_s),
+            nocache="1",
+        )["result"]
+        (value,) = (
+            float(series["value"][1])
+            for series in result
+            if series["metric"] == {"for": "cpu_seconds_total"}
+        )
+        shown[rename[f"Value #{target['refId']}"]] = value
+    series = watched.vm.export('anomaly_score{for="cpu_seconds_total"}').values()
+    scores = np.array([value for samples in series for _, value in samples])
+    assert shown["Series"] == len(series)
+    assert shown["Points"] == scores.size
+    assert shown["Anomalies"] == np.count_nonzero(scores > 1)
+    assert shown["Share"] == pytest.approx(np.mean(scores > 1))
+    assert shown["Min."] == scores.min()
+    assert shown["Max."] == scores.max()
+    for name, q in (("q25", 0.25), ("Median", 0.5), ("q75", 0.75), ("q99", 0.99)):
+        below, above = (
+            np.quantile(scores, q, method="lower"),
+            np.quantile(scores, q, method="higher"),
+        )
+        # A bucket is 14 % wide.
+        assert below / 1.14 <= shown[name] <= above * 1.14
+
+
+def test_what_is_accepted_is_scored_and_requests_succeed(watched: Watched) -> None:
+    board = board_at("common/self_monitoring.json")
+    values = chosen(board)
+    table = next(panel for panel in board["panels"] if panel["type"] == "table")
+    rename = table["transformations"][1]["options"]["renameByName"]
+    shown = {
+        rename[f"Value #{target['refId']}"]: watched.values(filled(target["expr"], values), True)
+        for target in table["targets"]
+    }
+    assert {name: shown[name] for name in ("Reads", "Writes", "I/O", "Errors", "Skipped")} == {
+        "Reads": [1],
+        "Writes": [1],
+        "I/O": [1],
+        "Errors": [0],
+        "Skipped": [0],
+    }
+    assert shown["Acceptance"] == [1]
+    assert shown["Models"] == [2 * 2 * (len(INDICATORS) + 1)]
