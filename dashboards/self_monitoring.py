@@ -491,14 +491,36 @@ def _reliability() -> Section:
                 "Size of the files.",
                 "bytes",
                 Query(_per_instance("vmanomaly_state_bytes"), _BY),
-                span=12,
+                span=6,
+            ),
+            line_chart(
+                "States written",
+                "Bytes per second.",
+                "Bps",
+                Query(
+                    f"sum(rate({_metric('state_written_bytes_total', _INSTANCES)}[{_WINDOW}])) "
+                    f"by ({_BY_INSTANCE})",
+                    _BY,
+                ),
+                span=6,
+            ),
+            line_chart(
+                "Age of the checkpoints",
+                "What would be replayed after a crash, of the job that is furthest behind.",
+                "s",
+                Query(
+                    f"time() - min({_metric('state_checkpoint_timestamp_seconds', _SCHEDULERS)}) "
+                    f"by ({_BY_INSTANCE})",
+                    _BY,
+                ),
+                span=6,
             ),
             line_chart(
                 "Reloads",
                 "Reloads of the configuration, by outcome.",
                 "short",
                 Query(_increase("config_reloads_total", _INSTANCES, by="status"), "{{status}}"),
-                span=12,
+                span=6,
             ),
         ],
     )

@@ -129,6 +129,7 @@ def config(url: str, port: int) -> dict[str, Any]:
             }
             for name in ("zscore_online", "mad_online")
         },
+        "settings": {"restore_state": True},
         "server": {"addr": "127.0.0.1", "port": port},
         "monitoring": {"push": {"url": url, "push_frequency": ""}},
     }
@@ -188,7 +189,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with VictoriaMetrics(folder, "-search.latencyOffset=1ms") as vm:
         vm.import_series(node_series(int(time.time())))
         vm.force_flush()
-        with Vmanomaly(folder, config(vm.url, port)) as service:
+        states = {"VMANOMALY_MODEL_DUMPS_DIR": str(folder / "states")}
+        with Vmanomaly(folder, config(vm.url, port), environ=states) as service:
             runs = 'min(vmanomaly_model_runs_total{stage="infer"}) by (query_key)'
 
             def enough() -> bool:
