@@ -586,7 +586,7 @@ def build() -> Dashboard:
     return assemble(
         "vmanomaly: self-monitoring",
         "vmanomaly-self-monitoring",
-        "How vmanomaly itself is doing. The datasource must be VictoriaMetrics.",
+        "How vmanomaly itself is doing.",
         datasource(PROMETHEUS),
         variables,
         [

@@ -244,6 +244,14 @@ def test_rules_ask_for_metrics_that_there_are() -> None:
             assert asked or rule["alert"] == "ServiceDown", rule
 
 
+def test_every_alert_about_the_service_or_of_the_preset_is_documented() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    text = "".join((docs / page).read_text() for page in ("operations.md", "dashboards.md"))
+    undocumented = {rule["alert"] for rule in rules() if f"`{rule['alert']}`" not in text}
+    assert all(name.startswith("Host") for name in undocumented)
+    assert not undocumented & {"HostNetworkReceiveErrors", "HostNetworkTransmitErrors"}
+
+
 def samples(value: Value, start_ms: int) -> Samples:
     values = (value(minute) if callable(value) else value for minute in range(MINUTES))
     return [(start_ms + 60_000 * minute, v) for minute, v in enumerate(values) if v is not None]
