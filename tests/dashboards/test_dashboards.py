@@ -112,6 +112,9 @@ def test_metrics_that_are_asked_for_exist() -> None:
         re.sub("_(bucket|count|sum)$", "", name) for name in names if name.startswith("vmanomaly")
     } - shown
     assert unshown == {
+        "vmanomaly_api_requests_total",
+        "vmanomaly_tasks_running",
+        "vmanomaly_tasks_total",
         "vmanomaly_config_reload_enabled",
         "vmanomaly_native_threads_per_worker",
         "vmanomaly_state_save_duration_seconds",
