@@ -114,6 +114,7 @@ class FakeWriter(Writer):
 
     last_error: DatasourceError | None = None
     n_dropped: int = 0
+    n_in_memory: int = 0
 
     def __init__(self) -> None:
         self.written: list[tuple[Predictions, Origin]] = []

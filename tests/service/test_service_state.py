@@ -343,6 +343,25 @@ class TestFaults:
         assert found == {point: value for point, value in expected.items() if point in found}
         assert max(at for _, _, _, at in found) == FROM + 100 * STEP
 
+    def test_while_scores_wait_in_memory_nothing_is_stored(
+        self, life: Life, tmp_path: Path
+    ) -> None:
+        stored, until = files(tmp_path), FROM + 60 * STEP
+        keeper, jobs = life.start()
+        keeper.restore(jobs)
+        life.writer.n_in_memory = 1
+        life.follow(jobs, until)
+        keeper.close()
+        assert files(tmp_path) == stored
+        # The process has ended, and what was in memory is lost.
+        del life.writer.written[:]
+        life.writer.n_in_memory = 0
+        life.run(until)
+        at = {at for _, output, _, at in points_of(life.writer) if output == "y"}
+        assert set(range(FROM + 41 * STEP, until + STEP, STEP)) <= at
+        assert life.fits() == []
+        assert files(tmp_path) != stored
+
     def test_a_model_that_cannot_be_stored_continues_in_memory(
         self, life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:

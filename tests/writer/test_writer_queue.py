@@ -212,6 +212,7 @@ def test_a_fallback_queue_keeps_order_and_everything_while_the_disk_is_full(
             queue.append(record)
             assert len(queue) == number + 1
             assert bool(len(memory)) == is_full
+            assert bool(queue.n_points_in_memory) == is_full
             assert queue.n_points == sum(each.n_points for each in records[: number + 1])
             assert queue.n_bytes == disk.n_bytes + memory.n_bytes
     told = [line.message for line in caplog.records]

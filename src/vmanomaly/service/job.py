@@ -135,12 +135,12 @@ class QueryJob:
     def keep(self) -> None:
         """Store what was learned and how far the job has come, if it is to outlive the process."""
         if self._keeper is not None:
-            self._keeper.save(self)
+            self._keeper.save(self, scores_are_safe=not self._writer.n_in_memory)
 
     def checkpoint(self) -> None:
         """Store now what was learned, if it is to outlive the process. No run is under way."""
         if self._keeper is not None:
-            self._keeper.checkpoint(self)
+            self._keeper.checkpoint(self, scores_are_safe=not self._writer.n_in_memory)
 
     def stop_reading(self) -> None:
         """End the reads in progress, and begin no others. Returns at once."""

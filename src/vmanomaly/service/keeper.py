@@ -213,28 +213,39 @@ class Keeper:
                 self._restore(self.store, unit)
         _begin_again_if_lost(job)
 
-    def save(self, job: KeptJob) -> None:
+    def save(self, job: KeptJob, *, scores_are_safe: bool = True) -> None:
         """Store in one step how far a job has come in a run, and what it has learned if it is time.
 
         What is stored leaves the memory.
+
+        Parameters
+        ----------
+        job
+            The job, between two runs.
+        scores_are_safe
+            Whether its scores outlive the process. While they do not, nothing is stored, so that
+            the next process makes them again.
         """
         if job.progress.replay is not None:
             return  # What is stored says already what is to be replayed.
         self._note_replayed(job)
-        self._save(job, is_checkpoint=self._is_checkpoint_due(job))
+        self._save(job, self._is_checkpoint_due(job), scores_are_safe)
 
-    def checkpoint(self, job: KeptJob) -> None:
-        """Store what a job has learned since it was stored, if a later process can use it."""
+    def checkpoint(self, job: KeptJob, *, scores_are_safe: bool = True) -> None:
+        """Store what a job has learned since it was stored, if a later process can use it.
+
+        Parameters are those of `save`.
+        """
         if not self._config.settings.restore_state or job.progress.replay is not None:
             return
         if any(unit.changed for unit in job.units):
-            self._save(job, is_checkpoint=True)
+            self._save(job, True, scores_are_safe)
 
-    def _save(self, job: KeptJob, *, is_checkpoint: bool) -> None:
+    def _save(self, job: KeptJob, is_checkpoint: bool, scores_are_safe: bool) -> None:
         now = self._clock.now()
         if self._retention is not None and is_checkpoint:
             self._forget(self._retention, job, now)
-        if self.store is None:
+        if self.store is None or not scores_are_safe:
             return
         changed, failed = self._changed(job) if is_checkpoint else ({}, [])
         progress = replace(job.progress, replay=None if is_checkpoint else self._replay(job))

@@ -56,6 +56,13 @@ class WriterSlot(Writer):
         """Points that wait for their delivery."""
         return self._writer.n_queued
 
+    @property
+    def n_in_memory(self) -> int:
+        """Points that wait in memory, and are lost with the process."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_replacing)
+            return self._writer.n_in_memory
+
     def start(self) -> None:
         """Begin to deliver what waits; a writer that takes the place does so at once."""
         self._has_started = True

@@ -41,6 +41,11 @@ class Writer(ABC):
         """Points that wait for their delivery."""
         return 0
 
+    @property
+    def n_in_memory(self) -> int:
+        """Points that wait in memory, and are lost with the process."""
+        return 0
+
     @abstractmethod
     def write(self, predictions: Predictions, origin: Origin) -> None:
         """Deliver or queue the predictions; what is lost is logged and counted, not raised."""

@@ -142,6 +142,11 @@ class HttpWriter(Writer):
         """Points that wait in the queue."""
         return self._delivery.n_points_queued
 
+    @property
+    def n_in_memory(self) -> int:
+        """Points that wait in memory, and are lost with the process."""
+        return self._delivery.n_points_in_memory
+
     def hand_over(self) -> list[Record]:
         """Close the writer, and return what waits in memory; what waits on the disk stays there."""
         self._ahead.shutdown()

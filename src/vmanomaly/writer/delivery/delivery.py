@@ -208,6 +208,11 @@ class Delivery:
         """Points that wait in the queue."""
         return self._queue.n_points
 
+    @property
+    def n_points_in_memory(self) -> int:
+        """Points that wait in memory, and are lost with the process."""
+        return self._queue.n_points_in_memory
+
     def deliver(self, record: Record) -> None:
         """Send a record, or queue it. Return when it is sent, refused, or safely in the queue."""
         left: tuple[Record, ...] = (record,)

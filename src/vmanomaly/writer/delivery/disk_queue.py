@@ -163,6 +163,11 @@ class DiskQueue:
             return sum(segment.n_points for segment in self._segments)
 
     @property
+    def n_points_in_memory(self) -> int:
+        """None: every record is on the disk when it was appended."""
+        return 0
+
+    @property
     def oldest_timestamp(self) -> int | None:
         """That of the next record, Unix milliseconds; None if there is none."""
         record = self.peek()

@@ -81,6 +81,12 @@ class FallbackQueue:
             return self._disk.n_points + self._memory.n_points
 
     @property
+    def n_points_in_memory(self) -> int:
+        """Points that the disk has not taken yet."""
+        with self._lock:
+            return self._memory.n_points
+
+    @property
     def oldest_timestamp(self) -> int | None:
         """That of the next record, Unix milliseconds; None if there is none."""
         record = self.peek()

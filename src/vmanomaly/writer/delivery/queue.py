@@ -76,6 +76,11 @@ class Queue(Protocol):
         ...
 
     @property
+    def n_points_in_memory(self) -> int:
+        """Points in the records that are lost with the process."""
+        ...
+
+    @property
     def oldest_timestamp(self) -> int | None:
         """That of the next record, Unix milliseconds; None if there is none."""
         ...
@@ -161,6 +166,11 @@ class MemoryQueue:
 
     @property
     def n_points(self) -> int:
+        """Points in all records."""
+        return self._n_points
+
+    @property
+    def n_points_in_memory(self) -> int:
         """Points in all records."""
         return self._n_points
 
