@@ -189,6 +189,16 @@ def test_giving_up_is_a_failure(world: World) -> None:
     assert world.status == 1
 
 
+def test_a_reload_that_the_end_overtakes_starts_nothing(world: World) -> None:
+    port = free_port()
+    world.stop()
+    world.apply({"server.port": port, "monitoring.push": {"url": "http://127.0.0.1:1"}})
+    assert not is_healthy(port)
+    assert not [
+        thread for thread in threading.enumerate() if thread.name in {"server", "monitoring.push"}
+    ]
+
+
 def test_pushes_follow_their_section(world: World) -> None:
     with record() as first, record() as second:
         world.apply({"monitoring.push": {"url": first.url, "push_frequency": "5ms"}})

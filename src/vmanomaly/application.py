@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -53,6 +54,9 @@ class Application:
         self._config = config
         self._logger_level = logger_level
         self._has_failed = False
+        # Held while listeners or pushes are replaced, and while they end for good.
+        self._replacing = threading.Lock()
+        self._is_over = False
         self._service = Service(
             config, metrics=self.metrics, context=RunContext(on_progress=self._note_step)
         )
@@ -81,9 +85,11 @@ class Application:
             status = self._service.run()
         finally:
             self._tasks.stop(_TASK_STOP_S)
-            if self._pusher is not None:
-                self._pusher.stop()
-            self._server.stop()
+            with self._replacing:
+                self._is_over = True
+                if self._pusher is not None:
+                    self._pusher.stop()
+                self._server.stop()
         return 1 if self._has_failed else status
 
     def stop(self) -> None:
@@ -140,6 +146,11 @@ class Application:
 
     def _replace_server(self, before: Config, config: Config) -> None:
         """Listen as a configuration says or, if that is not possible, as before."""
+        with self._replacing:
+            if not self._is_over:
+                self._move_server(before, config)
+
+    def _move_server(self, before: Config, config: Config) -> None:
         old = self._server
         is_in_the_way = bool(_ports(before) & _ports(config))
         if is_in_the_way:
@@ -156,11 +167,14 @@ class Application:
         old.stop()
 
     def _replace_pusher(self, config: Config) -> None:
-        before, self._pusher = self._pusher, self._create_pusher(config)
-        if before is not None:
-            before.stop()
-        if self._pusher is not None:
-            self._pusher.start()
+        with self._replacing:
+            if self._is_over:
+                return
+            before, self._pusher = self._pusher, self._create_pusher(config)
+            if before is not None:
+                before.stop()
+            if self._pusher is not None:
+                self._pusher.start()
 
     def _max_concurrent_tasks(self) -> int:
         server = self._config.server

@@ -63,6 +63,27 @@ def test_a_signal_while_the_process_starts_ends_it_well(
     assert (process.returncode, output, errors) == (0, b"", b"")
 
 
+def test_a_reload_that_is_asked_for_while_the_process_starts_is_made_up(
+    config: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(command(config), stderr=errors, cwd=config.parent) as process,
+    ):
+        assert eventually(lambda: catches(process, signal.SIGHUP))
+        process.send_signal(signal.SIGHUP)
+        try:
+            assert eventually(lambda: "nothing to apply" in log.read_text(), within_s=60)
+        finally:
+            process.terminate()
+            process.wait(60)
+    assert process.returncode == 0
+    # Noted before the configuration was loaded, and done once there was something to reload.
+    told = log.read_text()
+    assert told.index("Config has been loaded successfully") < told.index("nothing to apply")
+
+
 def test_a_reader_of_the_output_that_has_seen_enough_is_no_error(config: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)

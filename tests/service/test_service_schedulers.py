@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeClock, FakeReader, FakeWriter
+from tests.fakes import FakeClock, FakeReader, FakeWriter, eventually
 from tests.history import END, FROM, START, answer, config
 from vmanomaly.context import RunContext
 from vmanomaly.errors import DatasourceError
@@ -62,6 +63,31 @@ def test_a_stop_is_noticed_by_who_waits(tmp_path: Path) -> None:
         schedulers.stop()
         waiting.join(60)
         assert not waiting.is_alive()
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_is_handled_soon() -> None:
+    """As one that arrives just before the wait begins: here another thread receives it."""
+    schedulers = Schedulers(FakeClock(0), Health({}), Metrics(), RunContext())
+    over = threading.Event()
+    was_in_time = []
+
+    def send() -> None:
+        assert eventually(lambda: bool(schedulers._changed._waiters))  # type: ignore[attr-defined]
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        was_in_time.append(over.wait(20))
+        schedulers.stop()
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: schedulers.stop())
+    sender = threading.Thread(target=send)
+    try:
+        with schedulers.changing():
+            sender.start()
+            schedulers.wait()
+        over.set()
+        sender.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert was_in_time == [True]
 
 
 def test_only_runs_of_its_own_are_waited_for(tmp_path: Path) -> None:

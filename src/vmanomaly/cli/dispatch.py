@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from vmanomaly.cli.output import OutputError
+from vmanomaly.cli.signals import note_reload_signals
 from vmanomaly.errors import ConfigError, TableError, UsageError, VmanomalyError
 from vmanomaly.exhaustion import exhausted
 
@@ -58,6 +59,8 @@ def _subcommand(arguments: Sequence[str]) -> int:
         tool: Callable[[Sequence[str]], int] = resolve_name(f"vmanomaly.cli.{name}:{name}")
         return _run_tool(tool, arguments[1:])
     _check_not_mistyped(arguments)
+    # The configuration is read soon; one that is changed after that is not to be missed.
+    note_reload_signals()
     from vmanomaly.cli.run import run
 
     return run(arguments)

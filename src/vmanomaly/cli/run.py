@@ -16,7 +16,7 @@ import vmanomaly
 from vmanomaly.cli.arguments import parse_arguments
 from vmanomaly.cli.dispatch import DONE
 from vmanomaly.cli.output import write_output
-from vmanomaly.cli.signals import call_on_stop_signals
+from vmanomaly.cli.signals import call_on_reload_signals, call_on_stop_signals
 from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.loading.watch import ConfigWatch
 from vmanomaly.config.secrets import shown_name
@@ -66,7 +66,7 @@ def _run(config: Config, options: Namespace, watch: ConfigWatch) -> int:
         application.stop()
 
     call_on_stop_signals(stop)
-    signal.signal(signal.SIGHUP, lambda *_: reloader.reload_soon())
+    call_on_reload_signals(reloader.reload_soon)
     reloader.start()
     with _progress(config) as on_progress:
         status = application.run(on_progress)

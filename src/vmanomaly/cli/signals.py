@@ -1,4 +1,8 @@
-"""What SIGTERM and SIGINT do: end the process while it starts, stop the service once it runs."""
+"""What signals do.
+
+SIGTERM and SIGINT end the process while it starts, and stop the service once it runs. SIGHUP has it
+load its configuration again, as soon as it can.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_reload_is_asked_for = threading.Event()
 
 
 def exit_on_stop_signals() -> None:
@@ -14,15 +19,36 @@ def exit_on_stop_signals() -> None:
 
     Outside the main thread, where a program that calls `main` may be, signals are left alone.
     """
-    if threading.current_thread() is threading.main_thread():
+    if _is_main_thread():
         for number in _STOP_SIGNALS:
             signal.signal(number, _exit)
+
+
+def note_reload_signals() -> None:
+    """Have a SIGHUP not end the process, but be noted for `call_on_reload_signals`.
+
+    Outside the main thread it is left alone.
+    """
+    _reload_is_asked_for.clear()
+    if _is_main_thread():
+        signal.signal(signal.SIGHUP, lambda *_: _reload_is_asked_for.set())
+
+
+def call_on_reload_signals(reload: Callable[[], None]) -> None:
+    """Have a SIGHUP call `reload` from now on, and at once if there was one already."""
+    signal.signal(signal.SIGHUP, lambda *_: reload())
+    if _reload_is_asked_for.is_set():
+        reload()
 
 
 def call_on_stop_signals(stop: Callable[[signal.Signals], None]) -> None:
     """Have a stop signal call `stop` from now on, in the main thread."""
     for number in _STOP_SIGNALS:
         signal.signal(number, lambda received, _: stop(signal.Signals(received)))
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _exit(number: int, _: object) -> None:

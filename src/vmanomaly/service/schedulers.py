@@ -23,6 +23,7 @@ from vmanomaly.service.work import Work
 
 # Whether a run is stuck is noticed elsewhere, after minutes.
 _LOOK_EVERY_S = 1.0
+_LONGEST_WAIT_S = 1.0
 
 _OnEnd: TypeAlias = Callable[[str, tuple[str, ...]], None]
 
@@ -188,9 +189,15 @@ class Schedulers:
                 self._changed.notify_all()
 
     def wait(self) -> None:
-        """Wait until every scheduler has ended; if there is none, until `stop` is called."""
+        """Wait until every scheduler has ended; if there is none, until `stop` is called.
+
+        Signals are handled meanwhile, in the main thread. One that arrives just before a wait
+        begins, or in another thread, does not interrupt it, and its handler runs only when the
+        wait is over: so no wait is long.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._has_ended)
+            while not self._changed.wait_for(lambda: self._has_ended, _LONGEST_WAIT_S):
+                pass
             self._is_over = True
 
     def stop_reading(self) -> None:
