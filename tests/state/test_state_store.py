@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import orjson
@@ -271,6 +272,23 @@ def test_a_locked_index_is_told_apart(tmp_path: Path, monkeypatch: pytest.Monkey
     other.close()
     assert store.read(CPU).arrays["mean"].tolist() == [1.0]
     store.close()
+
+
+@pytest.mark.parametrize("free", [0, 1 << 30])
+def test_a_full_disk_is_named_where_sqlite_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    def fail(path: Path) -> NoReturn:
+        raise StateError("disk I/O error", "io_error")
+
+    room = os.statvfs_result((4096, 4096, 1 << 20, free // 4096, free // 4096, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("vmanomaly.state.store._connect", fail)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
+    with pytest.raises(StateError, match=r"vmanomaly\.db: disk I/O error") as caught:
+        StateStore(tmp_path)
+    is_full = free == 0
+    assert caught.value.reason == ("disk_full" if is_full else "io_error")
+    assert str(caught.value).endswith("; the disk is full, free some of it") is is_full
 
 
 def test_only_one_process_may_use_a_folder(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ _LOCK = "vmanomaly.lock"
 _FILES = "states"
 _LAYOUT = 1
 _BUSY_TIMEOUT_S = 5.0
+# What SQLite needs to open it, roughly.
+_INDEX_BYTES = 128 << 10
 _DAMAGED = ".damaged"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _ARRAYS, _MEMBERS = "arrays", "members"
@@ -346,9 +348,11 @@ class StateStore:
                     path.rename(path.with_name(path.name + _DAMAGED))
             return _open_index(self._folder / INDEX)
         except StateError as error:
-            raise StateError(
-                f"cannot open {self._folder / INDEX}: {error}", error.reason
-            ) from error
+            message, reason = f"cannot open {self._folder / INDEX}: {error}", error.reason
+            # Mapping its files, SQLite meets a full disk as a failing one.
+            if reason == "disk_full" or _is_full(self._folder):
+                message, reason = f"{message}; the disk is full, free some of it", "disk_full"
+            raise StateError(message, reason) from error
 
     def _delete_unnamed(self) -> None:
         """Delete the files that a crash has left behind; leave other files alone."""
@@ -719,6 +723,11 @@ def _make_own_folder(folder: Path) -> None:
         raise NotADirectoryError(
             errno.ENOTDIR, f"{folder} is a symbolic link, which is not followed"
         )
+
+
+def _is_full(folder: Path) -> bool:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize < _INDEX_BYTES
 
 
 def _text(key: UnitKey | JobKey) -> str:
