@@ -9,6 +9,11 @@ NAB ?= ../shared/data/nab
 # The Skoltech Anomaly Benchmark for make regression: a folder with its valve1/.
 SKAB ?= ../shared/data/skab
 QUALITY_PAGE ?= build/quality
+# Sizes of make endurance: an hour of churn, and about as long for each of the others.
+KILLS ?= 1000
+CHURN_MINUTES ?= 60
+ANSWERS ?= 10000000
+SEED ?= 1
 # Models for make quality, such as MODELS="mad_online '{class: std, period: 288}'".
 MODELS ?=
 # For pytest, such as ARGS="tests/model -k std".
@@ -17,7 +22,7 @@ ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
 
-.PHONY: setup demo test unit test-pythons lint format bench quality regression docs dashboards lock system-packages clean
+.PHONY: setup demo test unit test-pythons lint format bench endurance quality regression docs dashboards lock system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -59,6 +64,11 @@ format: setup
 
 bench: setup system-packages
 	@$(BIN)/python -m benchmarks.speed
+
+endurance: setup system-packages
+	@$(BIN)/python -m benchmarks.endurance.kills --kills $(KILLS) --seed $(SEED)
+	@$(BIN)/python -m benchmarks.endurance.churn --minutes $(CHURN_MINUTES)
+	@$(BIN)/python -m benchmarks.endurance.answers --cases $(ANSWERS) --seed $(SEED)
 
 quality: setup
 	@$(BIN)/python -m benchmarks.quality --nab $(NAB) --page $(QUALITY_PAGE) $(MODELS)

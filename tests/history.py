@@ -27,13 +27,13 @@ ONLINE = [
 Point = tuple[Labels, str, str, int]
 
 
-def telemetry() -> SeriesBatch:
+def telemetry(n_points: int = N_POINTS) -> SeriesBatch:
     """Seasons and noise at several scales; gaps, infinities, series that come and that go."""
     rng = np.random.default_rng(7)
-    timestamps = START + STEP * np.arange(1, N_POINTS + 1)
+    timestamps = START + STEP * np.arange(1, n_points + 1)
     season = np.sin(2 * np.pi * timestamps / 3_600_000)
     scale = np.array([[0.01], [1], [5], [1000], [3], [1]])
-    values = scale * (season + rng.normal(0, 0.3, (6, N_POINTS))) + 10 * scale
+    values = scale * (season + rng.normal(0, 0.3, (6, n_points))) + 10 * scale
     values[rng.random(values.shape) < 0.05] = np.nan
     values[rng.random(values.shape) < 0.005] = np.inf
     values[1, 300:] = np.nan

@@ -11,17 +11,16 @@ Run it with `python -m benchmarks.speed.soak`; it takes as many minutes as there
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.processes import cpu_s, resident_bytes, scrape, written_bytes
 from benchmarks.speed.infer_cycle import EXPRESSION
-from tests.integration.servers import VictoriaMetrics, Vmanomaly, free_port, request
+from tests.integration.servers import VictoriaMetrics, Vmanomaly, free_port
 
 STEP_S = 60
 N_FIT = 10
@@ -105,50 +104,26 @@ def _watch(service: Vmanomaly, metrics_url: str, n_cycles: int) -> None:
     print(f" {'all':>7} {'CPU':>7} {'RSS':>8} {'state':>8} {'disk':>8}")
     _wait_for_scores(service, metrics_url)
     time.sleep(STEP_S / 2)
-    before, cpu_before, disk_before = _scrape(metrics_url), _cpu_s(service.pid), _disk(service.pid)
+    pid = service.pid
+    before, used_before, disk_before = scrape(metrics_url), cpu_s(pid), written_bytes(pid)
     for cycle in range(1, n_cycles + 1):
         time.sleep(STEP_S)
-        after, cpu, disk = _scrape(metrics_url), _cpu_s(service.pid), _disk(service.pid)
+        after, used, disk = scrape(metrics_url), cpu_s(pid), written_bytes(pid)
         parts = [after.get(name, 0.0) - before.get(name, 0.0) for name in PARTS.values()]
         print(
             f"{cycle:>5} {after[SENT] - before[SENT]:>9,.0f} "
             + " ".join(f"{1000 * part:>4.0f} ms" for part in parts)
-            + f" {sum(parts):>5.2f} s {cpu - cpu_before:>5.2f} s {_rss(service.pid) / 1e6:>5.0f} MB"
+            + f" {sum(parts):>5.2f} s {used - used_before:>5.2f} s"
+            f" {resident_bytes(pid) / 1e6:>5.0f} MB"
             f" {after[STATE] / 1e6:>5.1f} MB {(disk - disk_before) / 1e6:>5.1f} MB",
             flush=True,
         )
-        before, cpu_before, disk_before = after, cpu, disk
+        before, used_before, disk_before = after, used, disk
 
 
 def _wait_for_scores(service: Vmanomaly, metrics_url: str) -> None:
     service.wait_until(lambda: "Listening on port" in service.output, "a listener")
-    service.wait_until(lambda: _scrape(metrics_url).get(SENT, 0.0) > 0.0, "scores", 300.0)
-
-
-def _scrape(url: str) -> dict[str, float]:
-    """Return every metric, its values over all labels added."""
-    status, body = request("GET", url)
-    assert status == 200, body
-    found: dict[str, float] = {}
-    for family in text_string_to_metric_families(body.decode()):
-        for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0.0) + sample.value
-    return found
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _disk(pid: int) -> int:
-    """Return the bytes that the process has had written to the disk."""
-    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-    return int(dict(line.split(": ") for line in lines)["write_bytes"])
-
-
-def _rss(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    service.wait_until(lambda: scrape(metrics_url).get(SENT, 0.0) > 0.0, "scores", 300.0)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.integration.nursery import fork_as_asked, say
@@ -27,12 +28,28 @@ PACE_S = 0.02
 
 
 class WorkClock(SystemClock):
-    """A clock that advances to whatever is waited for, and stops the service at the end."""
+    """A clock that advances to whatever is waited for, and stops the service at the end.
 
-    def __init__(self, now: int, end: int) -> None:
+    Parameters
+    ----------
+    now, end
+        Unix milliseconds.
+    pace_s
+        Goes on when there was nothing to do for so long.
+
+    Attributes
+    ----------
+    time, end : int
+        As given; the time goes on.
+    stop
+        Stops the service.
+    """
+
+    def __init__(self, now: int, end: int, pace_s: float = PACE_S) -> None:
         self.time = now
+        self.stop: Callable[[], object]
         self.end = end
-        self.service: Service | None = None
+        self._pace_s = pace_s
 
     def now(self) -> int:
         return self.time
@@ -42,11 +59,10 @@ class WorkClock(SystemClock):
             # A job is under way, or has just ended.
             wake_up.wait()
             return
-        if wake_up.wait(PACE_S):
+        if wake_up.wait(self._pace_s):
             return
-        assert self.service is not None
         if until > self.end:
-            self.service.stop()
+            self.stop()
             return
         self.time = max(self.time, until)
         say(f"tick {self.time}")
@@ -55,8 +71,9 @@ class WorkClock(SystemClock):
 def run(config: Path, now: int, end: int) -> None:
     """Run a service from one virtual time to another."""
     clock = WorkClock(now, end)
-    clock.service = Service(load_config([config], os.environ), clock)
-    clock.service.run()
+    service = Service(load_config([config], os.environ), clock)
+    clock.stop = service.stop
+    service.run()
 
 
 def main() -> None:

@@ -6,12 +6,16 @@ What takes long to import is loaded once, in the process that forks.
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+_TIMEOUT_S = 120.0
 
 
 def say(words: str) -> None:
@@ -19,16 +23,18 @@ def say(words: str) -> None:
     os.write(1, f"{words}\n".encode())
 
 
-def fork_as_asked(work: Callable[[list[str]], None]) -> None:
-    """Fork for every line of the standard input, and have the child do the work with its words."""
+def fork_as_asked(work: Callable[[list[str]], int | None]) -> None:
+    """Fork for every line of the standard input, and have the child do the work with its words.
+
+    What the work returns is the exit status.
+    """
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             say(f"pid {os.getpid()}")
-            work(line.split())
-            os._exit(0)
-        os.waitpid(child, 0)
-        say("ended")
+            os._exit(work(line.split()) or 0)
+        _, status = os.waitpid(child, 0)
+        say(f"ended {os.waitstatus_to_exitcode(status)}")
 
 
 class Nursery:
@@ -37,6 +43,8 @@ class Nursery:
     def __init__(self, orders: IO[bytes], said: IO[bytes]) -> None:
         self._orders = orders
         self._said = said
+        self._heard = b""
+        self._child: int | None = None
 
     def start(self, *words: object) -> int:
         """Let a child work with some words; return its process id."""
@@ -44,13 +52,34 @@ class Nursery:
         self._orders.flush()
         what, number = self.next_words()
         assert what == "pid"
+        self._child = number
         return number
 
-    def next_words(self) -> tuple[str, int]:
-        """Return what is said next: something with a number, or `ended`."""
-        words = self._said.readline().decode().split()
-        assert words, "the nursery has died"
-        return words[0], int(words[1]) if len(words) > 1 else 0
+    def kill(self) -> None:
+        """End the child that was started last, if it has not been heard to end."""
+        if self._child is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
+
+    def next_words(self, timeout_s: float = _TIMEOUT_S) -> tuple[str, int]:
+        """Return what is said next, a word with a number; `ended` comes with the exit status.
+
+        Raises
+        ------
+        TimeoutError
+            Nothing is said for so long.
+        """
+        while b"\n" not in self._heard:
+            if not select.select([self._said], [], [], timeout_s)[0]:
+                raise TimeoutError(f"the child has said nothing for {timeout_s:g} s")
+            piece = os.read(self._said.fileno(), 4096)
+            assert piece, "the nursery has died"
+            self._heard += piece
+        line, _, self._heard = self._heard.partition(b"\n")
+        word, number = line.decode().split()
+        if word == "ended":
+            self._child = None
+        return word, int(number)
 
     def last(self, what: str, otherwise: int) -> int:
         """Wait for the end of the child; return the last number that it said with a word."""
@@ -77,4 +106,8 @@ def nursery(
     ):
         assert process.stdin is not None
         assert process.stdout is not None
-        yield Nursery(process.stdin, process.stdout)
+        children = Nursery(process.stdin, process.stdout)
+        try:
+            yield children
+        finally:
+            children.kill()

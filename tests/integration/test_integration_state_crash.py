@@ -11,14 +11,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
 from tests.history import DATA, FROM, STEP
 from tests.integration.nursery import Nursery, nursery
-from tests.integration.servers import Samples, VictoriaMetrics
-from vmanomaly.series import Labels
+from tests.integration.scored_history import fill, scores
+from tests.integration.servers import VictoriaMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -63,37 +62,12 @@ def write_config(path: Path, url: str, name: str, interval: str) -> Path:
     return path
 
 
-def fill(vm: VictoriaMetrics) -> None:
-    vm.import_series(
-        (
-            {"__name__": "load", **labels},
-            [
-                (int(at), float(value))
-                for at, value in zip(DATA.timestamps, values, strict=True)
-                if np.isfinite(value)
-            ],
-        )
-        for labels, values in zip(DATA.labels, DATA.values, strict=True)
-    )
-    vm.force_flush()
-
-
-def scores(vm: VictoriaMetrics, prefix: str) -> tuple[dict[Labels, set[tuple[int, float]]], int]:
-    """Return the points of every series under a prefix, and how many are there twice."""
-    found: dict[Labels, Samples] = vm.export(f'{{__name__=~"{prefix}_.*"}}')
-    points = {
-        Labels({**labels, "__name__": labels["__name__"].removeprefix(f"{prefix}_")}): set(samples)
-        for labels, samples in found.items()
-    }
-    return points, sum(map(len, found.values())) - sum(map(len, points.values()))
-
-
 # At every run, between two fits, and longer than fits are apart.
 @pytest.mark.parametrize("interval", ["0s", "7m", "1000d"])
 def test_killed_at_fifty_moments(vm: VictoriaMetrics, tmp_path: Path, interval: str) -> None:
     chance = random.Random(50)  # noqa: S311 - reproducible
     pause = threading.Event()
-    fill(vm)
+    fill(vm, DATA)
     killed = write_config(tmp_path / "killed.yaml", vm.url, "killed_$VAR", interval)
     whole = write_config(tmp_path / "whole.yaml", vm.url, "whole_$VAR", interval)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,44 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.reader.scanning import Answer, scan
 from vmanomaly.errors import DatasourceError
 from vmanomaly.reader.labels import LabelCache
 from vmanomaly.reader.scanner import Scanner, warm_up
-from vmanomaly.reader.stitch import MemoryRows, Stitch
-from vmanomaly.series import IntArray, Labels, SeriesBatch
+from vmanomaly.series import Labels
 
 STEP = 60_000
 GRID = STEP * np.arange(28_333_334, 28_333_342, dtype=np.int64)
 SECONDS = [int(t) // 1000 for t in GRID]
-
-
-@dataclass
-class Answer:
-    batch: SeriesBatch
-    is_partial: bool
-    n_samples: int
-    n_off_grid: int
-    n_merged: int
-
-
-def scan(
-    body: bytes, grid: IntArray, step: int, cache: LabelCache | None = None, *sizes: int
-) -> Answer:
-    """Scan an answer that arrives in pieces of the given sizes, and a last one."""
-    cache = cache or LabelCache()
-    stitch = Stitch(grid, MemoryRows(len(grid)))
-    stitch.begin(len(grid))
-    scanner = Scanner(grid, step, cache, stitch.place)
-    start = 0
-    for size in sizes:
-        scanner.feed(body[start : start + size])
-        scanner._scan_at = 0
-        start += size
-    scanner.feed(body[start:])
-    answer = scanner.finish()
-    stitch.end()
-    batch = SeriesBatch(cache.as_tuple(stitch.labels), grid, stitch.finish())
-    return Answer(batch, answer.is_partial, answer.n_samples, answer.n_off_grid, stitch.n_merged)
 
 
 def answer_of(result: list[Any], compact: bool = True, **around: Any) -> bytes:
