@@ -35,6 +35,8 @@ class Reading:
     is_ambiguous : bool
         Whether a reader may also refuse it: a key that occurs twice around the series, or a
         number that no float64 can hold.
+    names_vary : bool
+        Whether a label is a number that is written in more than one way, so that names say nothing.
     """
 
     labels: list[Labels]
@@ -43,6 +45,7 @@ class Reading:
     n_off_grid: int
     is_partial: bool | None
     is_ambiguous: bool
+    names_vary: bool
 
 
 def read(body: bytes, grid: IntArray) -> Reading:
@@ -78,11 +81,12 @@ def read(body: bytes, grid: IntArray) -> Reading:
     rows: dict[Labels, FloatArray] = {}
     column_of = {int(timestamp): column for column, timestamp in enumerate(grid)}
     n_samples = n_off_grid = 0
+    names_vary = False
     for series in result:
         _require(isinstance(series, dict))
         labels = series.get("metric")
         _require(isinstance(labels, dict))
-        _require(all(isinstance(value, str) for value in labels.values()))
+        names_vary = names_vary or any(map(_varies, labels.values()))
         samples = series.get("values", [] if "histograms" in series else None)
         _require(isinstance(samples, list))
         row = np.full(len(grid), np.nan)
@@ -94,7 +98,9 @@ def read(body: bytes, grid: IntArray) -> Reading:
             else:
                 row[column] = value
                 n_samples += not math.isnan(value)
-        label_set = Labels(labels)
+        label_set = Labels(
+            {name: _label(value) for name, value in labels.items() if value is not None}
+        )
         if label_set in rows:
             np.copyto(rows[label_set], row, where=~np.isnan(row))
         else:
@@ -106,6 +112,7 @@ def read(body: bytes, grid: IntArray) -> Reading:
         n_off_grid,
         None if isinstance(answer.get("warnings"), list) else answer.get("isPartial") is True,
         parser.is_ambiguous,
+        names_vary,
     )
 
 
@@ -157,6 +164,23 @@ def _sample(sample: Any) -> tuple[int, float]:
         return round(seconds * 1000), float(value)
     except (ValueError, OverflowError) as error:
         raise RefusedError(str(error)) from error
+
+
+def _label(value: Any) -> str:
+    """Return what a label is: a value that is no string is its JSON."""
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_SURROGATES)
+
+
+def _varies(value: Any) -> bool:
+    """Tell whether there is a number in a value that parsers read, or write, differently."""
+    if isinstance(value, dict):
+        return any(map(_varies, value.values()))
+    if isinstance(value, list):
+        return any(map(_varies, value))
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) >= 1 << 63)
 
 
 def _unicode(value: Any) -> Any:

@@ -18,7 +18,7 @@ FLAT = Outcome({name: Trend(1e9, 0.0, 0.0) for name in LEAST}, {}, 100, 10, 0.5)
 
 @pytest.mark.slow
 def test_a_short_soak(tmp_path: Path) -> None:
-    soak = Soak(n_series=200, period_s=1, minutes=0.25)
+    soak = Soak(n_series=200, period_s=1, minutes=0.15)
     outcome = run(soak, tmp_path, lambda *_: None)
     assert outcome.is_well, verdict(soak, outcome)
     assert outcome.n_points > 4 * soak.n_series
