@@ -13,6 +13,7 @@ QUALITY_PAGE ?= build/quality
 KILLS ?= 1000
 CHURN_MINUTES ?= 60
 ANSWERS ?= 10000000
+FORGED_STATES ?= 100000
 SEED ?= 1
 # Models for make quality, such as MODELS="mad_online '{class: std, period: 288}'".
 MODELS ?=
@@ -69,6 +70,7 @@ endurance: setup system-packages
 	@$(BIN)/python -m benchmarks.endurance.kills --kills $(KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.churn --minutes $(CHURN_MINUTES)
 	@$(BIN)/python -m benchmarks.endurance.answers --cases $(ANSWERS) --seed $(SEED)
+	@$(BIN)/python -m benchmarks.endurance.forged_states --cases $(FORGED_STATES) --seed $(SEED)
 
 quality: setup
 	@$(BIN)/python -m benchmarks.quality --nab $(NAB) --page $(QUALITY_PAGE) $(MODELS)
