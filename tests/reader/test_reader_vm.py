@@ -26,13 +26,12 @@ from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.errors import (
     CancelledError,
-    ConfigError,
     DatasourceError,
     DeadlineExceededError,
 )
 from vmanomaly.http import StatusError
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.reader import create_reader, vm, warm_up
+from vmanomaly.reader import create_reader, range_queries, vm, warm_up
 from vmanomaly.reader.vm import VmReader
 from vmanomaly.series import Labels, TimeRange
 
@@ -43,7 +42,7 @@ PATH = "/api/v1/query_range"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vm, "RETRY_DELAYS_S", (0.0, 0.0))
+    monkeypatch.setattr(range_queries, "RETRY_DELAYS_S", (0.0, 0.0))
 
 
 def query_of(alias: str = "q", step: str = "1m", **keys: Any) -> Query:
@@ -176,14 +175,6 @@ def test_the_same_request_with_get(healthy: Loopback) -> None:
     assert str(error.value).count("step=60") == 1
     assert batch.labels == expected.labels
     np.testing.assert_array_equal(batch.values, expected.values)
-
-
-def test_only_vm_and_duckdb_are_there(healthy: Loopback) -> None:
-    from vmanomaly.config.reader import VlogsReaderSection
-
-    section = VlogsReaderSection(datasource_url=healthy.url, queries={"q": query_of()})
-    with pytest.raises(ConfigError, match="vlogs"):
-        create_reader(section, Metrics())
 
 
 def test_metrics(healthy: Loopback) -> None:
@@ -584,7 +575,7 @@ class TestDataFolder:
 
 def test_processing_that_takes_too_long(healthy: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     now = itertools.count(step=0.1)
-    monkeypatch.setattr("vmanomaly.reader.vm.time.perf_counter", lambda: next(now))
+    monkeypatch.setattr("vmanomaly.reader.range_queries.time.perf_counter", lambda: next(now))
     reader = reader_of(healthy.url, processing_timeout="50ms")
     with pytest.raises(DatasourceError, match=r"raise `reader.processing_timeout`") as caught:
         reader.read(query_of(), range_of(300), "s", stage="fit")
@@ -677,14 +668,14 @@ def test_only_queries_whose_last_read_timed_out_are_slow() -> None:
         reader = reader_of(server.url, fetch_timeout=Duration(50))
         with pytest.raises(DatasourceError):
             reader.read(query_of(), range_of(1), "s", stage="infer")
-        assert reader._workers._slow_users == {("s", query_of().alias)}
+        assert reader._queries._workers._slow_users == {("s", query_of().alias)}
         reader.close()
     with serve(lambda handler, _: handler.reply(400)) as server:
         refused = reader_of(server.url)
-        refused._workers = reader._workers
+        refused._queries._workers = reader._queries._workers
         with pytest.raises(DatasourceError):
             refused.read(query_of(), range_of(1), "s", stage="infer")
-        assert refused._workers._slow_users == set()
+        assert refused._queries._workers._slow_users == set()
         refused.close()
 
 
@@ -700,7 +691,7 @@ def test_a_read_that_waits_for_a_worker_can_be_cancelled() -> None:
                 )
             )
             assert arriving.wait(60)
-        assert eventually(lambda: len(reader._workers._waiting) == 1)
+        assert eventually(lambda: len(reader._queries._workers._waiting) == 1)
         second.cancel()
         assert isinstance(reads[1].exception(60), CancelledError)
         assert not reads[0].done()
@@ -710,7 +701,7 @@ def test_a_read_that_waits_for_a_worker_can_be_cancelled() -> None:
 
 
 def test_a_read_that_waits_to_try_again_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vm, "RETRY_DELAYS_S", (3600.0,))
+    monkeypatch.setattr(range_queries, "RETRY_DELAYS_S", (3600.0,))
     context = RunContext()
     with (
         serve(lambda handler, _: handler.reply(503)) as server,
@@ -850,9 +841,9 @@ def test_retry_after_is_honoured_where_it_fits() -> None:
 def test_a_query_waits_as_long_as_the_server_asks() -> None:
     reader = reader_of("http://vm")
     error = StatusError("x", 429, "", 7.0, False)
-    assert reader._delay(RunContext(), error, 0.2) == 7
-    assert reader._delay(RunContext().child(3), error, 0.2) is None
-    assert reader._delay(RunContext(), DatasourceError("x", "io_error"), 0.2) == 0.2
+    assert reader._queries._delay(RunContext(), error, 0.2) == 7
+    assert reader._queries._delay(RunContext().child(3), error, 0.2) is None
+    assert reader._queries._delay(RunContext(), DatasourceError("x", "io_error"), 0.2) == 0.2
 
 
 def test_warnings_are_logged_when_they_change(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ from tests.loopback import Asked, Handler, serve
 from vmanomaly.config import load_config
 from vmanomaly.config.values.time import parse_time
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.reader import create_reader, vm
+from vmanomaly.reader import create_reader, range_queries
 from vmanomaly.scheduler.run import Run
 from vmanomaly.series import TimeRange
 from vmanomaly.service.health import Health
@@ -48,7 +48,7 @@ def test_an_outage_of_seven_queries_is_told_in_four_lines(
     caplog: pytest.LogCaptureFixture,
     is_down_at_start: bool,
 ) -> None:
-    monkeypatch.setattr(vm, "RETRY_DELAYS_S", (0.0, 0.0))
+    monkeypatch.setattr(range_queries, "RETRY_DELAYS_S", (0.0, 0.0))
     is_down = threading.Event()
     with serve(lambda handler, asked: respond(is_down, handler, asked)) as server:
         sections = {

@@ -47,6 +47,10 @@ class StatusError(DatasourceError):
         self.denied = denied
 
 
+class BrokenAnswerError(DatasourceError):
+    """A server answered with a 2xx status, and its answer broke off or is damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A complete answer with a 2xx status."""

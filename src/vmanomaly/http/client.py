@@ -24,7 +24,7 @@ from urllib3 import exceptions as failures
 from vmanomaly import __version__
 from vmanomaly.context import RunContext
 from vmanomaly.errors import DatasourceError, DeadlineExceededError, TooLargeError
-from vmanomaly.http.answers import Response, StatusError
+from vmanomaly.http.answers import BrokenAnswerError, Response, StatusError
 from vmanomaly.http.credentials import Credentials
 from vmanomaly.http.exchange import Exchange
 from vmanomaly.http.guard import Guard
@@ -134,6 +134,7 @@ class HttpClient:
         url: str,
         *,
         form: bytes,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         context: RunContext | None = None,
     ) -> Iterator[Iterator[bytes]]:
@@ -147,6 +148,8 @@ class HttpClient:
             As in `request`. The time ends when the block is left.
         form
             Made by `form_encode`.
+        headers
+            Sent in addition.
 
         A piece is at most 1 MiB, decompressed; whoever takes the pieces limits how many they are.
 
@@ -154,12 +157,14 @@ class HttpClient:
         ------
         StatusError
             The status is not 2xx.
+        BrokenAnswerError
+            The answer begins and breaks off.
         DatasourceError
             The server cannot be reached, is too slow, closes the connection, or answers with HTML.
         CancelledError, DeadlineExceededError
             The work is to stop.
         """
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **(headers or {})}
         sent_to, body = url, None
         if method == "GET":
             sent_to = with_arguments(url, form)
@@ -275,8 +280,11 @@ class HttpClient:
 
     def _chunks(self, exchange: Exchange, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         while True:
-            with self._translated(exchange):
-                chunk = response.read1(_CHUNK_BYTES)
+            try:
+                with self._translated(exchange):
+                    chunk = response.read1(_CHUNK_BYTES)
+            except DatasourceError as error:
+                raise BrokenAnswerError(str(error), error.code, error.out_of_reach) from error
             if not chunk:
                 return
             yield chunk

@@ -9,7 +9,7 @@ looked up by their bytes one by one, and only those never met are parsed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -62,10 +62,17 @@ class LabelCache:
     ----------
     extra_labels
         Labels that every series gets; they win over those of the answer.
+    adapt
+        Makes the labels of a series from those of the answer.
     """
 
-    def __init__(self, extra_labels: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        extra_labels: Mapping[str, str] | None = None,
+        adapt: Callable[[dict[str, str]], dict[str, str]] = dict,
+    ) -> None:
         self._extra = dict(extra_labels or {})
+        self._adapt = adapt
         self._lock = threading.Lock()
         self._known = _Known.of((), [])
         self._last_tuple: tuple[Labels, ...] = ()
@@ -127,7 +134,7 @@ class LabelCache:
                 raise ValueError("a label set is not an object")
             if len(parsed) > MAX_LABELS:
                 raise TooLargeError(f"a label set of {len(parsed)} labels")
-            labels = Labels(_as_texts(parsed) | self._extra)
+            labels = Labels(self._adapt(_as_texts(parsed)) | self._extra)
         with self._lock:
             if self._young_bytes > _MAX_REMEMBERED_BYTES:
                 self._age()

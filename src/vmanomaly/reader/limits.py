@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vmanomaly.monitoring.resources import available_memory
 
 if TYPE_CHECKING:
-    from vmanomaly.config.reader import VmReaderSection
+    from vmanomaly.config.reader import HttpReaderSection
 
 _MAX_RESPONSE_BYTES = 256 << 20
 _MIN_RESPONSE_BYTES = 16 << 20
@@ -16,7 +16,7 @@ _SHARE_OF_MEMORY_FOR_RESPONSE = 8
 _BYTES_OF_A_LABEL_SET = 1024
 
 
-def max_response_bytes(section: VmReaderSection) -> int:
+def max_response_bytes(section: HttpReaderSection) -> int:
     """Return how many bytes an answer to one request may have, decompressed.
 
     Without `max_response_size` 256 MiB, or an eighth of the memory where that is less.

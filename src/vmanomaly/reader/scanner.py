@@ -99,6 +99,9 @@ class Scanner:
     place
         Called with the label sets of some series and their samples, one row per series, NaN where
         there is none; the array is reused afterwards.
+    parse_value
+        Returns the number that a value is which is not in the usual form; raises ValueError where
+        it is none.
 
     Examples
     --------
@@ -110,11 +113,19 @@ class Scanner:
     Answer(is_partial=False, n_series=1, n_samples=2, n_off_grid=0, warnings=())
     """
 
-    def __init__(self, timestamps: IntArray, step: int, cache: LabelCache, place: Place) -> None:
+    def __init__(
+        self,
+        timestamps: IntArray,
+        step: int,
+        cache: LabelCache,
+        place: Place,
+        parse_value: Callable[[str], float] = float,
+    ) -> None:
         self._first = int(timestamps[0])
         self._step = step
         self._names = cache.recogniser()
         self._place = place
+        self._parse_value = parse_value
         self._buffer: _Bytes = np.zeros(2 * _SCAN_BYTES, dtype=np.uint8)
         self._dropped = 0  # bytes of the answer that stood before the buffer's start
         self._position = 0
@@ -307,7 +318,7 @@ class Scanner:
         row[:] = np.nan
         for sample in samples:
             try:
-                timestamp, value = _sample(sample)
+                timestamp, value = _sample(sample, self._parse_value)
             except (TypeError, ValueError, OverflowError) as error:
                 raise _malformed(
                     f'{where} a sample is not [seconds, "value"]: {sample!r:.100}'
@@ -421,7 +432,7 @@ def _caveats(answer: Any) -> tuple[bool, tuple[str, ...]]:
     return answer.get("isPartial") is True or says_partial(texts), texts
 
 
-def _sample(sample: Any) -> tuple[int, float]:
+def _sample(sample: Any, parse_value: Callable[[str], float]) -> tuple[int, float]:
     """Return the milliseconds and the value of a parsed sample."""
     seconds, value = sample
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
@@ -429,7 +440,7 @@ def _sample(sample: Any) -> tuple[int, float]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(value)
     milliseconds = seconds * 1000 if isinstance(seconds, int) else round(seconds * 1000)
-    return milliseconds, float(value)
+    return milliseconds, parse_value(value) if isinstance(value, str) else float(value)
 
 
 def _too_many_labels(what: str, offset: int) -> TooLargeError:
