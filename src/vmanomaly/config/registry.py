@@ -226,7 +226,12 @@ READERS: Registry[ReaderSection] = Registry(
         DuckdbReaderSection,
         "vmanomaly.reader.duckdb:DuckdbReader",
     ),
-    Entry("vlogs", ("reader.vlogs.VLogsReader",), VlogsReaderSection),
+    Entry(
+        "vlogs",
+        ("reader.vlogs.VLogsReader",),
+        VlogsReaderSection,
+        "vmanomaly.reader.vlogs:VLogsReader",
+    ),
     Entry(
         "noop", ("reader.noop.NoopReader",), NoopReaderSection, "vmanomaly.reader.noop:NoopReader"
     ),

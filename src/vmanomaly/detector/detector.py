@@ -54,6 +54,13 @@ class Learned:
         alive = self.state.last_seen[self.state.last_seen >= since]
         return int(alive.min()) if alive.size else None
 
+    def series_of(self, query_key: str) -> Sequence[Labels]:
+        """Return the label sets of the series that are known of a query."""
+        if self.grouping is None:
+            return self.state.labels
+        channels = self.grouping.channels
+        return [channel.labels for channel in channels if channel.query_key == query_key]
+
 
 @dataclass(frozen=True, slots=True)
 class ToFit(Generic[BatchT]):

@@ -61,8 +61,8 @@ class Reader(Protocol):
 class ReaderClass(Protocol):
     """What a class of readers has in addition.
 
-    Its parameters are any of `section`, `metrics`, `data_folder` and `guard`, as in
-    `create_reader`.
+    Its parameters are any of `section`, `metrics`, `data_folder`, `guard` and `routes_by_tenant`, as
+    in `create_reader`.
     """
 
     @staticmethod
@@ -76,6 +76,7 @@ def create_reader(
     metrics: Metrics,
     data_folder: Path | None = None,
     guard: Guard | None = None,
+    routes_by_tenant: bool = False,
 ) -> Reader:
     """Return the reader that a configuration describes.
 
@@ -89,6 +90,8 @@ def create_reader(
         Where the data of a fit is kept while models learn it; None keeps it in memory.
     guard
         Says which addresses it may connect to; None allows all.
+    routes_by_tenant
+        Whether the writer chooses the tenant to write to by the labels of series.
 
     Raises
     ------
@@ -101,6 +104,7 @@ def create_reader(
         metrics=metrics,
         data_folder=data_folder,
         guard=guard,
+        routes_by_tenant=routes_by_tenant,
     )
     return reader
 

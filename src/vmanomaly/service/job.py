@@ -17,6 +17,7 @@ from vmanomaly.errors import DatasourceError, StoppedError
 from vmanomaly.scheduler.run import Run, RunResult, micro_batch_starts
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import IntArray, JobKey, Origin, Predictions, SeriesBatch, TimeRange
+from vmanomaly.service.gaps import known_series, on_common_grid, with_zeros
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
@@ -83,7 +84,7 @@ class QueryJob:
     ) -> None:
         self.key = key
         self._queries = queries
-        self._step, self._offset = int(queries[0].step), int(queries[0].offset)
+        self._step, self._shift = int(queries[0].step), queries[0].shift
         self.units = units
         self.progress = Progress()
         self._reads = reads
@@ -236,8 +237,9 @@ class QueryJob:
             starts = micro_batch_starts(
                 batches[0].timestamps,
                 run.micro_batch or self._step,
-                run.micro_batch_end + self._offset,
+                run.micro_batch_end + self._shift,
             )
+            batches = self._without_gaps(batches)
         for unit in self.units:
             # One that is unfitted is new, and what comes before its first fit does not concern it.
             # Without starts, the step is longer than the interval, and none of it ends here.
@@ -283,7 +285,7 @@ class QueryJob:
     def _write(self, predictions: Predictions, origin: Origin, run: Run) -> None:
         """Write what is not written yet."""
         if run.written_to is not None:
-            predictions = predictions.after(run.written_to + self._offset)
+            predictions = predictions.after(run.written_to + self._shift)
             if not predictions.timestamps.size:
                 return
         self._writer.write(predictions, origin)
@@ -322,13 +324,20 @@ class QueryJob:
                 self._health.report_read(self.key.scheduler_alias, query.alias, stage, None)
             batches.append(answer)
         if len(batches) == len(self._queries):
-            return batches
+            return on_common_grid(batches)
         for unit in units:
             if out_of_reach:  # The reader tells it once for all that it hits.
                 unit.skip(stage, "the datasource is out of reach", logging.DEBUG)
             else:
                 unit.skip(stage, "the query failed")
         return None
+
+    def _without_gaps(self, batches: list[SeriesBatch]) -> list[SeriesBatch]:
+        """Return the data with the value 0 where a query gives none for a series that is known."""
+        return [
+            with_zeros(batch, known_series(self.units, query.alias)) if query.fills_gaps else batch
+            for query, batch in zip(self._queries, batches, strict=True)
+        ]
 
     def _from_last_seen(self, time_range: TimeRange) -> TimeRange:
         """Extend the range to where late samples may be that are not scored yet."""
@@ -338,14 +347,14 @@ class QueryJob:
         if self._catch_up is not None:
             seen = [unit.last_seen for unit in self.units if unit.last_seen is not None]
             oldest = time_range.end - max(self._catch_up, self._step)
-            starts += [max(last - self._offset, oldest) for last in seen]
+            starts += [max(last - self._shift, oldest) for last in seen]
         since = time_range.start - max(self._look_back, _LATE_STEPS * self._step)
-        behind = [unit.oldest_last_seen(since + self._offset) for unit in self.units]
+        behind = [unit.oldest_last_seen(since + self._shift) for unit in self.units]
         # What was seen up to the last point of the grid is not behind.
         starts += [
-            last - self._offset
+            last - self._shift
             for last in behind
-            if last is not None and last - self._offset + self._step <= time_range.start
+            if last is not None and last - self._shift + self._step <= time_range.start
         ]
         return TimeRange(min(starts), time_range.end)
 

@@ -26,7 +26,7 @@ from vmanomaly.episodes import Episodes
 from vmanomaly.errors import StoppedError
 from vmanomaly.model.state import SeriesState
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import IntArray, Origin, Predictions, SeriesBatch
+from vmanomaly.series import IntArray, Labels, Origin, Predictions, SeriesBatch
 from vmanomaly.service.spacing import apparent_spacing
 from vmanomaly.state import Content, Members
 
@@ -123,6 +123,10 @@ class Unit:
         Series last seen before `since` are left out; None where there are no others.
         """
         return None if self.learned is None else self.learned.oldest_last_seen(since)
+
+    def series_of(self, query_key: str) -> Sequence[Labels]:
+        """Return the label sets of the series that it knows of a query."""
+        return () if self.learned is None else self.learned.series_of(query_key)
 
     def unlearned(self) -> Self:
         """Return the same unit, which has learned nothing."""

@@ -26,9 +26,11 @@ from vmanomaly.service.plan import Models, create_jobs
 from vmanomaly.slots import Slots
 from vmanomaly.writer import Writer
 from vmanomaly.writer import warm_up as warm_up_writer
+from vmanomaly.writer.format import MULTITENANT
 
 logger = logging.getLogger(__name__)
 
+_INSERT_MULTITENANT = f"/insert/{MULTITENANT}/"
 _LONG_S = 1.0
 """Seconds that loading kernels does not take, but compiling them does."""
 
@@ -105,7 +107,12 @@ def create_work(
     if before is not None and _reader_of(config) == _reader_of(before.config):
         reader = before.reader
     else:
-        reader = create_reader(config.reader, metrics, config.data_folder)
+        reader = create_reader(
+            config.reader,
+            metrics,
+            config.data_folder,
+            routes_by_tenant=_writes_to_tenants(config),
+        )
     fits = Slots(n_fits_at_once()) if before is None else before.fits
     jobs = create_jobs(config, models, reader, writer, health, metrics, keeper, fits)
     return Work(config, reader, keeper, models, jobs, fits)
@@ -177,7 +184,18 @@ def _work_of(alias: str, config: Config) -> object:
 
 
 def _reader_of(config: Config) -> object:
-    return _deciding(config.reader), n_reads_at_once(config.reader), config.data_folder
+    return (
+        _deciding(config.reader),
+        n_reads_at_once(config.reader),
+        config.data_folder,
+        _writes_to_tenants(config),
+    )
+
+
+def _writes_to_tenants(config: Config) -> bool:
+    """Return whether the labels of what is written choose the tenant."""
+    url = f"{getattr(config.writer, 'datasource_url', '')}/"
+    return getattr(config.writer, "tenant_id", None) == MULTITENANT or _INSERT_MULTITENANT in url
 
 
 def _deciding(section: Section) -> object:

@@ -57,6 +57,16 @@ class Query(Section):
     tenant_id: Annotated[Tenant | None, LEARNED_FROM] = None
     offset: Annotated[Offset, LEARNED_FROM] = Duration(0)
 
+    @property
+    def shift(self) -> int:
+        """What is added to the times of a run to get the timestamps that it reads, milliseconds."""
+        return int(self.offset)
+
+    @property
+    def fills_gaps(self) -> bool:
+        """Whether a series that is known has the value 0 wherever it has no sample."""
+        return False
+
 
 class HttpQuery(Query):
     """A query to a server, which may have tenants and limit its answers."""
