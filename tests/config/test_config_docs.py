@@ -16,7 +16,13 @@ from vmanomaly.config.http import HttpSection
 from vmanomaly.config.model import CustomSection, ModelSection, OnlineModelSection
 from vmanomaly.config.model.auto import OptimizationParams
 from vmanomaly.config.monitoring import MonitoringSection, PullSection, PushSection
-from vmanomaly.config.reader import HttpQuery, Query, ReaderSection
+from vmanomaly.config.reader import (
+    HttpQuery,
+    HttpReaderSection,
+    Query,
+    ReaderSection,
+    VlogsQuery,
+)
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Entry
 from vmanomaly.config.scheduler import SchedulerSection, TimedSection
 from vmanomaly.config.section import Section
@@ -44,8 +50,8 @@ WORDED = {
     ("Query", "step"): "sampling_period",
     ("ModelSection", "queries"): "all",
     ("ModelSection", "schedulers"): "all",
-    ("VmReaderSection", "fetch_timeout"): "timeout",
-    ("VmReaderSection", "processing_timeout"): "timeout",
+    ("HttpReaderSection", "fetch_timeout"): "timeout",
+    ("HttpReaderSection", "processing_timeout"): "timeout",
     ("PeriodicSection", "fit_every"): "infer_every",
     ("WriterSection", "metric_format"): "{__name__: $VAR, for: $QUERY_KEY}",
     ("ServerSection", "path_prefix"): "none",
@@ -109,6 +115,7 @@ TABLES: dict[str, list[tuple[type[Section], ...]]] = {
     "HTTP": [(HttpSection,)],
     "Reader": [(ReaderSection,)],
     "Queries": [(Query, HttpQuery)],
+    "Readers `vm` and `vlogs`": [(HttpReaderSection,)],
     "Models": [(ModelSection,), (OnlineModelSection,)],
     "Schedulers": [(SchedulerSection,)],
     "Writer": [(WriterSection,)],
@@ -122,6 +129,7 @@ TABLES: dict[str, list[tuple[type[Section], ...]]] = {
     },
 }
 TABLES["Writer `vm`"] = [(HttpWriterSection, VmWriterSection)]
+TABLES["Reader `vlogs`"].append((VlogsQuery,))
 TABLES["Model `auto`"].append((OptimizationParams,))
 
 

@@ -202,11 +202,6 @@ def test_null_is_the_same_as_left_out() -> None:
         ),
         ("models.z.class", "model.std.Mine", "unknown model class, got 'model.std.Mine'"),
         ("models.z.class", "my package.Mine", "unknown model class, got 'my package.Mine'"),
-        (
-            "reader.class",
-            "vlogs",
-            "the reader class vlogs is known, but not part of this version; available: vm, duckdb",
-        ),
         ("writer.class", "writer.vm.VmWritr", "did you mean writer.vm.VmWriter?"),
         ("schedulers.live.class", "cron", "unknown scheduler class, got 'cron'; available:"),
         ("models.z.class", ["a"], "expected the name of a class, got a list"),

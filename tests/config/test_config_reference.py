@@ -268,8 +268,7 @@ def test_classes_of_later_versions_are_understood() -> None:
     found = problems(LATER)
     assert all("is known, but not part of this version" in line for line in found)
     assert [line.partition(":")[0] for line in found] == [
-        "reader.class",
-        *(f"models.{name}.class" for name in ("forest", "tuned")),
+        f"models.{name}.class" for name in ("forest", "tuned")
     ]
 
 

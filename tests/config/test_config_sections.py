@@ -388,9 +388,40 @@ class TestReader:
             f"reader.{key}: not a key of duckdb, only of vm, vlogs; remove it"
         ]
 
-    def test_a_tenant_of_victorialogs_is_single(self) -> None:
-        found = problems(changed({"reader.class": "vlogs", "reader.tenant_id": "multitenant"}))
-        assert any("VictoriaLogs has no multitenant" in line for line in found)
+    @pytest.mark.parametrize("key", ["tenant_id", "queries.cpu.tenant_id"])
+    def test_a_tenant_of_victorialogs_is_single(self, key: str) -> None:
+        base = {"reader.class": "vlogs", "reader.tenant_id": "1", f"reader.{key}": "multitenant"}
+        (found,) = problems(changed(base))
+        assert found == (
+            f"reader.{key}: expected account or account:project, got 'multitenant'; VictoriaLogs "
+            "has no multitenant"
+        )
+
+    @pytest.mark.parametrize("value", [0, 0.0, "0"])
+    def test_intervals_without_logs_may_be_zero(self, value: object) -> None:
+        base = {"reader.class": "vlogs", "reader.queries.cpu.fill": value}
+        assert load(changed(base)).reader.queries["cpu"].fills_gaps
+        assert not load(changed({"reader.class": "vlogs"})).reader.queries["cpu"].fills_gaps
+
+    @pytest.mark.parametrize("value", [1, "none", [0], -1])
+    def test_intervals_without_logs_are_nothing_else(self, value: object) -> None:
+        (found,) = problems(changed({"reader.class": "vlogs", "reader.queries.cpu.fill": value}))
+        assert found.startswith(
+            "reader.queries.cpu.fill: expected 0, for intervals without logs, got "
+        )
+        assert found.endswith("; leave it out to skip them")
+
+    @pytest.mark.parametrize(
+        ("key", "value"), [("query_range_path", "/x"), ("latency_offset", "1s")]
+    )
+    def test_vlogs_refuses_what_it_would_not_heed(self, key: str, value: str) -> None:
+        (found,) = problems(changed({"reader.class": "vlogs", f"reader.{key}": value}))
+        assert found.startswith(f"reader.{key}: not a key of vlogs, only of vm; ")
+
+    def test_only_logs_can_be_missing(self) -> None:
+        assert problems(changed({"reader.queries.cpu.fill": 0})) == [
+            "reader.queries.cpu.fill: not a key of vm, only of vlogs; remove it"
+        ]
 
 
 class TestScheduler:

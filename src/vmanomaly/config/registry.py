@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any, Generic, TypeVar
@@ -152,10 +152,25 @@ class Registry(Generic[SectionT]):
         wanted = inspect.signature(made).parameters
         return made(**{part: value for part, value in parts.items() if part in wanted})
 
-    def explain(self, name: str, key: str) -> str | None:
-        """Return why a key does not belong to the class called `name`, if it belongs to others."""
-        known = self._by_name[name].section.yaml_keys()
-        others = [entry.alias for entry in self if key in entry.section.yaml_keys()]
+    def explain(
+        self,
+        name: str,
+        key: str,
+        part: Callable[[type[SectionT]], type[Section]] = lambda section: section,
+    ) -> str | None:
+        """Return why a key does not belong to the class called `name`, if it belongs to others.
+
+        Parameters
+        ----------
+        name
+            One of its names.
+        key
+            The key.
+        part
+            Which part of a section the key is in; the section itself by default.
+        """
+        known = part(self._by_name[name].section).yaml_keys()
+        others = [entry.alias for entry in self if key in part(entry.section).yaml_keys()]
         if key in known or not others:
             return None
         close = suggest(key, known)

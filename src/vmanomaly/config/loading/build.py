@@ -303,7 +303,7 @@ def _read_query(
         path,
         findings,
         {"alias": alias} | inherited,
-        partial(READERS.explain, entry.alias),
+        partial(READERS.explain, entry.alias, part=lambda section: section.query),
     )
 
 
