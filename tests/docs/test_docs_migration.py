@@ -14,7 +14,14 @@ from vmanomaly.config.loading.unheeded import LATER
 from vmanomaly.config.model import ModelSection, OnlineModelSection
 from vmanomaly.config.model.auto import OptimizationParams
 from vmanomaly.config.monitoring import MonitoringSection, PullSection, PushSection
-from vmanomaly.config.reader import HttpQuery, Query, ReaderSection
+from vmanomaly.config.reader import (
+    HttpQuery,
+    HttpReaderSection,
+    Query,
+    ReaderSection,
+    VlogsQuery,
+    VlogsReaderSection,
+)
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS
 from vmanomaly.config.scheduler import SchedulerSection
 from vmanomaly.config.section import Section
@@ -42,6 +49,7 @@ SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "HTTP": (HttpSection,),
     "Reader": (ReaderSection,),
     "Queries": (Query, HttpQuery),
+    "Readers `vm` and `vlogs`": (HttpReaderSection,),
     "Models": (ModelSection,),
     "Online models": (OnlineModelSection,),
     "Model `auto`: `optimization_params`": (OptimizationParams,),
@@ -58,6 +66,7 @@ SECTIONS: dict[str, tuple[type[Section], ...]] = {
         for entry in registry
         if own_keys(entry.section) and entry.alias != "noop"
     },
+    "Reader `vlogs`": (VlogsReaderSection, VlogsQuery),
     "Writer `vm`": (HttpWriterSection, VmWriterSection),
 }
 WITHOUT_EFFECT: dict[str, set[str]] = {

@@ -198,8 +198,8 @@ def test_averages_and_several_results(source: tuple[VictoriaLogs, Loopback]) -> 
     of_bucket = defaultdict(list)
     for line in LINES:
         of_bucket[bucket_of(nanoseconds(line["_time"]))].append(int(line["bytes"]))
-    expected = {
-        "mean": {second: np.mean(values) for second, values in of_bucket.items()},
+    expected: dict[str, dict[int, float]] = {
+        "mean": {second: float(np.mean(values)) for second, values in of_bucket.items()},
         "n": {second: len(values) for second, values in of_bucket.items()},
         "sum(bytes)": {second: sum(values) for second, values in of_bucket.items()},
     }
@@ -317,7 +317,10 @@ def test_a_proxy_that_passes_on_a_broken_answer_as_a_whole() -> None:
 def test_a_storm_of_requests_is_refused(source: tuple[VictoriaLogs, Loopback]) -> None:
     logs, server = source
     logs.most_buckets = 1
-    with pytest.raises(DatasourceError, match=r"more than 1000 requests\. Raise its limits"):
+    with pytest.raises(
+        DatasourceError,
+        match=r"more than 1000 requests\. Raise the limit",
+    ):
         read(server.url, query_of(), whole_range(1500))
     assert len(server.requests) < 20
 

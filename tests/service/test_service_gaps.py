@@ -53,11 +53,11 @@ def logs_url() -> Iterator[str]:
         for bucket in range(N_FIT + N_INFER - 1):
             time = datetime.fromtimestamp(START_S + bucket * STEP_S, UTC).isoformat()
             time = time.removesuffix("+00:00") + "Z"
-            levels = {"info": rng.integers(40, 60), "error": rng.integers(0, 9)}
+            levels = {"info": int(rng.integers(40, 60)), "error": int(rng.integers(0, 9))}
             if bucket >= N_FIT:
                 levels["error"] = 0
             for level, n in levels.items():
-                logs.add(*[{"_time": time, "level": level}] * int(n))
+                logs.add(*[{"_time": time, "level": level}] * n)
         yield server.url
 
 

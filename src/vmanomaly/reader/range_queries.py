@@ -373,11 +373,10 @@ class RangeQueries:
             if answer.is_partial:
                 code = "partial"
         except DatasourceError as error:
-            explained = self._server.explained(error)
-            code = explained.code
-            if explained is error:
-                raise
-            raise explained from error
+            # No other name: a cycle with this frame would keep what was received.
+            error = self._server.explained(error)
+            code = error.code
+            raise error
         except CancelledError:
             code = "cancelled"
             raise
