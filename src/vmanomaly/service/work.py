@@ -180,6 +180,7 @@ def _work_of(alias: str, config: Config) -> object:
         _deciding(config.settings),
         config.preset,
         config.data_folder,
+        _writes_to_tenants(config),
     )
 
 
