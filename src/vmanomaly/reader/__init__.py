@@ -61,8 +61,8 @@ class Reader(Protocol):
 class ReaderClass(Protocol):
     """What a class of readers has in addition.
 
-    Its parameters are any of `section`, `metrics`, `data_folder`, `guard` and `routes_by_tenant`, as
-    in `create_reader`.
+    Its parameters are any of `section`, `metrics`, `data_folder`, `guard` and `routes_by_tenant`,
+    as in `create_reader`.
     """
 
     @staticmethod
