@@ -14,7 +14,7 @@ from vmanomaly.config import Config
 from vmanomaly.config.http import HttpSection
 from vmanomaly.config.loading.ui_datasource import DATASOURCE_TYPES
 from vmanomaly.config.problems import Findings
-from vmanomaly.config.reader import VmReaderSection
+from vmanomaly.config.reader import HttpReaderSection
 from vmanomaly.config.registry import READERS
 from vmanomaly.config.section import read_section
 from vmanomaly.config.server import ServerSection
@@ -104,7 +104,7 @@ class Datasource:
         Says which addresses may be connected to; None allows all.
     """
 
-    section: VmReaderSection
+    section: HttpReaderSection
     guard: Guard | None
 
 
@@ -167,7 +167,7 @@ def choose_datasource(choice: DatasourceChoice, config: Config) -> Datasource:
         What the request says is wrong, or it says nothing and the configuration neither.
     """
     kind = _kind(choice, config)
-    reader = config.reader if isinstance(config.reader, VmReaderSection) else None
+    reader = config.reader if isinstance(config.reader, HttpReaderSection) else None
     fixed = config.ui_datasource
     if fixed is not None and choice.url not in (None, "", fixed.url):
         raise HTTPException(
@@ -210,12 +210,12 @@ def _kind(choice: DatasourceChoice, config: Config) -> str:
     return kind
 
 
-def _read(kind: str, given: Mapping[str, object]) -> VmReaderSection:
+def _read(kind: str, given: Mapping[str, object]) -> HttpReaderSection:
     findings = Findings()
     section = read_section(READERS[kind].section, given, (), findings, {"queries": {}})
     if findings.problems:
         raise WrongValueError(None, "; ".join(findings.problems))
-    assert isinstance(section, VmReaderSection)  # noqa: S101 - of a type that requests may name
+    assert isinstance(section, HttpReaderSection)  # noqa: S101 - of a type that requests may name
     return section
 
 
@@ -249,7 +249,7 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
-def _with_connection_of(section: VmReaderSection, reader: HttpSection) -> VmReaderSection:
+def _with_connection_of(section: HttpReaderSection, reader: HttpSection) -> HttpReaderSection:
     """Return a section that connects as the reader does, with its login."""
     names = (*HttpSection.model_fields.keys() - {"datasource_url", "tenant_id"},)
     login = {name: getattr(reader, name) for name in names}

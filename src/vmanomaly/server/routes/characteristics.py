@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 import orjson
 from fastapi import APIRouter, Query, Request
 
-from vmanomaly.config.reader import HttpQuery
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_time_zone
 from vmanomaly.context import RunContext
@@ -110,7 +109,7 @@ def read_some(
     tenant_id = datasource.section.tenant_id
 
     def read(expr: str) -> SeriesBatch:
-        asked = HttpQuery(alias="query", expr=expr, step=step, tenant_id=tenant_id)
+        asked = datasource.section.query(alias="query", expr=expr, step=step, tenant_id=tenant_id)
         return reader.read(asked, time_range, "request", stage="fit", context=context)
 
     try:

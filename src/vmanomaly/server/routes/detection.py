@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field
 
 from vmanomaly.config import Config
 from vmanomaly.config.loading.model_spec import read_model_spec
-from vmanomaly.config.reader import HttpQuery
 from vmanomaly.config.scheduler import BacktestingSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.monitoring.metrics import Metrics
@@ -240,7 +239,7 @@ def _asked_for(
 ) -> tuple[Detection, Datasource]:
     """Return what a request asks for, checked as far as that can be done without reading."""
     datasource = datasource_of(body, request, config)
-    query = HttpQuery(
+    query = datasource.section.query(
         alias="query",
         expr=body.query,
         step=body.step,
