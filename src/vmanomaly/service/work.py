@@ -107,12 +107,8 @@ def create_work(
     if before is not None and _reader_of(config) == _reader_of(before.config):
         reader = before.reader
     else:
-        reader = create_reader(
-            config.reader,
-            metrics,
-            config.data_folder,
-            routes_by_tenant=_writes_to_tenants(config),
-        )
+        guard, to_tenants = None, _writes_to_tenants(config)
+        reader = create_reader(config.reader, metrics, config.data_folder, guard, to_tenants)
     fits = Slots(n_fits_at_once()) if before is None else before.fits
     jobs = create_jobs(config, models, reader, writer, health, metrics, keeper, fits)
     return Work(config, reader, keeper, models, jobs, fits)
