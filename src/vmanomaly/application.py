@@ -187,6 +187,7 @@ class Application:
             self.metrics.registry,
             self._service.health.status,
             self._service.readiness.reasons,
+            lambda: self.metrics.preset,
             Api(lambda: self._config, self._tasks, self.metrics),
         )
 

@@ -129,25 +129,3 @@ def test_right_selectors_and_channels() -> None:
     changes: dict[str, Any] = {"reader.extra_filters": filters}
     changes |= {f"models.z.{key}": value for key, value in channels.items()}
     assert load(changed(changes)).reader.extra_filters == tuple(filters)  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "reason"),
-    [
-        ("VMANOMALY_MEMBERS_COUNT", "2", "does not share work"),
-        ("VMANOMALY_MEMBERS_COUNT", "0", "a whole number from 1"),
-        ("VMANOMALY_MEMBERS_COUNT", "x", "a whole number from 1"),
-        ("VMANOMALY_REPLICATION_FACTOR", "2", "does not share work"),
-        ("VMANOMALY_MEMBER_NUM", "pod-", "the name of a pod"),
-    ],
-)
-def test_members(name: str, value: str, reason: str) -> None:
-    (problem,) = problems(MINIMAL, {name: value})
-    assert problem.startswith(f"{name}: ")
-    assert reason in problem
-
-
-def test_one_member() -> None:
-    environ = {"VMANOMALY_MEMBERS_COUNT": "1", "VMANOMALY_MEMBER_NUM": "vmanomaly-0"}
-    environ["VMANOMALY_REPLICATION_FACTOR"] = ""
-    assert load(MINIMAL, environ) == load(MINIMAL)

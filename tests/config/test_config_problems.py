@@ -212,18 +212,6 @@ def test_class(path: str, name: Any, problem: str) -> None:
     assert problem in found
 
 
-def test_preset() -> None:
-    assert problems({"preset": "ui"}) == [
-        (
-            "preset: the preset ui is known, but not part of this version; leave preset out and "
-            "write the sections reader, writer, models and schedulers"
-        )
-    ]
-    assert problems({"preset": "node-exporter:v1.2"})[0].startswith("preset: the preset node-ex")
-    assert problems({"preset": "mine"}) == ["preset: expected default, got 'mine'"]
-    assert problems({"preset": [1]}) == ["preset: expected default, got a list"]
-
-
 def test_every_problem_at_once() -> None:
     found = problems(
         changed(

@@ -268,3 +268,125 @@ def test_micro_batches_do_not_depend_on_where_the_grid_is_cut(
     np.testing.assert_array_equal(
         np.concatenate(pieces), grid[micro_batch_starts(grid, micro_batch, origin)]
     )
+
+
+ALIGNED = {"infer_every": "1m", "fit_every": "6h", "fit_window": "1d"}
+DAY = 24 * HOUR
+MINUTE_MS = 60_000
+
+
+def aligned(**changes: Any) -> PeriodicSection:
+    return periodic(**(ALIGNED | changes)).for_replicas()
+
+
+def begun(section: PeriodicSection, now: int, name: str = "job") -> tuple[Progress, list[Run]]:
+    """Return the progress of a new job, and its first runs."""
+    progress = Progress()
+    (schedule,) = periodic_schedules(section, [progress], now, int(section.fit_window), [name])
+    return progress, schedule.runs(schedule.latest_index(now), progress)
+
+
+class TestAligned:
+    """The times of runs follow from the section, whenever a replica is started."""
+
+    @given(since_fit=st.integers(0, 6 * HOUR - 1), days=st.integers(20_000, 21_000))
+    def test_the_first_fit_is_the_one_that_others_made_last(
+        self, since_fit: int, days: int
+    ) -> None:
+        fit_at = days * DAY + 6 * HOUR
+        _, (run,) = begun(aligned(), fit_at + since_fit)
+        boundary = fit_at - MINUTE_MS
+        assert run.fit == TimeRange(boundary - DAY, boundary)
+        last_due = (fit_at + since_fit) // MINUTE_MS * MINUTE_MS
+        assert run.infer == TimeRange(boundary, last_due)
+        assert run.micro_batch_end % MINUTE_MS == 0
+
+    @given(
+        fit_minutes=st.integers(1, 300),
+        infer_minutes=st.integers(1, 60),
+        started=st.integers(0, DAY),
+        later=st.integers(0, DAY),
+    )
+    def test_a_replica_that_starts_later_makes_the_same_runs(
+        self, fit_minutes: int, infer_minutes: int, started: int, later: int
+    ) -> None:
+        if infer_minutes > fit_minutes:
+            return
+        section = aligned(fit_every=f"{fit_minutes}m", infer_every=f"{infer_minutes}m")
+        start = 20_000 * DAY + started
+        progress = Progress()
+        (schedule,) = periodic_schedules(section, [progress], start, DAY, ["job"])
+        made: list[Run] = []
+        for index in range(schedule.next_index(progress), schedule.latest_index(start + later) + 1):
+            for run in schedule.runs(index, progress):
+                made.append(run)
+                schedule.advance(progress, index, run, RunResult(fitted=True, inferred=True))
+        fresh, (run,) = begun(section, start + later)
+        assert run.fit is not None
+        assert run.infer is not None
+        assert [each.fit for each in made if each.fit][-1] == run.fit
+        assert progress.covered == run.infer.end
+        assert {each.micro_batch_end for each in made} == {run.micro_batch_end}
+        assert fresh.first_run == progress.first_run
+
+    def test_where_a_fit_is_too_far_back_it_begins_at_once(self) -> None:
+        now = 20_000 * DAY + 30_000
+        _, (run,) = begun(aligned(fit_every="100d"), now)
+        assert run.infer == TimeRange(20_000 * DAY - MINUTE_MS, 20_000 * DAY)
+        assert run.fit == TimeRange(20_000 * DAY - MINUTE_MS - DAY, 20_000 * DAY - MINUTE_MS)
+
+    def test_a_slow_start_still_makes_up_the_whole_interval(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        section = aligned(fit_every="1d")
+        now = 20_001 * DAY - MINUTE_MS
+        progress = Progress()
+        (schedule,) = periodic_schedules(section, [progress], now, DAY, ["job"])
+        (run,) = schedule.runs(schedule.latest_index(now + 30_000), progress)
+        assert run.infer == TimeRange(20_000 * DAY - MINUTE_MS, now)
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize(
+        ("start_from", "first"),
+        [
+            ("02:30", "2026-03-01T02:30:00Z"),
+            ("2026-02-28T20:15:00Z", "2026-03-01T02:15:00Z"),
+            ("2026-03-05T00:00:00Z", None),
+        ],
+    )
+    def test_start_from_is_the_origin_of_the_grid(self, start_from: str, first: str | None) -> None:
+        now = milliseconds("2026-03-01T05:00:00Z")
+        progress, runs = begun(aligned(start_from=start_from), now)
+        if first is None:
+            assert progress.first_run == milliseconds(start_from)
+            assert progress.covered is None
+        else:
+            assert runs[0].fit is not None
+            assert runs[0].fit.end == milliseconds(first) - MINUTE_MS
+
+    def test_scattered_jobs_have_places_of_their_own_on_every_member(self) -> None:
+        section = aligned(scatter_infer_jobs=True)
+        now = 20_000 * DAY
+        names = [f"job {n}" for n in range(100)]
+        several = [Progress() for _ in names]
+        periodic_schedules(section, several, now, DAY, names)
+        for name, progress in zip(names, several, strict=True):
+            assert begun(section, now + 5 * DAY, name)[0].first_run == progress.first_run
+        places = [progress.first_run for progress in several]
+        assert all(place is not None and 0 <= place < MINUTE_MS for place in places)
+        assert len(set(places)) > 90
+
+    def test_a_job_with_another_grid_begins_again(self) -> None:
+        now = 20_000 * DAY + HOUR
+        progress = Progress(first_run=now - 7, covered=now - 7, last_fit=0)
+        assert fit_is_due(aligned(), progress, now)
+        periodic_schedules(aligned(), [progress], now, DAY, ["job"])
+        assert progress == begun(aligned(), now)[0]
+
+    def test_a_job_on_the_grid_continues(self) -> None:
+        now = 20_000 * DAY + HOUR
+        index = now // MINUTE_MS
+        progress = Progress(first_run=0, covered=now, last_fit=index - 60)
+        assert not fit_is_due(aligned(), progress, now)
+        periodic_schedules(aligned(), [progress], now, DAY, ["job"])
+        assert progress == Progress(first_run=0, covered=now, last_fit=index - 60)

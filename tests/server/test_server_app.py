@@ -45,6 +45,7 @@ def create(
         metrics.registry,
         lambda: status,
         unready_reasons,
+        lambda: "node-exporter",
         Api(lambda: config, Tasks(lambda: section.max_concurrent_tasks, metrics), metrics),
     )
 
@@ -177,11 +178,13 @@ class TestMetrics:
 class TestPaths:
     def test_everything_is_served_under_the_prefix(self) -> None:
         with serving({"path_prefix": "my-app/"}) as port:
-            for path in ("", "/health", "/ready", "/metrics", "/docs", "/redoc"):
+            for path in ("", "/health", "/ready", "/metrics", "/presets/", "/docs", "/redoc"):
                 assert request(port, f"/my-app{path}" if path else "/my-app/").status == 200
                 assert request(port, path or "/").status == 404
             paths = json.loads(request(port, "/my-app/openapi.json").data)["paths"]
-        assert {"/my-app/health", "/my-app/ready", "/my-app/metrics"} < set(paths)
+        assert {"/my-app/health", "/my-app/ready", "/my-app/metrics", "/my-app/presets/"} < set(
+            paths
+        )
         assert all(path.startswith("/my-app/") for path in paths)
 
     def test_a_redirect_names_no_host(self) -> None:
@@ -222,7 +225,7 @@ class TestPages:
         with serving({"path_prefix": "p"}) as port:
             page = request(port, "/p/").data.decode()
             links = re.findall(r'href="([^":]+)"', page)
-            assert set(links) == {"health", "ready", "metrics", "docs", "redoc"}
+            assert set(links) == {"health", "ready", "metrics", "presets/", "docs", "redoc"}
             for link in links:
                 assert request(port, f"/p/{link}").status == 200
 

@@ -59,6 +59,7 @@ class World:
         monkeypatch: pytest.MonkeyPatch,
         config: Mapping[str, Any] = BASE,
         environ: Mapping[str, str] | None = None,
+        now: int = START,
     ) -> None:
         self.environ = environ
         self.readers: list[FakeReader] = []
@@ -67,7 +68,7 @@ class World:
         self.bad_writers: list[str] = []
         monkeypatch.setattr("vmanomaly.service.work.create_reader", self._create_reader)
         monkeypatch.setattr("vmanomaly.service.service.create_writer", self._create_writer)
-        self.clock = SteppedClock(START)
+        self.clock = SteppedClock(now)
         self.start(config)
 
     def start(self, config: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from vmanomaly.exhaustion import exhausted
 logger = logging.getLogger("vmanomaly.cli")
 
 _TOOLS = ("detect", "init", "query")
-SUBCOMMANDS = ("demo", *_TOOLS)
+SUBCOMMANDS = ("demo", "split", *_TOOLS)
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -54,6 +54,10 @@ def _subcommand(arguments: Sequence[str]) -> int:
         from vmanomaly.demo.command import main as demo
 
         return demo(arguments[1:])
+    if arguments[:1] == ["split"]:
+        from vmanomaly.cli.split import split_files
+
+        return split_files(arguments[1:])
     if arguments[:1] and arguments[0] in _TOOLS:
         name = arguments[0]
         tool: Callable[[Sequence[str]], int] = resolve_name(f"vmanomaly.cli.{name}:{name}")

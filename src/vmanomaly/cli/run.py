@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     set_logger_levels(config.settings.logger_levels, options.logger_level)
     logger.info("Config has been loaded successfully")
     if options.output_spec is not None:
-        _write(options.output_spec, resolved_yaml(config))
+        _write(options.output_spec, resolved_yaml(_own_part(config)))
     if options.dry_run:
         _print_plan(config)
         return DONE
@@ -95,22 +95,37 @@ def _progress(config: Config) -> Iterator[Callable[[int, int, str], None] | None
         yield show
 
 
+def _own_part(config: Config) -> Config:
+    """Return what this member runs; of one alone, the classes of custom models stay unloaded."""
+    if config.member.is_alone:
+        return config
+    from vmanomaly.config.splitting import own_part
+    from vmanomaly.service.plan import with_custom_classes
+
+    return own_part(with_custom_classes(config))
+
+
 def _print_plan(config: Config) -> None:
     from vmanomaly.clock import SystemClock
+    from vmanomaly.config.splitting import described, own_part
     from vmanomaly.service.plan import create_models, with_custom_classes
     from vmanomaly.service.preview import preview
     from vmanomaly.state.compatibility import VERSION_OVERRIDE
 
-    config = with_custom_classes(config)
+    config = own_part(with_custom_classes(config))
     create_models(config)
     version = os.environ.get(VERSION_OVERRIDE) or vmanomaly.__version__
     what = "run:" if config.models else "run no model, and only answer HTTP requests."
     lines = [f"The configuration is valid. It would {what}"]
+    if config.share is not None:
+        lines = [f"The configuration is valid. {described(config.member, config.share)}"]
+        lines += [f"  {on_one_line(name)}" for name in config.share.names]
     lines += [
         f"  model {shown_name(alias)} ({shown_name(model.class_name)}) "
         f"on {', '.join(map(shown_name, model.queries))} "
         f"under {', '.join(map(shown_name, model.schedulers))}"
         for alias, model in config.models.items()
+        if config.share is None
     ]
     if config.models:
         lines += map(on_one_line, preview(config, version, SystemClock().now()))

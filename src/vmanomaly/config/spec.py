@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import SecretStr
 
-from vmanomaly.config.config import Config
+from vmanomaly.config.config import Config, Share
+from vmanomaly.config.loading.document import placeholders, stand_ins
+from vmanomaly.config.members import MEMBERS_COUNT
+from vmanomaly.config.presets import without_rest
 from vmanomaly.config.secrets import names_secret, written_secret, written_text
 from vmanomaly.config.section import Section
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.config.values.scalar import resolve
+from vmanomaly.config.values.scalar import EnvironmentText, WrittenFloat, WrittenInt, resolve
+from vmanomaly.printable import on_one_line
 
 _FOREIGN_KEYS = {"args", "uvicorn_config", "frozen_params"}
 """Keys whose values are mappings with keys of a library or of a user's class."""
@@ -32,12 +37,17 @@ def resolved_yaml(config: Config) -> str:
     config
         The config.
     """
-    return dump_yaml(resolved_mapping(config))
+    text = dump_yaml(resolved_mapping(config))
+    return text if config.share is None else _head(config, config.share) + text
 
 
 def dump_yaml(content: Mapping[str, Any]) -> str:
     """Write a mapping as the YAML of a configuration, its keys in order."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return _dumped(content, _Dumper)
+
+
+def _dumped(content: Mapping[str, Any], dumper: type[yaml.SafeDumper]) -> str:
+    return yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def resolved_mapping(config: Config) -> dict[str, Any]:
@@ -52,7 +62,8 @@ def resolved_mapping(config: Config) -> dict[str, Any]:
         "monitoring": _section(config.monitoring),
         "server": None if config.server is None else _section(config.server),
     }
-    return {key: section for key, section in sections.items() if section is not None}
+    written = {key: section for key, section in sections.items() if section is not None}
+    return without_rest(config.preset, written)
 
 
 def model_spec(section: Section) -> dict[str, Any]:
@@ -69,6 +80,31 @@ def written_value(value: object) -> Any:
     [0.0, 'inf']
     """
     return _value(value, "")
+
+
+def written_yaml(sections: Mapping[str, Any]) -> str:
+    """Write sections of files as they were written, secrets included.
+
+    Text that came from environment variables is `%{NAME}` again.
+
+    Parameters
+    ----------
+    sections
+        The merged content of files.
+    """
+    text = _dumped(sections, _VerbatimDumper)
+    return placeholders(text)
+
+
+def _head(config: Config, share: Share) -> str:
+    """Return a comment: which part of a config this is."""
+    member = config.member
+    which = f"member {member.number} of {member.count}, split by {member.split_by}"
+    lines = [f"The part of {which}; to be loaded without {MEMBERS_COUNT}."]
+    if set(replace(config, share=None).units) != share.units:
+        lines.append("Loaded on its own, it runs more than these, which share models:")
+        lines += [f"  {on_one_line(name)}" for name in share.names]
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def _by_alias(sections: Mapping[str, Section]) -> dict[str, Any]:
@@ -134,3 +170,27 @@ def _represent_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceN
 
 _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(list, _represent_list)
+
+
+class _VerbatimDumper(_Dumper):
+    pass
+
+
+def _represent_environment_text(dumper: yaml.SafeDumper, text: EnvironmentText) -> yaml.ScalarNode:
+    # Without quotes, a variable that holds a number would not be read as text.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text.placeholder, "'")
+
+
+def _represent_number(
+    dumper: yaml.SafeDumper, number: WrittenInt | WrittenFloat
+) -> yaml.ScalarNode:
+    text = number.text
+    if isinstance(text, EnvironmentText):
+        text = stand_ins(text.placeholder)
+    tag = dumper.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    return dumper.represent_scalar(tag, text)
+
+
+_VerbatimDumper.add_representer(EnvironmentText, _represent_environment_text)
+_VerbatimDumper.add_representer(WrittenInt, _represent_number)
+_VerbatimDumper.add_representer(WrittenFloat, _represent_number)

@@ -113,7 +113,10 @@ class PeriodicScheduler:
         self._clock = clock
         self._eval_delay = eval_delay
         progresses = [job.progress for job in jobs]
-        schedules = periodic_schedules(section, progresses, self._due_now(), longest_catch_up)
+        names = [job.name for job in jobs]
+        schedules = periodic_schedules(
+            section, progresses, self._due_now(), longest_catch_up, names
+        )
         self._tasks = [
             _PeriodicTask(job, schedule, schedule.next_index(job.progress))
             for job, schedule in zip(jobs, schedules, strict=True)

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from vmanomaly.config.scheduler import PeriodicSection
@@ -24,6 +25,9 @@ from vmanomaly.scheduler.run import Run, RunResult
 from vmanomaly.series import TimeRange
 
 logger = logging.getLogger(__name__)
+
+# How many intervals may pass between the start and the first run.
+_SLACK_INTERVALS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +251,11 @@ class PeriodicSchedule:
 
 
 def periodic_schedules(
-    section: PeriodicSection, progresses: Sequence[Progress], now: int, longest_catch_up: int
+    section: PeriodicSection,
+    progresses: Sequence[Progress],
+    now: int,
+    longest_catch_up: int,
+    names: Sequence[str] = (),
 ) -> list[PeriodicSchedule]:
     """Return the schedule of each job of a periodic scheduler.
 
@@ -261,7 +269,14 @@ def periodic_schedules(
         Unix milliseconds.
     longest_catch_up
         Milliseconds.
+    names
+        The names of the jobs, from which their places follow if the section is aligned.
     """
+    if section.aligned:
+        return [
+            _aligned_schedule(section, progress, now, longest_catch_up, name)
+            for progress, name in zip(progresses, names, strict=True)
+        ]
     first = first_run(section.start_from, section.tz, int(section.fit_every), now)
     infer_every = int(section.infer_every)
     schedules = []
@@ -283,9 +298,57 @@ def periodic_schedules(
     return schedules
 
 
+def _aligned_schedule(
+    section: PeriodicSection, progress: Progress, now: int, longest_catch_up: int, name: str
+) -> PeriodicSchedule:
+    """Return a schedule whose times follow from the section and the name of the job.
+
+    A job that has done nothing yet begins with the last fit that it would have made if it had
+    always run, and scores what has passed since then: so it has learned the same as a replica that
+    has always run. Where that is further back than is made up, it begins with the last infer.
+    """
+    infer_every, fit_every = int(section.infer_every), int(section.fit_every)
+    origin = _origin(section.start_from, section.tz)
+    if progress.first_run is None or not 0 <= progress.first_run - origin < infer_every:
+        place = crc32(name.encode()) * infer_every >> 32 if section.scatter_infer_jobs else 0
+        progress.first_run = origin + place
+        progress.covered = progress.last_fit = progress.replay = None
+    makes_up_fit = fit_every <= longest_catch_up
+    if makes_up_fit:
+        longest_catch_up = max(longest_catch_up, fit_every + _SLACK_INTERVALS * infer_every)
+    schedule = PeriodicSchedule(
+        first_run=progress.first_run,
+        infer_every=infer_every,
+        fit_every=fit_every,
+        fit_window=int(section.fit_window),
+        longest_catch_up=longest_catch_up,
+    )
+    index = schedule.latest_index(now)
+    if progress.covered is None and index >= 0:
+        begin = schedule.latest_fit_index(index) if makes_up_fit else index
+        progress.covered = schedule.due(begin) - infer_every
+    return schedule
+
+
+def _origin(start_from: str | None, tz: str) -> int:
+    """Return a time from which all runs are counted, Unix milliseconds.
+
+    Examples
+    --------
+    >>> _origin(None, "UTC"), _origin("02:00", "UTC"), _origin("1970-01-02T00:00:00Z", "UTC")
+    (0, 7200000, 86400000)
+    """
+    if start_from is None:
+        return 0
+    if (clock := parse_clock(start_from)) is not None:
+        epoch = datetime(1970, 1, 1, tzinfo=ZoneInfo(tz))
+        return round(datetime.combine(epoch, clock, epoch.tzinfo).timestamp() * 1000)
+    return parse_time(start_from, tz)
+
+
 def fit_is_due(section: PeriodicSection, progress: Progress, now: int) -> bool:
     """Tell whether a job that has come so far has to fit its models now."""
-    (schedule,) = periodic_schedules(section, [replace(progress)], now, 0)
+    (schedule,) = periodic_schedules(section, [replace(progress)], now, 0, [""])
     return schedule.fit_is_due(schedule.latest_index(now), progress)
 
 

@@ -16,6 +16,7 @@ from vmanomaly.server.routes.api import api_routers
 from vmanomaly.server.routes.health import health_router
 from vmanomaly.server.routes.metrics import metrics_router
 from vmanomaly.server.routes.pages import pages_router
+from vmanomaly.server.routes.presets import presets_router
 from vmanomaly.server.uvicorn_settings import uvicorn_settings
 from vmanomaly.service.health import HealthStatus
 
@@ -35,6 +36,8 @@ class Server:
         Returns what is wrong at the moment.
     unready_reasons
         Returns one line for each thing that is missing before the service is ready.
+    preset
+        Returns the name of the preset in use.
     api
         What the routes of the API work with.
 
@@ -55,6 +58,7 @@ class Server:
         registry: CollectorRegistry,
         health: Callable[[], HealthStatus],
         unready_reasons: Callable[[], list[str]],
+        preset: Callable[[], str],
         api: Api,
     ) -> None:
         monitored = [health_router(health, unready_reasons), metrics_router(registry)]
@@ -63,7 +67,7 @@ class Server:
         if section is not None:
             prefix, settings = section.path_prefix, uvicorn_settings(section.uvicorn_config)
             app = create_app(
-                [*monitored, *api_routers(api), pages_router(prefix)],
+                [*monitored, *api_routers(api), presets_router(preset), pages_router(prefix)],
                 [prefix],
                 section.auth,
                 openapi_url=f"{prefix}/openapi.json",

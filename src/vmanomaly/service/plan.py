@@ -44,8 +44,9 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
     models: dict[tuple[str, tuple[str, ...]], AnyModel] = {}
     findings = Findings()
     for alias, section in config.models.items():
+        groups = dict.fromkeys(group for _, model, group in config.units if model == alias)
         try:
-            for group in section.query_groups:
+            for group in groups:
                 queries = [config.reader.queries[query] for query in group]
                 models[alias, group] = (
                     create_multivariate_model(section, queries)
@@ -103,10 +104,11 @@ def create_jobs(
     """
     reads = SharedReads(reader, n_reads_at_once(config.reader))
     jobs: dict[str, list[QueryJob]] = {}
+    own_units = frozenset(config.units)
     for scheduler_alias, scheduler in config.schedulers.items():
         units: dict[tuple[str, ...], list[Unit]] = {(query,): [] for query in config.reader.queries}
         for (alias, queries), model in models.items():
-            if scheduler_alias in config.models[alias].schedulers:
+            if (scheduler_alias, alias, queries) in own_units:
                 origin = Origin(
                     queries=queries,
                     model_alias=alias,

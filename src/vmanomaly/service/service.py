@@ -10,11 +10,15 @@ from collections.abc import Collection
 import vmanomaly
 from vmanomaly.clock import Clock, SystemClock
 from vmanomaly.config import Config
+from vmanomaly.config.config import Share
+from vmanomaly.config.members import Member
 from vmanomaly.config.settings import SettingsSection
+from vmanomaly.config.splitting import described, own_part
 from vmanomaly.context import RunContext
 from vmanomaly.episodes import counted
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.resources import available_cpus, available_memory
+from vmanomaly.printable import on_one_line
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
@@ -29,6 +33,7 @@ from vmanomaly.writer import create_writer
 logger = logging.getLogger(__name__)
 
 _GRACE_S = 10.0
+_MAX_NAMES = 100
 # Labels of the metrics of a scheduler, of a query under it, and of a model on that.
 _SCHEDULER = ("scheduler_alias",)
 _QUERY = ("scheduler_alias", "query_key")
@@ -70,8 +75,10 @@ class Service:
         context: RunContext | None = None,
     ) -> None:
         # Before anything is opened, since the user's classes may be wrong.
-        config = with_custom_classes(config)
+        whole = with_custom_classes(config)
+        config = own_part(whole)
         models = create_models(config)
+        self._has_ended = not config.schedulers and _ends_by_itself(whole)
         self.metrics = metrics or Metrics()
         self.metrics.preset = config.preset
         self.abandoned = False
@@ -109,6 +116,13 @@ class Service:
     def _run(self) -> int:
         self._describe_process()
         self._describe(self._work)
+        if self._work.config.member.has_replicas:
+            logger.info(
+                "Replicas write the same series: the database needs -dedup.minScrapeInterval=1ms "
+                "on vmsingle, or on vmselect and vmstorage"
+            )
+        if self._has_ended:
+            self.stop()
         self._limit_native_threads(self._work.config.settings)
         self._writer.start()
         self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
@@ -156,7 +170,7 @@ class Service:
         if self._schedulers.is_stopped:
             return
         before = self._work
-        config = with_custom_classes(config)
+        config = own_part(with_custom_classes(config))
         kept = {
             alias
             for alias in config.schedulers
@@ -244,9 +258,15 @@ class Service:
             metrics.config_reloads.labels(status=status)
 
     def _describe(self, work: Work) -> None:
+        share = work.config.share
+        n_total, n_own = work.n_units, work.n_units
+        if share is not None:
+            n_total, n_own = share.n_total, len(share.names)
+            _log_share(work.config.member, share)
         entities = self.metrics.config_entities
-        for scope in ("total", "shard"):
-            entities.labels(preset=work.config.preset, scope=scope).set(work.n_units)
+        entities.clear()
+        entities.labels(preset=work.config.preset, scope="total").set(n_total)
+        entities.labels(preset=work.config.preset, scope="shard").set(n_own)
         logger.info(
             "Active schedulers: %s; %s on %d %s",
             ", ".join(work.jobs) or "none",
@@ -300,6 +320,21 @@ def _label_values(work: Work, names: Collection[str]) -> set[tuple[str, ...]]:
 
 def _names(aliases: Collection[str]) -> str:
     return ", ".join(sorted(aliases)) or "none"
+
+
+def _ends_by_itself(config: Config) -> bool:
+    sections = config.schedulers.values()
+    return bool(sections) and all(section.ends_by_itself for section in sections)
+
+
+def _log_share(member: Member, share: Share) -> None:
+    more = len(share.names) - _MAX_NAMES
+    logger.info(
+        "%s: %s%s",
+        described(member, share),
+        ", ".join(map(on_one_line, share.names[:_MAX_NAMES])) or "nothing to do",
+        f" and {more} more" if more > 0 else "",
+    )
 
 
 def _open_store(config: Config) -> StateStore | None:

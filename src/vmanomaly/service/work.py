@@ -169,6 +169,7 @@ def _work_of(alias: str, config: Config) -> object:
     }
     queries = {query for section in models.values() for query in section.queries}
     return (
+        {unit for unit in config.units if unit[0] == alias},
         _deciding(config.schedulers[alias]),
         {model: _deciding(section) for model, section in models.items()},
         {query: _deciding(config.reader.queries[query]) for query in queries},

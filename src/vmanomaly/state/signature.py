@@ -30,10 +30,8 @@ def unit_keys(config: Config) -> list[UnitKey]:
     """Return the units of a configuration that keep a state: those of schedulers without end."""
     return [
         UnitKey(scheduler, model, queries)
-        for model, section in config.models.items()
-        for scheduler in section.schedulers
+        for scheduler, model, queries in config.units
         if config.schedulers[scheduler].runs and not config.schedulers[scheduler].ends_by_itself
-        for queries in section.query_groups
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path as FilePath
@@ -14,10 +13,12 @@ from vmanomaly.config.loading.indentation import explain_section, find_keys_amon
 from vmanomaly.config.loading.intervals import check_intervals, check_retention
 from vmanomaly.config.loading.legacy import modernise
 from vmanomaly.config.loading.ui_datasource import read_ui_datasource
-from vmanomaly.config.loading.unheeded import check_members, warn_of_unheeded_keys
+from vmanomaly.config.loading.unheeded import warn_of_unheeded_keys
+from vmanomaly.config.members import read_member
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.model.custom import class_folder
 from vmanomaly.config.monitoring import MonitoringSection
+from vmanomaly.config.presets import expanded, preset_name
 from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value, suggest
 from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Entry
@@ -42,8 +43,6 @@ SECTIONS = (
 )
 
 _DATA_FOLDER = "VMANOMALY_DATA_DUMPS_DIR"
-_DEFAULT_PRESET = re.compile(r"default(:v[\w.]+)?")
-_KNOWN_PRESETS = ("ui", "node-exporter")
 _ALIASED = {"models": "model", "schedulers": "scheduler"}
 POLICIES = (
     "data_range",
@@ -78,8 +77,10 @@ def build_config(
     for key in sections:
         if key not in SECTIONS:
             findings.error((key,), partial(_unknown_section, key, sections[key]))
-    if not _is_default_preset(sections.get("preset"), findings):
+    preset = preset_name(sections.get("preset"), findings)
+    if preset is None:
         return None
+    sections = expanded(preset, sections)
 
     settings = read_section(
         SettingsSection, sections.get("settings") or {}, ("settings",), findings
@@ -116,7 +117,9 @@ def build_config(
     if settings is not None:
         rules.check_state(settings, _valid(schedulers), environ, findings)
         check_retention(settings, findings)
-    check_members(environ, findings)
+    member = read_member(environ, findings)
+    if reader is not None:
+        rules.check_filters(reader, member, findings)
     ui_datasource = read_ui_datasource(environ, findings)
     if server is not None:
         warn_of_unheeded_keys(server, valid_models, findings)
@@ -128,7 +131,7 @@ def build_config(
             findings,
         )
     attached = rules.attached_models(valid_models, findings) if reads else {}
-    if reader is not None and writer is not None:
+    if reader is not None and writer is not None and preset != "ui":
         rules.warn_of_noop(reader, writer, _valid(schedulers), findings)
     if queries and schedulers and models and not attached and len(valid_models) == len(models):
         findings.error(("models",), "none is attached to a query and a scheduler: nothing to run")
@@ -158,6 +161,8 @@ def build_config(
         settings=settings,
         server=server if "server" in sections or not all_end else None,
         monitoring=monitoring,
+        preset=preset,
+        member=member,
         data_folder=_folder(environ, _DATA_FOLDER),
         model_folder=_folder(environ, rules.MODEL_FOLDER),
         ui_datasource=ui_datasource,
@@ -171,21 +176,6 @@ def _unknown_section(key: str, value: object) -> str:
 def _folder(environ: Mapping[str, str], name: str) -> FilePath | None:
     folder = environ.get(name)
     return FilePath(folder) if folder else None
-
-
-def _is_default_preset(preset: object, findings: Findings) -> bool:
-    if is_left_out(preset) or (isinstance(preset, str) and _DEFAULT_PRESET.fullmatch(preset)):
-        return True
-    name = preset.partition(":")[0] if isinstance(preset, str) else ""
-    if name in _KNOWN_PRESETS:
-        findings.error(
-            ("preset",),
-            f"the preset {name} is known, but not part of this version; leave preset out and "
-            "write the sections reader, writer, models and schedulers",
-        )
-    else:
-        findings.error(("preset",), f"expected default, {show_value(('preset',), preset)}")
-    return False
 
 
 def _required(

@@ -92,11 +92,21 @@ def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Document
         code = f"U+{ord(forbidden[0]):04X}"
         raise ConfigError([f"{name}:{line}: not YAML: the character {code} is not allowed"])
     try:
-        sections = reader.read(_WRITTEN.sub("\ue000\ue000\\1\ue001", text))
+        sections = reader.read(stand_ins(text))
     except yaml.MarkedYAMLError as error:
         place = _place(error.problem_mark)
         raise ConfigError([f"{name}{place}: not YAML: {_cause(error, text)}"]) from None
     return Document(sections, reader.unset, reader.repeated)
+
+
+def stand_ins(text: str) -> str:
+    """Return a text with characters in place of `%{` and `}` that YAML allows anywhere."""
+    return _WRITTEN.sub("\ue000\ue000\\1\ue001", text)
+
+
+def placeholders(text: str) -> str:
+    """Return a text with `%{NAME}` in place of what stands in for it."""
+    return _STOOD_IN.sub(r"%{\1}", text)
 
 
 @dataclass
@@ -201,7 +211,7 @@ class _Reader:
             return text
         names = dict.fromkeys(_STOOD_IN.findall(text))
         self.unset += [(path, name) for name in names if name not in self.environ]
-        written = _STOOD_IN.sub(r"%{\1}", text)
+        written = placeholders(text)
         if not any(name in self.environ for name in names):
             return written
         replaced = _STOOD_IN.sub(lambda match: self.environ.get(match[1], f"%{{{match[1]}}}"), text)
@@ -228,7 +238,7 @@ def _place(mark: Any) -> str:
 
 
 def _cause(error: yaml.MarkedYAMLError, text: str) -> str:
-    cause = _QUOTED_CONTENT.sub("", _STOOD_IN.sub(r"%{\1}", error.problem or ""))
+    cause = _QUOTED_CONTENT.sub("", placeholders(error.problem or ""))
     if error.problem_mark is None:
         return cause
     if error.context_mark and error.context_mark.line != error.problem_mark.line:

@@ -10,6 +10,9 @@ from typing import Any
 from vmanomaly.config.config import Config
 from vmanomaly.config.loading.build import build_config
 from vmanomaly.config.loading.document import MAX_BYTES, Document, parse_document
+from vmanomaly.config.loading.legacy import modernise
+from vmanomaly.config.loading.merge import merge
+from vmanomaly.config.presets import expanded, preset_name
 from vmanomaly.config.problems import Findings
 from vmanomaly.errors import ConfigError
 
@@ -40,13 +43,8 @@ def load_config(paths: Iterable[Path | str], environ: Mapping[str, str]) -> Conf
         With every problem there is.
     """
     findings = Findings()
-    documents = _read_documents(paths, environ, findings)
-    config = None
-    if not findings.problems:
-        merged: dict[str, Any] = {}
-        for document in documents:
-            merged = merge(merged, document.sections)
-        config = build_config(merged, environ, findings)
+    merged = _read_merged(paths, environ, findings)
+    config = None if findings.problems else build_config(merged, environ, findings)
     for warning in findings.warnings:
         logger.warning("%s", warning)
     if config is None:
@@ -54,20 +52,30 @@ def load_config(paths: Iterable[Path | str], environ: Mapping[str, str]) -> Conf
     return config
 
 
-def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two mappings, recursively; what is not a mapping in both is taken from `override`.
+def load_sections(paths: Iterable[Path | str], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read and merge the files of a valid configuration, and the preset that they name.
 
-    Examples
-    --------
-    >>> merge({"a": {"x": 1, "y": [1]}}, {"a": {"y": [2]}, "b": None})
-    {'a': {'x': 1, 'y': [2]}, 'b': None}
+    Parameters
+    ----------
+    paths, environ
+        As for `load_config`.
+
+    Returns
+    -------
+    dict of str to Any
+        What the files say, by section, in its present form.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the files; what they say is not checked.
     """
-    result = dict(base)
-    for key, value in override.items():
-        old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = merge(old, value) if both else value  # type: ignore[arg-type]
-    return result
+    findings = Findings()
+    sections = modernise(_read_merged(paths, environ, findings), Findings())
+    preset = preset_name(sections.get("preset"), findings)
+    if preset is None or findings.problems:
+        raise ConfigError(findings.problems, findings.n_problems)
+    return expanded(preset, sections)
 
 
 def config_files(path: Path) -> list[Path]:
@@ -100,6 +108,15 @@ def _may_be_read(file: Path) -> bool:
     Reading a pipe would block, and a device never ends.
     """
     return file.is_file() or not file.exists()
+
+
+def _read_merged(
+    paths: Iterable[Path | str], environ: Mapping[str, str], findings: Findings
+) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for document in _read_documents(paths, environ, findings):
+        merged = merge(merged, document.sections)
+    return merged
 
 
 def _read_documents(

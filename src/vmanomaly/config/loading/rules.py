@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
+from vmanomaly.config.members import SPLIT_BY, Member
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.problems import Findings, Path, expectation, show_value, suggest
 from vmanomaly.config.reader import Query, ReaderSection
@@ -192,6 +193,17 @@ def _full_tenant(tenant: str | None) -> str:
     if tenant is None or tenant == "multitenant" or ":" in tenant:
         return str(tenant)
     return f"{tenant}:0"
+
+
+def check_filters(reader: ReaderSection, member: Member, findings: Findings) -> None:
+    """Check that there are filters if the config is to be split by them."""
+    by_filters = not member.is_alone and member.split_by == "extra_filters"
+    if by_filters and not getattr(reader, "extra_filters", ()):
+        findings.error(
+            ("reader", "extra_filters"),
+            f"required, because {SPLIT_BY} is extra_filters, but not set; set it, or set the "
+            "variable to complete",
+        )
 
 
 def check_state(

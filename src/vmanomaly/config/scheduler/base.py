@@ -49,6 +49,10 @@ class SchedulerSection(Section):
         """How many runs are in progress at a time, however many queries are read at a time."""
         return 1
 
+    def for_replicas(self) -> Self:
+        """Return the section with which every member that runs the same has the same runs."""
+        return self
+
     @classmethod
     def read(
         cls,

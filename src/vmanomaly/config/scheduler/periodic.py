@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, PlainValidator
 
+from vmanomaly.config.effect import RESTARTS
 from vmanomaly.config.scheduler.base import SchedulerSection
 from vmanomaly.config.values.fields import Flag, SchedulerDuration, as_text
 from vmanomaly.config.values.time import parse_clock, parse_iso
@@ -34,9 +35,12 @@ class PeriodicSection(SchedulerSection):
         When the first fit is due: an ISO 8601 time, or `HH:MM`, both in `tz`. None: at once.
     scatter_infer_jobs
         Whether infers are spread over `infer_every`.
+    aligned
+        Whether the times of runs follow from the section alone, and not from when it is started.
     """
 
     ends_by_itself = False
+    derived = frozenset({"aligned"})
 
     class_name: str = Field("periodic", alias="class")
     fit_window: SchedulerDuration
@@ -44,6 +48,11 @@ class PeriodicSection(SchedulerSection):
     fit_every: SchedulerDuration = Field(default_factory=lambda data: data["infer_every"])
     start_from: Annotated[str, PlainValidator(_start)] | None = None
     scatter_infer_jobs: Flag = False
+    aligned: Annotated[bool, RESTARTS] = False
+
+    def for_replicas(self) -> Self:
+        """Return the section with runs at the same times, whenever it is started."""
+        return self.model_copy(update={"aligned": True})
 
     @property
     def look_back(self) -> int:

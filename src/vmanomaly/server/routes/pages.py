@@ -38,6 +38,7 @@ _INDEX = f"""<h1>vmanomaly {vmanomaly.__version__}</h1>
 <ul>
 <li><a href="health">Health</a>, <a href="ready">readiness</a></li>
 <li><a href="metrics">Metrics</a> of the service itself</li>
+<li><a href="presets/">Dashboards and rules</a> of the preset</li>
 <li><a href="docs">API</a>, to try out; <a href="redoc">the same</a> to read</li>
 </ul>
 """

@@ -1,0 +1,1 @@
+"""`python -m config_splitter` is the command `vmanomaly split`."""
