@@ -103,3 +103,12 @@ def test_a_split_by_filters_needs_filters() -> None:
     assert problem.startswith("reader.extra_filters: required, because VMANOMALY_SPLIT_BY is")
     assert load(changed({"reader.extra_filters": ['{a="b"}']}), environ).member.count == 2
     assert load(MINIMAL, {SPLIT_BY: "extra_filters"}).member.is_alone
+
+
+def test_a_split_by_filters_warns_of_joint_models(caplog: pytest.LogCaptureFixture) -> None:
+    model = {"class": "temporal_envelope_multivariate", "queries": "all", "schedulers": "all"}
+    content = changed({"reader.extra_filters": ['{a="b"}'], "models": {"joint": model}})
+    load(content, {COUNT: "2", SPLIT_BY: "complete"})
+    assert caplog.messages == []
+    load(content, {COUNT: "2", SPLIT_BY: "extra_filters"})
+    assert "models.joint: scores the series of all filters of a member jointly" in caplog.text

@@ -118,12 +118,11 @@ def build_config(
         rules.check_state(settings, _valid(schedulers), environ, findings)
         check_retention(settings, findings)
     member = read_member(environ, findings)
-    if reader is not None:
-        rules.check_filters(reader, member, findings)
     ui_datasource = read_ui_datasource(environ, findings)
     if server is not None:
         warn_of_unheeded_keys(server, valid_models, findings)
     if reader is not None:
+        rules.check_filters(reader, valid_models, member, findings)
         check_intervals(
             reader.model_copy(update={"queries": valid_queries}),
             valid_models,

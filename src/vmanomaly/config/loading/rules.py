@@ -195,10 +195,23 @@ def _full_tenant(tenant: str | None) -> str:
     return f"{tenant}:0"
 
 
-def check_filters(reader: ReaderSection, member: Member, findings: Findings) -> None:
-    """Check that there are filters if the config is to be split by them."""
-    by_filters = not member.is_alone and member.split_by == "extra_filters"
-    if by_filters and not getattr(reader, "extra_filters", ()):
+def check_filters(
+    reader: ReaderSection,
+    models: Mapping[str, ModelSection],
+    member: Member,
+    findings: Findings,
+) -> None:
+    """Check that there are filters if the config is to be split by them; warn of joint models."""
+    if member.is_alone or member.split_by != "extra_filters":
+        return
+    for alias, model in models.items():
+        if model.multivariate:
+            findings.warn(
+                ("models", alias),
+                f"scores the series of all filters of a member jointly, so that {SPLIT_BY} "
+                f"extra_filters changes its scores; use another strategy",
+            )
+    if not getattr(reader, "extra_filters", ()):
         findings.error(
             ("reader", "extra_filters"),
             f"required, because {SPLIT_BY} is extra_filters, but not set; set it, or set the "
