@@ -235,3 +235,32 @@ def test_a_run_that_ends_by_itself_opens_no_port_unless_asked(
         assert Application(config).run() == 0
     places = {record.args[1] for record in caplog.records if "Listening" in record.msg}  # type: ignore[index]
     assert places == opened
+
+
+def test_with_the_preset_ui_only_the_server_works() -> None:
+    port = free_port()
+    server = {"addr": "127.0.0.1", "port": port, "path_prefix": "p"}
+    application = Application(load({"preset": "ui:v1", "server": server}))
+    status: list[int] = []
+    thread = threading.Thread(target=lambda: status.append(application.run()))
+    thread.start()
+    try:
+        assert is_healthy(port, "/p/health")
+        assert eventually(lambda: is_healthy(port, "/p/ready"))
+        url = f"http://127.0.0.1:{port}/p"
+        assert urllib3.request("GET", f"{url}/presets/").json()["preset"] == "ui"
+        metrics = urllib3.request("GET", f"{url}/metrics").data.decode()
+        assert 'vmanomaly_config_entities{preset="ui",scope="total"} 0.0' in metrics
+        thread.join(0.3)
+        assert thread.is_alive()
+    finally:
+        application.stop()
+        thread.join(20)
+    assert status == [0]
+
+
+def test_the_files_of_another_preset_are_served_after_a_reload(world: World) -> None:
+    url = f"http://127.0.0.1:{world.port}/presets/"
+    assert urllib3.request("GET", url).json()["preset"] == "default"
+    world.apply({"preset": "node-exporter"})
+    assert urllib3.request("GET", url).json()["preset"] == "node-exporter"

@@ -182,13 +182,14 @@ class TestFileNames:
         assert file_names([one, two], "hash")[1:] == file_names([two], "hash")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["config_splitter"], ["vmanomaly", "split"]])
 def test_as_a_process(command: list[str], tmp_path: Path) -> None:
-    config = write(tmp_path / "config.yaml", PUBLISHED)
     done = subprocess.run(
-        [sys.executable, "-m", *command, config, "--splitBy", "models", "--outputDir", "out"],
+        [sys.executable, "-m", *command, "/dev/stdin", "--splitBy", "models", "--outputDir", "out"],
         cwd=tmp_path,
         env=os.environ,
+        input=yaml.safe_dump(PUBLISHED),
         capture_output=True,
         text=True,
         check=True,

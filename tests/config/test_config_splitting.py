@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.config_helpers import MINIMAL, changed, load
 from vmanomaly.config import Config, load_config, resolved_yaml
-from vmanomaly.config.loading.load import load_sections
+from vmanomaly.config.loading.load import load_as_written
 from vmanomaly.config.members import STRATEGIES, Member
 from vmanomaly.config.presets import without_rest
 from vmanomaly.config.spec import written_yaml
@@ -128,7 +128,7 @@ def test_each_is_a_valid_config_that_runs_just_that(
 ) -> None:
     parent, file = tmp_path / "parent.yaml", tmp_path / "child.yaml"
     parent.write_text(yaml.safe_dump(content))
-    config, sections = load_config([parent], {}), load_sections([parent], {})
+    config, sections = load_as_written([parent], {})
     caplog.clear()
     for sub_config in split(config, strategy):
         file.write_text(written_yaml(sub_mapping(sections, sub_config)))
@@ -281,7 +281,7 @@ class TestWritten:
     def child(self, tmp_path: Path, name: str) -> str:
         file = tmp_path / "parent.yaml"
         file.write_text(WRITTEN)
-        config, sections = load_config([file], ENVIRON), load_sections([file], ENVIRON)
+        config, sections = load_as_written([file], ENVIRON)
         (found,) = [each for each in split(config, "queries") if each.name == name]
         return written_yaml(without_rest(config.preset, sub_mapping(sections, found)))
 

@@ -174,6 +174,20 @@ def test_a_unit_that_moves_away_takes_its_state_with_it(worlds: Worlds, tmp_path
     assert eventually(lambda: stored() == {"_", "b", "d"})
 
 
+def test_a_member_that_is_started_without_work_drops_its_old_states(
+    worlds: Worlds, tmp_path: Path
+) -> None:
+    content = changed({"settings.restore_state": True}, FOUR)
+    folder = {"VMANOMALY_MODEL_DUMPS_DIR": str(tmp_path)}
+    busy = worlds.start(content, environ(0, 2) | folder)
+    busy.settle()
+    busy.service.stop()
+    busy.thread.join(20)
+    assert read_index(tmp_path)[0]
+    worlds.start(content, environ(4, 5) | folder)
+    assert read_index(tmp_path)[0] == {}
+
+
 def irregular(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
     grid = time_range.grid(int(query.step))
     values = (grid // MINUTE * 7919 % 1009 + len(query.alias)).astype(np.float64)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from vmanomaly.cli.parser import Parser
-from vmanomaly.config import load_config
-from vmanomaly.config.loading.load import load_sections
-from vmanomaly.config.members import STRATEGIES, VARIABLES
+from vmanomaly.config.loading.load import load_as_written
+from vmanomaly.config.members import STRATEGIES
 from vmanomaly.config.presets import without_rest
 from vmanomaly.config.spec import written_yaml
 from vmanomaly.config.splitting import SubConfig, split, sub_mapping
@@ -50,11 +49,10 @@ def split_files(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     configure_logging(options.logger_level)
-    config = with_custom_classes(load_config(options.configs, _without_members()))
-    sub_configs = split(config, options.split_by)
+    config, sections = load_as_written(options.configs, os.environ)
+    sub_configs = split(with_custom_classes(config), options.split_by)
     if not sub_configs:
         raise ConfigError(["models: there is nothing to split, since no model runs"])
-    sections = load_sections(options.configs, os.environ)
     folder: Path = options.output_dir
     names = file_names(sub_configs, options.file_name_format)
     try:
@@ -136,11 +134,6 @@ def _write(path: Path, text: str) -> None:
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     new.replace(path)
-
-
-def _without_members() -> dict[str, str]:
-    """Return the environment without what only matters to a member."""
-    return {name: value for name, value in os.environ.items() if name not in VARIABLES}
 
 
 def _parser() -> argparse.ArgumentParser:

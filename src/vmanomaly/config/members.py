@@ -17,8 +17,6 @@ MEMBER_NUM = "VMANOMALY_MEMBER_NUM"
 REPLICATION_FACTOR = "VMANOMALY_REPLICATION_FACTOR"
 SPLIT_BY = "VMANOMALY_SPLIT_BY"
 
-VARIABLES = (MEMBERS_COUNT, MEMBER_NUM, REPLICATION_FACTOR, SPLIT_BY)
-
 STRATEGIES = ("complete", "schedulers", "models", "queries", "extra_filters")
 """What a config can be split by; the first is the default."""
 

@@ -78,7 +78,7 @@ class Service:
         whole = with_custom_classes(config)
         config = own_part(whole)
         models = create_models(config)
-        self._has_ended = not config.schedulers and _ends_by_itself(whole)
+        self._will_never_work = not config.schedulers and _ends_by_itself(whole)
         self.metrics = metrics or Metrics()
         self.metrics.preset = config.preset
         self.abandoned = False
@@ -121,11 +121,12 @@ class Service:
                 "Replicas write the same series: the database needs -dedup.minScrapeInterval=1ms "
                 "on vmsingle, or on vmselect and vmstorage"
             )
-        if self._has_ended:
+        if self._will_never_work:
             self.stop()
         self._limit_native_threads(self._work.config.settings)
         self._writer.start()
-        self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
+        if not self._will_never_work:
+            self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
         self.health.start()
         warm_up(self._work, lambda: self._schedulers.is_stopped or self._context.is_cancelled)
         try:
@@ -339,5 +340,8 @@ def _log_share(member: Member, share: Share) -> None:
 
 def _open_store(config: Config) -> StateStore | None:
     """Open the folder of states; schedulers that end by themselves leave it alone."""
+    # A member with nothing to do drops what it did before.
+    is_idle_member = config.share is not None and not config.schedulers
     is_endless = not all(section.ends_by_itself for section in config.schedulers.values())
-    return StateStore(config.model_folder) if config.model_folder and is_endless else None
+    keeps_states = is_endless or is_idle_member
+    return StateStore(config.model_folder) if config.model_folder and keeps_states else None

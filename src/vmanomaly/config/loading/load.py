@@ -12,7 +12,7 @@ from vmanomaly.config.loading.build import build_config
 from vmanomaly.config.loading.document import MAX_BYTES, Document, parse_document
 from vmanomaly.config.loading.legacy import modernise
 from vmanomaly.config.loading.merge import merge
-from vmanomaly.config.presets import expanded, preset_name
+from vmanomaly.config.presets import expanded
 from vmanomaly.config.problems import Findings
 from vmanomaly.errors import ConfigError
 
@@ -42,18 +42,14 @@ def load_config(paths: Iterable[Path | str], environ: Mapping[str, str]) -> Conf
     ConfigError
         With every problem there is.
     """
-    findings = Findings()
-    merged = _read_merged(paths, environ, findings)
-    config = None if findings.problems else build_config(merged, environ, findings)
-    for warning in findings.warnings:
-        logger.warning("%s", warning)
-    if config is None:
-        raise ConfigError(findings.problems, findings.n_problems)
+    config, _ = load_as_written(paths, environ)
     return config
 
 
-def load_sections(paths: Iterable[Path | str], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read and merge the files of a valid configuration, and the preset that they name.
+def load_as_written(
+    paths: Iterable[Path | str], environ: Mapping[str, str]
+) -> tuple[Config, dict[str, Any]]:
+    """Read, merge and validate a configuration, and return what the files say too.
 
     Parameters
     ----------
@@ -62,20 +58,27 @@ def load_sections(paths: Iterable[Path | str], environ: Mapping[str, str]) -> di
 
     Returns
     -------
+    Config
+        As `load_config` returns it.
     dict of str to Any
-        What the files say, by section, in its present form.
+        What the files say, by section, merged over the preset that they name. Old forms have become
+        the present ones; apart from that the values are as they were written.
 
     Raises
     ------
     ConfigError
-        With every problem of the files; what they say is not checked.
+        With every problem there is.
     """
     findings = Findings()
-    sections = modernise(_read_merged(paths, environ, findings), Findings())
-    preset = preset_name(sections.get("preset"), findings)
-    if preset is None or findings.problems:
+    merged: dict[str, Any] = {}
+    for document in _read_documents(paths, environ, findings):
+        merged = merge(merged, document.sections)
+    config = None if findings.problems else build_config(merged, environ, findings)
+    for warning in findings.warnings:
+        logger.warning("%s", warning)
+    if config is None:
         raise ConfigError(findings.problems, findings.n_problems)
-    return expanded(preset, sections)
+    return config, expanded(config.preset, modernise(merged, Findings()))
 
 
 def config_files(path: Path) -> list[Path]:
@@ -108,15 +111,6 @@ def _may_be_read(file: Path) -> bool:
     Reading a pipe would block, and a device never ends.
     """
     return file.is_file() or not file.exists()
-
-
-def _read_merged(
-    paths: Iterable[Path | str], environ: Mapping[str, str], findings: Findings
-) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for document in _read_documents(paths, environ, findings):
-        merged = merge(merged, document.sections)
-    return merged
 
 
 def _read_documents(
