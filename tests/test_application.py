@@ -262,5 +262,5 @@ def test_with_the_preset_ui_only_the_server_works() -> None:
 def test_the_files_of_another_preset_are_served_after_a_reload(world: World) -> None:
     url = f"http://127.0.0.1:{world.port}/presets/"
     assert urllib3.request("GET", url).json()["preset"] == "default"
-    world.apply({"preset": "node-exporter"})
-    assert urllib3.request("GET", url).json()["preset"] == "node-exporter"
+    world.apply({"preset": "ui"})
+    assert urllib3.request("GET", url).json()["preset"] == "ui"

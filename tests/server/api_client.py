@@ -82,6 +82,7 @@ def serving(
         metrics.registry,
         lambda: HealthStatus([], needs_restart=False),
         list,
+        lambda: config.preset,
         Api(lambda: config, tasks, metrics),
     )
     server.start()
