@@ -11,7 +11,8 @@ FROM python:${PYTHON}
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends curl \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && install --directory --owner=1000 --group=1000 /tmp/vmanomaly
 COPY --from=build /opt/vmanomaly /opt/vmanomaly
 COPY --from=build /vmanomaly /vmanomaly
 # The compiled kernels are for this name of a processor, and no other.
