@@ -21,10 +21,6 @@ logger = logging.getLogger(__name__)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another root folder"),
-    pytest.mark.skipif(
-        not (CHECKOUT / "src/vmanomaly/presets/default/dashboard.json").exists(),
-        reason="there is no dashboard to put into the image",
-    ),
 ]
 
 CHART = ["--watch", "/etc/config/config.yml", "--license-file=/etc/vm-license-key/key"]
