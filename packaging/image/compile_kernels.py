@@ -14,7 +14,7 @@ import numpy as np
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS, READERS, WRITERS, Entry
-from vmanomaly.detect import create_detector
+from vmanomaly.detector import create_detector
 from vmanomaly.kernel import many_compilations
 from vmanomaly.kernel_cache import cache_folder
 from vmanomaly.model import create_model, create_multivariate_model

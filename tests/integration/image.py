@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,11 +33,13 @@ class Image:
 
     def build(self) -> None:
         """Run what the Dockerfile runs."""
-        command = self._command("rw", {CHECKOUT: "/src"})
+        context = self.root.with_name("context")
+        _copy_context(context)
+        command = self._command("rw", {context: "/src"})
         environ = {
             "PATH": f"{PYTHON}/bin:/usr/bin:/bin",
             "HOME": "/nonexistent",
-            **{name: value for name, value in os.environ.items() if name.endswith("_CERT_FILE")},
+            **_for_downloads(),
         }
         done = subprocess.run(
             [*command, "/src/packaging/image/build-tree.sh", "/src"],
@@ -102,6 +105,27 @@ class Image:
             *("unshare", "--mount", str(IN_IMAGE)),
             *(str(self.root), str(PYTHON), mode, *folders, "--"),
         ]
+
+
+def _copy_context(folder: Path) -> None:
+    """Copy what `.dockerignore` leaves of the checkout."""
+    for line in (CHECKOUT / ".dockerignore").read_text().splitlines():
+        if line.startswith("!"):
+            source, target = CHECKOUT / line[1:], folder / line[1:]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+
+
+def _for_downloads() -> dict[str, str]:
+    """Return the variables that say how packages are fetched on this machine."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("PIP_", "UV_", "SSL_CERT")) or name.lower().endswith("_proxy")
+    }
 
 
 def _environ(dockerfile: Path, path: str) -> dict[str, str]:
