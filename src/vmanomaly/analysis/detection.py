@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmanomaly.analysis.evaluate import Evaluation, Window, evaluate_incidents
-from vmanomaly.analysis.incidents import THRESHOLD, Incident, find_incidents
 from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.time import format_time
 from vmanomaly.detector.result import Failure
 from vmanomaly.episodes import counted
+from vmanomaly.errors import UsageError
+from vmanomaly.incidents import THRESHOLD, Incident, find_incidents
 from vmanomaly.series import FloatArray, IntArray, Labels
 from vmanomaly.tables.frames import to_frame
 
@@ -134,6 +136,31 @@ class Detection:
         from vmanomaly.analysis.plot import plot_series  # noqa: PLC0415 - an extra
 
         return plot_series(self, self._row(series), axes)
+
+    def report(self, path: str | Path) -> Path:
+        """Write a page with the incidents, and plots of all series that have any, and others.
+
+        Parameters
+        ----------
+        path
+            An HTML file; it needs nothing else.
+
+        Raises
+        ------
+        UsageError
+            It cannot be written, or nothing was scored.
+        """
+        from vmanomaly.analysis.report import render_detection  # noqa: PLC0415 - seldom needed
+
+        target = Path(path)
+        if not len(self.timestamps) or not self.labels:
+            raise UsageError(f"{target}: nothing was scored, so there is nothing to show")
+        page = render_detection(self)
+        try:
+            target.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error.strerror}") from error
+        return target
 
     def _row(self, series: Mapping[str, str] | None) -> int:
         if series is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vmanomaly.analysis.incidents import Incident
+from vmanomaly.incidents import Incident
 from vmanomaly.series import Labels
 
 

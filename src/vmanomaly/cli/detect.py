@@ -40,8 +40,8 @@ def detect(arguments: Sequence[str]) -> int:
     from vmanomaly.progress import progress_bar
     from vmanomaly.tables import guess_layout, read_files, to_batch
 
-    if options.out is not None:
-        check_target(options.out)
+    for file in filter(None, (options.out, options.report)):
+        check_target(file)
     notes, out = Console(stderr=True, highlight=False), Console(highlight=False)
     table = read_files(options.files)
     layout = guess_layout(table, options.time, options.value, options.by)
@@ -75,6 +75,8 @@ def detect(arguments: Sequence[str]) -> int:
     if options.out is not None:
         write_scores(detection, options.out)
         _say(notes, f"The scores are in {options.out}")
+    if options.report is not None:
+        _say(notes, f"The report is in {detection.report(options.report)}")
     return DONE
 
 
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
             "been live, and prints the incidents. Guesses what is not said, and says what it "
             "guessed."
         ),
-        epilog="example: vmanomaly detect cpu.csv --by host --out scores.parquet",
+        epilog="example: vmanomaly detect cpu.csv --by host --report cpu.html",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -125,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     results = parser.add_argument_group("results")
     results.add_argument("--out", metavar="FILE", help="all scores: .parquet, .csv or .json")
+    results.add_argument("--report", metavar="FILE", help="a page with plots: .html")
     results.add_argument(
         "--against",
         metavar="FILE",

@@ -19,33 +19,22 @@ from rich.table import Table
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.writer import DuckdbWriterSection
 from vmanomaly.context import OnProgress, RunContext
-from vmanomaly.demo.evaluate import Finding, ModelEvaluation, ScoredSeries, evaluate
+from vmanomaly.demo.evaluate import Finding, ModelEvaluation, evaluate
 from vmanomaly.demo.folder import CONFIG, REPORT, SCORES, TELEMETRY, prepare
 from vmanomaly.demo.incidents import Incident
-from vmanomaly.demo.report import describe, minutes, render
-from vmanomaly.demo.scores import read_scores
+from vmanomaly.demo.page import render
 from vmanomaly.demo.store import store
 from vmanomaly.demo.telemetry import generate
 from vmanomaly.errors import UsageError
 from vmanomaly.logs import configure_logging
 from vmanomaly.progress import progress_bar
+from vmanomaly.report import ScoredSeries
+from vmanomaly.report.page import lasting
+from vmanomaly.report.panel import describe
+from vmanomaly.report.stored import read_stored
 from vmanomaly.service import Service
 
 DIRECTORY = Path("vmanomaly-demo")
-
-UNITS = {
-    "traffic": "of last hour",
-    "error_percent": "%",
-    "latency_p99": "ms",
-    "cpu_vs_yesterday": "% points",
-    "memory_floor": "MB",
-    "queue": "messages",
-    "disk_growth": "% per hour",
-    "disk_latency": "ms",
-    "temperature_vs_yesterday": "°C",
-    "temperature_jitter": "°C",
-}
-"""Unit of the values of each query in the demo's config file."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -124,19 +113,17 @@ def run_demo(directory: Path = DIRECTORY, console: Console | None = None) -> int
     )
     with chdir(directory):
         config = load_config([Path(CONFIG)], os.environ)
-        writer = _writer(config)
+        _check_writer(config)
         Path(SCORES).unlink(missing_ok=True)
         with _progress(console) as on_progress:
             status = _run_service(config, on_progress)
         if status != 0:
             return status
-        scored = read_scores(writer)
+        scored = _read_scores(list(config.models))
         if not scored:
             raise UsageError(f"No scores were written: what do the queries in {CONFIG} return?")
         evaluations = evaluate(scored, telemetry.incidents)
-        Path(REPORT).write_text(
-            render(scored, telemetry.incidents, evaluations, UNITS), encoding="utf-8"
-        )
+        Path(REPORT).write_text(render(scored, telemetry.incidents, evaluations), encoding="utf-8")
     console.print()
     console.print(findings_table(telemetry.incidents, evaluations))
     _print_summary(console, scored, evaluations)
@@ -162,7 +149,7 @@ def _cells(finding: Finding) -> tuple[str, str]:
     score = "-" if np.isnan(finding.max_score) else f"{finding.max_score:.1f}"
     if finding.delay is None:
         return "[red]missed[/]", score
-    return f"[green]after {minutes(finding.delay)}[/]", score
+    return f"[green]after {lasting(finding.delay)}[/]", score
 
 
 def _run_service(config: Config, on_progress: OnProgress) -> int:
@@ -185,9 +172,21 @@ def _run_service(config: Config, on_progress: OnProgress) -> int:
     return status
 
 
-def _writer(config: Config) -> DuckdbWriterSection:
+def _read_scores(models: Sequence[str]) -> list[ScoredSeries]:
+    """Return what was written, in the order in which the config file names the models."""
+    if not Path(SCORES).exists():
+        return []
+    order = {model: number for number, model in enumerate(models)}
+
+    def place(item: ScoredSeries) -> int:
+        return order.get(item.model.partition(" (")[0], len(order))
+
+    return sorted(read_stored(Path(SCORES)), key=place)
+
+
+def _check_writer(config: Config) -> None:
     if isinstance(config.writer, DuckdbWriterSection) and config.writer.path == SCORES:
-        return config.writer
+        return
     raise UsageError(
         f"{CONFIG} was edited to write elsewhere than into {SCORES}, so the demo has nothing to "
         f"show: run it with `vmanomaly {CONFIG}`, or delete it for a fresh one"
@@ -221,7 +220,7 @@ def _print_summary(
             f"{len(evaluation.false_alarms)} false alarms on {n_series} series, "
             f"{evaluation.false_alarms_per_series_day:.3f} per series and day",
         )
-    _say(console, "An alarm: anomaly_score > 1, for: 2m, keep_firing_for: 5m")
+    _say(console, "An alarm: incident_score > 1")
 
 
 def _print_next_steps(console: Console, directory: Path) -> None:

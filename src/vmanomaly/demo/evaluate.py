@@ -1,14 +1,6 @@
 """What was found of what was planted.
 
-An anomaly score becomes an alarm as in an alerting rule of vmalert::
-
-    expr: anomaly_score > 1
-    for: 2m
-    keep_firing_for: 5m
-
-The expression must hold for two minutes, without a point in between that says otherwise, before
-the alarm fires; it is resolved when the expression has not held for five minutes. A missing point
-changes nothing, since a server answers with the last one.
+An alarm is an incident that a model found, `incident_score > 1`.
 """
 
 from __future__ import annotations
@@ -19,49 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmanomaly.demo.incidents import Incident
-from vmanomaly.series import FloatArray, IntArray, Labels
+from vmanomaly.report import Alarm, ScoredSeries, alarms_of
+from vmanomaly.report.contents import agree
+from vmanomaly.series import IntArray
 
-FOR = 2 * 60_000
-"""Milliseconds the score must stay above 1 before an alarm fires."""
-KEEP_FIRING_FOR = 5 * 60_000
-"""Milliseconds without a score above 1 after which an alarm is resolved."""
 AFTERMATH = 60 * 60_000
 """Milliseconds after an incident in which an alarm on its series is still its echo."""
 _DAY = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredSeries:
-    """What one model said about one series of one query.
-
-    Attributes
-    ----------
-    query, model : str
-        Aliases in the config.
-    series : Labels
-        The labels the query gave the series.
-    timestamps : ndarray of int64, shape (T,)
-        Unix milliseconds, UTC, ascending.
-    outputs : dict of str to ndarray of float64, shape (T,)
-        `anomaly_score`, `y`, `yhat`, `yhat_lower`, `yhat_upper`; NaN where nothing was written.
-    """
-
-    query: str
-    model: str
-    series: Labels
-    timestamps: IntArray
-    outputs: dict[str, FloatArray]
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """An alarm from the moment it fires to the moment it is resolved, Unix milliseconds."""
-
-    query: str
-    model: str
-    series: Labels
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,50 +88,6 @@ class ModelEvaluation:
         return len(self.false_alarms) / self.series_days if self.series_days else np.nan
 
 
-def alarms_of(scored: ScoredSeries) -> list[Alarm]:
-    """Return the alarms of one series, in order of time.
-
-    Examples
-    --------
-    >>> minutes = np.arange(12, dtype=np.int64) * 60_000
-    >>> score = np.array([0, 2, 2, 2, 0, 3, 0, 0, 0, 0, 0, 2.0])
-    >>> series = ScoredSeries("cpu", "mad", Labels(), minutes, {"anomaly_score": score})
-    >>> [(alarm.start // 60_000, alarm.end // 60_000) for alarm in alarms_of(series)]
-    [(3, 10)]
-    """
-    score = scored.outputs["anomaly_score"]
-    present = ~np.isnan(score)
-    timestamps = scored.timestamps[present]
-    above = score[present] > 1
-    edges = np.flatnonzero(np.diff(above, prepend=False, append=False))
-    firing: list[list[int]] = []
-    for first, stop in zip(edges[::2], edges[1::2], strict=True):
-        begin, last = int(timestamps[first]), int(timestamps[stop - 1])
-        if firing and begin <= firing[-1][1]:
-            firing[-1][1] = last + KEEP_FIRING_FOR
-        elif last - begin >= FOR:
-            held = np.searchsorted(timestamps, begin + FOR)
-            firing.append([int(timestamps[held]), last + KEEP_FIRING_FOR])
-    return [Alarm(scored.query, scored.model, scored.series, start, end) for start, end in firing]
-
-
-def concerns(incident: Incident, series: Labels) -> bool:
-    """Return whether a query's series shows what the incident happened to.
-
-    It does when the labels that both have agree, and there is at least one.
-
-    Examples
-    --------
-    >>> incident = Incident("", "", "", Labels({"metric": "cpu", "host": "a"}), 0, 1)
-    >>> concerns(incident, Labels({"host": "a", "mode": "user"}))
-    True
-    >>> concerns(incident, Labels({"host": "b"})), concerns(incident, Labels({"mode": "user"}))
-    (False, False)
-    """
-    shared = incident.series.keys() & series.keys()
-    return bool(shared) and all(incident.series[name] == series[name] for name in shared)
-
-
 def evaluate(
     scored: Sequence[ScoredSeries], incidents: Sequence[Incident]
 ) -> tuple[ModelEvaluation, ...]:
@@ -218,7 +130,7 @@ def _evaluate_model(
 
 def _explains(incident: Incident, alarm: Alarm) -> bool:
     return (
-        concerns(incident, alarm.series)
+        agree(incident.series, alarm.series)
         and incident.start <= alarm.start <= incident.end + AFTERMATH
     )
 
@@ -232,7 +144,7 @@ def _finding(
     peaks = [
         _max_between(item, incident.start, incident.end)
         for item in scored
-        if concerns(incident, item.series)
+        if agree(incident.series, item.series)
     ]
     return Finding(
         incident,
@@ -244,7 +156,7 @@ def _finding(
 
 def _max_between(item: ScoredSeries, start: int, end: int) -> float:
     inside = (item.timestamps >= start) & (item.timestamps <= end)
-    score = item.outputs["anomaly_score"][inside]
+    score = item.output(item.score_name)[inside]
     score = score[~np.isnan(score)]
     return float(score.max()) if score.size else np.nan
 

@@ -1,0 +1,28 @@
+"""A detection as an HTML page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmanomaly.report import Report, ScoredSeries, render
+
+if TYPE_CHECKING:
+    from vmanomaly.analysis.detection import Detection
+
+QUERY = "series"
+
+
+def render_detection(detection: Detection) -> str:
+    """Return the report on a detection; see `Detection.report`."""
+    model = detection.model.class_name
+    scored = [
+        ScoredSeries(
+            QUERY,
+            model,
+            labels,
+            detection.timestamps,
+            {name: values[row] for name, values in detection.outputs.items()},
+        )
+        for row, labels in enumerate(detection.labels)
+    ]
+    return render(Report("Anomalies", f"Found by {model}, a point every {detection.step}.", scored))

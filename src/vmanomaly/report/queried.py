@@ -1,0 +1,105 @@
+"""The scores of a run, read from VictoriaMetrics or Prometheus."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vmanomaly.config.reader import HttpQuery, VmReaderSection
+from vmanomaly.config.values.duration import Duration
+from vmanomaly.errors import UsageError
+from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.reader import create_reader
+from vmanomaly.report.contents import ANOMALY_SCORE, OUTPUTS, ScoredSeries
+from vmanomaly.report.stored import put_together
+from vmanomaly.series import Labels, SeriesBatch, TimeRange
+
+MOST_POINTS = 50_000_000
+"""Points that are read; more are refused, since they are held in memory."""
+
+
+def read_queried(
+    section: VmReaderSection,
+    time_range: TimeRange,
+    step: Duration,
+    prefix: str = "",
+    matchers: str = "",
+) -> list[ScoredSeries]:
+    """Return the scores that a database holds, one item for each query, model and series.
+
+    Parameters
+    ----------
+    section
+        How to connect to it.
+    time_range
+        After its start, up to and including its end.
+    step
+        Milliseconds between two points.
+    prefix
+        What the writer puts before the names of outputs.
+    matchers
+        More matchers of labels, such as `for="cpu"`.
+
+    Returns
+    -------
+    list of ScoredSeries
+        Ordered by query, model and labels.
+
+    Raises
+    ------
+    DatasourceError
+        The server cannot be reached or refuses the query.
+    UsageError
+        There is too much to be shown.
+    """
+    selector = selector_of(prefix, matchers)
+    length = time_range.end - time_range.start
+    reader = create_reader(section, Metrics())
+
+    def read(expr: str, within: TimeRange) -> SeriesBatch:
+        query = HttpQuery(alias="scores", expr=expr, step=step, tenant_id=section.tenant_id)
+        return reader.read(query, within, "report", stage="fit")
+
+    try:
+        counting = f"count(last_over_time({selector}[{max(length // 1000, 1)}s]))"
+        count = read(counting, TimeRange(time_range.end - int(step), time_range.end)).values
+        n_series = int(np.nansum(count[:, -1:])) if count.size else 0
+        _check_size(n_series, length // int(step))
+        batch = read(selector, time_range)
+    finally:
+        reader.close()
+    written = []
+    for labels, values in zip(batch.labels, batch.values, strict=True):
+        there = np.isfinite(values)
+        written.append(
+            (
+                labels.get("for", "scores"),
+                labels.get("model_alias", "model"),
+                labels.get("scheduler_alias", ""),
+                labels.get("__name__", ""),
+                Labels(labels),
+                batch.timestamps[there],
+                values[there],
+            )
+        )
+    return put_together(written)
+
+
+def selector_of(prefix: str = "", matchers: str = "") -> str:
+    """Return the selector of all outputs that a report shows.
+
+    Examples
+    --------
+    >>> selector_of("my_", 'for="cpu"')
+    '{__name__=~"my_(anomaly_score|incident_score|y|yhat|yhat_lower|yhat_upper)",for="cpu"}'
+    """
+    names = f'__name__=~"{prefix}({"|".join(OUTPUTS)})"'
+    return "{" + ",".join([names, *([matchers] if matchers else [])]) + "}"
+
+
+def _check_size(n_series: int, n_points: int) -> None:
+    if n_series * n_points > MOST_POINTS:
+        raise UsageError(
+            f"{n_series:,} series of {n_points:,} points are too many for a report; read fewer "
+            f"with --match or --since, or choose a longer --step ({ANOMALY_SCORE} and the other "
+            "outputs are a series each)"
+        )
