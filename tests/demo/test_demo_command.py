@@ -8,16 +8,17 @@ from rich.console import Console
 
 from vmanomaly.config import load_config
 from vmanomaly.config.reader import DuckdbReaderSection
-from vmanomaly.config.writer import DuckdbWriterSection
-from vmanomaly.demo.command import UNITS, findings_table, main, run_demo
-from vmanomaly.demo.evaluate import ScoredSeries, evaluate
+from vmanomaly.demo.command import findings_table, main, run_demo
+from vmanomaly.demo.evaluate import evaluate
 from vmanomaly.demo.folder import CONFIG, REPORT, SCORES, TELEMETRY, prepare
-from vmanomaly.demo.scores import read_scores
+from vmanomaly.demo.page import UNITS
 from vmanomaly.demo.store import store
 from vmanomaly.demo.telemetry import generate
 from vmanomaly.errors import ConfigError, UsageError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader.duckdb import DuckdbReader
+from vmanomaly.report import ScoredSeries
+from vmanomaly.report.stored import read_stored
 from vmanomaly.series import TimeRange
 
 ERROR_BURST_DAY = ("2026-06-10T12:00:00Z", "2026-06-11T00:00:00Z")
@@ -28,8 +29,8 @@ def shortened(folder: Path) -> None:
     prepare(folder)
     content = yaml.safe_load((folder / CONFIG).read_text())
     queries = content["reader"]["queries"]
-    content["reader"]["queries"] = {"error_percent": queries["error_percent"]}
-    content["models"] = {"zscore": content["models"]["zscore_online"]}
+    content["reader"]["queries"] = {"errors": queries["errors"]}
+    content["models"] = {"mad": content["models"]["mad_online"]}
     content["schedulers"]["once"]["infer_start_iso"] = ERROR_BURST_DAY[0]
     content["schedulers"]["once"]["infer_end_iso"] = ERROR_BURST_DAY[1]
     (folder / CONFIG).write_text(yaml.safe_dump(content))
@@ -48,7 +49,7 @@ def test_the_config_file_is_valid_and_raises_no_warning(
         config = load_config([tmp_path / CONFIG], {})
     assert caplog.records == []
     assert config.reader.queries.keys() == UNITS.keys()
-    assert config.models.keys() == {"mad_online", "zscore_online"}
+    assert list(config.models) == ["temporal_envelope", "mad_online"]
     assert config.server is not None
     assert (config.server.addr, config.server.port) == ("127.0.0.1", 0)
 
@@ -79,7 +80,7 @@ def test_the_demo_shows_what_an_edited_config_finds(tmp_path: Path) -> None:
     assert run_demo(folder, console) == 0
     text = output.getvalue()
     assert "Keeping" in text
-    assert "zscore: found 1 of 12; 0 false alarms on 2 series" in text
+    assert "mad: found 1 of 12; 1 false alarm on 2 series" in text
     assert "vmanomaly my-config.yaml" in text
     assert (folder / CONFIG).read_text() == edited
     assert "Error burst" in (folder / REPORT).read_text()
@@ -91,7 +92,7 @@ def test_the_scores_come_back_as_they_were_written_and_a_second_run_replaces_the
     shortened(tmp_path)
     first_run = run_and_read(tmp_path)
     second_run = run_and_read(tmp_path)
-    assert [item.query for item in first_run] == ["error_percent"] * 2
+    assert [item.query for item in first_run] == ["errors"] * 2
     assert {item.series["service"] for item in first_run} == {"frontend", "checkout"}
     for first, second in zip(first_run, second_run, strict=True):
         assert set(first.series) == {"metric", "service", "instance"}
@@ -102,9 +103,7 @@ def test_the_scores_come_back_as_they_were_written_and_a_second_run_replaces_the
 
 def run_and_read(folder: Path) -> list[ScoredSeries]:
     assert run_demo(folder, quiet_console()[0]) == 0
-    section = load_config([folder / CONFIG], {}).writer
-    assert isinstance(section, DuckdbWriterSection)
-    return read_scores(section.model_copy(update={"path": str(folder / SCORES)}))
+    return read_stored(folder / SCORES)
 
 
 def test_the_table_tells_found_from_missed(tmp_path: Path) -> None:
@@ -115,7 +114,7 @@ def test_the_table_tells_found_from_missed(tmp_path: Path) -> None:
     console.print(findings_table(incidents, evaluate(scored, incidents)))
     rows = [line for line in output.getvalue().splitlines() if line.startswith("│")]
     lines = {line.split("│")[1].strip(): line for line in rows}
-    assert "after 6m" in lines["Error burst"]
+    assert "after 3m" in lines["Error burst"]
     assert "missed" in lines["Memory leak"]
 
 

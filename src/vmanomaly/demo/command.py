@@ -25,6 +25,7 @@ from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.page import render
 from vmanomaly.demo.store import store
 from vmanomaly.demo.telemetry import generate
+from vmanomaly.episodes import counted
 from vmanomaly.errors import UsageError
 from vmanomaly.logs import configure_logging
 from vmanomaly.progress import progress_bar
@@ -217,7 +218,7 @@ def _print_summary(
         _say(
             console,
             f"{evaluation.model}: found {evaluation.found} of {len(evaluation.findings)}; "
-            f"{len(evaluation.false_alarms)} false alarms on {n_series} series, "
+            f"{counted(len(evaluation.false_alarms), 'false alarm')} on {n_series} series, "
             f"{evaluation.false_alarms_per_series_day:.3f} per series and day",
         )
     _say(console, "An alarm: incident_score > 1")

@@ -146,6 +146,7 @@ def build_config(
         or monitoring is None
     ):
         return None
+    rules.warn_of_unclipped(attached, used_queries, findings)
     if reads:
         rules.warn_of_unused(("reader", "queries"), queries, used_queries, findings)
         rules.warn_of_unused(("schedulers",), schedulers, used_schedulers, findings)

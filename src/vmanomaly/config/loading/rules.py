@@ -155,6 +155,32 @@ def check_multivariate(
                 )
 
 
+def warn_of_unclipped(
+    models: Mapping[str, ModelSection], queries: Mapping[str, Query], findings: Findings
+) -> None:
+    """Warn where an expected range may be wider than what is possible, so that nothing is found.
+
+    Who writes `clip_predictions: false` knows it.
+    """
+    for alias, model in models.items():
+        if model.multivariate or "clip_predictions" in model.model_fields_set:
+            continue
+        limited = [
+            name
+            for name in model.queries
+            if name in queries
+            and (queries[name].data_range is not None or model.data_range is not None)
+        ]
+        if limited:
+            shown = ", ".join(map(shown_name, limited[:3])) + (", ..." if len(limited) > 3 else "")
+            findings.warn(
+                ("models", alias, "clip_predictions"),
+                f"left out, although there is a data_range ({shown}): a value inside it can never "
+                "be an anomaly where the expected range is wider; set it to true, or to false to "
+                "keep it so",
+            )
+
+
 def check_metric_names(writer: WriterSection, queries: Iterable[str], findings: Findings) -> None:
     """Check that `metric_format` gives valid metric names for every query or set of queries."""
     place = ("writer", "metric_format", "__name__")
