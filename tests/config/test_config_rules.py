@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -228,6 +228,31 @@ class TestMultivariate:
         ]
 
 
+class TestClipping:
+    CPU: ClassVar = {"reader.queries.cpu.data_range": [0, 1]}
+
+    def test_a_range_without_clipping_is_warned_of(self, caplog: pytest.LogCaptureFixture) -> None:
+        load(changed(self.CPU))
+        assert caplog.messages == [
+            "models.z.clip_predictions: left out, although there is a data_range (cpu): a value "
+            "inside it can never be an anomaly where the expected range is wider; set it to true, "
+            "or to false to keep it so"
+        ]
+
+    @pytest.mark.parametrize(
+        "changes", [{}, {**CPU, "models.z.clip_predictions": True}, {"models.z.queries": ["cpu"]}]
+    )
+    def test_nothing_else_is(
+        self, changes: dict[str, Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        load(changed(changes))
+        assert caplog.messages == []
+
+    def test_who_says_no_knows_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        load(changed({**self.CPU, "models.z.clip_predictions": False}))
+        assert caplog.messages == []
+
+
 class TestPolicies:
     @pytest.mark.parametrize(
         ("policy", "value", "expected"),
@@ -241,7 +266,7 @@ class TestPolicies:
     def test_on_a_model_they_are_deprecated(
         self, policy: str, value: Any, expected: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
-        config = load(changed({f"models.z.{policy}": value}))
+        config = load(changed({f"models.z.{policy}": value, "models.z.clip_predictions": True}))
         assert getattr(config.models["z"], policy) == expected
         assert getattr(config.reader.queries["cpu"], policy) is None
         assert caplog.messages == [
