@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.figures.alarms import held_alarms
+from benchmarks.figures.plot import LEGEND as REPORT_LEGEND
+from benchmarks.figures.plot import WIDTH, Panel, draw, height_of
 from benchmarks.figures.svg import standalone
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
-from vmanomaly.demo.evaluate import ScoredSeries, evaluate
+from vmanomaly.demo.evaluate import evaluate
 from vmanomaly.demo.incidents import Incident
-from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of
-from vmanomaly.demo.report import LEGEND as REPORT_LEGEND
 from vmanomaly.demo.telemetry import DAY, STEP, Telemetry
 from vmanomaly.detector import UnivariateDetector
 from vmanomaly.model import create_model
 from vmanomaly.model.scoring import Policy
+from vmanomaly.report import ScoredSeries
 from vmanomaly.series import BoolArray, IntArray, Labels, Predictions, SeriesBatch
 
 OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
@@ -171,7 +173,7 @@ def figure(scene: Scene, telemetry: Telemetry) -> str:
     """Return the plot as an SVG document."""
     scored = score(scene, telemetry)
     incidents = incidents_of(telemetry, scored)
-    (evaluation,) = evaluate([scored], incidents)
+    (evaluation,) = evaluate([scored], incidents, held_alarms)
     panel = Panel(
         [scored],
         incidents,

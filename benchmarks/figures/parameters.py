@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.figures.alarms import held_alarms
 from benchmarks.figures.models import (
     LEGEND,
     OUTPUTS,
@@ -17,14 +18,15 @@ from benchmarks.figures.models import (
     moment,
     thinned,
 )
+from benchmarks.figures.plot import WIDTH, Panel, draw, height_of, value_range
 from benchmarks.figures.svg import standalone
 from vmanomaly.config.model.temporal_envelope import TemporalEnvelopeSection
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.demo.evaluate import ScoredSeries, evaluate
+from vmanomaly.demo.evaluate import evaluate
 from vmanomaly.demo.incidents import Effect, Incident, add, multiply, shift_for_good
-from vmanomaly.demo.plot import WIDTH, Panel, draw, height_of, value_range
 from vmanomaly.demo.telemetry import Telemetry
 from vmanomaly.model.scoring import score
+from vmanomaly.report import ScoredSeries
 from vmanomaly.series import FloatArray, IntArray
 
 MODEL = "temporal_envelope"
@@ -223,7 +225,7 @@ def figure(comparison: Comparison, telemetry: Telemetry) -> str:
     parts: list[str] = []
     top = 0
     for number, (item, setting) in enumerate(zip(scored, comparison.settings, strict=True)):
-        (evaluation,) = evaluate([item], incidents)
+        (evaluation,) = evaluate([item], incidents, held_alarms)
         false = frozenset(evaluation.false_alarms)
         panel = Panel([item], incidents, evaluation.alarms, false, comparison.unit, values)
         drawing = draw(panel, f"{comparison.parameter}-{number}")

@@ -40,7 +40,7 @@ def standalone(
         Rules in addition to those of the demo's report.
     """
     width, height = size[0] + 2 * MARGIN, _HEAD + size[1] + _LEGEND
-    rules = files("vmanomaly.demo").joinpath("report.css").read_text(encoding="utf-8")
+    rules = files("benchmarks.figures").joinpath("plot.css").read_text(encoding="utf-8")
     placed = drawing.replace(
         "<svg ", f'<svg x="{MARGIN}" y="{_HEAD}" width="{size[0]}" height="{size[1]}" ', 1
     )

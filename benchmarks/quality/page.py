@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
+from benchmarks.figures.plot import Panel, draw
 from benchmarks.quality.table import Judged
-from vmanomaly.demo.evaluate import Alarm, ScoredSeries
 from vmanomaly.demo.incidents import Incident
-from vmanomaly.demo.plot import Panel, draw
+from vmanomaly.report import Alarm, ScoredSeries
 from vmanomaly.series import Labels
 
 
@@ -19,7 +19,7 @@ def render(title: str, judged: Sequence[Judged], score: str) -> str:
     sections = [
         _section(item, score, number) for number, item in enumerate(worst) if _mistakes(item)
     ]
-    style = files("vmanomaly.demo").joinpath("report.css").read_text(encoding="utf-8")
+    style = files("benchmarks.figures").joinpath("plot.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title><style>\n{style}</style></head><body><main>"
@@ -59,7 +59,8 @@ def _section(item: Judged, score: str, number: int) -> str:
         for window, delay in zip(series.windows, item.alarms.delays, strict=True)
     ]
     false = frozenset(
-        Alarm(series.family, score, labels, begin, end) for begin, end in item.alarms.false_alarms
+        Alarm(series.family, score, labels, begin, end, np.nan)
+        for begin, end in item.alarms.false_alarms
     )
     panel = Panel([scored], incidents, sorted(false, key=lambda alarm: alarm.start), false, "")
     missed = item.alarms.delays.count(None)

@@ -234,9 +234,11 @@ class TestClipping:
     def test_a_range_without_clipping_is_warned_of(self, caplog: pytest.LogCaptureFixture) -> None:
         load(changed(self.CPU))
         assert caplog.messages == [
-            "models.z.clip_predictions: left out, although there is a data_range (cpu): a value "
-            "inside it can never be an anomaly where the expected range is wider; set it to true, "
-            "or to false to keep it so"
+            (
+                "models.z.clip_predictions: left out, although there is a data_range (cpu): a value "
+                "inside it can never be an anomaly where the expected range is wider; set it to "
+                "true, or to false to keep it so"
+            )
         ]
 
     @pytest.mark.parametrize(

@@ -107,7 +107,11 @@ def report(
         for row, each in enumerate(incidents)
     ]
     false = [alarm for evaluation in evaluations for alarm in evaluation.false_alarms]
-    html = render(Report("Anomalies", "Made up.", items, units or {}, known, frozenset(false if known else ())))
+    html = render(
+        Report(
+            "Anomalies", "Made up.", items, units or {}, known, frozenset(false if known else ())
+        )
+    )
     checker = Checker()
     checker.feed(html)
     checker.close()

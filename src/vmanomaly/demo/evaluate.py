@@ -5,7 +5,7 @@ An alarm is an incident that a model found, `incident_score > 1`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,9 @@ class ModelEvaluation:
 
 
 def evaluate(
-    scored: Sequence[ScoredSeries], incidents: Sequence[Incident]
+    scored: Sequence[ScoredSeries],
+    incidents: Sequence[Incident],
+    rule: Callable[[ScoredSeries], list[Alarm]] = alarms_of,
 ) -> tuple[ModelEvaluation, ...]:
     """Compare the scores with the truth.
 
@@ -102,6 +104,8 @@ def evaluate(
         What was written, one item for each query, model and series.
     incidents
         The truth.
+    rule
+        Makes alarms of scores.
 
     Returns
     -------
@@ -110,15 +114,18 @@ def evaluate(
     """
     models = dict.fromkeys(item.model for item in scored)
     return tuple(
-        _evaluate_model(model, [item for item in scored if item.model == model], incidents)
+        _evaluate_model(model, [item for item in scored if item.model == model], incidents, rule)
         for model in models
     )
 
 
 def _evaluate_model(
-    model: str, scored: Sequence[ScoredSeries], incidents: Sequence[Incident]
+    model: str,
+    scored: Sequence[ScoredSeries],
+    incidents: Sequence[Incident],
+    rule: Callable[[ScoredSeries], list[Alarm]],
 ) -> ModelEvaluation:
-    alarms = [alarm for item in scored for alarm in alarms_of(item)]
+    alarms = [alarm for item in scored for alarm in rule(item)]
     return ModelEvaluation(
         model,
         tuple(_finding(incident, model, scored, alarms) for incident in incidents),
