@@ -24,6 +24,7 @@ def held_alarms(scored: ScoredSeries) -> list[Alarm]:
 
     Examples
     --------
+    >>> from vmanomaly.series import Labels
     >>> minutes = np.arange(12, dtype=np.int64) * 60_000
     >>> score = np.array([0, 2, 2, 2, 0, 3, 0, 0, 0, 0, 0, 2.0])
     >>> series = ScoredSeries("cpu", "mad", Labels(), minutes, {"anomaly_score": score})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from math import nan
 
 from benchmarks.figures.plot import Panel, draw
 from benchmarks.quality.table import Judged
@@ -59,7 +60,7 @@ def _section(item: Judged, score: str, number: int) -> str:
         for window, delay in zip(series.windows, item.alarms.delays, strict=True)
     ]
     false = frozenset(
-        Alarm(series.family, score, labels, begin, end, np.nan)
+        Alarm(series.family, score, labels, begin, end, nan)
         for begin, end in item.alarms.false_alarms
     )
     panel = Panel([scored], incidents, sorted(false, key=lambda alarm: alarm.start), false, "")

@@ -235,9 +235,9 @@ class TestClipping:
         load(changed(self.CPU))
         assert caplog.messages == [
             (
-                "models.z.clip_predictions: left out, although there is a data_range (cpu): a value "
-                "inside it can never be an anomaly where the expected range is wider; set it to "
-                "true, or to false to keep it so"
+                "models.z.clip_predictions: left out, although there is a data_range (cpu): a "
+                "value inside it can never be an anomaly where the expected range is wider; set it "
+                "to true, or to false to keep it so"
             )
         ]
 
