@@ -69,7 +69,7 @@ def test_a_wrong_argument_has_its_message(
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasourceError, match="127.0.0.1:9"):
+    with pytest.raises(DatasourceError, match=r"127\.0\.0\.1:9"):
         report(["http://127.0.0.1:9", "--out", str(tmp_path / "page.html"), "--timeout", "2s"])
 
 

@@ -17,7 +17,7 @@ def test_the_scores_of_a_database_become_a_page(
 ) -> None:
     end = int(time.time()) // 60 * 60 - 300
     times = [end - 60 * minute for minute in range(180, -1, -1)]
-    with VictoriaMetrics(tmp_path / "vm") as server:
+    with VictoriaMetrics(tmp_path) as server:
         for host in ("a", "b"):
             labels = {
                 "host": host,

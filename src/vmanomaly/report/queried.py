@@ -16,6 +16,8 @@ from vmanomaly.series import Labels, SeriesBatch, TimeRange
 MOST_POINTS = 50_000_000
 """Points that are read; more are refused, since they are held in memory."""
 
+_MINUTE = Duration(60_000)
+
 
 def read_queried(
     section: VmReaderSection,
@@ -55,15 +57,16 @@ def read_queried(
     length = time_range.end - time_range.start
     reader = create_reader(section, Metrics())
 
-    def read(expr: str, within: TimeRange) -> SeriesBatch:
+    def read(expr: str, within: TimeRange, step: Duration = step) -> SeriesBatch:
         query = HttpQuery(alias="scores", expr=expr, step=step, tenant_id=section.tenant_id)
         return reader.read(query, within, "report", stage="fit")
 
     try:
         counting = f"count(last_over_time({selector}[{max(length // 1000, 1)}s]))"
-        count = read(counting, TimeRange(time_range.end - int(step), time_range.end)).values
-        n_series = int(np.nansum(count[:, -1:])) if count.size else 0
-        _check_size(n_series, length // int(step))
+        # A server may answer late for its last half minute.
+        lately = TimeRange(time_range.end - 5 * int(_MINUTE), time_range.end)
+        count = read(counting, lately, _MINUTE).values
+        _check_size(int(np.nanmax(count)) if count.size else 0, length // int(step))
         batch = read(selector, time_range)
     finally:
         reader.close()
