@@ -79,9 +79,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vmanomaly",
-        usage="vmanomaly [options] [CONFIG ...]\n"
-        "       vmanomaly demo [--directory DIRECTORY]\n"
-        "       vmanomaly split CONFIG [CONFIG ...] --splitBy STRATEGY --outputDir DIR",
+        usage=(
+            "vmanomaly [options] [CONFIG ...]\n       vmanomaly {demo,detect,init,query,report} -h"
+        ),
         description=(
             "Reads time series from VictoriaMetrics or Prometheus, learns what is normal for "
             "each of them, and writes anomaly scores and expected ranges back."
