@@ -111,9 +111,7 @@ def build_config(
     multivariate = {alias: model for alias, model in valid_models.items() if model.multivariate}
     rules.check_multivariate(multivariate, valid_queries, findings)
     if writer is not None:
-        together = [query_key(model.queries) for model in multivariate.values()]
-        rules.check_metric_names(writer, dict.fromkeys([*queries, *together]), findings)
-        rules.warn_of_tenants(writer, valid_queries, findings)
+        _check_writer(writer, valid_queries, [*queries], multivariate, findings)
     if settings is not None:
         rules.check_state(settings, _valid(schedulers), environ, findings)
         check_retention(settings, findings)
@@ -167,6 +165,18 @@ def build_config(
         model_folder=_folder(environ, rules.MODEL_FOLDER),
         ui_datasource=ui_datasource,
     )
+
+
+def _check_writer(
+    writer: WriterSection,
+    queries: Mapping[str, Query],
+    aliases: list[str],
+    multivariate: Mapping[str, ModelSection],
+    findings: Findings,
+) -> None:
+    together = [query_key(model.queries) for model in multivariate.values()]
+    rules.check_metric_names(writer, dict.fromkeys([*aliases, *together]), findings)
+    rules.warn_of_tenants(writer, queries, findings)
 
 
 def _unknown_section(key: str, value: object) -> str:
