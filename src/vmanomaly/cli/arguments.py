@@ -80,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="vmanomaly",
         usage=(
-            "vmanomaly [options] [CONFIG ...]\n       vmanomaly {demo,detect,init,query,report,split} -h"
+            "vmanomaly [options] [CONFIG ...]\n"
+            "       vmanomaly {demo,detect,init,query,report,split} -h"
         ),
         description=(
             "Reads time series from VictoriaMetrics or Prometheus, learns what is normal for "
