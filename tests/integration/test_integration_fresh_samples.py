@@ -18,6 +18,7 @@ from tests.integration.servers import (
     Vmanomaly,
     answers,
     free_port,
+    wait_until,
 )
 from tests.loopback import Asked, Handler, serve
 
@@ -96,6 +97,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
                 folder / "vmagent.log",
             )
             with agent:
+                wait_until(lambda: len(vm.export("clock")) == len(JOBS), "samples of both jobs")
                 time.sleep(SCRAPED_S)
                 with Vmanomaly(folder, config(vm.url, port)) as service:
                     service.wait_until(

@@ -115,7 +115,13 @@ def seasonal(values: FloatArray) -> dict[str, float]:
     times = FIT_START_S + STEP_S * np.arange(1, len(values) + 2)
     parts = times % 600 // 300
     seen = values[parts[:-1] == parts[-1]]
-    low, yhat, high = np.quantile(seen, [0.25, 0.5, 0.75], method="hazen")
+    # A part that has seen fewer than 32 samples leans on all of them.
+    weight = min(len(seen) / 32, 1.0)
+    low, yhat, high = (
+        weight * np.quantile(seen, q, method="hazen")
+        + (1.0 - weight) * np.quantile(values, q, method="hazen")
+        for q in (0.25, 0.5, 0.75)
+    )
     margin = 2 * (high - low)
     return {"yhat": yhat, "yhat_lower": low - margin, "yhat_upper": high + margin}
 

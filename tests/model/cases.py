@@ -24,6 +24,8 @@ _FORMS: dict[str, dict[str, Any]] = {
         "use_transform": True,
     },
     "rolling_quantile wide": {"quantile": 0.75, "window_steps": 1, "iqr_threshold": 2},
+    # Without one it is a day, which is longer than the series of most tests.
+    "std": {"period": 24},
     "std odd": {"period": 3},
     "std even": {"period": 4},
     "temporal_envelope calendar": {

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vmanomaly.kernel import inner
+from vmanomaly.kernel import kernel
 from vmanomaly.series import IntArray, Labels, Origin, Predictions
 from vmanomaly.writer.format import added_labels
 
@@ -208,7 +208,7 @@ def as_array(text: bytes) -> Bytes:
     return np.frombuffer(text, dtype=np.uint8)
 
 
-@inner
+@kernel
 def append(out: Bytes, end: int, text: Bytes, start: int, stop: int) -> int:
     r"""Copy `text[start:stop]` to `out[end:]`, and return the new end.
 
