@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.config_helpers import changed, load, problems, without
+from tests.config_helpers import MINIMAL, changed, load, problems, without
 
 TWO_OF_EACH = changed(
     {
@@ -312,3 +312,18 @@ class TestState:
 @pytest.mark.parametrize("preset", ["default", "default:v1.2", None, ""])
 def test_default_preset(preset: Any) -> None:
     assert load(changed({"preset": preset})).preset == "default"
+
+
+def test_an_alias_from_the_environment_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    content = changed(
+        {
+            "reader.queries": {"%{QUERY}": {"expr": "x"}},
+            "models": {"%{MODEL}": MINIMAL["models"]["z"]},
+        }
+    )
+    load(content, {"QUERY": "hunter2", "MODEL": "hunter3"})
+    assert "reader.queries.%{QUERY}: comes from an environment variable" in caplog.text.replace(
+        '"', ""
+    )
+    assert "models.%{MODEL}: comes from an environment variable" in caplog.text.replace('"', "")
+    assert "hunter" not in caplog.text

@@ -206,6 +206,8 @@ def _required(
     kind = _ALIASED.get(key)
     if kind is not None and find_keys_among_aliases(section, kind, (key,), findings):
         return {}
+    if kind is not None:
+        rules.warn_of_environment_aliases((key,), section, findings)
     return section
 
 
@@ -246,6 +248,7 @@ def _read_reader(
         reason = "required, but not set" if not raw_queries else "expected a mapping of aliases"
         findings.error((*path, "queries"), f"{reason}; write an expression under an alias")
         return None, {}
+    rules.warn_of_environment_aliases((*path, "queries"), raw_queries, findings)
     if find_keys_among_aliases(raw_queries, "query", (*path, "queries"), findings):
         return None, {}
     if is_left_out(raw.get("sampling_period")):

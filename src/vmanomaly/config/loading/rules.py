@@ -13,6 +13,7 @@ from vmanomaly.config.scheduler import SchedulerSection
 from vmanomaly.config.secrets import environment_names, shown_name
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.values.fields import METRIC_NAME, filled_text
+from vmanomaly.config.values.scalar import EnvironmentText
 from vmanomaly.config.writer import NoopWriterSection, WriterSection
 
 ValueT = TypeVar("ValueT")
@@ -107,6 +108,27 @@ def used_by(
     """Return the queries or schedulers that some model uses."""
     used = {alias for model in models.values() for alias in getattr(model, key)}
     return {alias: item for alias, item in items.items() if alias in used}
+
+
+def warn_of_environment_aliases(path: Path, aliases: Iterable[str], findings: Findings) -> None:
+    """Warn of aliases that come from environment variables: they can be read by everybody.
+
+    Parameters
+    ----------
+    path
+        Where the aliases stand.
+    aliases
+        The aliases.
+    findings
+        Takes a warning for each.
+    """
+    for alias in aliases:
+        if isinstance(alias, EnvironmentText):
+            findings.warn(
+                (*path, alias),
+                "comes from an environment variable; aliases are shown in logs, metrics and the "
+                "labels of scores, so they must not hold secrets",
+            )
 
 
 def warn_of_unused(
