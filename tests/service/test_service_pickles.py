@@ -113,7 +113,7 @@ def test_a_planted_pickle_is_not_loaded(tmp_path: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         assert process.start().unfitted
     assert not trace.exists()
-    (message,) = caplog.messages
+    (message,) = (text for text in caplog.messages if "clip_predictions" not in text)
     assert message == (
         "Stored state of scheduler 's', model 'mine', query 'cpu': deserialize, {host=\"a\"}: it "
         "is a pickle, which could run any code, and is not loaded: if nobody else can write to the "
