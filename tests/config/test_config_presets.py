@@ -10,6 +10,7 @@ import yaml
 from tests.config_helpers import MINIMAL, changed, load, problems
 from vmanomaly.config import resolved_yaml
 from vmanomaly.config.presets import preset_names, read_preset
+from vmanomaly.config.reader import VmReaderSection
 
 NODE_EXPORTER: dict[str, Any] = {
     "preset": "node-exporter",
@@ -178,3 +179,18 @@ def test_the_resolved_config_loads_as_the_same(content: dict[str, Any]) -> None:
 def test_every_preset_names_itself() -> None:
     for name in preset_names():
         assert read_preset(name)["preset"] == name
+
+
+def test_the_ui_takes_a_reader_without_queries() -> None:
+    config = load(
+        {
+            "preset": "ui",
+            "reader": {"class": "vm", "datasource_url": "http://vm", "queries": {}},
+            "writer": {"class": "vm", "datasource_url": "http://vm"},
+            "models": {},
+            "schedulers": {},
+        }
+    )
+    assert isinstance(config.reader, VmReaderSection)
+    assert not (config.reader.queries or config.models or config.schedulers)
+    assert config.server is not None

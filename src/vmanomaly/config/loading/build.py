@@ -88,8 +88,10 @@ def build_config(
     server = read_section(ServerSection, sections.get("server") or {}, ("server",), findings)
     monitoring = _read_monitoring(sections.get("monitoring") or {}, findings)
     raw_reader = _required(sections, "reader", "where series are read from", findings)
-    reader, queries = _read_reader(raw_reader, findings)
-    reads = reader is None or reader.reads
+    # The UI has its own queries; the chart writes a reader without any, to say where they go.
+    needs_queries = preset != "ui"
+    reader, queries = _read_reader(raw_reader, findings, needs_queries)
+    reads = reader is None or (reader.reads and (needs_queries or bool(queries)))
     raw_schedulers = _required(sections, "schedulers", "when models run", findings, reads)
     raw_models = _required(sections, "models", "what looks for anomalies", findings, reads)
     raw_writer = _required(sections, "writer", "where scores are written to", findings)
@@ -226,7 +228,7 @@ def _read_monitoring(raw: object, findings: Findings) -> MonitoringSection | Non
 
 
 def _read_reader(
-    raw: Mapping[str, Any], findings: Findings
+    raw: Mapping[str, Any], findings: Findings, needs_queries: bool
 ) -> tuple[ReaderSection | None, dict[str, Query | None]]:
     path: Path = ("reader",)
     entry = READERS.find(raw.get("class"), (*path, "class"), findings) if raw else None
@@ -241,9 +243,9 @@ def _read_reader(
         {"queries": {}},
         partial(READERS.explain, entry.alias),
     )
-    if not entry.section.reads:
-        return reader, {}
     raw_queries = raw.get("queries")
+    if not entry.section.reads or not (raw_queries or needs_queries):
+        return reader, {}
     if not raw_queries or not isinstance(raw_queries, Mapping):
         reason = "required, but not set" if not raw_queries else "expected a mapping of aliases"
         findings.error((*path, "queries"), f"{reason}; write an expression under an alias")
