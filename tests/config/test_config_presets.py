@@ -192,5 +192,7 @@ def test_the_ui_takes_a_reader_without_queries() -> None:
         }
     )
     assert isinstance(config.reader, VmReaderSection)
-    assert not (config.reader.queries or config.models or config.schedulers)
+    assert not config.reader.queries
+    assert not config.models
+    assert not config.schedulers
     assert config.server is not None

@@ -122,7 +122,8 @@ def test_a_bomb_is_refused_early(name: str, monkeypatch: pytest.MonkeyPatch) -> 
         assert count(reader, server, "too_large") == n_asked
     assert BOMBS[name].words in str(caught.value)
     assert not caught.value.out_of_reach, "the next query may be answered well"
-    limit = 600 * MIB if name == "series" else 80 * MIB
+    # A matrix that grows is there twice for a moment, and how large it is then depends on timing.
+    limit = 1000 * MIB if name == "series" else 80 * MIB
     assert peak < limit, f"{peak >> 20} MiB"
 
 

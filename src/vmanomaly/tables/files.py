@@ -180,7 +180,7 @@ def _plain(values: Any) -> NDArray[Any]:
     if not np.ma.is_masked(values):
         return np.asarray(values.data)
     if np.issubdtype(values.dtype, np.datetime64):
-        return np.asarray(values.filled(np.datetime64("NaT")))
+        return np.asarray(np.where(values.mask, np.array("NaT", values.dtype), values.data))
     if np.issubdtype(values.dtype, np.number) or values.dtype == bool:
         return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
     return np.asarray(np.ma.filled(values.astype(object), None))
