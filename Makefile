@@ -68,6 +68,7 @@ bench: setup system-packages
 	@$(BIN)/python -m benchmarks.speed
 
 endurance: setup system-packages
+	@CHECKPOINT_INTERVALS="0s 7m 1000d" $(BIN)/python -m pytest tests/integration/test_integration_state_crash.py
 	@$(BIN)/python -m benchmarks.endurance.kills --kills $(KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.churn --minutes $(CHURN_MINUTES)
 	@$(BIN)/python -m benchmarks.endurance.answers --cases $(ANSWERS) --seed $(SEED)
