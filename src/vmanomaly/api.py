@@ -100,7 +100,7 @@ def detect(
     UsageError
         There is too little data for the fit window.
     """
-    gridded = _gridded(data, time, value, by, step, tz)
+    gridded = _gridded(data, time, value, by, _duration("step", step), tz)
     detection = detect_batch(
         gridded.batch,
         gridded.step,
@@ -196,8 +196,7 @@ class Detector:
 
     def _read(self, data: Any) -> Gridded:
         time, value, by = self._columns
-        step = None if self._step is None else str(self._step)
-        return _gridded(data, time, value, by, step, self._tz)
+        return _gridded(data, time, value, by, self._step, self._tz)
 
 
 def read(
@@ -273,12 +272,12 @@ def _gridded(
     time: str | None,
     value: str | Sequence[str] | None,
     by: Sequence[str] | None,
-    step: str | None,
+    step: Duration | None,
     tz: str,
 ) -> Gridded:
     table = read_files([str(data)]) if isinstance(data, str | Path) else from_frame(data)
     layout = guess_layout(table, time, value, by)
-    return to_batch(table, layout, tz, _duration("step", step))
+    return to_batch(table, layout, tz, step)
 
 
 def _like(data: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import vmanomaly
+from vmanomaly.cli.options import duration
 from vmanomaly.cli.output import write_output
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import UsageError
@@ -142,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--configCheckInterval",
         dest="config_check_interval",
-        type=_duration,
+        type=duration,
         default=Duration.parse("30s"),
         metavar="DURATION",
         help="how often --watch looks for changes (default: 30s)",
@@ -197,13 +198,3 @@ def _truth(text: str) -> bool:
         return _TRUTH[text.lower()]
     except KeyError:
         raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}") from None
-
-
-def _duration(text: str) -> Duration:
-    try:
-        duration = Duration.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if duration <= 0:
-        raise argparse.ArgumentTypeError(f"expected a duration above 0, got {text!r}")
-    return duration

@@ -21,9 +21,9 @@ def duration(text: str) -> Duration:
     try:
         read = Duration.parse(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise argparse.ArgumentTypeError(str(error)) from None
     if read <= 0:
-        raise argparse.ArgumentTypeError("expected a duration above 0")
+        raise argparse.ArgumentTypeError(f"expected a duration above 0, got {text!r}")
     return read
 
 
