@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,7 +91,7 @@ class World:
         self.schedulers.stop()
         self.go_on.set()
         self.schedulers.wait()
-        assert self.schedulers.join(float("inf"))
+        assert self.schedulers.join(time.monotonic() + 60)
         self.schedulers.stop_reading()
 
 

@@ -145,7 +145,8 @@ class Service:
         self._schedulers.stop()
 
     def hold(self, settings: SettingsSection) -> None:
-        """Apply the settings that need nothing to be rebuilt."""
+        """Apply the settings that need nothing to be rebuilt, once `run` has applied its own."""
+        self._has_started.wait()
         self._limit_native_threads(settings)
 
     def apply(self, config: Config) -> None:
