@@ -47,7 +47,6 @@ def warnings(changes: dict[str, Any], caplog: pytest.LogCaptureFixture) -> list[
             "settings.retention.check_interval",
             "set it to 1h or less",
         ),
-        ({"server.ui_default_state": "#/?a=1"}, "server.ui_default_state", "no effect"),
         ({"models.z.args": {"a": 1}}, "models.z.args", "no library model inside"),
     ],
 )
@@ -67,7 +66,7 @@ def test_warning(
         {"schedulers.live.infer_every": "10s", "reader.sampling_period": "10s"},
         {"reader.timeout": "1m"},
         {"settings.retention": {"ttl": "1h", "check_interval": "1h"}},
-        {"server": {"max_concurrent_tasks": 2, "ui_default_state": ""}},
+        {"server": {"max_concurrent_tasks": 2, "ui_default_state": "#/?a=1"}},
         {"models.z.class": "custom", "models.z.args": {"a": 1}},
         {"models.z.args": {}},
     ],

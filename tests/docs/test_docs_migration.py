@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from vmanomaly.config.http import HttpSection
-from vmanomaly.config.loading.unheeded import LATER
 from vmanomaly.config.model import ModelSection, OnlineModelSection
 from vmanomaly.config.model.auto import OptimizationParams
 from vmanomaly.config.monitoring import MonitoringSection, PullSection, PushSection
@@ -32,7 +31,7 @@ from vmanomaly.config.writer import HttpWriterSection, VmWriterSection, WriterSe
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
 CONFIG_PAGE = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
-STATUSES = {"same", "differs", "new", "no effect", "later"}
+STATUSES = {"same", "differs", "new", "no effect"}
 
 
 def own_keys(*sections: type[Section]) -> set[str]:
@@ -104,16 +103,6 @@ def test_keys_without_effect_are_called_so(heading: str) -> None:
     assert set(LISTED[heading].values()) <= STATUSES
     called_so = {key for key, status in LISTED[heading].items() if status == "no effect"}
     assert called_so == WITHOUT_EFFECT.get(heading, set())
-
-
-def test_keys_that_take_effect_later_are_called_so() -> None:
-    later = {
-        (heading, key)
-        for heading, keys in LISTED.items()
-        for key, status in keys.items()
-        if status == "later"
-    }
-    assert later == {("Server", key) for key in LATER}
 
 
 def subclasses(section: type[Section]) -> list[type[Section]]:

@@ -105,7 +105,10 @@ class ServerSection(Section):
     path_prefix
         Prefix of every path, with a leading slash and without a trailing one; may be empty.
     ui_default_state
-        State that the UI opens with.
+        State that the UI opens with when the address of the visit has none.
+    ui_frame_ancestors
+        Origins of other web pages that may show the UI in a frame, such as
+        https://grafana.example.com.
     max_concurrent_tasks
         Detection tasks at the same time.
     uvicorn_config
@@ -129,6 +132,7 @@ class ServerSection(Section):
     port: Port = 8490
     path_prefix: Annotated[str, PlainValidator(_path_prefix)] = ""
     ui_default_state: Annotated[str, PlainValidator(_ui_state)] = ""
+    ui_frame_ancestors: Annotated[tuple[str, ...], texts(_origin)] = ()
     max_concurrent_tasks: Annotated[int, whole(1)] = 2
     uvicorn_config: FreeMapping = Field(default_factory=lambda: {"log_level": "warning"})
     use_reader_connection_settings: Flag = False

@@ -17,6 +17,7 @@ from vmanomaly.server.routes.health import health_router
 from vmanomaly.server.routes.metrics import metrics_router
 from vmanomaly.server.routes.pages import pages_router
 from vmanomaly.server.routes.presets import presets_router
+from vmanomaly.server.routes.ui import ui_router
 from vmanomaly.server.uvicorn_settings import uvicorn_settings
 from vmanomaly.service.health import HealthStatus
 
@@ -67,7 +68,13 @@ class Server:
         if section is not None:
             prefix, settings = section.path_prefix, uvicorn_settings(section.uvicorn_config)
             app = create_app(
-                [*monitored, *api_routers(api), presets_router(preset), pages_router(prefix)],
+                [
+                    *monitored,
+                    *api_routers(api),
+                    presets_router(preset),
+                    pages_router(),
+                    ui_router(prefix, api.config),
+                ],
                 [prefix],
                 section.auth,
                 openapi_url=f"{prefix}/openapi.json",

@@ -119,8 +119,7 @@ def build_config(
         check_retention(settings, findings)
     member = read_member(environ, findings)
     ui_datasource = read_ui_datasource(environ, findings)
-    if server is not None:
-        warn_of_unheeded_keys(server, valid_models, findings)
+    warn_of_unheeded_keys(valid_models, findings)
     if reader is not None:
         rules.check_filters(reader, valid_models, member, findings)
         check_intervals(

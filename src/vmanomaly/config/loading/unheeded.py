@@ -6,28 +6,18 @@ from collections.abc import Mapping
 
 from vmanomaly.config.model import CustomSection, ModelSection
 from vmanomaly.config.problems import Findings
-from vmanomaly.config.server import ServerSection
-
-LATER = ("ui_default_state",)
 
 
-def warn_of_unheeded_keys(
-    server: ServerSection, models: Mapping[str, ModelSection], findings: Findings
-) -> None:
+def warn_of_unheeded_keys(models: Mapping[str, ModelSection], findings: Findings) -> None:
     """Warn of keys that are set but have no effect.
 
     Parameters
     ----------
-    server
-        The section `server`.
     models
         By alias.
     findings
         Takes a warning for each.
     """
-    for key in LATER:
-        if getattr(server, key) != type(server).model_fields[key].default:
-            findings.warn(("server", key), "has no effect in this version; remove it")
     for alias, model in models.items():
         if model.args and not model.takes_args and not isinstance(model, CustomSection):
             findings.warn(

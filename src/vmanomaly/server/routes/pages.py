@@ -1,4 +1,4 @@
-"""Pages for a browser: where to go from here, and the API to try out.
+"""Pages for a browser: the API, to try out and to read.
 
 Nothing on them comes from another host.
 """
@@ -10,9 +10,7 @@ import hashlib
 from importlib.resources import files
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
-
-import vmanomaly
+from fastapi.responses import FileResponse, HTMLResponse
 
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -25,22 +23,13 @@ _PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="{color_scheme}">
+<meta name="color-scheme" content="light">
 <link rel="icon" href="data:,">
 <title>{title}</title>
 {head}</head>
 <body>
 {body}</body>
 </html>
-"""
-
-_INDEX = f"""<h1>vmanomaly {vmanomaly.__version__}</h1>
-<ul>
-<li><a href="health">Health</a>, <a href="ready">readiness</a></li>
-<li><a href="metrics">Metrics</a> of the service itself</li>
-<li><a href="presets/">Dashboards and rules</a> of the preset</li>
-<li><a href="docs">API</a>, to try out; <a href="redoc">the same</a> to read</li>
-</ul>
 """
 
 _START_SWAGGER = """
@@ -60,31 +49,15 @@ _REDOC_POLICY = (
     "default-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; "
     "worker-src blob:; frame-ancestors 'none'"
 )
-_INDEX_POLICY = "default-src 'none'; img-src data:; frame-ancestors 'none'"
 
 
-def pages_router(path_prefix: str) -> APIRouter:
-    """Return `/`, `/docs` and `/redoc`.
+def pages_router() -> APIRouter:
+    """Return `/docs` and `/redoc`.
 
     Links are relative, so that they work behind a proxy that serves them under another path.
-
-    Parameters
-    ----------
-    path_prefix
-        Where the router is served.
     """
     router = APIRouter(include_in_schema=False)
     assets = files("fastapi_offline") / "static"
-
-    @router.get("/")
-    async def index() -> HTMLResponse:
-        return _page("vmanomaly", _INDEX, _INDEX_POLICY, color_scheme="light dark")
-
-    if path_prefix:
-
-        @router.get("")
-        async def to_index() -> RedirectResponse:
-            return RedirectResponse(f"{path_prefix.rpartition('/')[2]}/")
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:
@@ -113,8 +86,6 @@ def pages_router(path_prefix: str) -> APIRouter:
     return router
 
 
-def _page(
-    title: str, body: str, policy: str, head: str = "", color_scheme: str = "light"
-) -> HTMLResponse:
-    content = _PAGE.format(title=title, head=head, body=body, color_scheme=color_scheme)
+def _page(title: str, body: str, policy: str, head: str = "") -> HTMLResponse:
+    content = _PAGE.format(title=title, head=head, body=body)
     return HTMLResponse(content, headers={"Content-Security-Policy": policy})

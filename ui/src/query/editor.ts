@@ -1,0 +1,119 @@
+/** The query field: an editor with highlighting and completion, loaded after the page. */
+
+import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
+import { bracketMatching, HighlightStyle, syntaxHighlighting } from "@codemirror/language";
+import { Compartment, EditorState, type Extension, Prec } from "@codemirror/state";
+import { EditorView, keymap, placeholder } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
+import { styleNonce } from "../state/page";
+import { logsQl } from "./logsql";
+import { metricsQl } from "./metricsql";
+
+export interface Editor {
+  setText(text: string): void;
+  setLanguage(type: "vm" | "vlogs", hasCompletion: boolean): void;
+  focus(): void;
+  destroy(): void;
+}
+
+interface Handlers {
+  onChange: (text: string) => void;
+  onExecute: () => void;
+  onDetect: () => void;
+}
+
+const highlighting = HighlightStyle.define([
+  { tag: [tags.keyword, tags.operatorKeyword, tags.modifier], class: "tok-keyword" },
+  { tag: [tags.function(tags.variableName)], class: "tok-function" },
+  { tag: [tags.string], class: "tok-string" },
+  { tag: [tags.number, tags.special(tags.number)], class: "tok-number" },
+  { tag: [tags.labelName], class: "tok-label" },
+  { tag: [tags.operator, tags.paren, tags.brace, tags.squareBracket], class: "tok-operator" },
+  { tag: [tags.comment], class: "tok-comment" },
+]);
+
+const theme = EditorView.theme({
+  "&": { fontSize: "13px", backgroundColor: "transparent" },
+  "&.cm-focused": { outline: "none" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55", maxHeight: "240px", overflow: "auto" },
+  ".cm-content": { padding: "7px 0", caretColor: "var(--text)" },
+  ".cm-line": { padding: "0 10px" },
+  ".cm-cursor": { borderLeftColor: "var(--text)" },
+  ".cm-placeholder": { color: "var(--text-soft)" },
+  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
+    background: "var(--selection)",
+  },
+  ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": {
+    backgroundColor: "var(--selection)",
+    outline: "none",
+  },
+  ".cm-tooltip": {
+    background: "var(--raised)",
+    color: "var(--text)",
+    border: "1px solid var(--border)",
+    borderRadius: "6px",
+    boxShadow: "var(--shadow)",
+  },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: "var(--mono)", fontSize: "12px", maxHeight: "260px" },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul > li": { padding: "3px 8px" },
+  ".cm-tooltip-autocomplete ul li[aria-selected]": { background: "var(--accent)", color: "var(--on-accent)" },
+  ".cm-completionMatchedText": { textDecoration: "none", fontWeight: "700" },
+  ".cm-completionDetail": { color: "var(--text-soft)", fontStyle: "normal" },
+  ".cm-tooltip-autocomplete ul li[aria-selected] .cm-completionDetail": { color: "inherit" },
+  ".cm-completionInfo": { maxWidth: "320px", padding: "6px 10px" },
+});
+
+export function createEditor(parent: HTMLElement, text: string, handlers: Handlers): Editor {
+  const language = new Compartment();
+  const view = new EditorView({
+    parent,
+    state: EditorState.create({
+      doc: text,
+      extensions: [
+        EditorView.cspNonce.of(styleNonce),
+        history(),
+        bracketMatching(),
+        closeBrackets(),
+        syntaxHighlighting(highlighting),
+        EditorView.lineWrapping,
+        placeholder("Query, such as rate(http_requests_total[5m])"),
+        EditorView.contentAttributes.of({ "aria-label": "Query", spellcheck: "false" }),
+        EditorView.updateListener.of((update) => {
+          if (update.docChanged) handlers.onChange(update.state.doc.toString());
+        }),
+        language.of([]),
+        Prec.highest(
+          keymap.of([
+            { key: "Mod-Shift-Enter", run: ran(handlers.onDetect) },
+            { key: "Mod-Enter", run: ran(handlers.onExecute) },
+          ]),
+        ),
+        keymap.of([...closeBracketsKeymap, ...completionKeymap, ...historyKeymap, ...defaultKeymap]),
+        theme,
+      ],
+    }),
+  });
+  // What scrolls has to be reachable by keyboard.
+  view.scrollDOM.tabIndex = 0;
+  return {
+    setText(to) {
+      const from = view.state.doc.toString();
+      if (from !== to) view.dispatch({ changes: { from: 0, to: from.length, insert: to } });
+    },
+    setLanguage(type, hasCompletion) {
+      const extension: Extension[] = [type === "vlogs" ? logsQl() : metricsQl(hasCompletion)];
+      if (hasCompletion) extension.push(autocompletion({ icons: false, maxRenderedOptions: 60 }));
+      view.dispatch({ effects: language.reconfigure(extension) });
+    },
+    focus: () => view.focus(),
+    destroy: () => view.destroy(),
+  };
+}
+
+function ran(action: () => void): () => boolean {
+  return () => {
+    action();
+    return true;
+  };
+}

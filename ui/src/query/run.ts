@@ -1,0 +1,74 @@
+/** The query of the page, and what came of it. */
+
+import { computed, signal } from "@preact/signals";
+import { isAbort, messageOf } from "../api/client";
+import { readSeries, type Series } from "../api/matrix";
+import { queryRange } from "../api/service";
+import { now, page, resolvedRange, step } from "../state/page";
+import { addToHistory } from "../state/preferences";
+import { datasourceFields, datasourceUrl } from "../state/server";
+import type { AbsoluteRange } from "../time/range";
+
+/** What a query was about. */
+export interface Asked {
+  readonly expr: string;
+  readonly step: string;
+  readonly range: AbsoluteRange;
+  readonly datasource: string;
+}
+
+export type QueryState =
+  | { readonly status: "idle" }
+  | { readonly status: "loading"; readonly asked: Asked }
+  | { readonly status: "error"; readonly asked: Asked; readonly message: string }
+  | {
+      readonly status: "done";
+      readonly asked: Asked;
+      readonly series: readonly Series[];
+      readonly tookMs: number;
+    };
+
+export const queryState = signal<QueryState>({ status: "idle" });
+
+/** What the field holds, which counts once it is executed. */
+export const draft = signal(page.value.expr);
+
+export const isDraft = computed(() => draft.value !== page.value.expr);
+
+let running: AbortController | null = null;
+
+/** Ask for the series of the page's query; an earlier request is given up. */
+export async function runQuery(): Promise<void> {
+  running?.abort();
+  const mine = (running = new AbortController());
+  now.value = Date.now();
+  const asked = {
+    expr: page.value.expr,
+    step: step.value,
+    range: resolvedRange.value,
+    datasource: datasourceUrl.value,
+  };
+  if (asked.expr.trim() === "") {
+    queryState.value = { status: "idle" };
+    return;
+  }
+  addToHistory(asked.expr);
+  queryState.value = { status: "loading", asked };
+  const startedMs = performance.now();
+  try {
+    const matrix = await queryRange(
+      datasourceFields.value,
+      { query: asked.expr, step: asked.step, start: asked.range.from, end: asked.range.to },
+      { signal: mine.signal },
+    );
+    const series = matrix.result.filter(({ values }) => values !== undefined).map(readSeries);
+    queryState.value = { status: "done", asked, series, tookMs: performance.now() - startedMs };
+  } catch (error) {
+    if (!isAbort(error)) queryState.value = { status: "error", asked, message: messageOf(error) };
+  }
+}
+
+export function cancelQuery(): void {
+  running?.abort();
+  if (queryState.value.status === "loading") queryState.value = { status: "idle" };
+}

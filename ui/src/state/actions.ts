@@ -1,0 +1,24 @@
+/** What a person can do with the page as a whole. */
+
+import { runDetection, cancelDetection } from "../detection/run";
+import { cancelQuery, draft, runQuery } from "../query/run";
+import type { TimeRange } from "../time/range";
+import { commit, page } from "./page";
+
+export function execute(): void {
+  cancelDetection();
+  commit({ expr: draft.value, mode: "query" });
+  void runQuery();
+}
+
+export function detect(): void {
+  cancelQuery();
+  commit({ expr: draft.value, mode: "detect" });
+  void runDetection();
+}
+
+/** Choose another range: the series are asked for again, a detection waits to be asked for. */
+export function chooseRange(range: TimeRange): void {
+  commit({ range });
+  if (page.value.mode === "query") void runQuery();
+}
