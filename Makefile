@@ -23,7 +23,7 @@ ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 APT_PACKAGES := victoria-metrics prometheus nginx-light chromium
 
-.PHONY: setup demo test unit test-pythons lint format bench endurance quality regression docs dashboards lock system-packages clean
+.PHONY: setup ui demo test unit test-pythons lint format bench endurance quality regression docs dashboards lock system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -39,11 +39,16 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml | $(BIN)/uv
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup
+# Builds only what is older than its sources.
+ui: setup
+	@packaging/build-ui.sh $(BIN)/python
+
+demo: setup ui
 	@$(BIN)/vmanomaly demo
 
 # Many tests wait for servers and clocks, so two processes take hardly more than half the time.
-test: setup system-packages
+test: setup ui system-packages
+	@packaging/build-ui.sh $(BIN)/python test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # No servers, and nothing that takes seconds.
@@ -97,4 +102,4 @@ system-packages:
 	@sh tests/integration/install-servers.sh $(APT_PACKAGES)
 
 clean:
-	rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-3.* ui/node_modules src/vmanomaly/server/ui .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -14,7 +14,8 @@ uv_version=$(sed -n 's/^UV_VERSION := //p' "$checkout/Makefile")
 "$build/tools/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir "uv==$uv_version"
 uv="$build/tools/bin/uv --quiet --no-cache --no-progress --no-python-downloads"
 
-# Every package comes with a hash, those that build the wheel too.
+# Every package comes with a hash, those that build the UI and the wheel too.
+npm_config_cache="$build/npm" "$checkout/packaging/build-ui.sh" "$build/tools/bin/python"
 $uv build --wheel --python "$(command -v python3)" --out-dir "$build/wheel" \
     --require-hashes --build-constraints "$checkout/requirements-dev.lock" "$checkout"
 $uv venv --python "$(command -v python3)" /opt/vmanomaly

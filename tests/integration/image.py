@@ -114,7 +114,9 @@ def _copy_context(folder: Path) -> None:
             source, target = CHECKOUT / line[1:], folder / line[1:]
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    source, target, ignore=shutil.ignore_patterns("__pycache__", "node_modules")
+                )
             else:
                 shutil.copy(source, target)
 

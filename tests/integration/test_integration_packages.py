@@ -16,6 +16,7 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 SOURCES = (
     "src",
+    "ui",
     "docs",
     "packaging",
     "LICENSE",
@@ -35,7 +36,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkout = tmp_path_factory.mktemp("checkout")
     for name in SOURCES:
         if (CHECKOUT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
+            ignored = shutil.ignore_patterns("__pycache__", "node_modules")
             shutil.copytree(CHECKOUT / name, checkout / name, ignore=ignored)
         else:
             shutil.copy(CHECKOUT / name, checkout / name)
@@ -69,6 +70,7 @@ def test_every_file_of_the_package_is_in_the_wheel_and_in_the_sdist(dist: Path) 
         for path in source.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    assert "vmanomaly/server/ui/index.html" in files, "built by make ui"
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         assert files <= set(wheel.namelist())
     with tarfile.open(next(dist.glob("*.tar.gz"))) as sdist:
