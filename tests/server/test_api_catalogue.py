@@ -178,11 +178,11 @@ def test_a_generated_config_loads(api: Client, spec: Any) -> None:
     assert answer.headers["Content-Type"] == "application/yaml"
     assert "hunter" not in answer.data.decode()
     config = load(answer.data.decode())
-    assert config.reader.queries["query"].expr == arguments["query"]
-    assert str(config.reader.queries["query"].step) == "1m"
+    assert config.reader.queries["explore"].expr == arguments["query"]
+    assert str(config.reader.queries["explore"].step) == "1m"
     if spec is not None:
-        assert config.models["model"].class_name == "mad_online"
-        assert config.reader.queries["query"].data_range == (0, float("inf"))
+        assert config.models["default"].class_name == "mad_online"
+        assert config.reader.queries["explore"].data_range == (0, float("inf"))
 
 
 def test_a_generated_config_refuses_what_is_wrong(api: Client) -> None:
@@ -213,6 +213,31 @@ def test_vmalert_takes_a_rule_whatever_it_says(api: Client, tmp_path: Path, text
     (rule,) = group["rules"]
     assert rule["expr"] == "anomaly_score > 1.5"
     assert rule["for"] == "3m"
+    file = tmp_path / "rule.yaml"
+    file.write_bytes(answer.data)
+    checked = subprocess.run(
+        ["vmalert", "-dryRun", f"-rule={file}"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_rule_for_the_scores_of_a_generated_config(api: Client, tmp_path: Path) -> None:
+    text = api.raw("GET", "/api/vmanomaly/config.yaml?" + urlencode({"query": "x", "step": "1m"}))
+    config = load(text.data.decode())
+    aliases = {
+        "preset": config.preset,
+        "for": next(iter(config.reader.queries)),
+        "model_alias": next(iter(config.models)),
+        "scheduler_alias": next(iter(config.schedulers)),
+    }
+    arguments = {"query": "x", "step": "1m", "anomaly_threshold": "2", **aliases}
+    answer = api.raw("GET", "/api/vmanomaly/example-alert-rule.yaml?" + urlencode(arguments))
+    (rule,) = yaml.safe_load(answer.data)["groups"][0]["rules"]
+    assert rule["expr"] == (
+        'min(anomaly_score{preset="default",for="explore",model_alias="default",'
+        'scheduler_alias="periodic"}) without (model_alias, scheduler_alias) >= 2'
+    )
+    assert rule["labels"] == {"severity": "warning", **aliases}
     file = tmp_path / "rule.yaml"
     file.write_bytes(answer.data)
     checked = subprocess.run(

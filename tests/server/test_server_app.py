@@ -190,7 +190,7 @@ class TestPaths:
     def test_a_redirect_names_no_host(self) -> None:
         with serving({"path_prefix": "a/b"}) as port:
             answer = request(port, "/a/b")
-        assert (answer.status, answer.headers["Location"]) == (307, "b/")
+        assert (answer.status, answer.headers["Location"]) == (307, "b/vmui/")
 
     def test_pull_has_a_separate_port_with_and_without_the_prefix(self) -> None:
         with socket.socket() as probe:

@@ -14,6 +14,9 @@ import { datasourceType, datasourceUrl } from "../state/server";
 import { detectionCsv, detectionJson, seriesCsv } from "./plotData";
 import { modelPart } from "./yaml";
 
+/** The labels of the scores that a generated configuration writes. */
+const ALIASES = { preset: "default", for: "explore", model_alias: "default", scheduler_alias: "periodic" };
+
 type Shown = "config" | "yaml" | "alert";
 
 /** What can be taken away. */
@@ -150,6 +153,7 @@ function ExampleAlert({ onClose }: { onClose: () => void }) {
       anomaly_threshold: String(threshold),
       infer_every: inferEvery,
       consecutive: String(consecutive),
+      ...ALIASES,
     });
   return (
     <Dialog title="Example alert" isWide onClose={onClose}>

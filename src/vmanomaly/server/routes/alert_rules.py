@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -33,11 +35,22 @@ def alert_rules_router() -> APIRouter:
         rule_description: str = "",
         infer_every: Annotated[PositiveDuration | None, Query()] = None,
         consecutive: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+        preset: str = "",
+        query_alias: Annotated[str, Query(alias="for")] = "",
+        model_alias: str = "",
+        scheduler_alias: str = "",
     ) -> YamlResponse:
         every = infer_every or step
+        given = {
+            "preset": preset,
+            "for": query_alias,
+            "model_alias": model_alias,
+            "scheduler_alias": scheduler_alias,
+        }
+        aliases = {label: value for label, value in given.items() if value}
         rule = {
             "alert": rule_name.strip() or "HighAnomalyScore",
-            "expr": f"anomaly_score > {anomaly_threshold:g}",
+            "expr": _expression(anomaly_threshold, aliases),
         }
         if consecutive > 1:
             rule["for"] = str(Duration((consecutive - 1) * every))
@@ -50,7 +63,10 @@ def alert_rules_router() -> APIRouter:
             "rules": [
                 {
                     **rule,
-                    "labels": {"severity": "warning"},
+                    "labels": {
+                        "severity": "warning",
+                        **{label: escaped(value) for label, value in aliases.items()},
+                    },
                     "annotations": {
                         "summary": "Anomaly in the series of a query",
                         "description": escaped(described),
@@ -62,6 +78,15 @@ def alert_rules_router() -> APIRouter:
         return YamlResponse(dump_yaml({"groups": [group]}))
 
     return router
+
+
+def _expression(threshold: float, aliases: Mapping[str, str]) -> str:
+    """Return what is true while scores are high: all, or those of some models of a query."""
+    if not aliases:
+        return f"anomaly_score > {threshold:g}"
+    matchers = ",".join(f"{label}={json.dumps(value)}" for label, value in aliases.items())
+    scores = f"anomaly_score{{{matchers}}}"
+    return f"min({scores}) without (model_alias, scheduler_alias) >= {threshold:g}"
 
 
 def escaped(text: str) -> str:

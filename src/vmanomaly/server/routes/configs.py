@@ -28,8 +28,9 @@ from vmanomaly.server.values import FilledText, PositiveDuration, WrongValueErro
 
 YAML = "application/yaml"
 _DAY = Duration(86_400_000)
-_MODEL = "model"
-_QUERY = "query"
+# As the configurations that the UI of the reference generates, for which alerts may exist.
+_MODEL = "default"
+_QUERY = "explore"
 _SCHEDULER = "periodic"
 
 
