@@ -1,0 +1,55 @@
+"""One database, one service and one browser for all tests of the UI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.ui.site import Site, database, service
+
+BUILT = Path(__file__).parents[2] / "src/vmanomaly/server/ui/index.html"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    assert BUILT.is_file(), "the UI is not built; run: make ui"
+    folder = tmp_path_factory.mktemp("ui")
+    with database(folder) as (vm, end), service(folder, vm, end) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            # Plain http on a host that is not loopback, where browsers allow less.
+            args=["--no-sandbox", "--host-resolver-rules=MAP vm.test 127.0.0.1"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the console of the page said, which has to be nothing."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, timezone_id="UTC", locale="en-US"
+    )
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    # Browsers themselves tell of answers that are errors.
+    unexpected = [each for each in complaints if "Failed to load resource" not in each]
+    assert unexpected == []

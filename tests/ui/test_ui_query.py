@@ -1,0 +1,258 @@
+"""Query mode: the field, the plot, the table, and the state in the address."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.ui.actions import address, button, day, state_of, wait_for_rows
+from tests.ui.site import EXPR, HOSTS, Site
+
+QUERIES = re.compile(r"/api/v1/query\?")
+
+
+def count_queries(page: Page) -> list[str]:
+    urls: list[str] = []
+    page.on(
+        "request", lambda request: urls.append(request.url) if QUERIES.search(request.url) else None
+    )
+    return urls
+
+
+def test_a_first_visit_starts_from_the_queries_of_the_service(page: Page, site: Site) -> None:
+    asked = count_queries(page)
+    page.goto(f"{site.url}/")
+    assert page.url.startswith(f"{site.url}/vmui/")
+    expect(page.locator(".cm-content")).to_have_text(EXPR)
+    assert asked == [], "nothing runs before it is asked for"
+    expect(page.locator(".badge").first).to_have_text("VictoriaMetrics")
+    button(page, "Execute query").click()
+    wait_for_rows(page, len(HOSTS))
+    assert state_of(page)["g0.expr"] == EXPR
+
+
+def test_an_address_with_a_state_runs_its_query(page: Page, site: Site) -> None:
+    asked = count_queries(page)
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    assert len(asked) == 1
+    assert "step=5m" in asked[0]
+    cells = page.locator(".series-table tbody").inner_text()
+    assert "a<b>&c" in cells, "labels are text"
+    assert page.locator(".chart canvas").count() == 1
+
+
+def test_keys_execute_and_history_goes_back_and_forward(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    page.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type('ui_requests{host="db-1"}')
+    page.keyboard.press("Control+Enter")
+    wait_for_rows(page, 1)
+    page.go_back()
+    wait_for_rows(page, len(HOSTS))
+    page.go_forward()
+    wait_for_rows(page, 1)
+    button(page, "Queries").click()
+    drawer = page.get_by_role("dialog", name="Queries")
+    expect(drawer.locator("code").first).to_have_text(EXPR)
+    button(drawer, "Scheduled (1)").click()
+    expect(drawer.locator(".query-item strong")).to_have_text("requests")
+    page.keyboard.press("Escape")
+    expect(drawer).to_have_count(0)
+
+
+def test_completion_knows_the_datasource_and_metricsql(page: Page, site: Site) -> None:
+    page.goto(f"{site.url}/vmui/")
+    field = page.locator(".cm-content")
+    field.click()
+    page.keyboard.press("Control+a")
+    for typed, expected in (("ui_req", "ui_requests"), ("range_las", "range_last")):
+        page.keyboard.type(typed)
+        expect(page.locator(".cm-tooltip-autocomplete li").first).to_contain_text(expected)
+        page.keyboard.press("Escape")
+        page.keyboard.press("Control+a")
+        page.keyboard.press("Delete")
+    page.keyboard.type("sum( ui_requests )by(host)")
+    button(page, "Prettify the query").click()
+    expect(field).to_have_text("sum(ui_requests) by(host)")
+
+
+def test_the_table_sorts_filters_and_hides(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    rows = page.locator(".series-table tbody tr:not(.space)")
+    button(page.locator("th"), "max").click()
+    expect(rows.first).to_contain_text("web-1")
+    page.get_by_label("Filter series").fill("max > 200")
+    wait_for_rows(page, 1)
+    expect(page.locator(".table-tools [role=status]")).to_have_text("1 of 4 series")
+    page.get_by_label("Filter series").fill("")
+    page.get_by_label("Common labels").uncheck()
+    expect(button(page.locator("th"), "env")).to_have_count(0)
+    page.get_by_label("Statistics").uncheck()
+    expect(button(page.locator("th"), "max")).to_have_count(0)
+    page.get_by_label("List").check()
+    expect(rows.first).to_contain_text('{host="')
+    state = state_of(page)
+    assert state["legend_view"] == "list"
+    assert state["legend_hide_stats"] == state["legend_hide_duplicates"] == "true"
+
+
+def test_a_zoom_asks_once_and_a_double_click_resets_it(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    asked = count_queries(page)
+    box = page.locator(".u-over").bounding_box()
+    assert box is not None
+    y = box["y"] + 50
+    page.mouse.move(box["x"] + box["width"] * 0.25, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, y, steps=8)
+    assert asked == []
+    page.mouse.up()
+    page.wait_for_function(
+        "location.hash.includes('range_input=6h') || location.hash.includes('range_input=5h59m')"
+    )
+    wait_for_rows(page, len(HOSTS))
+    assert len(asked) == 1
+    page.locator(".u-over").dblclick(position={"x": 300, "y": 80})
+    page.wait_for_function("location.hash.includes('range_input=1d')")
+    assert len(asked) == 2
+
+
+def test_a_click_keeps_the_values_in_view(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    page.locator(".u-over").hover(position={"x": 300, "y": 200})
+    expect(page.locator(".tooltip-time")).to_have_text(
+        re.compile(r"^20\d\d-\d\d-\d\d \d\d:\d\d:00$")
+    )
+    page.locator(".u-over").click(position={"x": 300, "y": 200})
+    pinned = page.get_by_role("dialog", name="Values at this time")
+    pinned.hover()
+    expect(pinned).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(pinned).to_have_count(0)
+
+
+def test_the_error_of_the_datasource_stands_at_the_query(page: Page, site: Site) -> None:
+    page.goto(address(site, g0_expr="sum(", g0_range_input="1h"))
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The query failed")
+    expect(alert).to_contain_text("sum(")
+    assert "No data" not in page.locator("main").inner_text()
+
+
+def test_nothing_found_says_what_was_asked(page: Page, site: Site) -> None:
+    page.goto(address(site, g0_expr='nothing{a="<b>"}', g0_range_input="1h", g0_step_input="1m"))
+    empty = page.locator(".empty")
+    expect(empty).to_contain_text("No data")
+    expect(empty).to_contain_text('nothing{a="<b>"}')
+    expect(empty).to_contain_text("step 1m")
+    expect(empty).to_contain_text(site.vm.url)
+
+
+def test_a_thousand_series_are_listed_and_fifty_drawn(page: Page, site: Site) -> None:
+    many = 'label_set(vector(1),"i",format("%03d"))'
+    result = [
+        {
+            "metric": {"i": f"{index:04d}"},
+            "values": [[site.end // 1000 - t * 60, str(index)] for t in range(60)][::-1],
+        }
+        for index in range(1000)
+    ]
+    answer = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}})
+    page.route(QUERIES, lambda route: route.fulfill(body=answer, content_type="application/json"))
+    page.goto(address(site, **{**day(site), "g0_expr": many, "g0_range_input": "1h"}))
+    expect(page.locator(".table-tools [role=status]")).to_have_text("1000 series")
+    expect(page.locator(".results")).to_contain_text("The plot shows 50 of 1000 series")
+    rows = page.locator(".series-table tbody tr:not(.space)")
+    assert rows.count() < 40
+    page.locator(".table-scroll").evaluate("element => element.scrollTo(0, 30 * 600)")
+    expect(rows.nth(10)).to_contain_text(re.compile("06|05"))
+
+
+def test_a_service_that_is_gone_is_said_and_waited_for(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+
+    def fail(route: Route) -> None:
+        route.abort("connectionrefused")
+
+    page.route("**/*", fail)
+    button(page, "Execute query").click()
+    expect(page.locator(".notice.error").first).to_contain_text("The service does not answer")
+    page.unroute("**/*", fail)
+    expect(page.get_by_text("The service does not answer")).to_have_count(0)
+    expect(page.locator(".cm-content")).to_have_text(EXPR)
+
+
+def test_settings_count_after_apply_and_say_why_they_cannot(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    button(page, "Settings").click()
+    dialog = page.get_by_role("dialog", name="Settings")
+    url = dialog.get_by_label("Datasource")
+    url.fill("http://127.0.0.1:1/")
+    button(dialog, "Dark").click()
+    assert page.locator("html").get_attribute("data-theme") == "light"
+    button(dialog, "Apply").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("refused")
+    assert url.input_value() == "http://127.0.0.1:1/"
+    button(dialog, "Reset").click()
+    dialog.get_by_label("Time zone").fill("Europe/Berlin")
+    button(dialog, "Apply").click()
+    expect(dialog).to_have_count(0)
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert "datasourceUrl" not in page.url
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_tenants_are_chosen_where_there_are_any(page: Page, site: Site) -> None:
+    tenants = json.dumps({"tenants": ["0:0", "7:1"]})
+    page.route(
+        "**/server/tenants**",
+        lambda route: route.fulfill(body=tenants, content_type="application/json"),
+    )
+    asked = count_queries(page)
+    cluster = {"datasourceUrl": "http://vmselect:8481/select/0:0/prometheus"}
+    page.route(
+        QUERIES, lambda route: route.fulfill(json={"data": {"resultType": "matrix", "result": []}})
+    )
+    page.goto(address(site, **day(site), **cluster))
+    button(page, "Tenant: 0:0").click()
+    expect(page.get_by_role("option", name="multitenant")).to_be_visible()
+    page.get_by_role("option", name="7:1").click()
+    page.wait_for_function("location.hash.includes('7%3A1')")
+    assert state_of(page)["datasourceUrl"].endswith("/select/7:1/prometheus")
+    assert "%2Fselect%2F7%3A1%2Fprometheus" in asked[-1]
+
+
+def test_it_works_on_plain_http_and_behind_another_prefix(
+    browser: Browser, site: Site, tmp_path: Path
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    other = site.url.replace("127.0.0.1", "vm.test")
+    page.goto(address(site, **day(site)).replace("127.0.0.1", "vm.test", 1))
+    wait_for_rows(page, len(HOSTS))
+    assert page.evaluate("isSecureContext") is False
+    assert page.url.startswith(other)
+    context.close()
+
+
+def test_two_tabs_do_not_touch_each_other(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    other = page.context.new_page()
+    other.goto(address(site, **{**day(site), "g0_expr": 'ui_requests{host="db-1"}'}))
+    wait_for_rows(other, 1)
+    wait_for_rows(page, len(HOSTS))
+    page.reload()
+    wait_for_rows(page, len(HOSTS))
+    assert state_of(page)["g0.expr"] == EXPR
