@@ -14,7 +14,7 @@ from vmanomaly.config import Config
 from vmanomaly.config.http import HttpSection
 from vmanomaly.config.loading.ui_datasource import DATASOURCE_TYPES
 from vmanomaly.config.problems import Findings
-from vmanomaly.config.reader import HttpReaderSection
+from vmanomaly.config.reader import HttpReaderSection, VmReaderSection
 from vmanomaly.config.registry import READERS
 from vmanomaly.config.section import read_section
 from vmanomaly.config.server import ServerSection
@@ -198,6 +198,14 @@ def choose_datasource(choice: DatasourceChoice, config: Config) -> Datasource:
         )
     trusted = fixed is not None or same_host or bool(_section_of(config).allowed_datasources)
     return Datasource(section, None if trusted else Guard(_own_ports(config)))
+
+
+def section_like(connection: HttpSection) -> VmReaderSection:
+    """Return a section that reads where another one connects to, as that does."""
+    given = {"class": "vm", "datasource_url": connection.datasource_url}
+    section = _with_connection_of(_read("vm", given), connection)
+    assert isinstance(section, VmReaderSection)  # noqa: S101 - by its class
+    return section.model_copy(update={"tenant_id": connection.tenant_id})
 
 
 def _kind(choice: DatasourceChoice, config: Config) -> str:

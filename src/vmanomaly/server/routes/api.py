@@ -13,6 +13,7 @@ from vmanomaly.server.routes.catalogue import catalogue_router
 from vmanomaly.server.routes.characteristics import characteristics_router
 from vmanomaly.server.routes.configs import configs_router
 from vmanomaly.server.routes.detection import detection_router
+from vmanomaly.server.routes.incidents import incidents_router
 from vmanomaly.server.routes.models import models_router
 from vmanomaly.server.routes.queries import queries_router
 
@@ -33,5 +34,6 @@ def api_routers(api: Api) -> Sequence[APIRouter]:
         queries_router(api),
         characteristics_router(api),
         detection_router(api),
+        incidents_router(api),
         autotune_router(),
     ]
