@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.integration.servers import VictoriaMetrics
+from tests.integration.servers import Prometheus, Server, VictoriaMetrics
 from vmanomaly.config.reader import VmReaderSection
 from vmanomaly.config.writer import DuckdbWriterSection
 from vmanomaly.context import RunContext
@@ -62,33 +63,39 @@ def predictions() -> list[tuple[Predictions, Origin]]:
 @pytest.fixture(scope="module", params=range(len(FORMATS)), ids=["usual", "renamed"])
 def sources(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[ScoreSource, ScoreSource]:
+) -> Iterator[list[ScoreSource]]:
     metric_format = FORMATS[request.param]
     folder = tmp_path_factory.mktemp("scores")
     section = DuckdbWriterSection.model_validate(
         {"class": "duckdb", "path": str(folder / "scores.duckdb"), "metric_format": metric_format}
     )
     writer = DuckdbWriter(section, Metrics())
-    server = request.getfixturevalue("database")
+    everything: list[tuple[dict[str, str], list[tuple[int, float]]]] = []
     for written, origin in predictions():
         writer.write(written, origin)
         for output, values in written.outputs.items():
             for series, row in zip(written.labels, values, strict=True):
                 labels = dict(written_labels(series, metric_format, origin, output))
                 points = zip(TIMES.tolist(), row.tolist(), strict=True)
-                server.import_series([(labels, [each for each in points if each[1] == each[1]])])
+                everything.append((labels, [each for each in points if each[1] == each[1]]))
     writer.close()
-    server.force_flush()
-    reader = VmReaderSection.model_validate(
+    with VictoriaMetrics(folder) as vm:
+        vm.import_series(everything)
+        vm.force_flush()
+        servers: list[Server] = [vm]
+        with ExitStack() as held:
+            if metric_format["__name__"] == "$VAR":  # else a name that Prometheus refuses
+                servers.append(held.enter_context(Prometheus(folder, everything)))
+            yield [
+                StoredScores(Path(section.path), metric_format),
+                *(QueriedScores(reader_of(server), metric_format) for server in servers),
+            ]
+
+
+def reader_of(server: Server) -> VmReaderSection:
+    return VmReaderSection.model_validate(
         {"class": "vm", "datasource_url": server.url, "sampling_period": "1m", "queries": {}}
     )
-    return StoredScores(Path(section.path), metric_format), QueriedScores(reader, metric_format)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> VictoriaMetrics:
-    with VictoriaMetrics(tmp_path_factory.mktemp("database")) as server:
-        yield server  # type: ignore[misc]
 
 
 def by_scorer(above: Above) -> dict[Scorer, np.ndarray]:
@@ -96,8 +103,8 @@ def by_scorer(above: Above) -> dict[Scorer, np.ndarray]:
 
 
 @pytest.mark.parametrize("step", [STEP, 5 * STEP])
-def test_both_give_the_highest_scores_above_the_threshold(
-    sources: tuple[ScoreSource, ScoreSource], step: int
+def test_all_give_the_highest_scores_above_the_threshold(
+    sources: list[ScoreSource], step: int
 ) -> None:
     window = TimeRange(START // step * step, -(-WINDOW.end // step) * step)
     (envelope, _), (mad, _) = predictions()
@@ -120,7 +127,7 @@ def test_both_give_the_highest_scores_above_the_threshold(
                 assert score == within.max() if within.size else np.isnan(score)
 
 
-def test_both_filter(sources: tuple[ScoreSource, ScoreSource]) -> None:
+def test_all_filter(sources: list[ScoreSource]) -> None:
     for source in sources:
         for wanted, n_found in (
             (ScoreFilter(query="cpu"), 1),
@@ -134,7 +141,7 @@ def test_both_filter(sources: tuple[ScoreSource, ScoreSource]) -> None:
             assert above.scores.shape == (n_found, N)
 
 
-def test_both_give_the_outputs_of_a_series(sources: tuple[ScoreSource, ScoreSource]) -> None:
+def test_all_give_the_outputs_of_a_series(sources: list[ScoreSource]) -> None:
     (envelope, _), _ = predictions()
     scorer = Scorer("cpu", "envelope", "live", "default", Labels({"host": "a", "job": "node"}))
     for source in sources:
@@ -148,9 +155,7 @@ def test_both_give_the_outputs_of_a_series(sources: tuple[ScoreSource, ScoreSour
         assert source.outputs(nobody, WINDOW, STEP, CONTEXT) is None
 
 
-def test_too_many_are_refused(
-    sources: tuple[ScoreSource, ScoreSource], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_are_refused(sources: list[ScoreSource], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queried_module, "MOST_SERIES", 1)
     monkeypatch.setattr("vmanomaly.scores.stored.MOST_SERIES", 1)
     for source in sources:

@@ -81,10 +81,12 @@ class QueriedScores:
             self._selector((output,), wanted) for output in (INCIDENT_SCORE, ANOMALY_SCORE)
         )
         lookback = max(step, _LOOKBACK_MS)
-        highest = f"max_over_time({incident}[{step}ms]) > {threshold!r}"
+        # Before Prometheus 3, both ends of an interval belong to it.
+        interval = f"{step - 1}ms"
+        highest = f"max_over_time({incident}[{interval}]) > {threshold!r}"
         # Where a model writes both, incidents are told by the one.
         others = (
-            f"(max_over_time({anomaly}[{step}ms]) > {threshold!r}) unless "
+            f"(max_over_time({anomaly}[{interval}]) > {threshold!r}) unless "
             f"ignoring({','.join(output_labels(self._format))}) "
             f"max_over_time({incident}[{lookback}ms])"
         )
@@ -125,7 +127,7 @@ class QueriedScores:
                 # The highest score of an interval, and the last of everything else.
                 is_score = output in (INCIDENT_SCORE, ANOMALY_SCORE)
                 function = "max_over_time" if is_score else "last_over_time"
-                expr = f"{function}({self._selector((output,), wanted)}[{step}ms])"
+                expr = f"{function}({self._selector((output,), wanted)}[{step - 1}ms])"
                 batch = read(expr, window, step)
                 for labels, values in zip(batch.labels, batch.values, strict=True):
                     if self._scorer(labels) == scorer:
