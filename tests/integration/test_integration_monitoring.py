@@ -77,6 +77,10 @@ METRICS: dict[str, tuple[set[str], Callable[[float], bool]]] = {
     "vmanomaly_model_runs_total": (_STAGE, lambda v: v >= 1),
     "vmanomaly_model_run_duration_seconds_count": (_STAGE, lambda v: v >= 1),
     "vmanomaly_model_run_duration_seconds_sum": (_STAGE, lambda v: 0 < v < 600),
+    "vmanomaly_model_last_run_timestamp_seconds": (
+        _STAGE,
+        lambda v: STARTED - 60 < v <= time.time(),
+    ),
     "vmanomaly_model_datapoints_accepted_total": (_STAGE, lambda v: v >= 2),
     "vmanomaly_model_datapoints_produced_total": (_STAGE, lambda v: v >= 2),
     "vmanomaly_model_runs_skipped_total": (_STAGE, lambda v: v >= 0),

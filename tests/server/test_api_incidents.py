@@ -136,3 +136,9 @@ def test_a_writer_that_keeps_nothing_needs_a_datasource() -> None:
     reader = {"class": "duckdb", "path": ":memory:", "sampling_period": "1m", "queries": query}
     with serving({"writer": {"class": "noop"}, "reader": reader}) as client:
         assert "keeps no scores" in client.error(422, "GET", "/api/v1/incidents")
+
+
+def test_the_status_comes_over_http(client: Client) -> None:
+    data = client.ok("GET", "/api/v1/status")["data"]
+    assert data["writer"]["class_name"] == "duckdb"
+    assert [each["alias"] for each in data["schedulers"]] == ["live"]

@@ -130,29 +130,8 @@ class Metrics:
             *_DATASOURCE_LABELS,
         )
 
-        self.model_runs = counter("model_runs", "Runs of a model, by stage.", *_STAGE_LABELS)
-        self.model_run_duration_seconds = histogram(
-            "model_run_duration_seconds", "Time of a model's run, by stage.", *_STAGE_LABELS
-        )
-        self.model_datapoints_accepted = counter(
-            "model_datapoints_accepted", "Points given to a model, by stage.", *_STAGE_LABELS
-        )
-        self.model_datapoints_produced = counter(
-            "model_datapoints_produced",
-            "Points scored by a model, each once, by stage.",
-            *_STAGE_LABELS,
-        )
-        self.model_runs_skipped = counter(
-            "model_runs_skipped", "Runs left out, for lack of data or state.", *_STAGE_LABELS
-        )
-        self.model_run_errors = counter(
-            "model_run_errors", "Runs that failed with an error.", *_STAGE_LABELS
-        )
+        self._create_model_metrics(gauge, counter, histogram)
         self._create_api_metrics(gauge, counter)
-        self.models_active = gauge(
-            "models_active", "Series or groups that have a fitted model.", *_MODEL_LABELS
-        )
-
         self.state_save_duration_seconds = histogram(
             "state_save_duration_seconds", "Time to store what a job has learned in a run."
         )
@@ -202,6 +181,39 @@ class Metrics:
         )
         self.writer_dropped_datapoints = counter(
             "writer_dropped_datapoints", "Points that could not be delivered, by reason.", "reason"
+        )
+
+    def _create_model_metrics(
+        self,
+        gauge: Callable[..., Gauge],
+        counter: Callable[..., Counter],
+        histogram: Callable[..., Histogram],
+    ) -> None:
+        self.model_runs = counter("model_runs", "Runs of a model, by stage.", *_STAGE_LABELS)
+        self.model_run_duration_seconds = histogram(
+            "model_run_duration_seconds", "Time of a model's run, by stage.", *_STAGE_LABELS
+        )
+        self.model_last_run_timestamp_seconds = gauge(
+            "model_last_run_timestamp_seconds",
+            "Unix time at which the last run of a model ended, by stage.",
+            *_STAGE_LABELS,
+        )
+        self.model_datapoints_accepted = counter(
+            "model_datapoints_accepted", "Points given to a model, by stage.", *_STAGE_LABELS
+        )
+        self.model_datapoints_produced = counter(
+            "model_datapoints_produced",
+            "Points scored by a model, each once, by stage.",
+            *_STAGE_LABELS,
+        )
+        self.model_runs_skipped = counter(
+            "model_runs_skipped", "Runs left out, for lack of data or state.", *_STAGE_LABELS
+        )
+        self.model_run_errors = counter(
+            "model_run_errors", "Runs that failed with an error.", *_STAGE_LABELS
+        )
+        self.models_active = gauge(
+            "models_active", "Series or groups that have a fitted model.", *_MODEL_LABELS
         )
 
     def _create_api_metrics(

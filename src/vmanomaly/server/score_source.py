@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import Request
@@ -13,8 +12,6 @@ from vmanomaly.config.writer import DuckdbWriterSection, HttpWriterSection
 from vmanomaly.scores import QueriedScores, ScoreSource, StoredScores
 from vmanomaly.server.datasource import DatasourceFields, datasource_of, section_like
 from vmanomaly.server.values import WrongValueError
-
-_DEFAULT_FORMAT: Mapping[str, str] = {"__name__": "$VAR", "for": "$QUERY_KEY"}
 
 
 def score_source(fields: DatasourceFields, request: Request, config: Config) -> ScoreSource:
@@ -37,7 +34,7 @@ def score_source(fields: DatasourceFields, request: Request, config: Config) -> 
         It is none that can be asked for scores, or there is none.
     """
     writer = config.writer
-    metric_format = _DEFAULT_FORMAT if writer is None else writer.metric_format
+    metric_format = writer.metric_format
     is_named = bool(fields.datasource_url) or config.ui_datasource is not None
     if not is_named and isinstance(writer, DuckdbWriterSection):
         return StoredScores(Path(writer.path), metric_format)

@@ -17,6 +17,7 @@ from vmanomaly.server.routes.health import health_router
 from vmanomaly.server.routes.metrics import metrics_router
 from vmanomaly.server.routes.pages import pages_router
 from vmanomaly.server.routes.presets import presets_router
+from vmanomaly.server.routes.status import status_router
 from vmanomaly.server.routes.ui import ui_router
 from vmanomaly.server.uvicorn_settings import uvicorn_settings
 from vmanomaly.service.health import HealthStatus
@@ -70,6 +71,7 @@ class Server:
             app = create_app(
                 [
                     *monitored,
+                    status_router(registry, api.config, health),
                     *api_routers(api),
                     presets_router(preset),
                     pages_router(),

@@ -322,6 +322,7 @@ class Unit:
             self._episodes.end(("run", stage))
             self._metrics.model_runs.labels(**labels).inc()
             self._metrics.model_run_duration_seconds.labels(**labels).observe(took)
+            self._metrics.model_last_run_timestamp_seconds.labels(**labels).set_to_current_time()
             self._metrics.model_datapoints_accepted.labels(**labels).inc(result.n_valid_points)
         return learned, result
 
