@@ -23,6 +23,7 @@ from vmanomaly.demo.evaluate import Finding, ModelEvaluation, evaluate
 from vmanomaly.demo.folder import CONFIG, REPORT, SCORES, TELEMETRY, prepare
 from vmanomaly.demo.incidents import Incident
 from vmanomaly.demo.page import render
+from vmanomaly.demo.serve import serve
 from vmanomaly.demo.store import store
 from vmanomaly.demo.telemetry import generate
 from vmanomaly.episodes import counted
@@ -70,16 +71,24 @@ def main(arguments: Sequence[str]) -> int:
         default=DIRECTORY,
         help="where data, config and report are written (default: %(default)s)",
     )
-    directory = parser.parse_args(arguments).directory
+    parser.add_argument(
+        "--serve",
+        action=argparse.BooleanOptionalAction,
+        default=sys.stdout.isatty(),
+        help="keep serving the web UI on the result; default: on a terminal",
+    )
+    options = parser.parse_args(arguments)
     configure_logging("WARNING")
     try:
-        return run_demo(directory)
+        return run_demo(options.directory, serves=options.serve)
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)  # noqa: T201
         return 0
 
 
-def run_demo(directory: Path = DIRECTORY, console: Console | None = None) -> int:
+def run_demo(
+    directory: Path = DIRECTORY, console: Console | None = None, *, serves: bool = False
+) -> int:
     """Make telemetry, run the ordinary service on it, and show what it found.
 
     Parameters
@@ -89,6 +98,8 @@ def run_demo(directory: Path = DIRECTORY, console: Console | None = None) -> int
         demo's own config file once it was edited.
     console
         Where to print; standard output by default.
+    serves
+        Whether to serve the web UI on the result, until the process is interrupted.
 
     Returns
     -------
@@ -129,7 +140,16 @@ def run_demo(directory: Path = DIRECTORY, console: Console | None = None) -> int
     console.print(findings_table(telemetry.incidents, evaluations))
     _print_summary(console, scored, evaluations)
     _print_next_steps(console, directory)
+    if serves:
+        with chdir(directory):
+            serve(config, lambda address: _print_address(console, address))
     return 0
+
+
+def _print_address(console: Console, address: str) -> None:
+    console.print()
+    _say(console, f"The web UI on these scores: {address}")
+    _say(console, "Ctrl+C ends it.")
 
 
 def findings_table(incidents: Sequence[Incident], evaluations: Sequence[ModelEvaluation]) -> Table:
@@ -229,6 +249,7 @@ def _print_next_steps(console: Console, directory: Path) -> None:
     report = quote(str(directory / REPORT))
     commands = (
         (f"{opener} {report}", "the report: every series with its expected band"),
+        ("vmanomaly demo --serve", "the web UI on these scores"),
         ("vmanomaly my-config.yaml", "the same on your VictoriaMetrics: docs/quickstart.md"),
         ("vmanomaly --help", "everything else; keys of a config: docs/config.md"),
     )
