@@ -81,6 +81,7 @@ def test_a_window_and_a_filter_narrow_it(client: Client) -> None:
     for wanted, n_found in (
         ("threshold=4", 2),
         ("limit=1", 1),
+        ("since=30m", 1),
         ("model_alias=other", 0),
         ("query=cpu&preset=default&scheduler_alias=once", 2),
     ):

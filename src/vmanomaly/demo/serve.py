@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 from vmanomaly.config import Config
@@ -29,6 +30,8 @@ def serve(config: Config, tell: Callable[[str], None]) -> None:
         Called with the address.
     """
     metrics = Metrics(config.preset)
+    metrics.start_time_seconds.set(time.time())
+    metrics.config_last_reload_successful.set(1)
     section = (config.server or ServerSection()).model_copy(update={"addr": "127.0.0.1"})
     tasks = Tasks(lambda: section.max_concurrent_tasks, metrics)
     server = _create_server(config, section, tasks, metrics)
@@ -39,7 +42,7 @@ def serve(config: Config, tell: Callable[[str], None]) -> None:
     }
     server.start()
     try:
-        tell(f"http://127.0.0.1:{server.port}{section.path_prefix}/vmui/#/incidents")
+        tell(f"http://127.0.0.1:{server.port}{section.path_prefix}/vmui/#/incidents?since=7d")
         is_over.wait()
     finally:
         for number, handler in before.items():

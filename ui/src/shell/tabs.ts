@@ -15,6 +15,18 @@ export interface Tab {
 
 export const TABS: readonly Tab[] = [
   { path: "", title: "Anomaly exploration", load: () => Exploration, hasQueryControls: true },
+  {
+    path: "incidents",
+    title: "Incidents",
+    load: () => import("../incidents/Incidents").then(({ Incidents }) => Incidents),
+    hasQueryControls: false,
+  },
+  {
+    path: "health",
+    title: "Health",
+    load: () => import("../health/Health").then(({ Health }) => Health),
+    hasQueryControls: false,
+  },
 ];
 
 export function tabOf(path: string): Tab {

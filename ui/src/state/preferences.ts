@@ -11,6 +11,8 @@ export interface Preferences {
   completion: boolean;
   passAuthHeaders: boolean;
   plotHeight: number;
+  /** Where links from incidents lead; empty for none. */
+  grafanaUrl: string;
 }
 
 export interface SavedQuery {
@@ -25,6 +27,7 @@ export const DEFAULT_PREFERENCES: Preferences = {
   completion: true,
   passAuthHeaders: false,
   plotHeight: 380,
+  grafanaUrl: "",
 };
 
 const LONGEST_HISTORY = 50;

@@ -297,13 +297,13 @@ def _window(
     if end <= start:
         raise WrongValueError("end", "is not after start")
     shortest = max(-(-(end - start) // _MOST_STEPS), _longest_step(config))
-    if step is None:
-        step = next(
-            (each for each in _STEPS_MS if each >= shortest), -(-shortest // _DAY_MS) * _DAY_MS
-        )
-    elif (end - start) // step > 10 * _MOST_STEPS:
+    length = int(step or 0)
+    if not length:
+        days = -(-shortest // _DAY_MS) * _DAY_MS
+        length = next((each for each in _STEPS_MS if each >= shortest), days)
+    elif (end - start) // length > 10 * _MOST_STEPS:
         raise WrongValueError("step", f"gives more than {10 * _MOST_STEPS:,} points a series")
-    return TimeRange(start // step * step, -(-end // step) * step), int(step)
+    return TimeRange(start // length * length, -(-end // length) * length), length
 
 
 def _longest_step(config: Config) -> int:
