@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
 from vmanomaly.config import Config
+from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.scores import (
     IncidentGroup,
@@ -31,6 +32,7 @@ _TIMEOUT_S = 25.0
 """Clients give up after 30 s."""
 
 _DAY_MS = 86_400_000
+_DAY = Duration(_DAY_MS)
 _MINUTE_MS = 60_000
 _MOST_STEPS = 720
 _MOST_MEMBERS = 200
@@ -219,6 +221,7 @@ def incidents_router(api: Api) -> APIRouter:
         wanted: Wanted,
         start: Annotated[TimeMs | None, Query()] = None,
         end: Annotated[TimeMs | None, Query()] = None,
+        since: Annotated[PositiveDuration, Query()] = _DAY,
         step: Annotated[PositiveDuration | None, Query()] = None,
         threshold: Annotated[FiniteNumber, Query(ge=0)] = 1.0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -226,7 +229,7 @@ def incidents_router(api: Api) -> APIRouter:
         config = api.config()
         source = score_source(fields, request, config)
         context = RunContext().child(_TIMEOUT_S)
-        window, step_ms = _window(source, config, start, end, step, context)
+        window, step_ms = _window(source, config, (start, end, since), step, context)
         above = source.above(window, step_ms, threshold, wanted, context)
         groups = group_incidents(above, step_ms, window.end, threshold)
         return IncidentsAnswer(
@@ -257,13 +260,14 @@ def incidents_router(api: Api) -> APIRouter:
         labels: Annotated[str, Query(description="A JSON object: those of the series")],
         start: Annotated[TimeMs | None, Query()] = None,
         end: Annotated[TimeMs | None, Query()] = None,
+        since: Annotated[PositiveDuration, Query()] = _DAY,
         step: Annotated[PositiveDuration | None, Query()] = None,
     ) -> OutputsAnswer:
         config = api.config()
         source = score_source(fields, request, config)
         context = RunContext().child(_TIMEOUT_S)
         scorer = Scorer(query, model_alias, scheduler_alias, preset, _labels(labels))
-        window, step_ms = _window(source, config, start, end, step, context)
+        window, step_ms = _window(source, config, (start, end, since), step, context)
         found = source.outputs(scorer, window, step_ms, context)
         if found is None:
             return OutputsAnswer(data=Outputs(timestamps=[], outputs={}))
@@ -283,17 +287,20 @@ def incidents_router(api: Api) -> APIRouter:
 def _window(
     source: ScoreSource,
     config: Config,
-    start: int | None,
-    end: int | None,
-    step: int | None,
+    asked: tuple[int | None, int | None, Duration],
+    step: Duration | None,
     context: RunContext,
 ) -> tuple[TimeRange, int]:
-    """Return the range, from multiple to multiple of the step, and the step."""
+    """Return the range, from multiple to multiple of the step, and the step, milliseconds.
+
+    What is asked for is the start, the end, and how far the one is before the other otherwise.
+    """
+    start, end, since = asked
     if end is None:
         last = source.last_timestamp(context)
         end = round(time.time() * 1000) if last is None else last
     if start is None:
-        start = end - _DAY_MS
+        start = end - int(since)
     if end <= start:
         raise WrongValueError("end", "is not after start")
     shortest = max(-(-(end - start) // _MOST_STEPS), _longest_step(config))
