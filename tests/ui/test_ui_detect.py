@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from tests.ui.actions import address, button, day, detect, state_of, summary, wait_for_rows
 from tests.ui.site import EXPR, HOSTS, SPIKES, Site
@@ -130,7 +130,12 @@ def test_what_the_service_refuses_is_said(page: Page, site: Site) -> None:
 
 def test_a_dear_run_asks_first(page: Page, site: Site) -> None:
     said: list[str] = []
-    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        said.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     page.goto(address(site, **{**day(site), "g0_range_input": "90d", "g0_step_input": "1s"}))
     button(page, "Detect anomalies").click()
     assert "7,862,400 points" in said[0]
