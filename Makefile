@@ -14,9 +14,12 @@ KILLS ?= 1000
 CHURN_MINUTES ?= 60
 ANSWERS ?= 10000000
 FORGED_STATES ?= 100000
+EXAMPLES ?= 50
 SEED ?= 1
 # Models for make quality, such as MODELS="mad_online '{class: std, period: 288}'".
 MODELS ?=
+# How many processes run tests: twice as many as there are cores.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 # For pytest, such as ARGS="tests/model -k std".
 ARGS ?=
 # Without bytecode, each of the many processes that tests start compiles all libraries again.
@@ -46,17 +49,18 @@ ui: setup
 demo: setup ui
 	@$(BIN)/vmanomaly demo
 
-# Many tests wait for servers and clocks, so two processes take hardly more than half the time.
+# Many tests wait for servers and clocks, so there are more workers than cores. Files begin in the order
+# of tests/conftest.py.
 test: setup ui system-packages
 	@packaging/build-ui.sh $(BIN)/python test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # No servers, and nothing that takes seconds.
 unit: setup
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/integration --ignore tests/ui $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --ignore tests/integration --ignore tests/ui $(ARGS)
 
 test-pythons: setup system-packages
-	@tests/every-python.sh $(shell $(BIN)/python -c "import sys; print('%d.%d' % sys.version_info[:2])")
+	@WORKERS=$(WORKERS) tests/every-python.sh $(shell $(BIN)/python -c "import sys; print('%d.%d' % sys.version_info[:2])")
 
 lint: setup
 	@$(BIN)/ruff format --check .
@@ -74,6 +78,7 @@ bench: setup system-packages
 
 endurance: setup system-packages
 	@CHECKPOINT_INTERVALS="0s 7m 1000d" $(BIN)/python -m pytest tests/integration/test_integration_state_crash.py
+	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis tests
 	@$(BIN)/python -m benchmarks.endurance.kills --kills $(KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.churn --minutes $(CHURN_MINUTES)
 	@$(BIN)/python -m benchmarks.endurance.answers --cases $(ANSWERS) --seed $(SEED)

@@ -9,16 +9,24 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.examples import examples
+
 # How long an example takes says more about the machine than about the code. The rest is that of
 # Hypothesis, also where it would take fewer risks: on a CI server every run tries other examples.
 settings.register_profile(
     "vmanomaly",
     settings.get_profile("default"),
+    max_examples=examples(40).max_examples,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("vmanomaly")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits longest, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: "integration" not in item.path.parts)
 
 
 @pytest.fixture(autouse=True)

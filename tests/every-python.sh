@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Run tests on each Python that pyproject.toml names and this machine has, but for the one that is the
-# argument, which make test uses: those of make unit, and those of services that end by themselves.
+# argument, which make test uses: those of what depends on Python more than on NumPy and kernels, and
+# a service that runs to its end. On the newest Python also those of models and detectors, where all
+# kernels are compiled.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,20 +19,32 @@ find_python() {
     return 1
 }
 
+SHORT=(
+    tests/test_*.py
+    tests/{cli,config,http,server,service,state,tables,tasks}
+    tests/integration/test_integration_oneoff.py
+)
+KERNELS=(tests/{detector,model})
+
 status=0
 summary=()
-for version in $(sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml); do
+versions=$(sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml)
+newest=$(sort -V <<<"$versions" | tail -n 1)
+for version in $versions; do
     if [[ $version == "$1" ]]; then
         summary+=("Python $version: that of make test")
     elif ! python=$(find_python "$version"); then
         summary+=("Python $version: not on this machine")
-    elif make --no-print-directory setup VENV=".venv-$version" PYTHON="$python" &&
-        ".venv-$version/bin/python" -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/integration --ignore tests/ui &&
-        ".venv-$version/bin/python" -m pytest -n 2 tests/integration/test_integration_{backtesting,custom,oneoff}.py; then
-        summary+=("Python $version: passed")
     else
-        summary+=("Python $version: FAILED")
-        status=1
+        selection=("${SHORT[@]}")
+        [[ $version == "$newest" ]] && selection+=("${KERNELS[@]}")
+        if make --no-print-directory setup VENV=".venv-$version" PYTHON="$python" &&
+            ".venv-$version/bin/python" -m pytest -n "${WORKERS:-4}" --dist loadfile -m "not slow" "${selection[@]}"; then
+            summary+=("Python $version: passed")
+        else
+            summary+=("Python $version: FAILED")
+            status=1
+        fi
     fi
 done
 printf '%s\n' "${summary[@]}"

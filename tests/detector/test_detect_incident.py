@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tests.examples import examples
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
 from vmanomaly.detector import AnyDetector, create_detector
@@ -29,7 +30,7 @@ ANY_SCORE = st.one_of(
 any_scores = arrays(
     np.float64, st.tuples(st.integers(1, 4), st.integers(0, 60)), elements=ANY_SCORE
 )
-quick = settings(max_examples=100)
+quick = examples(40)
 
 
 def follow(*scores: float, evidence: float = 0.0) -> FloatArray:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.servers import (
     Nginx,
@@ -18,6 +19,7 @@ from tests.integration.servers import (
     Vmanomaly,
     free_port,
 )
+from vmanomaly.cli.dispatch import dispatch
 
 STEP_S = 60
 START_S = 1_750_000_020
@@ -147,6 +149,16 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], list[str]]] = {
 }
 
 
+def refused(folder: Path, config: dict[str, Any] | str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what the command, called in this process, says of a configuration that it refuses."""
+    file = folder / "vmanomaly.yaml"
+    file.write_text(config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False))
+    assert dispatch([str(file)]) == 2
+    output = "".join(capsys.readouterr())
+    assert "Traceback" not in output
+    return output
+
+
 def fails_cleanly(vmanomaly: Vmanomaly, status: int = 2) -> str:
     found, output = vmanomaly.run()
     assert found == status, output
@@ -155,12 +167,12 @@ def fails_cleanly(vmanomaly: Vmanomaly, status: int = 2) -> str:
 
 
 @pytest.mark.parametrize("mistake", BROKEN)
-def test_broken_config(tmp_path: Path, mistake: str) -> None:
+def test_broken_config(tmp_path: Path, mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
     change, words = BROKEN[mistake]
     config = valid()
     change(config)
 
-    output = fails_cleanly(Vmanomaly(tmp_path, config))
+    output = refused(tmp_path, config, capsys)
 
     lines = [line for line in output.splitlines() if all(word in line for word in words)]
     assert lines, output
@@ -199,8 +211,10 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     ],
     ids=["unclosed", "binary", "scalar", "list", "empty", "tagged"],
 )
-def test_not_a_config(tmp_path: Path, text: str, word: str) -> None:
-    assert word in fails_cleanly(Vmanomaly(tmp_path, text))
+def test_not_a_config(
+    tmp_path: Path, text: str, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert word in refused(tmp_path, text, capsys)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -212,11 +226,11 @@ def test_an_option_that_does_not_exist(tmp_path: Path) -> None:
     assert "--dryRunn" in fails_cleanly(Vmanomaly(tmp_path, valid(), "--dryRunn"))
 
 
-def test_a_secret_is_not_repeated(tmp_path: Path) -> None:
+def test_a_secret_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = valid()
     config["reader"] |= {"user": "sre", "password": "tuna-fish", "bearer_token": "salmon-roe"}
 
-    output = fails_cleanly(Vmanomaly(tmp_path, config))
+    output = refused(tmp_path, config, capsys)
 
     assert "reader" in output
     assert "tuna-fish" not in output
@@ -253,9 +267,16 @@ def test_a_variable_that_is_set(vm: VictoriaMetrics, tmp_path: Path) -> None:
     assert len(vm.export('{for="memory"}')) == 4
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VictoriaMetrics]:
+    """A VictoriaMetrics that nothing is written to."""
+    with VictoriaMetrics(tmp_path_factory.mktemp("empty")) as server:
+        yield server
+
+
 class TestDatasources:
-    def test_nobody_listens(self, vm: VictoriaMetrics, tmp_path: Path) -> None:
-        output = fails_cleanly(Vmanomaly(tmp_path, valid(NOWHERE, vm.url)), status=1)
+    def test_nobody_listens(self, empty: VictoriaMetrics, tmp_path: Path) -> None:
+        output = fails_cleanly(Vmanomaly(tmp_path, valid(NOWHERE, empty.url)), status=1)
         assert f"Error querying {NOWHERE}" in output
         assert "memory" in output
         assert "refused" in output
@@ -276,18 +297,18 @@ class TestDatasources:
         ids=["404", "403", "422", "503", "html", "cut"],
     )
     def test_the_reader_meets_something_else(
-        self, vm: VictoriaMetrics, tmp_path: Path, answer: str, words: list[str]
+        self, empty: VictoriaMetrics, tmp_path: Path, answer: str, words: list[str]
     ) -> None:
         with Nginx(tmp_path, f"location / {{ {answer} }}") as nginx:
-            output = fails_cleanly(Vmanomaly(tmp_path, valid(nginx.url, vm.url)), status=1)
+            output = fails_cleanly(Vmanomaly(tmp_path, valid(nginx.url, empty.url)), status=1)
         lines = [line for line in output.splitlines() if f"Error querying {nginx.url}" in line]
         assert any(all(word in line for word in words) for line in lines), output
 
-    def test_the_expression_is_wrong(self, vm: VictoriaMetrics, tmp_path: Path) -> None:
-        config = valid(vm.url, vm.url)
+    def test_the_expression_is_wrong(self, empty: VictoriaMetrics, tmp_path: Path) -> None:
+        config = valid(empty.url, empty.url)
         config["reader"]["queries"]["memory"]["expr"] = "sum(memory"
         output = fails_cleanly(Vmanomaly(tmp_path, config), status=1)
-        assert f"Error querying {vm.url}" in output
+        assert f"Error querying {empty.url}" in output
         assert "422" in output
 
     def test_one_bad_query_does_not_hurt_the_other(
@@ -339,10 +360,10 @@ class TestDatasources:
         assert not vm.export('{for!=""}')
 
 
-def test_the_port_is_taken(vm: VictoriaMetrics, tmp_path: Path) -> None:
+def test_the_port_is_taken(empty: VictoriaMetrics, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        config = valid(vm.url, vm.url)
+        config = valid(empty.url, empty.url)
         config["server"]["port"] = port
         output = fails_cleanly(Vmanomaly(tmp_path, config), status=1)
     assert f"127.0.0.1:{port}" in output
@@ -362,117 +383,100 @@ def scores(vm: VictoriaMetrics) -> dict[str, dict[int, float]]:
     return {host: dict(points) for host, points in found.items()}
 
 
+STEP_AT = MS[N_FIT + 10]
+LATE = N_FIT + 10
+SPIKE_AT = MS[LATE + MIN_N_SAMPLES_SEEN + 4]
+STEADY: tuple[dict[str, str], Samples] = (
+    {"__name__": "memory", "host": "steady"},
+    wave(0, N_FIT + N_INFER),
+)
+
+
+def memory(host: str, samples: Samples) -> tuple[dict[str, str], Samples]:
+    return {"__name__": "memory", "host": host}, samples
+
+
+def run(folder: Path, config: dict[str, Any]) -> str:
+    status, output = Vmanomaly(folder, config).run()
+    assert status == 0, output
+    assert "Traceback" not in output
+    return output
+
+
+@pytest.fixture(scope="module", params=["zscore_online", "mad_online"])
+def found(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[int, float]]:
+    """The scores of odd series in one query, a steady one among them."""
+    folder = tmp_path_factory.mktemp(request.param)
+    late = [(t, 99.0 if t == SPIKE_AT else value) for t, value in wave(LATE, N_FIT + N_INFER)]
+    with VictoriaMetrics(folder) as vm:
+        vm.import_series(
+            [
+                STEADY,
+                memory("constant", [(t, 11.0 if t == STEP_AT else 10.0) for t in MS]),
+                memory("late", late),
+                memory("vanishes", wave(0, N_FIT + 10)),
+                memory("only fitted", wave(0, N_FIT // 2)),
+            ]
+        )
+        vm.force_flush()
+        config = valid(vm.url, vm.url)
+        config["models"]["zscore"]["class"] = request.param
+        run(folder, config)
+        return scores(vm)
+
+
 class TestOddSeries:
     """Whatever one series is like, the others get every score."""
 
-    @pytest.fixture
-    def steady(self) -> tuple[dict[str, str], Samples]:
-        return {"__name__": "memory", "host": "steady"}, wave(0, N_FIT + N_INFER)
-
-    @staticmethod
-    def run(folder: Path, config: dict[str, Any]) -> None:
-        status, output = Vmanomaly(folder, config).run()
-        assert status == 0, output
-        assert "Traceback" not in output
-
-    def test_all_nan(
-        self, vm: VictoriaMetrics, tmp_path: Path, steady: tuple[dict[str, str], Samples]
-    ) -> None:
-        nothing: Samples = [(t, float("nan")) for t in MS]
-        series = [steady, ({"__name__": "memory", "host": "nan"}, nothing)]
-        with Prometheus(tmp_path, series) as prometheus:
-            self.run(tmp_path, valid(prometheus.url, vm.url))
-
-        found = scores(vm)
-        assert set(found) == {"steady"}
+    def test_the_steady_one(self, found: dict[str, dict[int, float]]) -> None:
         assert sorted(found["steady"]) == MS[N_FIT:]
 
-    def test_infinite_now_and_then(
-        self, vm: VictoriaMetrics, tmp_path: Path, steady: tuple[dict[str, str], Samples]
-    ) -> None:
-        odd = {MS[N_FIT + 3]: float("inf"), MS[N_FIT + 5]: float("-inf"), MS[9]: float("inf")}
-        values = [(t, odd.get(t, value)) for t, value in steady[1]]
-        series = [steady, ({"__name__": "memory", "host": "odd"}, values)]
-        with Prometheus(tmp_path, series) as prometheus:
-            self.run(tmp_path, valid(prometheus.url, vm.url))
+    def test_constant(self, found: dict[str, dict[int, float]]) -> None:
+        constant = found["constant"]
+        assert [score for t, score in constant.items() if t < STEP_AT] == [0.0] * 10
+        assert 1 < constant[STEP_AT] < float("inf")
+        assert sorted(constant) == MS[N_FIT:]
 
-        found = scores(vm)
-        assert sorted(found["odd"]) == [t for t in MS[N_FIT:] if t not in odd]
-        assert all(score <= 1 for score in found["odd"].values())
+    def test_appears_half_way(self, found: dict[str, dict[int, float]]) -> None:
+        late = found["late"]
+        assert sorted(late) == MS[LATE:]
+        assert {late[t] for t in MS[LATE : LATE + MIN_N_SAMPLES_SEEN]} == {0.0}
+        assert [t for t, score in late.items() if score > 1] == [SPIKE_AT]
 
-    @pytest.mark.parametrize("class_name", ["zscore_online", "mad_online"])
-    def test_constant(
-        self,
-        vm: VictoriaMetrics,
-        tmp_path: Path,
-        steady: tuple[dict[str, str], Samples],
-        class_name: str,
-    ) -> None:
-        step_at = MS[N_FIT + 10]
-        constant = [(t, 11.0 if t == step_at else 10.0) for t in MS]
-        vm.import_series([steady, ({"__name__": "memory", "host": "constant"}, constant)])
-        vm.force_flush()
-        config = valid(vm.url, vm.url)
-        config["models"]["zscore"]["class"] = class_name
-        self.run(tmp_path, config)
-
-        found = scores(vm)["constant"]
-        before = [score for t, score in found.items() if t < step_at]
-        assert before == [0.0] * 10
-        assert 1 < found[step_at] < float("inf")
-        assert sorted(found) == MS[N_FIT:]
-
-    def test_appears_half_way(
-        self, vm: VictoriaMetrics, tmp_path: Path, steady: tuple[dict[str, str], Samples]
-    ) -> None:
-        first = N_FIT + 10
-        spike_at = MS[first + MIN_N_SAMPLES_SEEN + 4]
-        values = [(t, 99.0 if t == spike_at else v) for t, v in wave(first, N_FIT + N_INFER)]
-        vm.import_series([steady, ({"__name__": "memory", "host": "late"}, values)])
-        vm.force_flush()
-        self.run(tmp_path, valid(vm.url, vm.url))
-
-        found = scores(vm)
-        assert sorted(found["steady"]) == MS[N_FIT:]
-        assert sorted(found["late"]) == MS[first:]
-        assert {found["late"][t] for t in MS[first : first + MIN_N_SAMPLES_SEEN]} == {0.0}
-        assert [t for t, score in found["late"].items() if score > 1] == [spike_at]
-
-    def test_vanishes_half_way(
-        self, vm: VictoriaMetrics, tmp_path: Path, steady: tuple[dict[str, str], Samples]
-    ) -> None:
+    def test_vanishes_half_way(self, found: dict[str, dict[int, float]]) -> None:
         end = N_FIT + 10
-        vm.import_series([steady, ({"__name__": "memory", "host": "gone"}, wave(0, end))])
-        vm.force_flush()
-        self.run(tmp_path, valid(vm.url, vm.url))
-
-        found = scores(vm)
-        assert sorted(found["steady"]) == MS[N_FIT:]
         # The database repeats a last sample for up to five minutes.
-        assert set(MS[N_FIT:end]) <= set(found["gone"]) <= set(MS[N_FIT : end + 5])
+        assert set(MS[N_FIT:end]) <= set(found["vanishes"]) <= set(MS[N_FIT : end + 5])
 
-    def test_is_there_only_during_the_fit(
-        self, vm: VictoriaMetrics, tmp_path: Path, steady: tuple[dict[str, str], Samples]
-    ) -> None:
-        vm.import_series([steady, ({"__name__": "memory", "host": "gone"}, wave(0, N_FIT // 2))])
-        vm.force_flush()
-        self.run(tmp_path, valid(vm.url, vm.url))
+    def test_is_there_only_during_the_fit(self, found: dict[str, dict[int, float]]) -> None:
+        assert set(found) == {"steady", "constant", "late", "vanishes"}
 
-        found = scores(vm)
-        assert set(found) == {"steady"}
+    def test_not_finite(self, vm: VictoriaMetrics, tmp_path: Path) -> None:
+        inf = float("inf")
+        odd = {MS[N_FIT + 3]: inf, MS[N_FIT + 5]: -inf, MS[9]: inf}
+        series = [
+            STEADY,
+            memory("nan", [(t, float("nan")) for t in MS]),
+            memory("infinite", [(t, odd.get(t, value)) for t, value in STEADY[1]]),
+        ]
+        with Prometheus(tmp_path, series) as prometheus:
+            run(tmp_path, valid(prometheus.url, vm.url))
+            found = scores(vm)
+
+        assert set(found) == {"steady", "infinite"}
         assert sorted(found["steady"]) == MS[N_FIT:]
+        assert sorted(found["infinite"]) == [t for t in MS[N_FIT:] if t not in odd]
+        assert all(score <= 1 for score in found["infinite"].values())
 
     def test_two_series_that_differ_in_their_name_only(
-        self, vm: VictoriaMetrics, tmp_path: Path, steady: tuple[dict[str, str], Samples]
+        self, vm: VictoriaMetrics, tmp_path: Path
     ) -> None:
         twin = ({"__name__": "memory_twin", "host": "steady"}, wave(0, N_FIT + N_INFER))
-        vm.import_series([steady, twin])
+        vm.import_series([STEADY, twin])
         vm.force_flush()
         config = valid(vm.url, vm.url)
         config["reader"]["queries"]["memory"]["expr"] = '{__name__=~"memory.*"}'
-        status, output = Vmanomaly(tmp_path, config).run()
-
-        assert status == 0, output
-        assert "Traceback" not in output
         # Without their names both would be written as one series: the user is told.
-        assert "WARNING" in output
+        assert "WARNING" in run(tmp_path, config)

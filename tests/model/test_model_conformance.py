@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.compiled import compiled
+from tests.examples import examples
 from tests.model.cases import (
     BUILT_IN,
     CASES,
@@ -204,7 +205,7 @@ def test_the_batch_is_not_changed(make_model: MakeModel, alias: str) -> None:
 
 
 @each_model
-@settings(max_examples=20)
+@examples(20)
 @given(
     seed=st.integers(0, 2**32 - 1),
     width=st.integers(1, 12),
@@ -232,7 +233,7 @@ def test_many_series_at_once_are_the_same_as_each_alone(
 
 
 @each_online_model
-@settings(max_examples=20)
+@examples(20)
 @given(
     seed=st.integers(0, 2**32 - 1),
     starts=st.sets(st.integers(1, 39), max_size=12),
@@ -260,7 +261,7 @@ def test_calls_may_be_split_between_micro_batches(
 
 
 @each_online_model
-@settings(max_examples=20)
+@examples(20)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 10), change=st.integers(0, 39))
 def test_a_point_changes_nothing_before_its_micro_batch_ends(
     make_online: MakeModel, alias: str, seed: int, width: int, change: int
@@ -367,7 +368,7 @@ def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
 
 
 @each_online_model
-@settings(max_examples=20)
+@examples(20)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 9), least=st.integers(0, 40))
 def test_trust_counts_finite_samples_before_the_micro_batch(
     make_online: MakeModel, alias: str, seed: int, width: int, least: int
@@ -467,7 +468,7 @@ def test_empty_batches(make_model: MakeModel, alias: str, shape: tuple[int, int]
 
 
 @each_built_in_model
-@settings(max_examples=60)
+@examples(60)
 @given(
     values=st.lists(
         st.one_of(
@@ -546,7 +547,7 @@ def test_decay_forgets(make_online: MakeModel, alias: str) -> None:
 
 
 @each_model
-@settings(max_examples=15)
+@examples(15)
 @given(
     seed=st.integers(0, 2**32 - 1),
     cuts=st.sets(st.integers(0, 39), max_size=3),
@@ -592,7 +593,7 @@ def test_series_can_be_removed_and_added_without_touching_the_others(
 
 
 @each_online_model
-@settings(max_examples=15)
+@examples(15)
 @given(
     st.lists(
         st.tuples(

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from tests.examples import examples
 from vmanomaly.model.online import Bounds
 from vmanomaly.model.state import SeriesState
 from vmanomaly.model.temporal_envelope_multivariate import dependency
@@ -195,7 +196,7 @@ def test_quantiles_approach_those_of_the_samples() -> None:
     np.testing.assert_allclose(groups.channels["upper_quantile"], high, rtol=0.1)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5))
 def test_groups_do_not_know_of_each_other(seed: int, sizes: list[int]) -> None:
     past, present = related(seed, sum(sizes), 60), related(seed + 1, sum(sizes), 15)

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vmanomaly.model.digest.digests import DigestState, digest_columns, learn, needed
 from vmanomaly.series import Labels
 
@@ -66,7 +67,7 @@ def test_room_is_bounded_whatever_comes() -> None:
     assert state["digest_room"].item() <= COMPRESSION + 16
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(0, 10**6), st.integers(1, 60)), max_size=8

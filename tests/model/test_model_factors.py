@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from tests.examples import examples
 from vmanomaly.model.temporal_envelope_multivariate.factors import (
     LEAST_UNIQUENESS,
     FactorModel,
@@ -62,7 +63,7 @@ def test_a_covariance_that_is_of_the_model_is_found_exactly() -> None:
     np.testing.assert_allclose(covariance_of(found), covariance_of(model), atol=1e-4)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(seed=st.integers(0, 2**32 - 1), n_channels=st.integers(2, 12), n_samples=st.integers(2, 80))
 def test_any_start_leads_to_more_likelihood_than_no_relation(
     seed: int, n_channels: int, n_samples: int

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vmanomaly.model.mad_online import OnlineMADModel
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
@@ -29,7 +30,7 @@ def walk(mad: OnlineMADModel, past: FloatArray, present: FloatArray) -> dict[str
 number = st.one_of(st.floats(-1e9, 1e9), st.integers(-3, 3).map(float))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.lists(number, min_size=1, max_size=60),
     st.lists(number, min_size=1, max_size=50),

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vmanomaly.detector.incident import incident_score
 from vmanomaly.model import Model
 from vmanomaly.model.quantile_online import OnlineQuantileModel
@@ -67,7 +68,7 @@ def of_part(
 number = st.one_of(st.floats(-1e6, 1e6), st.integers(-3, 3).map(float))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     values=st.lists(number, min_size=2, max_size=60),
     quantiles=st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3, unique=True).map(sorted),

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vmanomaly.model import Model
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
@@ -42,7 +43,7 @@ def expected_bounds(
 number = st.one_of(st.floats(-1e6, 1e6), st.integers(-3, 3).map(float), st.just(np.nan))
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(
     values=st.lists(number, min_size=2, max_size=60),
     window=st.integers(1, 20),

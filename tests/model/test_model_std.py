@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.tsa.seasonal import seasonal_decompose
 
+from tests.examples import examples
 from vmanomaly.model import Model
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
@@ -54,7 +55,7 @@ def standard_error_of_level(detrended: FloatArray, period: int, decay: float = 1
     return math.sqrt(square / period)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     period=st.integers(2, 9),

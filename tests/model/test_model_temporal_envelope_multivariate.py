@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vmanomaly.config.model.temporal_envelope_multivariate import (
     TemporalEnvelopeMultivariateSection,
 )
@@ -180,7 +181,7 @@ def test_policies_hold_for_what_the_other_channels_say_too() -> None:
     assert (ignored.outputs["anomaly_score"] == 0.0).all()
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(1, 39), width=st.integers(1, 7))
 def test_groups_are_independent_and_calls_may_be_split(seed: int, cut: int, width: int) -> None:
     model = model_of(min_n_samples_seen=0, decay=0.99)
@@ -286,7 +287,7 @@ def test_every_channel_has_the_envelope_of_the_section() -> None:
     warm_up(model)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 7), change=st.integers(0, 39))
 def test_a_point_changes_nothing_before_its_micro_batch_ends(
     seed: int, width: int, change: int

@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vmanomaly.model.zscore_online import OnlineZscoreModel
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
@@ -42,7 +43,7 @@ def half_width(mean: float, deviation: float) -> float:
     return max(2.5 * deviation, 1e-9 * abs(mean), 1e-12)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.integers(-(10**6), 10**6).map(float), min_size=2, max_size=40))
 def test_without_decay_it_is_mean_and_standard_deviation(values: list[float]) -> None:
     yhat, half_widths = walk(model(), np.array(values[:1]), np.array([*values[1:], 0.0]))

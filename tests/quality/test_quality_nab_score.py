@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.quality.nab_score import PROFILES, STANDARD, Scored, best_threshold, nab_score
+from tests.examples import examples
 
 LOW_FN = PROFILES[2]
 
@@ -79,7 +80,7 @@ def _walk(item: Scored, threshold: float) -> float:
     return 100 * (total + sum(best.values()) + len(best)) / (2 * len(best))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(seed=st.integers(0, 2**32 - 1), first=st.integers(0, 20), width=st.integers(1, 9))
 def test_every_threshold_gives_what_a_walk_gives(seed: int, first: int, width: int) -> None:
     scores = np.random.default_rng(seed).integers(0, 6, 60).astype(float)

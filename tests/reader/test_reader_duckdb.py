@@ -12,9 +12,10 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.fakes import eventually
 from vmanomaly.config.reader import DuckdbReaderSection, Query
 from vmanomaly.config.values.duration import Duration
@@ -374,7 +375,7 @@ def test_reads_are_measured() -> None:
     ),
     st.integers(1, 40),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_the_grid_is_that_of_a_plain_loop(rows: list[tuple[int, str, int]], step: int) -> None:
     time_range = TimeRange(START, START + 200)
     expected: dict[tuple[str, int], tuple[int, int]] = {}

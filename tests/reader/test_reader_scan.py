@@ -8,9 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vmanomaly.reader import scan
 from vmanomaly.reader.decimal import (
     LARGEST_EXPONENT,
@@ -36,7 +37,7 @@ def same(a: float, b: float) -> bool:
     return struct.pack("<d", a) == struct.pack("<d", b)
 
 
-@settings(max_examples=2_000)
+@examples(500)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_shortest_form_of_every_float(value: float) -> None:
     parsed = parse(repr(value))
@@ -45,7 +46,7 @@ def test_shortest_form_of_every_float(value: float) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000)
+@examples(500)
 @given(st.from_regex(r"\A[+-]?[0-9]{0,25}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?\Z"))
 def test_never_another_number_than_float(text: str) -> None:
     parsed = parse(text)
@@ -53,7 +54,7 @@ def test_never_another_number_than_float(text: str) -> None:
         assert same(parsed, float(text))
 
 
-@settings(max_examples=2_000)
+@examples(500)
 @given(st.integers(0, 2**63), st.integers(-360, 320))
 def test_mantissa_and_exponent(mantissa: int, exponent: int) -> None:
     text = f"{mantissa}e{exponent}"

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.reader.scanning import Answer, scan
 from vmanomaly.errors import DatasourceError
 from vmanomaly.reader.labels import LabelCache
@@ -92,7 +93,7 @@ def test_scans_what_json_reads(
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@examples(100)
 @given(
     st.lists(SERIES, min_size=1, max_size=3),
     st.lists(

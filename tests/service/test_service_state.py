@@ -28,7 +28,10 @@ from vmanomaly.state import StateStore
 INTERVALS = ["0s", "13m", "1000d"]
 
 
-@pytest.mark.parametrize("interval", INTERVALS)
+@pytest.mark.parametrize(
+    "interval",
+    [pytest.param(every, marks=[] if every == "13m" else pytest.mark.slow) for every in INTERVALS],
+)
 @pytest.mark.parametrize("model", ONLINE)
 def test_interrupted_at_any_point_the_numbers_are_the_same(
     tmp_path: Path, model: str, interval: str

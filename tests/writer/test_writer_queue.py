@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tests.examples import examples
 from vmanomaly.writer.delivery.disk_queue import DiskQueue
 from vmanomaly.writer.delivery.open_queue import FallbackQueue, open_queue
 from vmanomaly.writer.delivery.queue import MemoryQueue, Queue, QueueError, Record
@@ -180,8 +181,8 @@ class FallbackQueues(Queues):
 TestMemoryQueue = Queues.TestCase
 TestDiskQueue = DiskQueues.TestCase
 TestFallbackQueue = FallbackQueues.TestCase
-TestMemoryQueue.settings = TestDiskQueue.settings = TestFallbackQueue.settings = settings(
-    max_examples=50, stateful_step_count=40
+TestMemoryQueue.settings = TestDiskQueue.settings = TestFallbackQueue.settings = examples(
+    25, stateful_step_count=40
 )
 
 
@@ -377,7 +378,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@examples(60)
 @given(
     sizes=st.lists(st.integers(0, 700), min_size=1, max_size=12),
     acknowledged=st.integers(0, 11),
@@ -432,7 +433,7 @@ def test_damage_never_raises_reorders_or_invents(
         assert segments(folder) == []
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(
     sizes=st.lists(st.integers(0, 700), min_size=1, max_size=8),
     acknowledged=st.integers(0, 7),
