@@ -10,6 +10,6 @@ FACTOR = float(os.environ.get("EXAMPLES", "1"))
 """`make endurance` tries many times as many as `make test`."""
 
 
-def examples(number: int, **others: int) -> settings:
+def examples(number: int) -> settings:
     """Return settings with this many examples, times the factor of the environment."""
-    return settings(max_examples=max(1, round(number * FACTOR)), **others)
+    return settings(max_examples=max(1, round(number * FACTOR)))

@@ -17,7 +17,7 @@ from vmanomaly.model.temporal_envelope_multivariate import dependency
 from vmanomaly.model.temporal_envelope_multivariate.dependency import (
     LARGEST_DEVIATION,
     LEAST_DISTANCE,
-    Rates,
+    DependencyParameters,
     channel_columns,
     factor_room,
     fit_group,
@@ -77,7 +77,7 @@ class Groups:
             np.array(starts),
             usable,
             deviations,
-            Rates(*QUANTILES, width=1.0, window=16, weeks=STEP / WEEK, decay=decay),
+            DependencyParameters(*QUANTILES, width=1.0, window=16, weeks=STEP / WEEK, decay=decay),
             factor_room(len(deviations), self.rank),
             found,
         )

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -181,8 +181,8 @@ class FallbackQueues(Queues):
 TestMemoryQueue = Queues.TestCase
 TestDiskQueue = DiskQueues.TestCase
 TestFallbackQueue = FallbackQueues.TestCase
-TestMemoryQueue.settings = TestDiskQueue.settings = TestFallbackQueue.settings = examples(
-    25, stateful_step_count=40
+TestMemoryQueue.settings = TestDiskQueue.settings = TestFallbackQueue.settings = settings(
+    examples(25), stateful_step_count=40
 )
 
 

@@ -27,7 +27,7 @@ SIGMA_PER_MAD = 1.4826
 """Makes the median absolute deviation of a normal distribution its standard deviation."""
 
 
-class Digests(NamedTuple):
+class DigestColumns(NamedTuple):
     """The columns of the state, as the kernels take them, with their names; one digest per series.
 
     Attributes
@@ -131,7 +131,7 @@ class OnlineMADModel(OnlineModel):
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         bounds = points.blank_bounds()
-        digests = Digests(*(state[name] for name in Digests._fields))
+        digests = DigestColumns(*(state[name] for name in DigestColumns._fields))
         mads = self.threshold * SIGMA_PER_MAD
         _walk_rows(points, self.decay, self.compression, mads, digests, bounds)
         return bounds._asdict()
@@ -187,7 +187,12 @@ def _learn_one(
 
 @kernel
 def _walk_rows(
-    points: Points, decay: float, compression: int, mads: float, digests: Digests, bounds: Bounds
+    points: Points,
+    decay: float,
+    compression: int,
+    mads: float,
+    digests: DigestColumns,
+    bounds: Bounds,
 ) -> None:
     for s in range(len(points.rows)):
         row = points.rows[s]

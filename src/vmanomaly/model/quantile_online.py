@@ -41,7 +41,7 @@ ENOUGH = 32
 """Samples of its own with which a part of a season no longer falls back on all samples."""
 
 
-class Parameters(NamedTuple):
+class QuantileParameters(NamedTuple):
     """The parameters, as the kernels take them.
 
     Attributes
@@ -228,11 +228,11 @@ class OnlineQuantileModel(OnlineModel):
             )
         return bounds._asdict()
 
-    def _parameters(self) -> Parameters:
+    def _parameters(self) -> QuantileParameters:
         quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
         probabilities = [*self.quantiles, *quartiles]
         ascending = np.unique(probabilities)
-        return Parameters(
+        return QuantileParameters(
             ascending,
             np.searchsorted(ascending, probabilities),
             self.iqr_threshold,
@@ -271,7 +271,7 @@ def _smoothed_quantiles(
     row: int,
     digest: int,
     global_share: float,
-    parameters: Parameters,
+    parameters: QuantileParameters,
     buffer: FloatArray,
 ) -> bool:
     """Fill the first row of `buffer` with quantiles; return whether any are known."""
@@ -313,7 +313,7 @@ def _expected(
     row: int,
     digest: int,
     global_share: float,
-    parameters: Parameters,
+    parameters: QuantileParameters,
     buffer: FloatArray,
 ) -> tuple[float, float, float]:
     """Return the lower bound, the expected value and the upper bound; NaN if nothing is known."""
@@ -335,7 +335,7 @@ def _walk_rows(
     at_once: int,
     points: Points,
     subseasons: IntArray,
-    parameters: Parameters,
+    parameters: QuantileParameters,
     n_samples: IntArray,
     sample_weights: FloatArray,
     digests: Digests,
@@ -386,7 +386,7 @@ def _learn_one(
     value: float,
     weight: float,
     n_samples: IntArray,
-    parameters: Parameters,
+    parameters: QuantileParameters,
 ) -> float:
     """Add a sample to its digest and to that of all samples; return the next one's weight.
 

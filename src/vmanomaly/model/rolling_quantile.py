@@ -23,7 +23,7 @@ from vmanomaly.model.state import FINITE, Array, Column, Range, SeriesState, row
 from vmanomaly.series import FloatArray, IntArray
 
 
-class Parameters(NamedTuple):
+class RollingParameters(NamedTuple):
     """The parameters, as the kernels take them.
 
     Attributes
@@ -131,7 +131,7 @@ class RollingQuantileModel(OnlineModel):
         bounds = points.blank_bounds()
         quartiles = [0.25, 0.75] if self.iqr_threshold > 0.0 else []
         n_weights = self.window_steps if self.decay < 1.0 else 0
-        parameters = Parameters(
+        parameters = RollingParameters(
             np.array([1.0 - self.quantile, 0.5, self.quantile, *quartiles]),
             self.iqr_threshold / 2.0,
             np.power(self.decay, np.arange(n_weights), dtype=np.float64),
@@ -251,7 +251,7 @@ def _weighted_quantiles(
 @kernel
 def _walk_rows(
     points: Points,
-    parameters: Parameters,
+    parameters: RollingParameters,
     windows: Windows,
     answers: FloatArray,
     middles: FloatArray,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,29 @@ logger = logging.getLogger(__name__)
 _LATE_STEPS = 3
 
 
+@dataclass(frozen=True, slots=True)
+class JobDependencies:
+    """What the jobs of a scheduler share.
+
+    Attributes
+    ----------
+    reads, writer
+        Where data comes from and goes to.
+    health
+        Where the outcome of reads and writes is reported.
+    keeper
+        Keeps what the units learn, under schedulers that continue from run to run.
+    fits
+        How many fits hold their data at a time; None for no limit.
+    """
+
+    reads: SharedReads
+    writer: Writer
+    health: Health
+    keeper: Keeper | None = None
+    fits: Slots | None = None
+
+
 class QueryJob:
     """Reads the data of one query, or of those that a multivariate model scores jointly.
 
@@ -44,20 +67,14 @@ class QueryJob:
         What is read: one query, or several with the same step and offset.
     units
         The models that run on exactly these queries.
-    reads, writer
-        Where data comes from and goes to.
-    health
-        Where the outcome of reads and writes is reported.
+    dependencies
+        What it reads, writes, reports and stores with.
     catch_up
         How far back an infer may start in order to begin where the units last saw data,
         milliseconds; None to begin where the scheduler says.
     look_back
         How long before its range an infer may start in order to score late samples of single
         series, milliseconds, at least three steps; None if none are late.
-    keeper
-        Keeps what the units learn, under schedulers that continue from run to run.
-    fits
-        How many fits hold their data at a time; None for no limit.
 
     Attributes
     ----------
@@ -74,28 +91,24 @@ class QueryJob:
         key: JobKey,
         queries: Sequence[Query],
         units: Sequence[Unit],
-        reads: SharedReads,
-        writer: Writer,
-        health: Health,
+        dependencies: JobDependencies,
         catch_up: int | None = None,
         look_back: int | None = None,
-        keeper: Keeper | None = None,
-        fits: Slots | None = None,
     ) -> None:
         self.key = key
         self._queries = queries
         self._step, self._shift = int(queries[0].step), queries[0].shift
         self.units = units
         self.progress = Progress()
-        self._reads = reads
-        self._writer = writer
-        self._health = health
+        self._reads = dependencies.reads
+        self._writer = dependencies.writer
+        self._health = dependencies.health
+        self._keeper = dependencies.keeper
+        self._fits = dependencies.fits
         self._catch_up = catch_up
         self._look_back = look_back
-        self._keeper = keeper
-        self._fits = fits
-        self._stuck_models = StuckModels(self.name, health)
-        reads.expect(key)
+        self._stuck_models = StuckModels(self.name, self._health)
+        self._reads.expect(key)
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from vmanomaly.reader import Reader
 from vmanomaly.reader.workers import n_reads_at_once
 from vmanomaly.series import JobKey, Origin
 from vmanomaly.service.health import Health
-from vmanomaly.service.job import QueryJob
+from vmanomaly.service.job import JobDependencies, QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
 from vmanomaly.service.unit import Unit
@@ -117,19 +117,18 @@ def create_jobs(
                 )
                 unit = _create_unit(config, model, queries, origin, metrics)
                 units.setdefault(queries, []).append(unit)
+        dependencies = JobDependencies(reads, writer, health)
+        if not scheduler.ends_by_itself:
+            dependencies = replace(dependencies, keeper=keeper, fits=fits)
         jobs |= {
             scheduler_alias: [
                 QueryJob(
                     JobKey(scheduler_alias, queries),
                     [config.reader.queries[query] for query in queries],
                     on_queries,
-                    reads,
-                    writer,
-                    health,
+                    dependencies,
                     catch_up=_catch_up(config, scheduler_alias),
                     look_back=_look_back(config, scheduler_alias),
-                    keeper=None if scheduler.ends_by_itself else keeper,
-                    fits=None if scheduler.ends_by_itself else fits,
                 )
                 for queries, on_queries in units.items()
                 if on_queries and scheduler.runs

@@ -94,7 +94,7 @@ def relations_of(channels: SeriesState) -> Relations:
     return relations._replace(tails=records(relations.tails, TAILS))
 
 
-class Rates(NamedTuple):
+class DependencyParameters(NamedTuple):
     """The parameters, as the kernels take them.
 
     Attributes
@@ -365,7 +365,7 @@ def walk_groups(
     starts: IntArray,
     usable: BoolArray,
     deviations: FloatArray,
-    rates: Rates,
+    parameters: DependencyParameters,
     room: FactorRoom,
     bounds: Bounds,
 ) -> None:
@@ -386,7 +386,7 @@ def walk_groups(
     deviations
         float64, shape (C, T): distances from what was expected of each channel alone, in units of
         the distance of the bound.
-    rates
+    parameters
         The parameters.
     room
         From `factor_room`, for the largest group.
@@ -424,8 +424,8 @@ def walk_groups(
                     _refresh(products, moments, variances, room)
                     for c in range(n_channels):
                         reach = groups.reaches[g] * (uppers[c] - lowers[c])
-                        below = rates.width * max(reach, tails[c].reach[BELOW])
-                        above = rates.width * max(reach, tails[c].reach[ABOVE])
+                        below = parameters.width * max(reach, tails[c].reach[BELOW])
+                        above = parameters.width * max(reach, tails[c].reach[ABOVE])
                         room.lower[c] = min(min(lowers[c], 0.0) - below, -LEAST_DISTANCE)
                         room.upper[c] = max(max(uppers[c], 0.0) + above, LEAST_DISTANCE)
                     fresh = True
@@ -435,7 +435,7 @@ def walk_groups(
                     bounds.yhat[first + c, t] = centre
                     bounds.yhat_lower[first + c, t] = centre + room.lower[c]
                     bounds.yhat_upper[first + c, t] = centre + room.upper[c]
-                n_learned[group] = rates.decay * n_learned[group] + 1.0
+                n_learned[group] = parameters.decay * n_learned[group] + 1.0
                 weight = 1.0 / n_learned[group]
                 _learn_moments(weight, room, products, moments, variances)
                 for c in range(n_channels):
@@ -443,10 +443,10 @@ def walk_groups(
                     reach = max(groups.reaches[g] * (uppers[c] - lowers[c]), _LEAST_SPREAD)
                     below = min(lowers[c], 0.0) - residual
                     above = residual - max(uppers[c], 0.0)
-                    learn_tails(tails[c], below, above, reach, rates.window, rates.weeks)
+                    learn_tails(tails[c], below, above, reach, parameters.window, parameters.weeks)
                     step = 2.0 * weight * max(uppers[c] - lowers[c], _LEAST_SPREAD)
-                    lowers[c] += step * (rates.lower - (1.0 if residual <= lowers[c] else 0.0))
-                    uppers[c] += step * (rates.upper - (1.0 if residual <= uppers[c] else 0.0))
+                    lowers[c] += step * (parameters.lower - (1.0 if residual <= lowers[c] else 0.0))
+                    uppers[c] += step * (parameters.upper - (1.0 if residual <= uppers[c] else 0.0))
 
 
 @kernel

@@ -18,8 +18,8 @@ from vmanomaly.model.state import Array, Column, SeriesState
 from vmanomaly.model.temporal_envelope.calendar import WEEK
 from vmanomaly.model.temporal_envelope_multivariate.channels import ChannelState, per_channel
 from vmanomaly.model.temporal_envelope_multivariate.dependency import (
+    DependencyParameters,
     Groups,
-    Rates,
     channel_columns,
     factor_room,
     fit_group,
@@ -200,7 +200,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
             points.starts,
             eligible & batch.per_group(np.logical_and, np.isfinite(deviations)),
             deviations,
-            self._rates,
+            self._parameters,
             factor_room(max(sizes, default=0), self.dependency_rank),
             conditional,
         )
@@ -213,10 +213,10 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
         return ModelOutput(joined, eligible, trusted, channels=own_answer)
 
     @property
-    def _rates(self) -> Rates:
+    def _parameters(self) -> DependencyParameters:
         lower, upper = self.quantiles
         width, weeks = self.iqr_threshold / 2.0, self.step / WEEK
-        return Rates(lower, upper, width, self.changepoint_window, weeks, self.decay)
+        return DependencyParameters(lower, upper, width, self.changepoint_window, weeks, self.decay)
 
     def _fit_factors(self, state: ChannelState, batch: GroupedBatch, values: FloatArray) -> None:
         """Learn how channels move together, from the second half of the fit window."""
