@@ -26,7 +26,7 @@ settings.load_profile("vmanomaly")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what waits longest, so that no worker is left alone with it at the end."""
-    items.sort(key=lambda item: "integration" not in item.path.parts)
+    items.sort(key=lambda item: not {"integration", "ui"} & set(item.path.parts))
 
 
 @pytest.fixture(autouse=True)
