@@ -55,6 +55,10 @@ export function postJson<T>(path: string, body: unknown, options: Options = {}):
   return request("POST", path, JSON.stringify(body), options).then((answer) => answer.json());
 }
 
+export function postYaml<T>(path: string, body: string): Promise<T> {
+  return request("POST", path, body, {}, "application/yaml").then((answer) => answer.json());
+}
+
 export function sendDelete(path: string): Promise<unknown> {
   // Also while the page is being left.
   return request("DELETE", path, undefined, { keepalive: true }).then((answer) => answer.json());
@@ -74,13 +78,14 @@ async function request(
   path: string,
   body: string | undefined,
   options: Options & { keepalive?: boolean },
+  type = "application/json",
 ): Promise<Response> {
   let answer: Response;
   try {
     answer = await fetch(serviceUrl(path), {
       method,
       ...options,
-      ...(body === undefined ? {} : { body, headers: { "Content-Type": "application/json" } }),
+      ...(body === undefined ? {} : { body, headers: { "Content-Type": type } }),
     });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;

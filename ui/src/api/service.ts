@@ -1,7 +1,7 @@
 /** The service's own API, as types and one function for each request. */
 
 import type { Json, ModelSpec } from "../model/spec";
-import { getJson, getText, type Options, postJson, sendDelete } from "./client";
+import { getJson, getText, type Options, postJson, postYaml, sendDelete } from "./client";
 import type { Matrix } from "./matrix";
 
 export interface BuildInfo {
@@ -125,6 +125,8 @@ export const getModelSchema = (name: string) =>
   );
 export const validateModel = (spec: ModelSpec) =>
   postJson<{ model_spec: ModelSpec }>("api/v1/model/validate", spec).then((answer) => answer.model_spec);
+export const validateModelYaml = (yaml: string) =>
+  postYaml<{ model_spec: ModelSpec }>("api/v1/model/validate", yaml).then((answer) => answer.model_spec);
 export const getTenants = (fields: DatasourceFields) =>
   getJson<{ tenants: string[] }>("api/v1/server/tenants", asArguments(fields)).then(
     (answer) => answer.tenants,

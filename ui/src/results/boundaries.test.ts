@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { boundariesOf } from "./boundaries";
 
 it("takes the larger of both deviations on each side", () => {
-  const spec = { class: "std", min_dev_from_expected: [1, 2], min_rel_dev_from_expected: 0.1 };
+  const spec = { class: "std", min_dev_from_expected: [1, 2], min_rel_dev_from_expected: 10 };
   expect(boundariesOf(spec, [100, 5, null])).toEqual({ lower: [90, 4, null], upper: [110, 7, null] });
 });
 

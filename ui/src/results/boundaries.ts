@@ -17,7 +17,7 @@ function pairOf(value: unknown): Pair {
 }
 
 /**
- * Return the expected values less and plus the minimum deviations; nothing where there is none, or
+ * Return the expected values less and plus the minimum deviations, the relative ones in percent; nothing where there is none, or
  * on a side that the direction leaves out.
  */
 export function boundariesOf(spec: ModelSpec, yhat: Values): Boundaries {
@@ -28,7 +28,7 @@ export function boundariesOf(spec: ModelSpec, yhat: Values): Boundaries {
     const isSet = absolute[index] > 0 || relative[index] > 0;
     return yhat.map((value) => {
       if (value === null || !isSet || !isWatched) return null;
-      return value + sign * Math.max(absolute[index], Math.abs(value) * relative[index]);
+      return value + sign * Math.max(absolute[index], (Math.abs(value) * relative[index]) / 100);
     });
   };
   return {

@@ -1,9 +1,18 @@
-import { useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { ApiError, messageOf } from "../api/client";
-import { validateModel } from "../api/service";
+import { getModelSchema, type ModelSchema, validateModel, validateModelYaml } from "../api/service";
+import { Choices } from "../components/Choices";
 import { Dialog } from "../components/Dialog";
 import { Notice } from "../components/Notice";
-import type { ModelSpec } from "../model/spec";
+import { Popover } from "../components/Popover";
+import { type ModelSpec, withClass } from "../model/spec";
+import { titleOfClass } from "../model/titles";
+import { modelClasses, serverModels } from "../state/server";
+import { type Draft, draftOf, errorsByField, specOf } from "./draft";
+import { FieldInput, FieldRow } from "./FieldRow";
+import { type Field, fieldsOf, pathKey } from "./fields";
+import { toYaml } from "./yaml";
+import "./wizard.css";
 
 export interface WizardProps {
   /** What the page has; left as it is until `onApply`. */
@@ -13,57 +22,294 @@ export interface WizardProps {
   onClose: () => void;
 }
 
-/** Edits the configuration of the model. */
-export function Wizard({ spec, onApply, onClose }: WizardProps) {
-  const written = JSON.stringify(spec, null, 2);
-  const [text, setText] = useState(written);
-  const [error, setError] = useState("");
+type Tab = "settings" | "yaml";
 
-  const apply = async (): Promise<void> => {
+interface Findings {
+  readonly errors: Readonly<Record<string, string>>;
+  readonly others: readonly string[];
+}
+
+const NOTHING: Findings = { errors: {}, others: [] };
+
+/** Edits the configuration of the model: a form made from its schema, and the same as YAML. */
+export function Wizard({ spec, onApply, onClose }: WizardProps) {
+  const [base, setBase] = useState(spec);
+  const [schema, setSchema] = useState<ModelSchema | null>(null);
+  const [draft, setDraft] = useState<Draft>({});
+  const [tab, setTab] = useState<Tab>("settings");
+  const [yaml, setYaml] = useState<string | null>(null);
+  const [findings, setFindings] = useState(NOTHING);
+  const [said, setSaid] = useState("");
+  const [isBusy, setBusy] = useState(false);
+  const fields = useMemo(() => (schema === null ? [] : fieldsOf(schema)), [schema]);
+
+  useEffect(() => {
+    let isOld = false;
+    getModelSchema(base.class).then(
+      (found) => {
+        if (isOld) return;
+        setSchema(found);
+        setDraft(draftOf(fieldsOf(found), base));
+      },
+      (problem: unknown) => !isOld && setFindings({ errors: {}, others: [messageOf(problem)] }),
+    );
+    return () => {
+      isOld = true;
+    };
+  }, [base]);
+
+  const outcome = specOf(fields, draft, base);
+  const isDirty =
+    yaml !== null || (schema !== null && JSON.stringify(outcome.spec) !== JSON.stringify(spec));
+  const start = (from: ModelSpec): void => {
+    setSchema(null);
+    setBase(from);
+    setFindings(NOTHING);
+    setSaid("");
+    setYaml(null);
+  };
+
+  /** Return the spec as the service normalizes it, without defaults; null for a draft that is wrong. */
+  const check = async (): Promise<ModelSpec | null> => {
+    setSaid("");
+    if (tab === "settings" && Object.keys(outcome.errors).length > 0) {
+      setFindings({ errors: outcome.errors, others: [] });
+      return null;
+    }
+    setBusy(true);
     try {
-      const given = JSON.parse(text) as ModelSpec;
-      const { class: name } = await validateModel(given);
-      // Without the defaults, which would only make the address longer.
-      onApply({ ...given, class: name });
+      const isText = tab === "yaml" && yaml !== null;
+      const full = isText ? await validateModelYaml(yaml) : await validateModel(outcome.spec);
+      setFindings(NOTHING);
+      return isText ? await withoutDefaults(full) : { ...outcome.spec, class: full.class };
     } catch (problem) {
-      setError(
-        problem instanceof ApiError ? problem.message.split("; ").join("\n") : messageOf(problem),
-      );
+      const detail = problem instanceof ApiError ? problem.detail : [];
+      const found = errorsByField(fields, detail);
+      setFindings(detail.length > 0 ? found : { errors: {}, others: messageOf(problem).split("; ") });
+      return null;
+    } finally {
+      setBusy(false);
     }
   };
 
   return (
     <Dialog
       title="Model configuration"
-      isDirty={text !== written}
+      isWide
+      isDirty={isDirty}
       onClose={onClose}
       footer={
         <>
+          <span class="wizard-said" role="status">
+            {said}
+          </span>
           <button type="button" class="button" onClick={onClose}>
             Cancel
           </button>
-          <button type="button" class="button primary" onClick={() => void apply()}>
+          <button
+            type="button"
+            class="button"
+            disabled={isBusy || schema === null}
+            onClick={async () => (await check()) !== null && setSaid("The configuration is right.")}
+          >
+            Validate
+          </button>
+          <button
+            type="button"
+            class="button primary"
+            disabled={isBusy || schema === null}
+            onClick={async () => {
+              const valid = await check();
+              if (valid !== null) onApply(valid);
+            }}
+          >
             Apply
           </button>
         </>
       }
     >
-      <textarea
-        class="input mono"
-        aria-label="Spec of the model, as JSON"
-        rows={14}
-        spellcheck={false}
-        value={text}
-        onInput={(event) => {
-          setText(event.currentTarget.value);
-          setError("");
-        }}
-      />
-      {error !== "" && (
+      <div class="row wrap wizard-head">
+        <ClassPicker spec={base} onChoose={(name) => start(withClass(outcome.spec, name))} />
+        <ScheduledModels onChoose={start} />
+        <span class="spacer" />
+        <div class="row" role="tablist" aria-label="How to edit">
+          {(["settings", "yaml"] as const).map((each) => (
+            <button
+              key={each}
+              type="button"
+              role="tab"
+              id={`wizard-tab-${each}`}
+              class={`chip ${tab === each ? "on" : ""}`}
+              aria-selected={tab === each}
+              aria-controls="wizard-panel"
+              onClick={async () => {
+                if (each === tab) return;
+                if (each === "settings" && yaml !== null) {
+                  // What was written there becomes the form, once it is right.
+                  const valid = await check();
+                  if (valid === null) return;
+                  start(valid);
+                }
+                setTab(each);
+                setSaid("");
+              }}
+            >
+              {each === "settings" ? "Settings" : "YAML"}
+            </button>
+          ))}
+        </div>
+      </div>
+      {findings.others.length > 0 && (
         <Notice kind="error" title="The configuration is not right">
-          {error}
+          {findings.others.join("\n")}
         </Notice>
       )}
+      <div id="wizard-panel" role="tabpanel" aria-labelledby={`wizard-tab-${tab}`}>
+        {schema === null ? (
+          <p class="hint" role="status">
+            Reading the keys of {titleOfClass(base.class)}…
+          </p>
+        ) : tab === "settings" ? (
+          <Form
+            fields={fields}
+            draft={draft}
+            errors={findings.errors}
+            onChange={(key, texts) => {
+              setDraft({ ...draft, [key]: texts });
+              const { [key]: _mended, ...errors } = findings.errors;
+              setFindings({ ...findings, errors });
+              setSaid("");
+            }}
+            onLeave={(key) => {
+              const error = outcome.errors[key];
+              if (error !== undefined) setFindings({ ...findings, errors: { ...findings.errors, [key]: error } });
+            }}
+          />
+        ) : (
+          <textarea
+            class="input mono wizard-yaml"
+            aria-label="The model as YAML"
+            rows={18}
+            spellcheck={false}
+            value={yaml ?? toYaml(outcome.spec)}
+            onInput={(event) => {
+              setYaml(event.currentTarget.value);
+              setSaid("");
+            }}
+          />
+        )}
+      </div>
     </Dialog>
+  );
+}
+
+/** Leave out what a class does by itself, which would only make the address longer. */
+async function withoutDefaults(full: ModelSpec): Promise<ModelSpec> {
+  const fields = fieldsOf(await getModelSchema(full.class));
+  return specOf(fields, draftOf(fields, full), full).spec;
+}
+
+function ClassPicker({ spec, onChoose }: { spec: ModelSpec; onChoose: (name: string) => void }) {
+  return (
+    <Popover
+      title={`Class: ${titleOfClass(spec.class)}`}
+      label={
+        <>
+          <span class="setting-name">Class</span> <span class="value">{titleOfClass(spec.class)}</span>
+        </>
+      }
+    >
+      {(close) => (
+        <Choices
+          label="Classes"
+          isSearchable
+          selected={spec.class}
+          choices={modelClasses.value.map((name) => ({ value: name, label: titleOfClass(name), note: name }))}
+          onChoose={(name) => {
+            if (name !== spec.class) onChoose(name);
+            close();
+          }}
+        />
+      )}
+    </Popover>
+  );
+}
+
+/** The models of the running service, any of which can be the start. */
+function ScheduledModels({ onChoose }: { onChoose: (spec: ModelSpec) => void }) {
+  const models = Object.entries(serverModels.value).filter(([, model]) => model.is_ui_selectable);
+  if (models.length === 0) return null;
+  return (
+    <Popover label={<span class="setting-name">Scheduled model</span>} title="Start from a scheduled model">
+      {(close) => (
+        <Choices
+          label="Scheduled models"
+          isSearchable
+          selected=""
+          choices={models.map(([name, { model_configuration: spec }]) => ({
+            value: name,
+            label: name,
+            note: spec.class,
+          }))}
+          onChoose={async (name) => {
+            close();
+            const found = models.find(([each]) => each === name)?.[1].model_configuration;
+            if (found !== undefined) onChoose(await withoutDefaults(found));
+          }}
+        />
+      )}
+    </Popover>
+  );
+}
+
+interface FormProps {
+  fields: readonly Field[];
+  draft: Draft;
+  errors: Readonly<Record<string, string>>;
+  onChange: (key: string, texts: string[]) => void;
+  onLeave: (key: string) => void;
+}
+
+function Form({ fields, draft, errors, onChange, onLeave }: FormProps) {
+  const propsOf = (field: Field) => {
+    const key = pathKey(field.path);
+    return {
+      field,
+      texts: draft[key] ?? [""],
+      error: errors[key],
+      onChange: (texts: string[]) => onChange(key, texts),
+      onLeave: () => onLeave(key),
+    };
+  };
+  const ofModel = fields.filter(({ isDomain }) => !isDomain);
+  const groups = [
+    ["Model settings", ofModel.filter(({ isAdvanced }) => !isAdvanced)],
+    ["Rarely needed", ofModel.filter(({ isAdvanced }) => isAdvanced)],
+  ] as const;
+  return (
+    <>
+      <section class="wizard-part" aria-labelledby="wizard-domain">
+        <h3 id="wizard-domain">Domain knowledge</h3>
+        <p class="hint">What you know about the values; it stays when the class changes.</p>
+        <div class="wizard-domain">
+          {fields
+            .filter(({ isDomain }) => isDomain)
+            .map((field) => (
+              <FieldInput key={pathKey(field.path)} {...propsOf(field)} />
+            ))}
+        </div>
+      </section>
+      {groups.map(
+        ([title, group]) =>
+          group.length > 0 && (
+            <section key={title} class="wizard-part" aria-label={title}>
+              <h3>{title}</h3>
+              {group.map((field) => (
+                <FieldRow key={pathKey(field.path)} {...propsOf(field)} isOpenAtFirst={field.isRequired} />
+              ))}
+            </section>
+          ),
+      )}
+    </>
   );
 }

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from vmanomaly.config import Config
 from vmanomaly.config.loading.build import POLICIES, build_config
-from vmanomaly.config.loading.document import parse_document
 from vmanomaly.config.loading.model_spec import read_model_spec
 from vmanomaly.config.loading.ui_datasource import DATASOURCE_TYPES
 from vmanomaly.config.problems import Findings
@@ -22,11 +21,11 @@ from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_url, not_looking_for_files
 from vmanomaly.config.writer import HttpWriterSection
 from vmanomaly.errors import ConfigError
-from vmanomaly.server.api import JSON_TYPE, YAML_TYPES, Api, media_type
+from vmanomaly.server.api import JSON_TYPE, Api, media_type
+from vmanomaly.server.bodies import YAML, mapping_of
 from vmanomaly.server.routes.catalogue import without_login
 from vmanomaly.server.values import FilledText, PositiveDuration, WrongValueError, read_argument
 
-YAML = "application/yaml"
 _DAY = Duration(86_400_000)
 # As the configurations that the UI of the reference generates, for which alerts may exist.
 _MODEL = "default"
@@ -82,7 +81,7 @@ def configs_router(api: Api) -> APIRouter:
         },
     )
     async def validate(request: Request) -> ValidConfig:
-        sections = _sections(await request.body(), media_type(request))
+        sections = mapping_of(await request.body(), media_type(request), "sections such as reader")
         findings = Findings()
         with not_looking_for_files():
             config = build_config(sections, {}, findings)
@@ -145,25 +144,6 @@ def configs_router(api: Api) -> APIRouter:
         return YamlResponse(dump_yaml(sections))
 
     return router
-
-
-def _sections(body: bytes, kind: str) -> dict[str, Any]:
-    if kind == JSON_TYPE:
-        try:
-            sections = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise HTTPException(400, "the body is not valid JSON") from error
-        if not isinstance(sections, dict):
-            raise WrongValueError("body", "expected an object with sections such as reader")
-        return sections
-    if kind in YAML_TYPES:
-        try:
-            return parse_document(body.decode(), "body", {}).sections
-        except UnicodeDecodeError as error:
-            raise HTTPException(400, "the body is not UTF-8 text") from error
-        except ConfigError as error:
-            raise HTTPException(400, "; ".join(error.problems)) from error
-    raise HTTPException(415, f"expected a body of the type {JSON_TYPE} or {YAML}")
 
 
 def _spec(text: str) -> dict[str, Any]:

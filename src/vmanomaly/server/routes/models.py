@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Body, Depends, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field
 
 from vmanomaly.config.loading.model_spec import read_model_spec, written_model_spec
 from vmanomaly.config.model_schema import model_schema
 from vmanomaly.config.registry import MODELS
-from vmanomaly.server.api import only_json
+from vmanomaly.server.api import JSON_TYPE, media_type
+from vmanomaly.server.bodies import YAML, mapping_of
 
 
 class ModelClasses(BaseModel):
@@ -82,11 +83,18 @@ def models_router() -> APIRouter:
         "/model/validate",
         status_code=201,
         summary="Check a model spec, and fill in its defaults",
-        dependencies=[Depends(only_json)],
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    kind: {"schema": {"type": "object"}, "example": {"class": "zscore_online"}}
+                    for kind in (JSON_TYPE, YAML)
+                },
+            }
+        },
     )
-    def validate(
-        spec: dict[str, Any] = Body(examples=[{"class": "zscore_online"}]),  # noqa: B008
-    ) -> ValidModel:
+    async def validate(request: Request) -> ValidModel:
+        spec = mapping_of(await request.body(), media_type(request), "a class and its keys")
         return ValidModel(valid=True, model_spec=written_model_spec(read_model_spec(spec)))
 
     return router
