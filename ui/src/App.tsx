@@ -34,6 +34,7 @@ export function App() {
     <>
       <Header />
       <main>
+        <h1 class="off-screen">{current.title}</h1>
         {!isReachable.value && (
           <Notice kind="error" title="The service does not answer">
             It is asked again every three seconds. What is on this page stays.

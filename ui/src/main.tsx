@@ -1,4 +1,4 @@
-import { effect } from "@preact/signals";
+import { effect, untracked } from "@preact/signals";
 import { render } from "preact";
 import { App } from "./App";
 import { cancelDetection } from "./detection/run";
@@ -27,7 +27,7 @@ async function start(): Promise<void> {
 }
 
 effect(() => {
-  if (arrivals.value > 0) show();
+  if (arrivals.value > 0) untracked(show);
 });
 
 void start();

@@ -50,14 +50,14 @@ export function Dialog({ title, isDrawer, isWide, isDirty, onClose, footer, chil
       }}
     >
       <div class="dialog-content">
-        <header class="dialog-header">
+        <div class="dialog-header">
           <h2 id={id}>{title}</h2>
           <button type="button" class="button quiet icon-only" aria-label="Close" onClick={ask}>
             <Icon name="close" />
           </button>
-        </header>
+        </div>
         <div class="dialog-body">{children}</div>
-        {footer !== undefined && <footer class="dialog-footer">{footer}</footer>}
+        {footer !== undefined && <div class="dialog-footer">{footer}</div>}
       </div>
     </dialog>
   );

@@ -1,7 +1,7 @@
 /** The query of the page, and what came of it. */
 
 import { computed, signal } from "@preact/signals";
-import { isAbort, messageOf } from "../api/client";
+import { isAbort, messageOf, UnreachableError } from "../api/client";
 import { readSeries, type Series } from "../api/matrix";
 import { queryRange } from "../api/service";
 import { now, page, resolvedRange, step } from "../state/page";
@@ -53,6 +53,7 @@ export async function runQuery(): Promise<void> {
     return;
   }
   addToHistory(asked.expr);
+  const before = queryState.peek();
   queryState.value = { status: "loading", asked };
   const startedMs = performance.now();
   try {
@@ -64,7 +65,12 @@ export async function runQuery(): Promise<void> {
     const series = matrix.result.filter(({ values }) => values !== undefined).map(readSeries);
     queryState.value = { status: "done", asked, series, tookMs: performance.now() - startedMs };
   } catch (error) {
-    if (!isAbort(error)) queryState.value = { status: "error", asked, message: messageOf(error) };
+    if (isAbort(error)) return;
+    // A banner says that nothing answers; what is shown stays.
+    queryState.value =
+      error instanceof UnreachableError && before.status === "done"
+        ? before
+        : { status: "error", asked, message: messageOf(error) };
   }
 }
 

@@ -1,7 +1,7 @@
 import { draft } from "../query/run";
 import { keyNames } from "../shell/keys";
 import { zone } from "../state/page";
-import { serverQueries } from "../state/server";
+import { datasourceUrl, serverQueries } from "../state/server";
 import type { AbsoluteRange } from "../time/range";
 import { formatTime } from "../time/zone";
 
@@ -21,7 +21,9 @@ const SHOWN_QUERIES = 4;
 /** Where a plot would be, and what to do so that there is one. */
 export function Empty(props: Props) {
   if (props.kind === "nothing") {
-    const { expr, step, range, datasource } = props.asked;
+    const { expr, step, range } = props.asked;
+    // A query that ran before the service had said what its datasource is.
+    const datasource = props.asked.datasource || datasourceUrl.value;
     const [from, to] = [range.from, range.to].map((each) => formatTime(each, zone.value));
     return (
       <section class="panel empty" aria-label="Results">

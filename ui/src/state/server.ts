@@ -36,12 +36,14 @@ export const datasourceType = computed(() => {
 export const datasourceFields = computed<service.DatasourceFields>(() => {
   const { datasourceUrl: url, datasourceType: type, tenant } = page.value;
   const fixed = isDatasourceFixed.value;
-  const own = fixed ? "" : tenant && tenantOf(url) !== null ? withTenant(url, tenant) : url;
+  // 0 is what links of vmui have that were made without tenants.
+  const isChosen = tenant !== "" && tenant !== "0";
+  const own = fixed ? "" : isChosen && tenantOf(url) !== null ? withTenant(url, tenant) : url;
   const inUrl = tenantOf(own || datasourceUrl.value) !== null;
   return {
     ...(own ? { datasource_url: own } : {}),
     ...(!fixed && type ? { datasource_type: type } : {}),
-    ...(tenant && !inUrl ? { tenant_id: tenant } : {}),
+    ...(isChosen && !inUrl ? { tenant_id: tenant } : {}),
     ...(preferences.value.passAuthHeaders ? { pass_auth_headers: true } : {}),
   };
 });
