@@ -64,7 +64,12 @@ def config(vm_url: str, port: int, server: Mapping[str, Any] | None = None) -> d
         "models": {
             "m": {"class": "zscore_online", "queries": ["requests"], "schedulers": ["daily"]}
         },
-        "server": {"addr": "127.0.0.1", "port": port, **(server or {})},
+        "server": {
+            "addr": "127.0.0.1",
+            "port": port,
+            "ui_default_state": "#/?anomaly_threshold=1.25",
+            **(server or {}),
+        },
     }
 
 

@@ -67,6 +67,18 @@ def test_a_run_finds_the_spike_and_settings_act_at_once(page: Page, site: Site) 
     wait_for_rows(page, 1)
 
 
+def test_several_series_can_be_compared(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    detect(page)
+    rows = page.locator(".series-table tbody tr:not(.space)")
+    for index in range(len(HOSTS)):
+        if "selected" not in (rows.nth(index).get_attribute("class") or ""):
+            rows.nth(index).click(modifiers=["Control"])
+    expect(page.locator(".small-charts canvas")).to_have_count(len(HOSTS))
+    rows.nth(1).click()
+    expect(page.locator(".chart canvas")).to_have_count(1)
+
+
 def test_a_change_marks_the_result_out_of_date_and_a_reload_does_not_run(
     page: Page, site: Site
 ) -> None:

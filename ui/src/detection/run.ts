@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { ApiError, isAbort, messageOf } from "../api/client";
 import * as service from "../api/service";
+import { isOnline } from "../model/schema";
 import type { ModelSpec } from "../model/spec";
 import { now, page, resolvedRange, step } from "../state/page";
 import { addToHistory } from "../state/preferences";
@@ -81,6 +82,9 @@ export async function runDetection(): Promise<void> {
   detected.value = null;
   runState.value = { status: "running", asked, progress: 0, message: "starting" };
   try {
+    // Micro-batches change nothing for models that do not learn from them.
+    const isExact = exact && (await isOnline(model.class));
+    signal.throwIfAborted();
     const id = await service.startDetection(
       {
         ...datasourceFields.value,
@@ -91,7 +95,7 @@ export async function runDetection(): Promise<void> {
         fit_window: fitWindow,
         fit_every: fitEvery,
         ...(inferEvery ? { infer_every: inferEvery } : {}),
-        exact,
+        exact: isExact,
         anomaly_threshold: threshold,
         model_spec: model,
       },

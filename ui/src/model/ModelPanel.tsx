@@ -2,7 +2,7 @@ import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { messageOf } from "../api/client";
-import { getModelSchema, type ModelSchema } from "../api/service";
+import type { ModelSchema } from "../api/service";
 import { Choices } from "../components/Choices";
 import { formatNumber, formatSeconds } from "../components/format";
 import { Icon } from "../components/Icon";
@@ -26,13 +26,12 @@ import { modelClasses } from "../state/server";
 import { formatTime } from "../time/zone";
 import { Wizard } from "../wizard/Wizard";
 import { AdvancedSettings } from "./AdvancedSettings";
+import { schemaOf } from "./schema";
 import { withClass } from "./spec";
 import { titleOfClass } from "./titles";
 
 /** From here on a run is worth a warning. */
 const MANY_POINTS = 1_000_000;
-
-const schemas = new Map<string, ModelSchema>();
 
 /** The model, its schedule, and what starts it. */
 export function ModelPanel() {
@@ -43,16 +42,16 @@ export function ModelPanel() {
 
   useSignalEffect(() => {
     const name = className.value;
-    schema.value = schemas.get(name) ?? null;
+    schema.value = null;
     problem.value = "";
-    if (schema.value !== null) return;
-    getModelSchema(name).then(
-      (found) => {
-        schemas.set(name, found);
-        if (className.value === name) schema.value = found;
-      },
-      (error: unknown) => (problem.value = messageOf(error)),
+    let isOld = false;
+    schemaOf(name).then(
+      (found) => !isOld && (schema.value = found),
+      (error: unknown) => !isOld && (problem.value = messageOf(error)),
     );
+    return () => {
+      isOld = true;
+    };
   });
 
   const { model, advancedOpen } = page.value;

@@ -49,6 +49,8 @@ interface Props {
   data: ChartData;
   range: AbsoluteRange;
   label: string;
+  /** A height of its own, for a small one; else the one that people have chosen. */
+  fixedHeight?: number;
   tooltip: (spot: Spot) => ComponentChildren;
   /** Called once, when a gesture ends. */
   onRange: (range: AbsoluteRange) => void;
@@ -66,14 +68,14 @@ interface Place extends Spot {
 }
 
 /** A plot over time that can be zoomed and moved. */
-export function Chart({ data, range, label, tooltip, onRange, onReset }: Props) {
+export function Chart({ data, range, label, fixedHeight, tooltip, onRange, onReset }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const frame = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const gestures = useRef({ onRange, onReset });
   gestures.current = { onRange, onReset };
   const [place, setPlace] = useState<Place | null>(null);
-  const height = preferences.value.plotHeight;
+  const height = fixedHeight ?? preferences.value.plotHeight;
   const theme = effectiveTheme.value;
   const zoneName = zone.value;
 
@@ -126,7 +128,7 @@ export function Chart({ data, range, label, tooltip, onRange, onReset }: Props) 
           {tooltip(place)}
         </div>
       )}
-      <Grip height={height} />
+      {fixedHeight === undefined && <Grip height={height} />}
       <button
         type="button"
         class="button quiet icon-only full-screen"

@@ -3,6 +3,7 @@ import { formatLabels } from "../api/matrix";
 import { formatNumber, formatShare } from "../components/format";
 import { Notice } from "../components/Notice";
 import { type Detected, detected, isOutOfDate, runState } from "../detection/run";
+import type { DetectedSeries } from "../detection/result";
 import { type Anomalies, countAnomalies, summarize } from "../detection/streaks";
 import { Chart, type Spot } from "../plot/Chart";
 import { colorOf } from "../plot/palette";
@@ -12,7 +13,7 @@ import { SeriesTable } from "../table/SeriesTable";
 import { statisticsOf } from "../table/statistics";
 import type { AbsoluteRange } from "../time/range";
 import { formatTime } from "../time/zone";
-import { detectionChart, type Layer, LAYERS } from "./detectionChart";
+import { detectionChart, type Layer, LAYERS, type Wanted } from "./detectionChart";
 import { Empty } from "./Empty";
 import { resetZoom, zoomTo } from "./zoom";
 
@@ -25,9 +26,12 @@ const TITLES: Readonly<Record<Layer, string>> = {
   forecasts: "forecasts",
   boundaries: "direction, min deviation",
 };
+/** As many small plots can be compared at a glance. */
+const MOST_SMALL = 6;
+const SMALL_PX = 210;
 const OFF_AT_FIRST: ReadonlySet<Layer> = new Set(["anomaly_score", "boundaries"]);
 
-/** What came of the detection: one series at a time, and the table of all. */
+/** What came of the detection: one series, or a few small ones, and the table of all. */
 export function DetectionResults() {
   const state = runState.value;
   const result = detected.value;
@@ -50,8 +54,8 @@ function Detection({ result }: { result: Detected }) {
     () => series.map(({ scores }) => countAnomalies(scores, threshold, consecutive)),
     [series, threshold, consecutive],
   );
-  const [chosen, setChosen] = useState<{ of: Detected; index: number } | null>(null);
-  const selected = chosen?.of === result ? chosen.index : indexOfWorst(anomalies);
+  const [chosen, setChosen] = useState<{ of: Detected; indexes: readonly number[] } | null>(null);
+  const selected = chosen?.of === result ? chosen.indexes : [indexOfWorst(anomalies)];
   const [layers, setLayers] = useState<ReadonlySet<Layer>>(
     () => new Set(LAYERS.filter((layer) => !OFF_AT_FIRST.has(layer))),
   );
@@ -61,11 +65,8 @@ function Detection({ result }: { result: Detected }) {
     return all;
   }, [layers, businessBoundaries]);
 
-  const current = series[selected]!;
-  const data = useMemo(
-    () => detectionChart(current, anomalies[selected]!, { layers: shown, consecutive, spec: model }),
-    [current, anomalies, selected, shown, consecutive, model],
-  );
+  const current = series[selected[0]!]!;
+  const wanted = useMemo(() => ({ layers: shown, consecutive, spec: model }), [shown, consecutive, model]);
   const table = useMemo(
     () =>
       series.map((each, index) => {
@@ -80,8 +81,14 @@ function Detection({ result }: { result: Detected }) {
     [series, anomalies],
   );
   const forecastsEnd = Math.max(...current.forecasts.map(({ times }) => times.at(-1) ?? 0), 0) * 1000;
-  const range = useVisibleRange(result, shown.has("forecasts") ? forecastsEnd : 0);
+  const range = visibleRange(result, shown.has("forecasts") ? forecastsEnd : 0);
 
+  const select = (index: number, isAdding: boolean): void => {
+    const others = selected.filter((each) => each !== index);
+    const isRemoving = isAdding && others.length < selected.length && others.length > 0;
+    const indexes = isRemoving ? others : isAdding ? [...others, index].slice(-MOST_SMALL) : [index];
+    setChosen({ of: result, indexes });
+  };
   const toggle = (layer: Layer): void => {
     const next = new Set(layers);
     if (!next.delete(layer)) next.add(layer);
@@ -123,28 +130,72 @@ function Detection({ result }: { result: Detected }) {
           ))}
         </div>
         <div class="spacer" />
-        <span class="series-name" title={formatLabels(current.labels)}>
-          {formatLabels(current.labels)}
-        </span>
+        {selected.length === 1 && <SeriesName series={current} />}
       </div>
-      <Chart
-        data={data}
-        range={range}
-        label={`Plot of ${formatLabels(current.labels)}; the table below has the counts of all series`}
-        tooltip={(spot) => <DetectionTooltip spot={spot} data={data.times} lines={data.lines} labels={formatLabels(current.labels)} />}
-        onRange={zoomTo}
-        onReset={resetZoom}
-      />
+      {selected.length === 1 ? (
+        <SeriesChart series={current} anomalies={anomalies[selected[0]!]!} wanted={wanted} range={range} />
+      ) : (
+        <div class="small-charts">
+          {selected.map((index) => (
+            <figure key={index}>
+              <figcaption>
+                <SeriesName series={series[index]!} />
+              </figcaption>
+              <SeriesChart
+                series={series[index]!}
+                anomalies={anomalies[index]!}
+                wanted={wanted}
+                range={range}
+                isSmall
+              />
+            </figure>
+          ))}
+        </div>
+      )}
       <SummaryRow anomalies={anomalies} consecutive={consecutive} />
       <SeriesTable
         caption={`Series of the detection, ${series.length}`}
         series={table}
         counts={["anomalies", "streaks"]}
         statistics={["min", "median", "max"]}
-        isSelected={(index) => index === selected}
-        onSelect={(index) => setChosen({ of: result, index })}
+        isSelected={(index) => selected.includes(index)}
+        onSelect={select}
       />
     </section>
+  );
+}
+
+function SeriesName({ series }: { series: DetectedSeries }) {
+  const name = formatLabels(series.labels);
+  return (
+    <span class="series-name" title={name}>
+      {name}
+    </span>
+  );
+}
+
+function SeriesChart(props: {
+  series: DetectedSeries;
+  anomalies: Anomalies;
+  wanted: Wanted;
+  range: AbsoluteRange;
+  isSmall?: boolean;
+}) {
+  const { series, anomalies, wanted, range, isSmall = false } = props;
+  const data = useMemo(() => detectionChart(series, anomalies, wanted), [series, anomalies, wanted]);
+  const name = formatLabels(series.labels);
+  return (
+    <Chart
+      data={data}
+      range={range}
+      label={`Plot of ${name}; the table below has the counts of all series`}
+      {...(isSmall ? { fixedHeight: SMALL_PX } : {})}
+      tooltip={(spot) => (
+        <DetectionTooltip spot={spot} data={data.times} lines={data.lines} labels={name} />
+      )}
+      onRange={zoomTo}
+      onReset={resetZoom}
+    />
   );
 }
 
@@ -161,7 +212,7 @@ function hasBoundaries(spec: Readonly<Record<string, unknown>>): boolean {
 }
 
 /** Return the range of the result with its forecasts or, after a zoom, that of the page. */
-function useVisibleRange(result: Detected, forecastsEnd: number): AbsoluteRange {
+function visibleRange(result: Detected, forecastsEnd: number): AbsoluteRange {
   const { from, to } = resolvedRange.value;
   const { range } = result.asked;
   const isWhole = !isOutOfDate.value || (from === range.from && to === range.to);

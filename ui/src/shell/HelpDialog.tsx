@@ -11,7 +11,7 @@ const SHORTCUTS: readonly (readonly [string, string])[] = [
   [`${keyNames.modifier} + wheel`, "Zoom the plot in or out"],
   ["Double click", "Reset the zoom"],
   ["Click in the plot", "Keep the values there in view"],
-  [`${keyNames.modifier} + click on a row`, "Add a series to those in the plot"],
+  [`${keyNames.modifier} + click on a row`, "Add a series to those that are plotted"],
 ];
 
 export function HelpDialog({ onClose }: { onClose: () => void }) {
