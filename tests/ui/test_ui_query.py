@@ -83,6 +83,10 @@ def test_completion_knows_the_datasource_and_metricsql(page: Page, site: Site) -
     tidy = {"status": "success", "query": "sum(ui_requests) by(host)"}
     page.route("**/prettify-query?*", lambda route: route.fulfill(json=tidy))
     page.keyboard.type("sum( ui_requests )by(host)")
+    # Over a selection that is colored, which browsers would keep in a style attribute.
+    page.keyboard.press("Control+a")
+    page.keyboard.type("sum( ui_requests )by(host)")
+    expect(field).to_have_text("sum( ui_requests )by(host)")
     button(page, "Prettify the query").click()
     expect(field).to_have_text("sum(ui_requests) by(host)")
 

@@ -29,7 +29,11 @@ export function QueryField() {
     };
   }, []);
 
-  useSignalEffect(() => editor.current?.setText(draft.value));
+  useSignalEffect(() => {
+    // Read first: before the editor is there, too, the text has to be followed.
+    const text = draft.value;
+    editor.current?.setText(text);
+  });
   const type = datasourceType.value;
   const { completion } = preferences.value;
   useEffect(() => editor.current?.setLanguage(type, completion), [isLoaded, type, completion]);

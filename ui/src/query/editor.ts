@@ -79,6 +79,7 @@ export function createEditor(parent: HTMLElement, text: string, handlers: Handle
         EditorView.lineWrapping,
         placeholder("Query, such as rate(http_requests_total[5m])"),
         EditorView.contentAttributes.of({ "aria-label": "Query", spellcheck: "false" }),
+        EditorView.domEventHandlers({ beforeinput: typeOverSelection }),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) handlers.onChange(update.state.doc.toString());
         }),
@@ -109,6 +110,22 @@ export function createEditor(parent: HTMLElement, text: string, handlers: Handle
     focus: () => view.focus(),
     destroy: () => view.destroy(),
   };
+}
+
+/**
+ * Replace a selection by what is typed. Browsers would keep its color in a style attribute, which the
+ * policy of the page forbids.
+ */
+function typeOverSelection(event: InputEvent, view: EditorView): boolean {
+  const { data, inputType } = event;
+  const { main } = view.state.selection;
+  if (inputType !== "insertText" || data === null || main.empty || view.composing) return false;
+  const typed = () =>
+    view.state.update(view.state.replaceSelection(data), { userEvent: "input.type", scrollIntoView: true });
+  const handlers = view.state.facet(EditorView.inputHandler);
+  if (!handlers.some((handle) => handle(view, main.from, main.to, data, typed))) view.dispatch(typed());
+  event.preventDefault();
+  return true;
 }
 
 function ran(action: () => void): () => boolean {
