@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.ui.site import Site, database, service
+from tests.integration.servers import wait_until
+from tests.ui.site import EXPR, Site, database, service
 
 BUILT = Path(__file__).parents[2] / "src/vmanomaly/server/ui/index.html"
 
@@ -18,7 +20,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     assert BUILT.is_file(), "the UI is not built; run: make ui"
     folder = tmp_path_factory.mktemp("ui")
     with database(folder) as (vm, end), service(folder, vm, end) as running:
+        detect_once(running)
         yield running
+
+
+def detect_once(site: Site) -> None:
+    """Run a detection, so that no test waits until what it needs is compiled."""
+    tasks = f"{site.url}/api/v1/anomaly_detection/tasks"
+    end = site.end // 1000
+    asked = {"query": EXPR, "step": "1m", "start_infer_s": end - 600, "end_infer_s": end}
+    task = urllib3.request("POST", tasks, json=asked | {"fit_window": "1h"}).json()["task_id"]
+    wait_until(
+        lambda: urllib3.request("GET", f"{tasks}/{task}").json()["status"] == "done",
+        "the end of a first detection",
+        timeout_s=240,
+    )
 
 
 @pytest.fixture(scope="session")
