@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
 
 from vmanomaly.config import Config
 from vmanomaly.config.effect import LEARNED_FROM, RESTARTS
@@ -20,11 +23,54 @@ from vmanomaly.monitoring.push import Pusher
 from vmanomaly.server.api import Api
 from vmanomaly.server.server import Server
 from vmanomaly.service import Service
+from vmanomaly.service.health import HealthStatus
 from vmanomaly.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 _TASK_STOP_S = 2.0
+
+
+class RunningService(Protocol):
+    """What does the work of a configuration: the service in this process, or a cluster."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether some work did not end in time after a stop."""
+        ...
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The metrics that describe it."""
+        ...
+
+    def run(self) -> int:
+        """Work until everything has ended or `stop` is called. Return the exit status."""
+        ...
+
+    def stop(self) -> None:
+        """Take no new work. Safe in a signal handler."""
+
+    def hold(self, settings: SettingsSection) -> None:
+        """Apply the settings that need nothing to be rebuilt."""
+
+    def apply(self, config: Config) -> None:
+        """Continue with another configuration or, if it cannot be applied, as before."""
+
+    def status(self) -> HealthStatus:
+        """Return what is wrong at the moment."""
+        ...
+
+    def unready_reasons(self) -> list[str]:
+        """Return one line for each thing that is missing before it is ready."""
+        ...
+
+
+CreateService = Callable[[Config, Metrics, RunContext], RunningService]
+
+
+def _create_service(config: Config, metrics: Metrics, context: RunContext) -> RunningService:
+    return Service(config, metrics=metrics, context=context)
 
 
 class Application:
@@ -36,6 +82,9 @@ class Application:
         A validated configuration.
     logger_level
         Level of the loggers that the configuration does not name.
+    create_service
+        Makes what does the work, from the configuration, the metrics and the context that stops
+        it.
 
     Attributes
     ----------
@@ -48,7 +97,12 @@ class Application:
         A part of it cannot be used, such as a port that is taken.
     """
 
-    def __init__(self, config: Config, logger_level: str = "INFO") -> None:
+    def __init__(
+        self,
+        config: Config,
+        logger_level: str = "INFO",
+        create_service: CreateService = _create_service,
+    ) -> None:
         self.metrics = Metrics()
         self._on_progress: OnProgress | None = None
         self._config = config
@@ -57,8 +111,8 @@ class Application:
         # Held while listeners or pushes are replaced, and while they end for good.
         self._replacing = threading.Lock()
         self._is_over = False
-        self._service = Service(
-            config, metrics=self.metrics, context=RunContext(on_progress=self._note_step)
+        self._service = create_service(
+            config, self.metrics, RunContext(on_progress=self._note_step)
         )
         self._tasks = Tasks(self._max_concurrent_tasks, self.metrics)
         self._server = self._create_server(config)
@@ -184,9 +238,9 @@ class Application:
         return Server(
             config.server,
             config.monitoring,
-            self.metrics.registry,
-            self._service.health.status,
-            self._service.readiness.reasons,
+            self._service.registry,
+            self._service.status,
+            self._service.unready_reasons,
             lambda: self.metrics.preset,
             Api(lambda: self._config, self._tasks, self.metrics),
         )
@@ -195,7 +249,7 @@ class Application:
         push = config.monitoring.push
         host, port = socket.gethostname(), self._server.port
         instance = host if port is None else f"{host}:{port}"
-        return None if push is None else Pusher(push, self.metrics.registry, instance)
+        return None if push is None else Pusher(push, self._service.registry, instance)
 
     def _note_step(self, done: int, expected: int, name: str) -> None:
         if self._pusher is not None:

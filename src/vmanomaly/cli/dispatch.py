@@ -17,7 +17,7 @@ from vmanomaly.exhaustion import exhausted
 logger = logging.getLogger("vmanomaly.cli")
 
 _TOOLS = ("detect", "init", "query", "report")
-SUBCOMMANDS = ("demo", "split", *_TOOLS)
+SUBCOMMANDS = ("cluster", "demo", "split", *_TOOLS)
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -54,6 +54,11 @@ def _subcommand(arguments: Sequence[str]) -> int:
         from vmanomaly.demo.command import main as demo
 
         return demo(arguments[1:])
+    if arguments[:1] == ["cluster"]:
+        note_reload_signals()
+        from vmanomaly.cli.cluster import cluster
+
+        return cluster(arguments[1:])
     if arguments[:1] == ["split"]:
         from vmanomaly.cli.split import split_files
 

@@ -8,9 +8,10 @@ import signal
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import vmanomaly
 from vmanomaly.cli.arguments import parse_arguments
@@ -24,6 +25,9 @@ from vmanomaly.errors import UsageError
 from vmanomaly.exhaustion import exhausted
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 from vmanomaly.printable import on_one_line
+
+if TYPE_CHECKING:
+    from vmanomaly.application import Application
 
 logger = logging.getLogger("vmanomaly.cli")
 
@@ -44,16 +48,38 @@ def run(arguments: Sequence[str]) -> int:
     if options.dry_run:
         _print_plan(config)
         return DONE
-    return _run(config, options, watch)
-
-
-def _run(config: Config, options: Namespace, watch: ConfigWatch) -> int:
     from vmanomaly.application import Application
-    from vmanomaly.service.reload import Reloader
 
     application = Application(config, options.logger_level)
+    return serve(application, config, options, watch, os.environ)
+
+
+def serve(
+    application: Application,
+    config: Config,
+    options: Namespace,
+    watch: ConfigWatch,
+    environ: Mapping[str, str],
+) -> int:
+    """Run an application until it ends, and do what signals ask for; return the exit status.
+
+    Parameters
+    ----------
+    application
+        What runs.
+    config
+        Its configuration.
+    options
+        `configs`, `watch` and `config_check_interval`, as `parse_arguments` returns them.
+    watch
+        Tells whether the files of the configuration have changed.
+    environ
+        The environment variables with which they are read again.
+    """
+    from vmanomaly.service.reload import Reloader
+
     reloader = Reloader(
-        lambda: load_config(options.configs, os.environ),
+        lambda: load_config(options.configs, environ),
         application.apply,
         application.give_up,
         application.metrics,

@@ -25,6 +25,25 @@ _Request: TypeAlias = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """How one member of a cluster is.
+
+    Attributes
+    ----------
+    member : int
+        Its number, from 0.
+    state : str
+        `starting`, `running`, `ended` or `down`.
+    node : str or None
+        The address of the machine it is on; None before it is on one.
+    """
+
+    member: int
+    state: str
+    node: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class HealthStatus:
     """What is wrong at the moment.
 
@@ -34,10 +53,13 @@ class HealthStatus:
         One line for each thing that is wrong, at most 21; empty if all is well.
     needs_restart : bool
         Whether only a restart fixes one of them.
+    members : tuple of MemberStatus
+        How the members are; empty if this is not a cluster.
     """
 
     reasons: list[str]
     needs_restart: bool
+    members: tuple[MemberStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +151,7 @@ class Health:
             needs_restart = any(needs_restart for _, needs_restart in self._reported.values())
             reasons += _reasons_of(self._unreachable)
             reasons += self._reasons_of_requests()
-        return HealthStatus(_bounded(reasons), needs_restart)
+        return HealthStatus(bounded(reasons), needs_restart)
 
     def reasons(self) -> list[str]:
         """Return one line for each thing that is wrong; empty if all is well."""
@@ -138,7 +160,7 @@ class Health:
     def reasons_to_restart(self) -> list[str]:
         """Return one line for each thing that only a restart fixes."""
         with self._lock:
-            return _bounded(
+            return bounded(
                 [
                     f"{component}: {reason}"
                     for component, (reason, needs_restart) in self._reported.items()
@@ -151,7 +173,7 @@ class Health:
         with self._lock:
             waiting = self._probes.keys() - self._answered - self._unreachable.keys()
             reasons = [f"{component}: has not answered yet" for component in sorted(waiting)]
-            return _bounded(_reasons_of(self._unreachable) + reasons)
+            return bounded(_reasons_of(self._unreachable) + reasons)
 
     def failing_fits(self) -> set[tuple[str, str]]:
         """Return the aliases of scheduler and query of reads for a fit that fail."""
@@ -311,8 +333,8 @@ def _named(queries: Iterable[str]) -> str:
     return f"{'query' if len(names) == 1 else 'queries'} {', '.join(names[:_MAX_QUERIES])}{more}"
 
 
-def _bounded(reasons: list[str]) -> list[str]:
-    """Return a limited number of lines of limited length."""
+def bounded(reasons: list[str]) -> list[str]:
+    """Return at most 21 reasons, each as a line of at most 1,000 characters."""
     lines = []
     for reason in reasons[:_MAX_REASONS]:
         line = " ".join(reason.split())

@@ -17,6 +17,7 @@ from vmanomaly.errors import DatasourceError, StoppedError
 from vmanomaly.scheduler.run import Run, RunResult, micro_batch_starts
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import IntArray, JobKey, Origin, Predictions, SeriesBatch, TimeRange
+from vmanomaly.service.delivered import without_states
 from vmanomaly.service.gaps import known_series, on_common_grid, with_zeros
 from vmanomaly.service.health import Health
 from vmanomaly.service.keeper import Keeper
@@ -82,6 +83,9 @@ class QueryJob:
         Its name.
     progress : Progress
         How far it has come under such a scheduler.
+    delivered : Progress or None
+        What a process without the states needs to continue where all scores are delivered; None
+        before the first run.
     units : sequence of Unit
         The models that run on exactly these queries.
     """
@@ -100,6 +104,7 @@ class QueryJob:
         self._step, self._shift = int(queries[0].step), queries[0].shift
         self.units = units
         self.progress = Progress()
+        self.delivered: Progress | None = None
         self._reads = dependencies.reads
         self._writer = dependencies.writer
         self._health = dependencies.health
@@ -139,6 +144,7 @@ class QueryJob:
         job = copy(self)
         job.units = [unit.unlearned() for unit in self.units]
         job.progress = Progress()
+        job.delivered = None
         job._keeper = None
         return job
 
@@ -148,8 +154,17 @@ class QueryJob:
 
     def keep(self) -> None:
         """Store what was learned and how far the job has come, if it is to outlive the process."""
+        self._note_delivered()
         if self._keeper is not None:
             self._keeper.save(self, scores_are_safe=not self._writer.n_in_memory)
+
+    def _note_delivered(self) -> None:
+        if self.progress.replay is not None or self._writer.n_queued:
+            return
+        fits = {unit.fitted_to for unit in self.units}
+        # A replay begins with one fit of all models.
+        fitted_to = fits.pop() if len(fits) == 1 else None
+        self.delivered = without_states(self.progress, fitted_to, self.settled)
 
     def checkpoint(self) -> None:
         """Store now what was learned, if it is to outlive the process. No run is under way."""

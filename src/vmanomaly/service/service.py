@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
-import vmanomaly
+from prometheus_client import CollectorRegistry
+
 from vmanomaly.clock import Clock, SystemClock
 from vmanomaly.config import Config
 from vmanomaly.config.config import Share
@@ -17,12 +18,22 @@ from vmanomaly.config.splitting import described, own_part
 from vmanomaly.context import RunContext
 from vmanomaly.episodes import counted
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.monitoring.resources import available_cpus, available_memory
+from vmanomaly.monitoring.resources import available_cpus
 from vmanomaly.printable import on_one_line
-from vmanomaly.service.health import Health
+from vmanomaly.scheduler.schedule import Progress
+from vmanomaly.series import JobKey
+from vmanomaly.service.delivered import bounded
+from vmanomaly.service.health import Health, HealthStatus
+from vmanomaly.service.job import QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.native_threads import limit_native_threads, n_native_threads
-from vmanomaly.service.plan import Models, create_models, with_custom_classes
+from vmanomaly.service.plan import (
+    Models,
+    create_models,
+    longest_catch_up,
+    with_custom_classes,
+)
+from vmanomaly.service.process import describe_process
 from vmanomaly.service.readiness import Readiness
 from vmanomaly.service.schedulers import Schedulers
 from vmanomaly.service.work import Work, create_work, is_unchanged, warm_up
@@ -54,6 +65,9 @@ class Service:
     context
         Cancelling it stops the service, and everything in progress with it. It counts every fit
         and every infer, and knows how many to expect if schedulers end by themselves.
+    progress
+        Where another process has come that is gone, from `progress`: the jobs of which no state
+        is stored continue there.
 
     Attributes
     ----------
@@ -73,6 +87,7 @@ class Service:
         clock: Clock | None = None,
         metrics: Metrics | None = None,
         context: RunContext | None = None,
+        progress: Mapping[JobKey, Progress] | None = None,
     ) -> None:
         # Before anything is opened, since the user's classes may be wrong.
         whole = with_custom_classes(config)
@@ -84,6 +99,7 @@ class Service:
         self.abandoned = False
         self._context = (context or RunContext()).child()
         self._clock = clock or SystemClock()
+        self._progress_before = progress or {}
         self._store = _open_store(config)
         self._writer = WriterSlot(
             config.writer, lambda section: create_writer(section, self.metrics)
@@ -114,7 +130,7 @@ class Service:
             self.health.stop()
 
     def _run(self) -> int:
-        self._describe_process()
+        describe_process(self.metrics)
         self._describe(self._work)
         if self._work.config.member.has_replicas:
             logger.info(
@@ -126,7 +142,9 @@ class Service:
         self._limit_native_threads(self._work.config.settings)
         self._writer.start()
         if not self._will_never_work:
-            self._work.keeper.restore(self._work.lasting_jobs(self._work.jobs))
+            jobs = self._work.lasting_jobs(self._work.jobs)
+            self._work.keeper.restore(jobs)
+            self._resume(jobs)
         self.health.start()
         warm_up(self._work, lambda: self._schedulers.is_stopped or self._context.is_cancelled)
         try:
@@ -139,6 +157,25 @@ class Service:
         for alias, reasons in self._schedulers.failures.items():
             logger.error("Scheduler '%s' failed: %s", alias, "; ".join(reasons))
         return 0 if is_well or self._schedulers.is_stopped else 1
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The metrics that describe it."""
+        return self.metrics.registry
+
+    def status(self) -> HealthStatus:
+        """Return what is wrong at the moment."""
+        return self.health.status()
+
+    def unready_reasons(self) -> list[str]:
+        """Return one line for each thing that is missing before the service is ready."""
+        return self.readiness.reasons()
+
+    def progress(self) -> dict[JobKey, Progress]:
+        """Return how far each job has come with all scores delivered, for a process after this."""
+        work = self._work
+        jobs = work.lasting_jobs(work.jobs)
+        return {job.key: job.delivered for job in jobs if job.delivered is not None}
 
     def stop(self) -> None:
         """Take no new work, and let `run` return within ten seconds. Safe in a signal handler."""
@@ -229,6 +266,17 @@ class Service:
             before,
         )
 
+    def _resume(self, jobs: Sequence[QueryJob]) -> None:
+        """Let the jobs that have no state of their own continue where another process has come."""
+        for job in jobs:
+            progress = self._progress_before.get(job.key)
+            if progress is None or job.progress.covered is not None:
+                continue
+            longest = longest_catch_up(self._work.config, job.key.scheduler_alias)
+            job.delivered = bounded(progress, longest)
+            job.resume(job.delivered)
+            logger.info("%s continues where another process has come", job.name)
+
     def _check_reader(self) -> None:
         self._work.reader.check_health()
 
@@ -244,20 +292,6 @@ class Service:
         for names in (_SCHEDULER, _QUERY, _UNIT):
             for values in _label_values(before, names) - _label_values(work, names):
                 self.metrics.forget(dict(zip(names, values, strict=True)))
-
-    def _describe_process(self) -> None:
-        metrics = self.metrics
-        now = time.time()
-        metrics.start_time_seconds.set(now)
-        # The UI has no version of its own.
-        for version_info in (metrics.version_info, metrics.ui_version_info):
-            version_info.labels(version=vmanomaly.__version__).set(1)
-        metrics.available_memory_bytes.set(available_memory())
-        metrics.cpu_cores_available.set(available_cpus())
-        metrics.config_last_reload_successful.set(1)
-        metrics.config_last_reload_success_timestamp_seconds.set(now)
-        for status in ("success", "failure"):
-            metrics.config_reloads.labels(status=status)
 
     def _describe(self, work: Work) -> None:
         share = work.config.share

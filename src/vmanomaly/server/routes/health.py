@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter
@@ -37,11 +38,12 @@ def health_router(
     @router.get("/health", summary="What is wrong at the moment", responses=_NOT_WELL)
     async def health() -> JSONResponse:
         now = status()
+        members = {"members": [asdict(member) for member in now.members]} if now.members else {}
         if not now.reasons:
-            return JSONResponse({"status": "ok"})
+            return JSONResponse({"status": "ok", **members})
         if not now.needs_restart:
-            return JSONResponse({"status": "degraded", "reasons": now.reasons})
-        return JSONResponse({"status": "unhealthy", "reasons": now.reasons}, 503)
+            return JSONResponse({"status": "degraded", "reasons": now.reasons, **members})
+        return JSONResponse({"status": "unhealthy", "reasons": now.reasons, **members}, 503)
 
     @router.get("/ready", summary="Whether scores are being made", responses=_NOT_READY)
     async def ready() -> JSONResponse:
