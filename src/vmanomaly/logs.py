@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 class TextFormatter(logging.Formatter):
     """Formats a record as one line; a trace, or a list of problems, follows on separate lines.
 
+    Of a member of a cluster, the line says which.
+
     Examples
     --------
     >>> record = logging.makeLogRecord(
@@ -39,7 +41,9 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        record.component = _component(record)
+        member = _member(record)
+        of_member = "" if member is None else f" member {member}:"
+        record.component = f"{_component(record)}{of_member}"
         return "\n  ".join([super().format(record), *_problems(record)])
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
@@ -54,8 +58,8 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     r"""Formats a record as one line of JSON, pure ASCII, whatever it holds.
 
-    The keys are `time`, `level`, `logger` and `message`; `trace` is there when there is one, and
-    `problems` when a configuration is wrong.
+    The keys are `time`, `level`, `logger` and `message`; `member` is there in a cluster, `trace`
+    when there is one, and `problems` when a configuration is wrong.
 
     Examples
     --------
@@ -68,14 +72,16 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        event: dict[str, str | list[str]] = {
+        event: dict[str, str | int | list[str]] = {
             "time": _iso_time(record),
             "level": record.levelname,
             "logger": _component(record),
             "message": record.getMessage(),
         }
-        if record.exc_info:
-            event["trace"] = self.formatException(record.exc_info)
+        if (member := _member(record)) is not None:
+            event["member"] = member
+        if record.exc_info or record.exc_text:
+            event["trace"] = record.exc_text or self.formatException(record.exc_info)
         if problems := _problems(record):
             event["problems"] = problems
         return json.dumps(event)
@@ -159,6 +165,11 @@ def _name_exhausted(record: logging.LogRecord) -> bool:
 
 def _component(record: logging.LogRecord) -> str:
     return record.name.removeprefix(_PACKAGE)
+
+
+def _member(record: logging.LogRecord) -> int | None:
+    member: int | None = getattr(record, "member", None)
+    return member
 
 
 def _problems(record: logging.LogRecord) -> list[str]:

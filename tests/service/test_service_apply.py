@@ -19,7 +19,8 @@ from vmanomaly.config.reader import Query
 from vmanomaly.config.writer import WriterSection
 from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, SeriesBatch, TimeRange
+from vmanomaly.scheduler.schedule import Progress
+from vmanomaly.series import JobKey, Labels, SeriesBatch, TimeRange
 from vmanomaly.service import Service
 from vmanomaly.service.job import QueryJob
 
@@ -60,6 +61,7 @@ class World:
         config: Mapping[str, Any] = BASE,
         environ: Mapping[str, str] | None = None,
         now: int = START,
+        progress: Mapping[JobKey, Progress] | None = None,
     ) -> None:
         self.environ = environ
         self.readers: list[FakeReader] = []
@@ -69,11 +71,15 @@ class World:
         monkeypatch.setattr("vmanomaly.service.work.create_reader", self._create_reader)
         monkeypatch.setattr("vmanomaly.service.service.create_writer", self._create_writer)
         self.clock = SteppedClock(now)
-        self.start(config)
+        self.start(config, progress)
 
-    def start(self, config: Mapping[str, Any]) -> None:
+    def start(
+        self, config: Mapping[str, Any], progress: Mapping[JobKey, Progress] | None = None
+    ) -> None:
         self.metrics = Metrics()
-        self.service = Service(load(config, self.environ), self.clock, self.metrics)
+        self.service = Service(
+            load(config, self.environ), self.clock, self.metrics, progress=progress
+        )
         self.thread = threading.Thread(target=self.service.run)
         self.thread.start()
 

@@ -49,9 +49,9 @@ def cluster(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     options.configs = options.configs or [DEFAULT_CONFIG]
-    from vmanomaly.cluster.ray_cluster import check_ray_is_installed, connected
+    from vmanomaly.cluster.ray_cluster import connected, import_ray
 
-    check_ray_is_installed()
+    import_ray()
     configure_logging(options.logger_level, options.logger_format)
     logger.info("vmanomaly %s", vmanomaly.__version__)
     environ = {

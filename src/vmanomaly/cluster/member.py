@@ -13,6 +13,7 @@ from ray.util import get_node_ip_address
 
 import vmanomaly
 from vmanomaly.application import Application, RunningService
+from vmanomaly.cluster.lines import Line, Lines
 from vmanomaly.config import Config
 from vmanomaly.context import RunContext
 from vmanomaly.errors import RollbackError, VmanomalyError
@@ -45,6 +46,8 @@ class Report:
         One line for each thing that is missing before it is ready.
     progress
         How far each of its jobs has come.
+    lines
+        What it has logged since the last report.
     """
 
     has_started: bool = False
@@ -52,6 +55,7 @@ class Report:
     health: HealthStatus = field(default_factory=lambda: HealthStatus([], False))
     unready_reasons: tuple[str, ...] = ()
     progress: Mapping[JobKey, Progress] = field(default_factory=dict)
+    lines: tuple[Line, ...] = ()
 
 
 class MemberProcess:
@@ -61,25 +65,20 @@ class MemberProcess:
 
     Parameters
     ----------
-    number
-        Which member, from 0.
     logger_level, log_format
         As on the command line.
     """
 
-    def __init__(self, number: int, logger_level: str, log_format: LogFormat) -> None:
-        self._number = number
+    def __init__(self, logger_level: str, log_format: LogFormat) -> None:
         configure_logging(logger_level, log_format)
+        self._lines = Lines()
+        logging.getLogger().addHandler(self._lines)
         self._logger_level = logger_level
         self._application: Application | None = None
         self._service: Service | None = None
         self._thread: threading.Thread | None = None
         self._exit_status: int | None = None
         self._is_stopping = False
-
-    def __repr__(self) -> str:
-        """Return what Ray puts before each line of its log."""
-        return f"member {self._number}"
 
     def about(self) -> tuple[str, str]:
         """Return the version of vmanomaly on this node, and the address of the node."""
@@ -127,25 +126,26 @@ class MemberProcess:
             return str(error)
         return None
 
-    def stop(self) -> int:
-        """End the service in order, and return its exit status."""
+    def stop(self) -> tuple[int, tuple[Line, ...]]:
+        """End the service in order, and return its exit status and what it has logged."""
         self._is_stopping = True
         if self._application is not None and self._thread is not None:
             self._application.stop()
             self._thread.join(_LONGEST_STOP_S)
-        return self._exit_status or 0
+        return self._exit_status or 0, self._lines.take()
 
     def report(self) -> Report:
         """Return how it is."""
         application, service = self._application, self._service
         if application is None or service is None:
-            return Report()
+            return Report(lines=self._lines.take())
         return Report(
             True,
             self._exit_status,
             service.status(),
             tuple(service.unready_reasons()),
             service.progress(),
+            self._lines.take(),
         )
 
     def metrics(self) -> list[Metric]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from vmanomaly.errors import UsageError, VmanomalyError
 
@@ -21,12 +22,15 @@ class ClusterError(VmanomalyError):
     """Ray cannot be reached, or cannot start what is asked of it."""
 
 
-def check_ray_is_installed() -> None:
-    """Raise a UsageError that says how to install Ray, if it is missing."""
-    # Before Ray is imported: nothing is sent to its makers, and no line of a log is left out.
+def import_ray() -> None:
+    """Import Ray, which then sends nothing to its makers unless the user has asked for that.
+
+    Raises
+    ------
+    UsageError
+        It is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
     try:
         import ray  # noqa: F401, PLC0415
     except ImportError as error:
@@ -42,8 +46,8 @@ def connected(address: str | None) -> Iterator[None]:
     Parameters
     ----------
     address
-        Of a running cluster, as `ray.init` takes it; None starts one on this machine, which others
-        cannot reach.
+        Of a running cluster, as `ray.init` takes it; None starts one on this machine, on a loopback
+        address.
 
     Raises
     ------
@@ -52,21 +56,43 @@ def connected(address: str | None) -> Iterator[None]:
     """
     import ray  # noqa: PLC0415
 
+    _log_as_we_do()
     try:
         if address is None:
+            # Some of its ports are on all addresses whatever it is told.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
             ray.init(
                 address="local",
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
-                logging_level=logging.WARNING,
+                configure_logging=False,
+                log_to_driver=False,
                 _node_ip_address=_LOOPBACK,
             )
         else:
-            ray.init(address=address, logging_level=logging.WARNING)
+            ray.init(address=address, configure_logging=False, log_to_driver=False)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         what = "cannot start Ray" if address is None else f"cannot connect to Ray at {address}"
-        raise ClusterError(f"{what}: {error}") from error
+        raise ClusterError(f"{what}: {str(error).strip()}") from error
     try:
-        yield
+        with redirect_stdout(_DebugLog()):
+            yield
     finally:
         ray.shutdown()
+
+
+class _DebugLog(io.TextIOBase):
+    """Logs what Ray prints of its own accord, such as the last state of a node that has died."""
+
+    def write(self, text: str) -> int:
+        for line in filter(None, map(str.rstrip, text.splitlines())):
+            logger.debug("Ray: %s", line)
+        return len(text)
+
+
+def _log_as_we_do() -> None:
+    """Have what Ray itself logs in this process appear among our lines, from warnings on."""
+    ray_logger = logging.getLogger("ray")
+    ray_logger.handlers.clear()
+    ray_logger.setLevel(logging.WARNING)
+    ray_logger.propagate = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
@@ -14,6 +14,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 import vmanomaly
+from vmanomaly.cluster.lines import Line
 from vmanomaly.cluster.member import MemberProcess, Report
 from vmanomaly.config import Config
 from vmanomaly.episodes import Episodes
@@ -75,7 +76,6 @@ class RemoteMember:
         self._actor: Any = (
             ray.remote(MemberProcess)
             .options(
-                name=None,
                 num_cpus=0,
                 max_restarts=-1,
                 max_concurrency=_THREADS,
@@ -83,7 +83,7 @@ class RemoteMember:
                     places, placement_group_bundle_index=number
                 ),
             )
-            .remote(number, logger_level, log_format)
+            .remote(logger_level, log_format)
         )
         self._thread = threading.Thread(target=self._watch, name=f"member {number}", daemon=True)
 
@@ -128,7 +128,8 @@ class RemoteMember:
         self._stopped.set()
         call = self._actor.stop.remote()
         try:
-            status = ray.get(call, timeout=timeout_s)
+            status, lines = ray.get(call, timeout=timeout_s)
+            self._log(lines)
             self.exit_status = self.exit_status or status
         except RayError as error:
             logger.warning("Member %d did not end in time: %s", self.number, _first_line(error))
@@ -190,6 +191,7 @@ class RemoteMember:
 
     def _note(self, report: Report) -> None:
         self._report, self._heard_at = report, time.monotonic()
+        self._log(report.lines)
         self._episodes.end(self.number, f"Member {self.number} answers again")
         if report.exit_status is not None:
             self.exit_status = report.exit_status
@@ -199,6 +201,10 @@ class RemoteMember:
             self._progress.update(report.progress)
         else:
             self._start()
+
+    def _log(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            logging.getLogger(line.name).handle(line.record(self.number))
 
     def _note_silence(self, error: RayActorError | None = None) -> None:
         if isinstance(error, RayActorError) and error.actor_init_failed:
