@@ -12,6 +12,7 @@ QUALITY_PAGE ?= build/quality
 # Sizes of make endurance: an hour of churn, and about as long for each of the others.
 KILLS ?= 1000
 CHURN_MINUTES ?= 60
+NODE_KILLS ?= 20
 ANSWERS ?= 10000000
 FORGED_STATES ?= 100000
 EXAMPLES ?= 50
@@ -80,6 +81,7 @@ endurance: setup system-packages
 	@CHECKPOINT_INTERVALS="0s 7m 1000d" $(BIN)/python -m pytest tests/integration/test_integration_state_crash.py
 	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis tests
 	@$(BIN)/python -m benchmarks.endurance.kills --kills $(KILLS) --seed $(SEED)
+	@$(BIN)/python -m benchmarks.endurance.node_kills --kills $(NODE_KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.churn --minutes $(CHURN_MINUTES)
 	@$(BIN)/python -m benchmarks.endurance.answers --cases $(ANSWERS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.forged_states --cases $(FORGED_STATES) --seed $(SEED)

@@ -23,7 +23,7 @@ from vmanomaly.server.api import Api
 from vmanomaly.server.app import create_app
 from vmanomaly.server.listener import AddressInUseError, Listener, ListenerError
 from vmanomaly.server.server import Server
-from vmanomaly.service.health import HealthStatus
+from vmanomaly.service.health import HealthStatus, MemberStatus
 from vmanomaly.tasks import Tasks
 
 WELL = HealthStatus([], needs_restart=False)
@@ -129,6 +129,14 @@ class TestHealth:
                 HealthStatus(["scheduler 's': died"], needs_restart=True),
                 503,
                 {"status": "unhealthy", "reasons": ["scheduler 's': died"]},
+            ),
+            (
+                HealthStatus([], False, (MemberStatus(0, "running", "10.0.0.7"),)),
+                200,
+                {
+                    "status": "ok",
+                    "members": [{"member": 0, "state": "running", "node": "10.0.0.7"}],
+                },
             ),
         ],
     )

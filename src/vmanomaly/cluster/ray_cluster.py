@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
@@ -16,6 +17,7 @@ _LOOPBACK = "127.0.0.2"
 """An address of this machine only. Ray replaces 127.0.0.1 by one that others can reach."""
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Only configurations and metrics travel; the least that Ray accepts is 75 MiB."""
+_CONNECT_S = 5.0
 
 
 class ClusterError(VmanomalyError):
@@ -57,6 +59,8 @@ def connected(address: str | None) -> Iterator[None]:
     import ray  # noqa: PLC0415
 
     _log_as_we_do()
+    if address is not None and address != "auto":
+        _check_address(address)
     try:
         if address is None:
             # Some of its ports are on all addresses whatever it is told.
@@ -79,6 +83,20 @@ def connected(address: str | None) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise unless something listens there: Ray would ask for ever."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise UsageError(f"--address: expected auto or HOST:PORT, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"cannot connect to Ray at {address}: {error.strerror or error}; `ray status` on a "
+            "node of the cluster shows its address"
+        ) from error
 
 
 class _DebugLog(io.TextIOBase):
