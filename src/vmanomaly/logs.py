@@ -80,8 +80,10 @@ class JsonFormatter(logging.Formatter):
         }
         if (member := _member(record)) is not None:
             event["member"] = member
-        if record.exc_info or record.exc_text:
-            event["trace"] = record.exc_text or self.formatException(record.exc_info)
+        if record.exc_text:
+            event["trace"] = record.exc_text
+        elif record.exc_info:
+            event["trace"] = self.formatException(record.exc_info)
         if problems := _problems(record):
             event["problems"] = problems
         return json.dumps(event)

@@ -30,8 +30,8 @@ def part(content: dict[str, Any] = NOTHING_TO_READ, number: int = 0, **environ: 
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The exit statuses with which a process would have ended at once."""
     ended: list[int] = []
-    monkeypatch.setattr(module.os, "_exit", ended.append)
-    monkeypatch.setattr(module.logging, "shutdown", lambda: None)
+    monkeypatch.setattr("os._exit", ended.append)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
     return ended
 
 

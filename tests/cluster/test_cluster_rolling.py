@@ -85,7 +85,7 @@ def test_each_member_gets_its_part(cluster: Cluster) -> None:
 def test_where_one_refuses_the_others_go_back(cluster: Cluster) -> None:
     zero, one, two = members(cluster)
     one.refuses = (2,)
-    with pytest.raises(VmanomalyError, match="^member 1: no such file$"):
+    with pytest.raises(VmanomalyError, match=r"^member 1: no such file$"):
         cluster.apply(load(OTHER, ENVIRON))
     assert [n_queries(each) for each in (zero, one, two)] == [[1, 2, 1], [1], [1]]
     one.refuses = ()
@@ -96,7 +96,7 @@ def test_where_one_refuses_the_others_go_back(cluster: Cluster) -> None:
 def test_where_another_does_not_go_back_there_is_no_way(cluster: Cluster) -> None:
     zero, one, _ = members(cluster)
     zero.refuses, one.refuses = (1,), (2,)
-    with pytest.raises(RollbackError, match="member 1: no such file. The rollback of member 0"):
+    with pytest.raises(RollbackError, match=r"member 1: no such file\. The rollback of member 0"):
         cluster.apply(load(OTHER, ENVIRON))
 
 

@@ -96,3 +96,22 @@ def test_only_warnings_are_logged_above_a_progress_bar(
     assert bar.getvalue().endswith("WARNING reader.vm above\n")
     assert bar.getvalue().count("\n") == 1
     assert capsys.readouterr().err.endswith("INFO reader.vm after\n")
+
+
+def test_a_line_of_a_member_says_which() -> None:
+    record = logging.makeLogRecord(
+        {
+            "created": 0.25,
+            "levelname": "ERROR",
+            "name": "vmanomaly.reader.vm",
+            "msg": "broken",
+            "exc_text": "Traceback: x",
+            "member": 2,
+        }
+    )
+    assert (
+        TextFormatter().format(record)
+        == "1970-01-01T00:00:00.250Z ERROR reader.vm member 2: broken\nTraceback: x"
+    )
+    event = json.loads(JsonFormatter().format(record))
+    assert (event["member"], event["message"], event["trace"]) == (2, "broken", "Traceback: x")
