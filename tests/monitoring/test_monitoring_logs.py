@@ -8,7 +8,13 @@ import warnings
 
 import pytest
 
-from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
+from vmanomaly.logs import (
+    JsonFormatter,
+    TextFormatter,
+    configure_logging,
+    set_logger_levels,
+    warnings_only,
+)
 
 NAMES = ("vmanomaly", "vmanomaly.reader", "vmanomaly.reader.vm", "vmanomaly.writer.vm")
 

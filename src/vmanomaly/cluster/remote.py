@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _ASK_EVERY_S = 1.0
 _LONGEST_SILENCE_S = 5.0
 _START_AGAIN_EVERY_S = 5.0
+_LONG_WAIT_S = 30.0
+"""For a process of Ray; seconds are usual."""
 _THREADS = 4
 """In the actor, so that it answers while it applies a configuration."""
 
@@ -65,6 +67,7 @@ class RemoteMember:
         self._on_change = on_change
         self._report = Report()
         self._progress: dict[JobKey, Progress] = {}
+        self._made_at = time.monotonic()
         self._heard_at: float | None = None
         self._cannot_start: str | None = None
         self._node: str | None = None
@@ -103,10 +106,10 @@ class RemoteMember:
         """
         with self._changing:
             before, self._config = self._config, config
-            if not self._report.has_started:
+            if not self._report.has_started or not self.answers:
                 return None
             try:
-                reason = self._result(self._actor.apply.remote(config))
+                reason = self._result(self._actor.apply.remote(config), lambda: self.answers)
             except RayActorError:
                 return None
             if reason is not None:
@@ -126,13 +129,15 @@ class RemoteMember:
             How long it may take to end.
         """
         self._stopped.set()
-        call = self._actor.stop.remote()
-        try:
-            status, lines = ray.get(call, timeout=timeout_s)
-            self._log(lines)
-            self.exit_status = self.exit_status or status
-        except RayError as error:
-            logger.warning("Member %d did not end in time: %s", self.number, _first_line(error))
+        if self.answers:
+            try:
+                status, lines = ray.get(self._actor.stop.remote(), timeout=timeout_s)
+            except RayError as error:
+                reason = _last_line(error)
+                logger.warning("Member %d did not end in order: %s", self.number, reason)
+            else:
+                self._log(lines)
+                self.exit_status = self.exit_status or status
         ray.kill(self._actor)
 
     def metrics(self) -> Any:
@@ -185,7 +190,11 @@ class RemoteMember:
             except RayActorError as error:
                 self._note_silence(error)
             except RayError as error:
-                logger.error("Member %d: %s", self.number, _first_line(error))
+                message = f"Member {self.number} failed: {_last_line(error)}"
+                self._episodes.begin("call", message, logging.ERROR)
+                self._stopped.wait(_START_AGAIN_EVERY_S)
+            else:
+                self._episodes.end("call")
             if self.exit_status is not None:
                 return
 
@@ -208,7 +217,7 @@ class RemoteMember:
 
     def _note_silence(self, error: RayActorError | None = None) -> None:
         if isinstance(error, RayActorError) and error.actor_init_failed:
-            self._cannot_start = _first_line(error)
+            self._cannot_start = _last_line(error)
             logger.error(
                 "Member %d cannot be made: %s. Is the same version of vmanomaly, with the extra "
                 "ray, installed on each node?",
@@ -217,10 +226,10 @@ class RemoteMember:
             )
             self.exit_status = 1
             self._on_change()
-        elif self._heard_at is None:
+        elif self._heard_at is None and time.monotonic() - self._made_at > _LONG_WAIT_S:
             message = f"Member {self.number} waits for a node of the cluster"
             self._episodes.begin(self.number, message)
-        elif not self.answers:
+        elif self._heard_at is not None and not self.answers:
             message = f"Member {self.number} on {self._node} does not answer; Ray restarts it"
             self._episodes.begin(self.number, message)
 
@@ -249,22 +258,18 @@ class RemoteMember:
             self._was_started = True
             logger.info("Member %d has started%s on %s", self.number, again, self._node)
 
-    def _result(self, call: Any) -> Any:
-        """Return what a call gives, unless it lasts until this is stopped.
+    def _result(self, call: Any, is_worth_it: Callable[[], bool] = lambda: True) -> Any:
+        """Return what a call gives.
 
         Raises
         ------
         RayActorError
-            The process has died.
+            The process has died, this is stopped, or it is not worth waiting for.
         """
         while not ray.wait([call], timeout=_ASK_EVERY_S)[0]:
-            if self._stopped.is_set():
-                raise RayActorError(error_msg="the member is being stopped")
+            if self._stopped.is_set() or not is_worth_it():
+                raise RayActorError(error_msg="nobody waits for it any more")
         return ray.get(call)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _last_line(error: BaseException) -> str:
