@@ -51,7 +51,7 @@ def cluster(arguments: Sequence[str]) -> int:
     options.configs = options.configs or [DEFAULT_CONFIG]
     from vmanomaly.cluster.ray_cluster import connected, import_ray
 
-    import_ray()
+    import_ray(options.address)
     configure_logging(options.logger_level, options.logger_format)
     logger.info("vmanomaly %s", vmanomaly.__version__)
     environ = {

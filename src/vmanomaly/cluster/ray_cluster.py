@@ -24,8 +24,16 @@ class ClusterError(VmanomalyError):
     """Ray cannot be reached, or cannot start what is asked of it."""
 
 
-def import_ray() -> None:
-    """Import Ray, which then sends nothing to its makers unless the user has asked for that.
+def import_ray(address: str | None) -> None:
+    """Import Ray, with the settings that it reads only then, unless the user has set them.
+
+    It sends nothing to its makers. The one that is started here lets only those in who have its
+    token, since some of its ports are on all addresses, whatever it is told.
+
+    Parameters
+    ----------
+    address
+        As for `connected`.
 
     Raises
     ------
@@ -33,6 +41,8 @@ def import_ray() -> None:
         It is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray  # noqa: F401, PLC0415
     except ImportError as error:
@@ -63,8 +73,6 @@ def connected(address: str | None) -> Iterator[None]:
         _check_address(address)
     try:
         if address is None:
-            # Some of its ports are on all addresses whatever it is told.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
             ray.init(
                 address="local",
                 include_dashboard=False,

@@ -216,7 +216,7 @@ class RemoteMember:
             logging.getLogger(line.name).handle(line.record(self.number))
 
     def _note_silence(self, error: RayActorError | None = None) -> None:
-        if isinstance(error, RayActorError) and error.actor_init_failed:
+        if error is not None and error.actor_init_failed:
             self._cannot_start = _last_line(error)
             logger.error(
                 "Member %d cannot be made: %s. Is the same version of vmanomaly, with the extra "
@@ -226,7 +226,10 @@ class RemoteMember:
             )
             self.exit_status = 1
             self._on_change()
-        elif self._heard_at is None and time.monotonic() - self._made_at > _LONG_WAIT_S:
+            return
+        if error is not None and self._heard_at is not None:
+            self._heard_at = float("-inf")
+        if self._heard_at is None and time.monotonic() - self._made_at > _LONG_WAIT_S:
             message = f"Member {self.number} waits for a node of the cluster"
             self._episodes.begin(self.number, message)
         elif self._heard_at is not None and not self.answers:
