@@ -104,11 +104,11 @@ class Health:
     >>> health = Health({})
     >>> health.report("scheduler 'daily'", "died: out of range", needs_restart=True)
     >>> health.status()
-    HealthStatus(reasons=["scheduler 'daily': died: out of range"], needs_restart=True)
+    HealthStatus(reasons=["scheduler 'daily': died: out of range"], needs_restart=True, members=())
     >>> health.report("scheduler 'daily'", None)
     >>> health.report_read("daily", "cpu", "infer", DatasourceError("answered 401", "401"))
     >>> health.status()
-    HealthStatus(reasons=['reader: query cpu: answered 401'], needs_restart=False)
+    HealthStatus(reasons=['reader: query cpu: answered 401'], needs_restart=False, members=())
     """
 
     def __init__(
