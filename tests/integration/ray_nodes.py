@@ -63,7 +63,7 @@ class Nodes:
 
     def wait(self) -> None:
         """Return when all nodes have joined."""
-        self._cluster.wait_for_nodes(60)
+        self._cluster.wait_for_nodes(120)
 
     def can_be_killed(self, address: str) -> bool:
         """Tell whether a node is not the one with the services of the whole cluster."""
@@ -123,7 +123,7 @@ class Head(Process):
         return request("GET", f"{self.url}/metrics")[1].decode()
 
     def wait_until_ready(self) -> None:
-        self.wait_until(lambda: answers(f"{self.url}/ready"), "readiness of all members", 60)
+        self.wait_until(lambda: answers(f"{self.url}/ready"), "readiness of all members", 120)
 
 
 def missing(found: Mapping[Labels, Samples]) -> dict[str, list[int]]:
