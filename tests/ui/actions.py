@@ -50,7 +50,8 @@ def wait_for_rows(page: Page, count: int) -> None:
 def detect(page: Page) -> None:
     """Run a detection to its end."""
     page.get_by_role("button", name=re.compile("Detect anomalies|Run again")).first.click()
-    page.locator(".summary").wait_for()
+    # The first one may compile kernels.
+    page.locator(".summary").wait_for(timeout=120_000)
 
 
 def summary(page: Page) -> dict[str, str]:

@@ -36,6 +36,8 @@ export interface ChartData {
   readonly times: readonly number[];
   readonly lines: readonly Line[];
   readonly bands: readonly Band[];
+  /** Whether the line next to the pointer stands out. */
+  readonly fadesOthers: boolean;
 }
 
 /** A point under the pointer. */
@@ -208,7 +210,7 @@ function options(
   return {
     width,
     height,
-    padding: [12, 12, 0, 0],
+    padding: [12, 24, 0, 0],
     legend: { show: false },
     tzDate: (seconds) => inZone(seconds, zoneName),
     cursor: {
@@ -216,7 +218,7 @@ function options(
       focus: { prox: 24 },
       points: { size: 7, width: 2 },
     },
-    focus: { alpha: data.lines.length > 8 ? 0.25 : 1 },
+    focus: { alpha: data.fadesOthers ? 0.25 : 1 },
     scales: {
       x: { time: true, range: () => [range.from / 1000, range.to / 1000] },
       y: { range: (_plot, low, high) => padded(low, high) },

@@ -96,6 +96,8 @@ export function QueryResults() {
   );
 }
 
+/** Among more lines one is hard to follow. */
+const MOST_CLEAR = 8;
 const NONE: readonly Series[] = [];
 
 function chartData(series: readonly Series[], shown: readonly number[]): ChartData {
@@ -103,6 +105,7 @@ function chartData(series: readonly Series[], shown: readonly number[]): ChartDa
   return {
     times,
     bands: [],
+    fadesOthers: shown.length > MOST_CLEAR,
     lines: shown.map((index) => ({
       id: String(index),
       title: formatLabels(series[index]!.labels),

@@ -85,7 +85,7 @@ export function detectionChart(series: DetectedSeries, anomalies: Anomalies, wan
       hasNoLine: consecutive < 2,
     },
   );
-  return { times, lines, bands };
+  return { times, lines, bands, fadesOthers: false };
 }
 
 function edge(id: string, values: Values, isShown: boolean): Line {
