@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -344,3 +345,26 @@ class TestCharacteristics:
                 ({"query": "x", "start": 10, "end": 5}, "end"),
             ):
                 assert error in client.error(422, "GET", self.TARGET + urlencode(arguments))
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "expected"),
+    [
+        ("", {}, "/select/logsql/stats_query_range"),
+        ("/select/logsql/stats_query_range", {}, "/select/logsql/stats_query_range"),
+        ("", {"start": "", "end": ""}, "/select/logsql/stats_query"),
+    ],
+)
+def test_logs_are_asked_where_they_answer(path: str, more: dict[str, str], expected: str) -> None:
+    with serve(empty) as server, serving() as client:
+        expr = "* | stats count() as n"
+        given = {"query": expr, "datasource_type": "vlogs", "tenant_id": "3:4", **more}
+        target = query(server.url + path, **given)
+        for name in [name for name, value in more.items() if not value]:
+            target = re.sub(f"&{name}=[^&]*", "", target)
+        assert client.ok("GET", target) == json.loads(EMPTY)
+        (asked,) = server.requests
+    parts = urlsplit(asked.path)
+    assert parts.path == expected
+    assert parse_qs(parts.query)["query"] == [expr]
+    assert (asked.headers["AccountID"], asked.headers["ProjectID"]) == ("3", "4")

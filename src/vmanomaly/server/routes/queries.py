@@ -6,12 +6,13 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from vmanomaly.config.reader import VlogsReaderSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError
@@ -165,12 +166,34 @@ def _ask(
     arguments = [("query", query), ("step", str(step))]
     if nocache is not None:
         arguments.append(("nocache", nocache))
-    if start is None and end is None:
-        return _answer(datasource, "api/v1/query", arguments)
-    last = end if end is not None else round(time.time() * 1000)
-    first = start if start is not None else last - _HOUR_MS
-    arguments += [("start", f"{first / 1000:.3f}"), ("end", f"{last / 1000:.3f}")]
-    return _answer(datasource, "api/v1/query_range", arguments)
+    is_instant = start is None and end is None
+    if not is_instant:
+        last = end if end is not None else round(time.time() * 1000)
+        first = start if start is not None else last - _HOUR_MS
+        arguments += [("start", f"{first / 1000:.3f}"), ("end", f"{last / 1000:.3f}")]
+    if isinstance(datasource.section, VlogsReaderSection):
+        return _ask_logs(datasource, is_instant, arguments)
+    return _answer(datasource, "api/v1/query" if is_instant else "api/v1/query_range", arguments)
+
+
+def _ask_logs(datasource: Datasource, is_instant: bool, arguments: Arguments) -> Response:
+    """Ask VictoriaLogs or VictoriaTraces, where a tenant stands in headers rather than in paths."""
+    client = _client(datasource)
+    path = "select/logsql/stats_query"
+    url = client.url(path if is_instant else f"{path}_range")
+    # The address of a reader may hold this path already.
+    own = client.url("")
+    if urlsplit(own).path.endswith(f"/{path}_range"):
+        url = own.removesuffix("_range") if is_instant else own
+    headers = {}
+    if datasource.section.tenant_id is not None:
+        account, _, project = datasource.section.tenant_id.partition(":")
+        headers = {"AccountID": account, "ProjectID": project or "0"}
+    try:
+        answer = _fetch(client, url, arguments, headers)
+    finally:
+        client.close()
+    return Response(orjson.dumps(answer), media_type="application/json")
 
 
 def _pass_on(datasource: Datasource, path: str, request: Request) -> Response:
@@ -195,7 +218,12 @@ def _client(datasource: Datasource) -> HttpClient:
     return HttpClient(datasource.section, "reader", datasource.guard)
 
 
-def _fetch(client: HttpClient, url: str, arguments: Arguments) -> Mapping[str, Any]:
+def _fetch(
+    client: HttpClient,
+    url: str,
+    arguments: Arguments,
+    headers: Mapping[str, str] | None = None,
+) -> Mapping[str, Any]:
     """Return the JSON that a datasource answers with.
 
     Raises
@@ -205,7 +233,9 @@ def _fetch(client: HttpClient, url: str, arguments: Arguments) -> Mapping[str, A
     """
     if arguments:
         url = f"{url}?{urlencode(arguments)}"
-    content = client.request("GET", url, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES).body
+    content = client.request(
+        "GET", url, headers=headers, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES
+    ).body
     try:
         answer = orjson.loads(content)
     except orjson.JSONDecodeError as error:
