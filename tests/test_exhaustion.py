@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from vmanomaly import exhaustion, logs
-from vmanomaly.detector.result import reason_of
+from vmanomaly.failures import reason_of
 from vmanomaly.state.errors import StateError
 
 NUMPY_CANNOT_BE_LOADED = ImportError("numpy: libx.so: failed to map segment from shared object")

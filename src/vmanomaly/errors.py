@@ -110,3 +110,11 @@ class CancelledError(StoppedError):
 
 class DeadlineExceededError(StoppedError):
     """Work was not done in the time that it was given."""
+
+
+class SkippedError(VmanomalyError):
+    """A series cannot be learned as it is now, and that is no failure; the message says why."""
+
+
+class WorkerDiedError(VmanomalyError):
+    """The worker that computed something was killed, or crashed."""

@@ -107,7 +107,13 @@ def test_nothing_is_learned_from_the_rest() -> None:
     rest += [entry.section for entry in WRITERS]
     for section in rest:
         assert len(fields_with(section, RESTARTS)) == len(section.model_fields)
-    assert fields_with(SettingsSection, RESTARTS) == {"retention", "checkpoint_interval"}
+    assert fields_with(SettingsSection, RESTARTS) == {
+        "n_workers",
+        "executor",
+        "executor_address",
+        "retention",
+        "checkpoint_interval",
+    }
     assert fields_with(SettingsSection, LEARNED_FROM) == set()
 
 

@@ -25,7 +25,8 @@ from vmanomaly.detector import (
     UnivariateDetector,
     create_detector,
 )
-from vmanomaly.detector.result import RemoteError, failures_of
+from vmanomaly.detector.result import failures_of
+from vmanomaly.failures import RemoteError
 from vmanomaly.model import (
     ModelOutput,
     SeriesState,

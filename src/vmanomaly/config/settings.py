@@ -13,7 +13,9 @@ from vmanomaly.config.values.fields import (
     Flag,
     NonNegativeDuration,
     PositiveDuration,
+    Text,
     as_text,
+    choice,
     number,
     read_each,
     whole,
@@ -63,7 +65,12 @@ class SettingsSection(Section):
     Attributes
     ----------
     n_workers
-        Processes for library models; 0 or less means one per CPU.
+        Workers for models that fit one series at a time; 0 or less means one per CPU.
+    executor
+        What the workers are: threads, processes, or those of a Ray or Dask cluster; None for
+        what suits the model.
+    executor_address
+        Of the Ray or Dask cluster; None to start one on this machine.
     native_threads_per_worker
         Threads of numerical libraries per worker; 0 divides the CPUs among workers.
     anomaly_score_outside_data_range
@@ -81,7 +88,9 @@ class SettingsSection(Section):
         Level by component; a more specific name wins.
     """
 
-    n_workers: Annotated[int, whole(), HARMLESS] = 1
+    n_workers: Annotated[int, whole(), RESTARTS] = 1
+    executor: Annotated[str | None, choice("threads", "processes", "ray", "dask"), RESTARTS] = None
+    executor_address: Annotated[Text | None, RESTARTS] = None
     native_threads_per_worker: Annotated[int, whole(0), HARMLESS] = 0
     anomaly_score_outside_data_range: Annotated[
         float, number("a number of 0 or more", ge=0), HARMLESS

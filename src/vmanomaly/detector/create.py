@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from vmanomaly.detector.multivariate import MultivariateDetector
 from vmanomaly.detector.univariate import UnivariateDetector
+from vmanomaly.executor import Executor
 from vmanomaly.model.base import AnyModel, MultivariateModel
 from vmanomaly.model.scoring import Policy
 
@@ -18,7 +19,11 @@ AnyDetector: TypeAlias = UnivariateDetector | MultivariateDetector
 
 
 def create_detector(
-    model: AnyModel, section: ModelSection, queries: Sequence[Query], min_block_size: int = 1
+    model: AnyModel,
+    section: ModelSection,
+    queries: Sequence[Query],
+    min_block_size: int = 1,
+    executor: Executor | None = None,
 ) -> AnyDetector:
     """Return the detector that a section of the configuration describes.
 
@@ -30,12 +35,14 @@ def create_detector(
         Says which outputs are wanted, the groups, and the policies.
     queries
         Those that the detector scores jointly; one for a model of single series.
-    min_block_size
+    min_block_size, executor
         As for `Detector`.
     """
     policies = {query.alias: Policy.of(section, query) for query in queries}
     wanted = section.provide_series
     if isinstance(model, MultivariateModel):
-        return MultivariateDetector(model, policies, section.groupby, wanted, min_block_size)
+        return MultivariateDetector(
+            model, policies, section.groupby, wanted, min_block_size, executor
+        )
     (policy,) = policies.values()
-    return UnivariateDetector(model, policy, wanted, min_block_size)
+    return UnivariateDetector(model, policy, wanted, min_block_size, executor)

@@ -14,8 +14,10 @@ from vmanomaly.context import RunContext
 from vmanomaly.detector.incident import MEMORY
 from vmanomaly.detector.result import FitResult, InferResult, LeftOut, Part, failures_of
 from vmanomaly.errors import StoppedError
+from vmanomaly.executor import Executor
 from vmanomaly.model.base import BaseModel, BatchT, ModelOutput
 from vmanomaly.model.grouping import Grouping
+from vmanomaly.model.parallel import ParallelModel, Run
 from vmanomaly.model.state import NEVER, Array, SeriesState
 from vmanomaly.series import IntArray, Labels, SeriesBatch
 
@@ -93,6 +95,8 @@ class Detector(ABC, Generic[BatchT]):
         The outputs wanted, in order; None for the model's own choice.
     min_block_size
         At least that many series or groups are processed at a time.
+    executor
+        What executes the work of a `ParallelModel`; None for this thread.
 
     Attributes
     ----------
@@ -105,8 +109,10 @@ class Detector(ABC, Generic[BatchT]):
         model: BaseModel[BatchT],
         provide_series: Sequence[str] | None = None,
         min_block_size: int = 1,
+        executor: Executor | None = None,
     ) -> None:
         self.model: BaseModel[BatchT] = model
+        self._executor = executor or Executor()
         self._provide_series = tuple(provide_series or model.default_outputs) or None
         self._min_block_size = min_block_size
 
@@ -159,13 +165,15 @@ class Detector(ABC, Generic[BatchT]):
         context = context or RunContext()
         state: SeriesState | None = None
         errors: dict[Labels, BaseException] = {}
+        skipped: dict[Labels, str] = {}
         n_valid_points = 0
         for block in self._blocks(given.batch):
             context.check()
-            of_block = self._fit_block(block)
+            of_block = self._fit_block(block, context)
             errors |= of_block.errors
+            skipped |= of_block.skipped
             # They would keep the frames of their traces.
-            of_block.errors = {}
+            of_block.errors, of_block.skipped = {}, {}
             n_valid_points += block.n_valid_points
             if state is None:
                 state = of_block
@@ -173,7 +181,8 @@ class Detector(ABC, Generic[BatchT]):
                 state.append(of_block)
         assert state is not None  # noqa: S101 - there is a block, if an empty one
         learned = Learned(state, self._grouping_of(given.batch, state))
-        return learned, FitResult(failures_of(errors), given.left_out, n_valid_points)
+        left_out = replace(given.left_out, skipped=skipped)
+        return learned, FitResult(failures_of(errors), left_out, n_valid_points)
 
     def infer(
         self,
@@ -217,11 +226,11 @@ class Detector(ABC, Generic[BatchT]):
         for block in self._blocks(batch) if batch.labels else ():
             try:
                 context.check()
+                output = self._infer_block(learned.state, block, micro_batch_starts, context)
             except StoppedError as error:
                 # What is learned already must not be lost: it will never be scored again.
                 stopped = error
                 break
-            output = self.model.infer(learned.state, block, micro_batch_starts)
             parts += self._score(learned.state, block, output)
             errors |= output.errors
             n_series += len(block.labels)
@@ -314,7 +323,7 @@ class Detector(ABC, Generic[BatchT]):
     def _check_grouping(self, grouping: Grouping | None, state: SeriesState) -> None:
         """Raise a ValueError unless the groups are those of the state."""
 
-    def _fit_block(self, block: BatchT) -> SeriesState:
+    def _fit_block(self, block: BatchT, context: RunContext) -> SeriesState:
         """Fit the model, and gather the evidence of an incident if the incident score is wanted.
 
         The evidence is that of the last points of the window, so that an incident is still one
@@ -326,17 +335,37 @@ class Detector(ABC, Generic[BatchT]):
         """
         first = len(block.timestamps) - MEMORY
         if not self._gathers_evidence or first <= 0:
-            return self.model.fit(block)
+            return self._fit_model(block, context)
         last = block.columns(first, len(block.timestamps))
         if self.model.fit_is_replay:
-            state = self.model.fit(block.columns(0, first))
-            self._score(state, last, self.model.infer(state, last, np.arange(MEMORY)))
+            state = self._fit_model(block.columns(0, first), context)
+            starts = np.arange(MEMORY)
+            self._score(state, last, self._infer_block(state, last, starts, context))
             return state
-        state = self.model.fit(block)
+        state = self._fit_model(block, context)
         fitted = [row for row, labels in enumerate(block.labels) if labels in state]
         if fitted:
             last = last.keep(fitted)
             copy = state.as_of(int(block.timestamps[first - 1]))
-            self._score(copy, last, self.model.infer(copy, last, np.zeros(1, np.int64)))
+            starts = np.zeros(1, np.int64)
+            self._score(copy, last, self._infer_block(copy, last, starts, context))
             state["incident"][state.rows(last.labels)] = copy["incident"][copy.rows(last.labels)]
         return state
+
+    def _fit_model(self, block: BatchT, context: RunContext) -> SeriesState:
+        if isinstance(self.model, ParallelModel):
+            return self.model.fit(block, self._run_in(context))
+        return self.model.fit(block)
+
+    def _infer_block(
+        self, state: SeriesState, block: BatchT, micro_batch_starts: IntArray, context: RunContext
+    ) -> ModelOutput:
+        if isinstance(self.model, ParallelModel):
+            return self.model.infer(state, block, micro_batch_starts, self._run_in(context))
+        return self.model.infer(state, block, micro_batch_starts)
+
+    def _run_in(self, context: RunContext) -> Run:
+        """Return what executes the pieces of the work that the context may stop."""
+        return lambda function, pieces, preferred: self._executor.map(
+            function, pieces, context, preferred
+        )

@@ -10,6 +10,7 @@ import numpy as np
 from vmanomaly.detector.detector import Detector, Learned, ToFit
 from vmanomaly.detector.incident import add_incident_score
 from vmanomaly.detector.result import LeftOut, Part
+from vmanomaly.executor import Executor
 from vmanomaly.model.base import ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch, Grouping, Selection, group_channels, select
 from vmanomaly.model.joint import score_channels, score_groups
@@ -41,6 +42,8 @@ class MultivariateDetector(Detector[GroupedBatch]):
     groupby
         Label names; one group for each combination of their values; without any, one group of
         all series.
+    executor
+        As for `Detector`.
     """
 
     def __init__(
@@ -50,8 +53,9 @@ class MultivariateDetector(Detector[GroupedBatch]):
         groupby: Sequence[str] = (),
         provide_series: Sequence[str] | None = None,
         min_block_size: int = 1,
+        executor: Executor | None = None,
     ) -> None:
-        super().__init__(model, provide_series, min_block_size)
+        super().__init__(model, provide_series, min_block_size, executor)
         self._queries = tuple(policies)
         self._policies = {} if model.applies_policies else dict(policies)
         self._groupby = tuple(groupby)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from traceback import format_exception
-from types import TracebackType
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vmanomaly.errors import StoppedError, VmanomalyError
-from vmanomaly.exhaustion import exhausted
+from vmanomaly.errors import StoppedError
+from vmanomaly.failures import as_remote, kind_of, reason_of
 from vmanomaly.model.grouping import Channel, Mismatch
 from vmanomaly.series import Labels, Predictions
+
+_REASONS_SHOWN = 3
 
 
 class Part(NamedTuple):
@@ -43,6 +44,8 @@ class LeftOut:
         Series that lack a label of `groupby`.
     groupby : tuple of str
         These labels.
+    skipped : mapping of Labels to str
+        Series or groups that could not be fitted for want of data, with the reason.
 
     Examples
     --------
@@ -54,11 +57,12 @@ class LeftOut:
     mismatches: tuple[Mismatch, ...] = ()
     ungrouped: tuple[Channel, ...] = ()
     groupby: tuple[str, ...] = ()
+    skipped: Mapping[Labels, str] = field(default_factory=dict)
 
     @property
     def n_skipped(self) -> int:
         """The series and groups that wait for another fit, or for their channels."""
-        return len(self.unknown) + len(self.mismatches)
+        return len(self.unknown) + len(self.mismatches) + len(self.skipped)
 
     def __str__(self) -> str:
         """Say why what `n_skipped` counts is left out; empty if there is none."""
@@ -67,18 +71,10 @@ class LeftOut:
             reasons.append(str(self.mismatches[0]))
         if len(self.mismatches) > 1:
             reasons.append(f"and {len(self.mismatches) - 1} more groups")
+        for reason, n in Counter(self.skipped.values()).most_common(_REASONS_SHOWN):
+            first = next(labels for labels, each in self.skipped.items() if each == reason)
+            reasons.append(f"{first}{f' and {n - 1} more' if n > 1 else ''}: {reason}")
         return "; ".join(reasons)
-
-
-class RemoteError(Exception):
-    """Represents an exception that was raised in another process; its trace is the cause."""
-
-
-class _RemoteTrace(Exception):  # noqa: N818 - it is only shown
-    """A trace as text."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +109,7 @@ class Failure:
         return f"{self.labels[0]}{more}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        if isinstance(self.error, RemoteError):
-            trace = str(self.error.__cause__)
-        else:
-            trace = "".join(format_exception(self.error))
-        return _received, (reason_of(self.error), trace, self.labels)
+        return Failure, (as_remote(self.error), self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,37 +168,5 @@ def failures_of(errors: Mapping[Labels, BaseException]) -> tuple[Failure, ...]:
     """Merge failures of the same type from the same line of code."""
     kinds: dict[object, list[Labels]] = {}
     for labels, error in errors.items():
-        kinds.setdefault((type(error), _raised_at(error.__traceback__)), []).append(labels)
+        kinds.setdefault(kind_of(error), []).append(labels)
     return tuple(Failure(errors[failed[0]], tuple(failed)) for failed in kinds.values())
-
-
-def reason_of(error: BaseException) -> str:
-    """Return an exception on one line, with its type unless the message is meant for the user.
-
-    Examples
-    --------
-    >>> reason_of(ZeroDivisionError("division by zero"))
-    'ZeroDivisionError: division by zero'
-    >>> reason_of(VmanomalyError("cancelled"))
-    'cancelled'
-    """
-    if isinstance(error, VmanomalyError | RemoteError):
-        return str(error)
-    if remedy := exhausted(error):
-        return remedy
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _received(reason: str, trace: str, labels: tuple[Labels, ...]) -> Failure:
-    error = RemoteError(reason)
-    error.__cause__ = _RemoteTrace(trace.strip())
-    return Failure(error, labels)
-
-
-def _raised_at(trace: TracebackType | None) -> tuple[str, int] | None:
-    """Return the file and the line that raised."""
-    if trace is None:
-        return None
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace.tb_frame.f_code.co_filename, trace.tb_lineno

@@ -9,6 +9,7 @@ import numpy as np
 from vmanomaly.detector.detector import Detector, Learned, ToFit
 from vmanomaly.detector.incident import add_incident_score
 from vmanomaly.detector.result import LeftOut, Part
+from vmanomaly.executor import Executor
 from vmanomaly.model.base import Model, ModelOutput
 from vmanomaly.model.grouping import Grouping
 from vmanomaly.model.scoring import Policy, needed_outputs, score_series
@@ -21,7 +22,7 @@ class UnivariateDetector(Detector[SeriesBatch]):
 
     Parameters
     ----------
-    model, provide_series, min_block_size
+    model, provide_series, min_block_size, executor
         As for `Detector`.
     policy
         Of the model and the query.
@@ -50,8 +51,9 @@ class UnivariateDetector(Detector[SeriesBatch]):
         policy: Policy,
         provide_series: Sequence[str] | None = None,
         min_block_size: int = 1,
+        executor: Executor | None = None,
     ) -> None:
-        super().__init__(model, provide_series, min_block_size)
+        super().__init__(model, provide_series, min_block_size, executor)
         self._policy = None if model.applies_policies else policy
 
     def to_fit(self, batches: Sequence[SeriesBatch]) -> ToFit[SeriesBatch]:

@@ -137,9 +137,12 @@ class SeriesState:
     ----------
     errors : mapping of Labels to Exception
         The series that could not be fitted, with the reason. They have no row. Not stored.
+    skipped : mapping of Labels to str
+        The series that were not fitted for want of data, with the reason. As `errors` otherwise.
     """
 
     errors: Mapping[Labels, BaseException] = MappingProxyType({})
+    skipped: Mapping[Labels, str] = MappingProxyType({})
 
     def __init__(self, columns: Iterable[Column]) -> None:
         self._columns = (*GENERIC_COLUMNS, *columns)
@@ -259,7 +262,7 @@ class SeriesState:
         return rows
 
     def append(self, other: SeriesState) -> None:
-        """Add the rows and errors of another state of the same model; its series are all new."""
+        """Add rows, errors and skipped series of another state of the same model; all are new."""
         start = len(self)
         self.rows(other.labels)
         for column in self._columns:
@@ -267,6 +270,7 @@ class SeriesState:
         # They come in other blocks from now on.
         self._asked.clear()
         self.errors = {**self.errors, **other.errors}
+        self.skipped = {**self.skipped, **other.skipped}
 
     def remove(self, rows: IntArray) -> None:
         """Forget the series of `rows`; the rows after them move up, in order."""

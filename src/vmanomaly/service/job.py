@@ -12,8 +12,8 @@ import numpy as np
 
 from vmanomaly.config.reader import Query
 from vmanomaly.context import RunContext
-from vmanomaly.detector.result import reason_of
 from vmanomaly.errors import DatasourceError, StoppedError
+from vmanomaly.failures import reason_of
 from vmanomaly.scheduler.run import Run, RunResult, micro_batch_starts
 from vmanomaly.scheduler.schedule import Progress
 from vmanomaly.series import IntArray, JobKey, Origin, Predictions, SeriesBatch, TimeRange

@@ -16,6 +16,17 @@ from vmanomaly.config.settings import SettingsSection
 logger = logging.getLogger(__name__)
 
 
+def n_workers(settings: SettingsSection, cpus: float) -> int:
+    """Return how many workers there are: one per CPU where the settings say 0 or less.
+
+    Examples
+    --------
+    >>> n_workers(SettingsSection(n_workers=0), cpus=1.5)
+    1
+    """
+    return settings.n_workers if settings.n_workers > 0 else max(1, int(cpus))
+
+
 def n_native_threads(settings: SettingsSection, cpus: float) -> int:
     """Return how many native threads a worker may use: at most its share of the CPUs.
 
@@ -33,8 +44,7 @@ def n_native_threads(settings: SettingsSection, cpus: float) -> int:
     >>> n_native_threads(SettingsSection(native_threads_per_worker=3), cpus=1.5)
     1
     """
-    n_workers = settings.n_workers if settings.n_workers > 0 else max(1, int(cpus))
-    share = max(1, int(cpus / n_workers))
+    share = max(1, int(cpus / n_workers(settings, cpus)))
     return min(settings.native_threads_per_worker or share, share)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
@@ -15,6 +16,7 @@ from vmanomaly.errors import ConfigError
 from vmanomaly.keys import query_key
 from vmanomaly.model import AnyModel, create_model, create_multivariate_model
 from vmanomaly.model.custom.create import resolved_section
+from vmanomaly.model.parallel import ParallelModel
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
 from vmanomaly.reader.workers import n_reads_at_once
@@ -24,8 +26,11 @@ from vmanomaly.service.job import JobDependencies, QueryJob
 from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.reads import SharedReads
 from vmanomaly.service.unit import Unit
+from vmanomaly.service.workers import create_executor
 from vmanomaly.slots import Slots
 from vmanomaly.writer import Writer
+
+logger = logging.getLogger(__name__)
 
 Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
 """Models by their alias and the aliases of their queries."""
@@ -58,7 +63,18 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
                 findings.error(("models", alias), problem)
     if findings.problems:
         raise ConfigError(findings.problems)
+    _recommend_online(models)
     return models
+
+
+def _recommend_online(models: Models) -> None:
+    offline = [alias for (alias, _), model in models.items() if isinstance(model, ParallelModel)]
+    if offline:
+        logger.info(
+            "Models that learn at fits only: %s; temporal_envelope learns between fits too, and is "
+            "recommended instead",
+            ", ".join(dict.fromkeys(offline)),
+        )
 
 
 def with_custom_classes(config: Config) -> Config:
@@ -150,6 +166,7 @@ def _create_unit(
         section,
         [config.reader.queries[query] for query in queries],
         config.reader.series_processing_batch_size,
+        create_executor(config.settings),
     )
     return Unit(detector, origin, metrics)
 

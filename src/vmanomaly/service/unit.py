@@ -21,9 +21,9 @@ from vmanomaly.detector import (
     LeftOut,
     Part,
 )
-from vmanomaly.detector.result import reason_of
 from vmanomaly.episodes import Episodes
 from vmanomaly.errors import StoppedError
+from vmanomaly.failures import reason_of
 from vmanomaly.model.state import SeriesState
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import IntArray, Labels, Origin, Predictions, SeriesBatch
@@ -213,7 +213,7 @@ class Unit:
         except BaseException as error:  # noqa: BLE001 - counted and logged
             self.report_error("fit")
             return (reason_of(error),)
-        self._note_left_out("fit", given.left_out)
+        self._note_ungrouped(given.left_out)
         batch = given.batch
         if not batch.labels:
             self.skip("fit", "there is no data in the fit window")
@@ -236,6 +236,7 @@ class Unit:
         self.learned, result = done
         self.changed = True
         self._count_active(self.learned)
+        self._note_skipped("fit", result.left_out)
         return self._report_failures("fit", result.failures)
 
     def infer(
@@ -270,7 +271,8 @@ class Unit:
             self.changed = self.changed or self._detector.infer_learns
             return Scored([], (reason_of(done),))
         self.learned, result = done
-        self._note_left_out("infer", result.left_out)
+        self._note_ungrouped(result.left_out)
+        self._note_skipped("infer", result.left_out)
         errors = self._report_failures("infer", result.failures)
         if result.stopped is not None:
             self.skip("infer", str(result.stopped))
@@ -342,8 +344,8 @@ class Unit:
                 cause=every,
             )
 
-    def _note_left_out(self, stage: str, left_out: LeftOut) -> None:
-        """Count what is skipped, and log it when it changes; series without a group at each fit."""
+    def _note_ungrouped(self, left_out: LeftOut) -> None:
+        """Log the series without a group."""
         if left_out.ungrouped:
             logger.warning(
                 "Model '%s', query '%s': left out %d series without a label of groupby [%s], "
@@ -354,6 +356,9 @@ class Unit:
                 ", ".join(left_out.groupby),
                 left_out.ungrouped[0],
             )
+
+    def _note_skipped(self, stage: str, left_out: LeftOut) -> None:
+        """Count the series and groups that are skipped, and log it when the reason changes."""
         if left_out.n_skipped:
             self._skip(stage, str(left_out), "part", left_out.n_skipped)
         else:

@@ -1,0 +1,184 @@
+"""Pieces of work to results, in order, whatever executes them; joblib does the execution."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeAlias, TypeVar
+
+from vmanomaly.context import RunContext
+from vmanomaly.errors import StoppedError, WorkerDiedError
+from vmanomaly.executor.backends import Backend, Processes, Threads
+from vmanomaly.executor.worker import Outcome, attempt
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+Piece: TypeAlias = tuple[Any, ...]
+"""The arguments of one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """What executes work that consists of many independent pieces. It can be pickled.
+
+    Attributes
+    ----------
+    kind : {"threads", "processes", "ray", "dask"} or None
+        None for what the work itself prefers.
+    n_workers : int
+        Pieces that are executed at a time, 1 or more. With 1, threads and processes are not
+        needed: the calling thread does the work.
+    address : str or None
+        Of the Ray or Dask cluster; None to start one on this machine.
+    native_threads : int
+        Threads that BLAS and the like may use in a worker process.
+
+    Examples
+    --------
+    >>> Executor().map(divmod, [(7, 2), (1, 0)], RunContext())
+    [(3, 1), ZeroDivisionError('integer division or modulo by zero')]
+    """
+
+    kind: str | None = None
+    n_workers: int = 1
+    address: str | None = None
+    native_threads: int = 1
+
+    def map(
+        self,
+        function: Callable[..., Result],
+        pieces: Sequence[Piece],
+        context: RunContext,
+        preferred: str = "processes",
+    ) -> list[Result | BaseException]:
+        """Call a function with each of the pieces.
+
+        Parameters
+        ----------
+        function
+            Can be pickled. What it returns must depend on its arguments only.
+        pieces
+            The arguments of each call.
+        context
+            May stop the work.
+        preferred
+            The kind of executor where none is set.
+
+        Returns
+        -------
+        list
+            What the calls returned, in the order of the pieces, or the exception that a call has
+            raised. It is a `WorkerDiedError` if the worker died of it.
+
+        Raises
+        ------
+        CancelledError, DeadlineExceededError
+            As the context says. Nothing of the work continues for long.
+        VmanomalyError
+            The cluster cannot be used.
+        """
+        kind = self.kind or preferred
+        if (self.n_workers == 1 and kind in {"threads", "processes"}) or not pieces:
+            return [_here(function, piece, context) for piece in pieces]
+        return _Call(self._backend(kind), function, pieces, context).results()
+
+    def _backend(self, kind: str) -> Backend:
+        if kind == "threads":
+            return Threads(self.n_workers, self.native_threads)
+        if kind == "processes":
+            return Processes(self.n_workers, self.native_threads)
+        # Imported where configured only.
+        clusters = import_module("vmanomaly.executor.clusters")
+        made = clusters.Ray if kind == "ray" else clusters.Dask
+        backend: Backend = made(self.n_workers, self.native_threads, self.address)
+        return backend
+
+
+def _here(
+    function: Callable[..., Result], piece: Piece, context: RunContext
+) -> Result | BaseException:
+    context.check()
+    try:
+        return function(*piece)
+    except BaseException as error:  # noqa: BLE001 - returned
+        return error
+
+
+class _Call:
+    """One use of an executor: which pieces are out, and which are done."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        function: Callable[..., Any],
+        pieces: Sequence[Piece],
+        context: RunContext,
+    ) -> None:
+        self._backend = backend
+        self._function = function
+        self._pieces = pieces
+        self._context = context
+        self._outcomes: dict[int, Outcome] = {}
+        self._sent: set[int] = set()
+
+    def results(self) -> list[Any]:
+        """Execute all pieces.
+
+        A worker that dies may take results with it that others have computed. So the pieces that
+        were sent and did not come back are executed one by one, and what kills its worker then is
+        the one to blame. The others continue after that.
+        """
+        with self._context.calling_when_over(self._backend.interrupt):
+            while waiting := self._without_outcome(range(len(self._pieces))):
+                self._sent = set()
+                if self._survived(waiting):
+                    continue
+                suspects = self._without_outcome(sorted(self._sent))
+                logger.warning(
+                    "A worker died; executing %d pieces of work again, one by one", len(suspects)
+                )
+                for suspect in suspects:
+                    if not self._survived([suspect]):
+                        self._outcomes[suspect] = Outcome(suspect, None, _died())
+        outcomes = (self._outcomes[number] for number in range(len(self._pieces)))
+        return [each.result if each.error is None else each.error for each in outcomes]
+
+    def _without_outcome(self, numbers: Sequence[int]) -> list[int]:
+        return [number for number in numbers if number not in self._outcomes]
+
+    def _survived(self, numbers: Sequence[int]) -> bool:
+        """Execute some pieces; return whether no worker has died of them."""
+        try:
+            for outcome in self._backend.execute(attempt, self._tasks(numbers)):
+                self._outcomes[outcome.number] = outcome
+                # Says that the work goes on; after a stop, what is out is waited for.
+                with suppress(StoppedError):
+                    self._context.check()
+        except Exception as error:
+            # A stop may kill workers.
+            self._context.check()
+            if not self._backend.is_death(error):
+                raise
+            return False
+        self._context.check()
+        return True
+
+    def _tasks(self, numbers: Sequence[int]) -> Iterator[Piece]:
+        """Yield what each worker takes next; nothing after the work was stopped."""
+        for number in numbers:
+            if self._context.is_cancelled or self._context.remaining_s == 0.0:
+                return
+            self._sent.add(number)
+            yield self._function, number, self._pieces[number]
+
+
+def _died() -> WorkerDiedError:
+    return WorkerDiedError(
+        "the worker process died of it; if it was killed for want of memory, reduce "
+        "settings.n_workers or the data"
+    )

@@ -1,0 +1,75 @@
+"""What a worker does with a piece of work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from threadpoolctl import threadpool_limits
+
+from vmanomaly.errors import SkippedError
+from vmanomaly.failures import as_remote
+
+_prepared = threading.local()
+
+
+class Outcome(NamedTuple):
+    """What came of a piece of work.
+
+    Attributes
+    ----------
+    number : int
+        Of the piece.
+    result : object
+        What the function returned.
+    error : BaseException or None
+        What it raised.
+    """
+
+    number: int
+    result: Any
+    error: BaseException | None = None
+
+
+def attempt(
+    home: int,
+    native_threads: int,
+    function: Callable[..., Any],
+    number: int,
+    piece: tuple[Any, ...],
+) -> Outcome:
+    """Call a function, and return what it raises: an exception would end the other pieces too.
+
+    Parameters
+    ----------
+    home
+        The id of the process that wants the result.
+    native_threads
+        Threads that BLAS and the like may use here, if this is another process.
+    function, number, piece
+        What to call, the number of the piece, and the arguments.
+    """
+    is_elsewhere = os.getpid() != home
+    if is_elsewhere:
+        _prepare(native_threads)
+    try:
+        return Outcome(number, function(*piece))
+    except SkippedError as error:
+        return Outcome(number, None, SkippedError(str(error)))
+    except BaseException as error:  # noqa: BLE001 - returned
+        return Outcome(number, None, as_remote(error) if is_elsewhere else error)
+
+
+def _prepare(native_threads: int) -> None:
+    """Limit native threads, and leave Ctrl+C to the service, which ends its workers itself."""
+    if getattr(_prepared, "native_threads", None) == native_threads:
+        return
+    _prepared.native_threads = native_threads
+    threadpool_limits(native_threads)
+    # Only the main thread may do that; others are not interrupted anyway.
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,1 @@
+"""Models of libraries, which fit one series at a time."""
