@@ -351,7 +351,12 @@ MODELS: Registry[ModelSection] = Registry(
         "vmanomaly.model.std:StdModel",
         ("model.std.StdModel",),
     ),
-    Entry("holtwinters", ("model.holtwinters.HoltWinters",), HoltWintersSection),
+    Entry(
+        "holtwinters",
+        ("model.holtwinters.HoltWinters",),
+        HoltWintersSection,
+        "vmanomaly.model.holtwinters:HoltWinters",
+    ),
     Entry("prophet", ("model.prophet.ProphetModel",), ProphetSection),
     Entry(
         "isolation_forest",

@@ -39,11 +39,14 @@ class LibraryModel(ParallelModel[SeriesBatch], Model):
         Its ragged columns.
     executor : {"processes", "threads"}
         What executes the library's work best.
+    predicts_here : bool
+        Whether predictions take so little that the calling thread makes them.
     """
 
     columns: ClassVar[tuple[Column, ...]] = ()
     ragged: ClassVar[tuple[RaggedColumn, ...]] = ()
     executor: ClassVar[str] = "processes"
+    predicts_here: ClassVar[bool] = False
 
     outputs: ClassVar[tuple[str, ...]] = (
         "anomaly_score",
@@ -156,6 +159,7 @@ class LibraryModel(ParallelModel[SeriesBatch], Model):
         wanted &= batch.timestamps > state.last_seen[rows][:, None]
         asked = np.flatnonzero(wanted.any(axis=1))
         pieces = [(state.row(rows[s]), batch.timestamps[wanted[s]]) for s in asked]
+        run = in_turn if self.predicts_here else run
         found = run(partial(_infer, self), pieces, self.executor)
         outputs = {name: np.full(batch.values.shape, np.nan) for name in self.expected}
         errors: dict[Labels, BaseException] = {}
