@@ -37,6 +37,7 @@ _FORMS: dict[str, dict[str, Any]] = {
         "changepoint_window": 4,
     },
     "temporal_envelope flat": {"seasonalities": [], "alpha": 0.5, "changepoint_window": 1},
+    "holtwinters": {"seasonality": "4m"},
 }
 
 _CUSTOM: dict[str, dict[str, Any]] = {
@@ -73,7 +74,10 @@ UNDECLARED = ["custom", "custom online"]
 SEVERAL_PASSES = [case for case in CASES if case.startswith("temporal_envelope")]
 """The cases whose fit learns more than learning the same samples one by one would."""
 
-OFFLINE = ["custom", "custom batch"]
+LIBRARY = ["holtwinters", "prophet"]
+"""The cases whose library fits one series at a time."""
+
+OFFLINE = ["custom", "custom batch", *LIBRARY]
 """The cases that learn at fit only."""
 
 

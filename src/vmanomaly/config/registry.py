@@ -357,7 +357,12 @@ MODELS: Registry[ModelSection] = Registry(
         HoltWintersSection,
         "vmanomaly.model.holtwinters:HoltWinters",
     ),
-    Entry("prophet", ("model.prophet.ProphetModel",), ProphetSection),
+    Entry(
+        "prophet",
+        ("model.prophet.ProphetModel",),
+        ProphetSection,
+        "vmanomaly.model.prophet.model:ProphetModel",
+    ),
     Entry(
         "isolation_forest",
         ("model.isolation_forest.IsolationForestModel", "isolation_forest_univariate"),

@@ -41,3 +41,16 @@ def warnings_logged() -> Iterator[None]:
 
 def _log(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     logger.debug("%s: %s", category.__name__, message)
+
+
+class _AsDebug(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        logger.debug("%s: %s", record.name, record.getMessage())
+
+
+def log_as_debug(*names: str) -> None:
+    """Have what these loggers of a library say logged at DEBUG, whatever they think of it."""
+    for name in names:
+        of_library = logging.getLogger(name)
+        of_library.handlers = [_AsDebug()]
+        of_library.propagate = False

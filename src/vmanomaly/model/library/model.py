@@ -120,6 +120,9 @@ class LibraryModel(ParallelModel[SeriesBatch], Model):
             "yhat_upper": np.full(n, min(value + half_width, LARGEST)),
         }
 
+    def note_absent(self, names: Sequence[str]) -> None:
+        """Take note of outputs of `expected` that no series has."""
+
     def fit(self, batch: SeriesBatch, run: Run = in_turn) -> RaggedState:
         """Learn every series by itself.
 
@@ -169,6 +172,10 @@ class LibraryModel(ParallelModel[SeriesBatch], Model):
                 continue
             for name in outputs.keys() & each.keys():
                 outputs[name][s, wanted[s]] = each[name]
+        predicted = [each for each in found if not isinstance(each, BaseException)]
+        absent = [name for name in outputs if not any(name in each for each in predicted)]
+        if predicted and absent:
+            self.note_absent(absent)
         # The points of those that failed are as if they had not come.
         failed = np.array([labels in errors for labels in batch.labels], np.bool_)[:, None]
         values = np.where(failed, np.nan, batch.values) if errors else batch.values

@@ -1,0 +1,1 @@
+"""Prophet: trend with changepoints, seasons and holidays."""
