@@ -20,6 +20,7 @@ from tests.examples import examples
 from tests.model.cases import (
     BUILT_IN,
     CASES,
+    LIBRARY,
     OFFLINE,
     SEVERAL_PASSES,
     UNDECLARED,
@@ -39,6 +40,11 @@ NAN, INF = math.nan, math.inf
 # A data frame for each series takes time.
 _SLOW = {"custom online": pytest.param("custom online", marks=pytest.mark.slow)}
 each_model = pytest.mark.parametrize("alias", [_SLOW.get(case, case) for case in CASES])
+# Libraries take too long for many examples; they have one of each test, at the end.
+each_quick_model = pytest.mark.parametrize(
+    "alias", [_SLOW.get(case, case) for case in CASES if case not in LIBRARY]
+)
+each_library_model = pytest.mark.parametrize("alias", LIBRARY)
 each_built_in_model = pytest.mark.parametrize("alias", BUILT_IN)
 each_online_model = pytest.mark.parametrize(
     "alias",
@@ -204,7 +210,7 @@ def test_the_batch_is_not_changed(make_model: MakeModel, alias: str) -> None:
     np.testing.assert_array_equal(present.values, before)
 
 
-@each_model
+@each_quick_model
 @examples(20)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -299,7 +305,7 @@ def test_a_fit_that_is_said_to_be_a_replay_is_one_to_the_bit(
     make_model: MakeModel, alias: str
 ) -> None:
     model = make_model(alias)
-    assert model.fit_is_replay == (alias not in SEVERAL_PASSES)
+    assert model.fit_is_replay == (alias not in (*SEVERAL_PASSES, *LIBRARY))
     assert not make_model(alias, history_strength=2.0).fit_is_replay or (
         "history_strength" not in section_of(alias).model_fields
     )
@@ -435,7 +441,10 @@ def test_a_series_without_samples(make_model: MakeModel, alias: str) -> None:
     model = make_model(alias)
     for nothing in (NAN, INF, -INF):
         state = model.fit(grid(np.full((2, 50), nothing)))
-        assert state.n_samples_seen.tolist() == [0, 0]
+        # A library has nothing to fit then.
+        assert state.n_samples_seen.tolist() == ([] if alias in LIBRARY else [0, 0])
+        if not len(state):
+            continue
         batch = grid(np.full((2, 5), nothing), 50)
         output = model.infer(state, batch, every(1, 5))
         for values in score_series(batch, output, Policy(), model.outputs).outputs.values():
@@ -463,11 +472,12 @@ def test_empty_batches(make_model: MakeModel, alias: str, shape: tuple[int, int]
     batch = grid(np.empty(shape))
     state = model.fit(batch)
     output = model.infer(state, batch, np.zeros(1, np.int64))
-    predictions = score_series(batch, output, Policy(), model.outputs or None)
+    wanted = None if alias in UNDECLARED else model.outputs
+    predictions = score_series(batch, output, Policy(), wanted)
     assert {values.shape for values in predictions.outputs.values()} == {shape}
 
 
-@each_built_in_model
+@pytest.mark.parametrize("alias", [case for case in BUILT_IN if case not in LIBRARY])
 @examples(60)
 @given(
     values=st.lists(
@@ -546,7 +556,7 @@ def test_decay_forgets(make_online: MakeModel, alias: str) -> None:
             assert yhat.item() == pytest.approx(expected, rel=0.01)
 
 
-@each_model
+@each_quick_model
 @examples(15)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -680,7 +690,7 @@ def test_days_on_which_the_clocks_change(
     assert np.isfinite(scores[np.isfinite(values[:, 50:])]).all()
 
 
-@each_built_in_model
+@pytest.mark.parametrize("alias", [case for case in BUILT_IN if case not in UNDECLARED])
 def test_the_documentation_names_the_outputs(make_model: MakeModel, alias: str) -> None:
     model = make_model(alias)
     section = section_of(alias)
@@ -697,3 +707,17 @@ def test_the_documentation_names_the_outputs(make_model: MakeModel, alias: str) 
     assert all(name in chapter for name in others)
     mentioned = set(re.findall(r"^\| `(\w+)` \(output\)", chapter, re.MULTILINE))
     assert mentioned == {name.strip("`") for name in others}
+
+
+@each_library_model
+def test_one_example_of_what_is_drawn_for_others(make_model: MakeModel, alias: str) -> None:
+    """Hypothesis draws many for the models above."""
+    alone = test_many_series_at_once_are_the_same_as_each_alone
+    alone.hypothesis.inner_test(make_model, alias, seed=3, width=4, decay=1.0)
+    stored = test_a_state_that_is_stored_and_restored_continues_where_it_was
+    stored.hypothesis.inner_test(make_model, alias, seed=4, cuts={17}, width=5)
+    bounds = test_finite_samples_give_finite_ordered_bounds_and_scores
+    for values in ([0.0, 5e-324, 1.0, 1.0] * 6, [1e300, -1e300, 1.7e308, 0.0] * 8):
+        bounds.hypothesis.inner_test(
+            make_model, alias, values=values, decay=1.0, history_strength=1.0
+        )

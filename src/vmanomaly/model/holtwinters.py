@@ -37,7 +37,8 @@ class HoltWinters(LibraryModel):
     statsmodels fits the smoothing parameters. Its samples must be evenly spaced, so those of the
     fit are averaged over a grid of `frequency` that begins with the first of them, and gaps are
     interpolated. What is stored is the last level :math:`l`, trend :math:`b` and season :math:`s`
-    of `m` points, beginning with the phase of the last sample, from which the forecast :math:`h` points later follows,
+    of `m` points, which begins with the phase of the last sample. The forecast :math:`h` points
+    later follows from them,
 
     .. math:: yhat_h = l + (\varphi + \dots + \varphi^h) b + s_{h \bmod m},
 
@@ -87,12 +88,8 @@ class HoltWinters(LibraryModel):
         check_arguments(self.args, constructor, refused=_REFUSED)
         arguments = self._arguments
         if self._is_seasonal and self.seasonality is None and "seasonal_periods" not in self.args:
-            raise ConfigError(
-                [
-                    "seasonality: required, but not set; set it, such as 1d, or "
-                    "args.seasonal_periods, or args.seasonal: null for no season"
-                ]
-            )
+            remedy = "set it, such as 1d, or args.seasonal_periods, or args.seasonal: null for none"
+            raise ConfigError([f"seasonality: required, but not set; {remedy}"])
         if self.frequency is not None and self.seasonality is not None:
             _n_periods(self.seasonality, self.frequency, ConfigError)
         if self._is_seasonal:
@@ -137,8 +134,7 @@ class HoltWinters(LibraryModel):
         if self._is_of_factors and samples.min() <= 0.0:
             raise SkippedError("values of 0 or less, which mul and use_boxcox do not take")
         unit = _unit(samples)
-        with warnings_logged():
-            fitted = _constructor()(samples / unit, **arguments).fit()
+        fitted = _constructor()(samples / unit, **arguments).fit()
         return _learned(fitted, int(arguments.get("seasonal_periods") or 0)) | {
             "origin": int(timestamps[0] + round((len(samples) - 1) * spacing)),
             "spacing": spacing,
@@ -237,7 +233,7 @@ def _unit(samples: FloatArray) -> float:
     largest = float(np.abs(samples).max())
     if 1e-100 < largest < 1e100:
         return 1.0
-    return math.ldexp(1.0, max(math.frexp(largest)[1], -1022))
+    return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1022), 1023))
 
 
 def _damped(horizon: FloatArray, damping: float) -> FloatArray:

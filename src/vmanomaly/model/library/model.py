@@ -11,6 +11,7 @@ import numpy as np
 
 from vmanomaly.errors import SkippedError
 from vmanomaly.model.base import LARGEST, Model, ModelOutput
+from vmanomaly.model.library.chatter import warnings_logged
 from vmanomaly.model.library.state import RaggedColumn, RaggedState
 from vmanomaly.model.online import observe
 from vmanomaly.model.parallel import ParallelModel, Run, in_turn
@@ -239,7 +240,9 @@ def _fit(model: LibraryModel, timestamps: IntArray, values: FloatArray) -> dict[
         blank: dict[str, Any] = {column.name: column.initial for column in model.columns}
         blank |= {each.name: np.empty(0, each.dtype) for each in model.ragged}
         return blank | {"is_constant": True, "constant": values[0]}
-    return model.fit_series(timestamps, values) | {"is_constant": False, "constant": 0.0}
+    with warnings_logged():
+        learned = model.fit_series(timestamps, values)
+    return learned | {"is_constant": False, "constant": 0.0}
 
 
 def _infer(
@@ -247,4 +250,5 @@ def _infer(
 ) -> dict[str, FloatArray]:
     if learned["is_constant"]:
         return model.infer_constant(float(learned["constant"]), timestamps)
-    return model.infer_series(learned, timestamps)
+    with warnings_logged():
+        return model.infer_series(learned, timestamps)

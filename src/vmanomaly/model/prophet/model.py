@@ -143,7 +143,7 @@ class ProphetModel(LibraryModel):
                 raise SkippedError("fewer than 2 points are left after compression")
         fitted = self._build()
         frame = self._frame(timestamps).assign(y=values)
-        with warnings_logged(), stan_folder():
+        with stan_folder():
             fitted.fit(frame, seed=_SEED)
         if spread > 0.0:
             fitted.params["sigma_obs"] = np.hypot(
@@ -166,7 +166,7 @@ class ProphetModel(LibraryModel):
         horizons = [0, *map(Duration.parse, self.forecast_at)]
         times = np.unique(np.concatenate([timestamps + horizon for horizon in horizons]))
         frame = self._frame(times)
-        with _sampling, warnings_logged():
+        with _sampling:
             before = np.random.get_state()
             np.random.seed(_SEED)
             try:
@@ -290,11 +290,11 @@ class ProphetModel(LibraryModel):
         if not self._argument("uncertainty_samples"):
             raise ConfigError(["args.uncertainty_samples: there are no bounds without samples"])
         try:
-            self._build()
+            with warnings_logged():
+                self._build()
         except ConfigError:
             raise
-        # What the library raises for wrong values is of many kinds.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what it raises for wrong values is of all kinds
             raise ConfigError([f"args: Prophet does not take them: {error}"]) from None
 
     def _check_outputs(self, wanted: Sequence[str]) -> None:
