@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from vmanomaly.model.library.chatter import warnings_logged
 from vmanomaly.model.library.model import LibraryModel
 from vmanomaly.model.library.state import RaggedColumn
 from vmanomaly.model.prophet.civil import BUILT_IN, regressors_of
-from vmanomaly.model.prophet.library import prophet, stan_folder
+from vmanomaly.model.prophet.library import prophet
 from vmanomaly.model.prophet.outputs import (
     COMPONENTS,
     FORECASTED,
@@ -143,8 +144,9 @@ class ProphetModel(LibraryModel):
                 raise SkippedError("fewer than 2 points are left after compression")
         fitted = self._build()
         frame = self._frame(timestamps).assign(y=values)
-        with stan_folder():
-            fitted.fit(frame, seed=_SEED)
+        # Stan writes files, and leaves them.
+        with TemporaryDirectory(prefix="vmanomaly-prophet-") as folder:
+            fitted.fit(frame, seed=_SEED, output_dir=folder)
         if spread > 0.0:
             fitted.params["sigma_obs"] = np.hypot(
                 fitted.params["sigma_obs"], spread / fitted.y_scale
