@@ -105,7 +105,7 @@ def test_defaults_of_the_reference() -> None:
                 "tz_seasonalities": ["hod", {"name": "dow", "fourier_order": 2}],
                 "forecast_at": ["1h"],
                 "compression": {"window": "30m", "agg_method": "median"},
-                "provide_series": ["anomaly_score", "trend", "daily_lower"],
+                "provide_series": ["anomaly_score", "yhat", "daily_lower"],
                 "args": {"interval_width": 0.98, "country_holidays": "US"},
             },
         ),

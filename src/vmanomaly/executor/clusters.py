@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module
 from itertools import islice
 from typing import Any
@@ -69,7 +71,9 @@ class Dask(Backend):
         self, function: Callable[..., Outcome], tasks: Iterator[tuple[Any, ...]]
     ) -> Iterator[Outcome]:
         """Yield the outcomes of tasks as they come."""
-        with parallel_config("dask", client=self._client, pure=False):
+        with parallel_config(
+            _dask_backend()(client=self._client, pure=False, wait_for_workers_timeout=60)
+        ):
             parallel = Parallel(
                 n_jobs=self._n_workers,
                 return_as="generator_unordered",
@@ -81,6 +85,24 @@ class Dask(Backend):
     def is_death(self, error: Exception) -> bool:
         """Tell whether an exception of `execute` says that a worker died."""
         return isinstance(error, import_module("distributed").scheduler.KilledWorker)
+
+
+@cache
+def _dask_backend() -> Any:
+    """Return joblib's backend for Dask, which would wait forever for a task that Dask gave up."""
+
+    class Noticing(import_module("joblib._dask").DaskDistributedBackend):  # type: ignore[misc]
+        async def _collect(self) -> None:
+            while self._continue:
+                async for future, result in self.waiting_futures:
+                    of_joblib, callback = self._results.pop(future), self._callbacks.pop(future)
+                    # An exception is raised where the result is taken.
+                    outcome = result[1] if future.status == "error" else result
+                    of_joblib.set_result(outcome)
+                    callback(outcome)
+                await asyncio.sleep(0.01)
+
+    return Noticing
 
 
 _idle: dict[int, list[Parallel]] = {}
