@@ -72,6 +72,10 @@ def n_scorable(model: str, start: int) -> int:
     return int(present.sum())
 
 
+# Keys of which one must be there.
+_ONE_OF_SEVERAL = {"holtwinters": {"seasonality": "4m"}}
+
+
 def config(
     folder: Path,
     model: str,
@@ -104,6 +108,7 @@ def config(
                 "schedulers": "all",
                 "provide_series": outputs,
                 **required(MODELS[model].section),
+                **_ONE_OF_SEVERAL.get(model, {}),
             }
         },
         "schedulers": {"s": scheduler},

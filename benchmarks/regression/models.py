@@ -14,6 +14,7 @@ _INCIDENT_SCORE = "incident_score"
 REQUIRED: dict[str, Section] = {
     "rolling_quantile": {"quantile": 0.95, "window_steps": 96},
     "std": {"period": 288},
+    "holtwinters": {"seasonality": "1d", "args": {"initialization_method": "heuristic"}},
 }
 _OF_ALL = {"scale": [0.8, 1.25], "clip_predictions": True, "anomaly_score_outside_data_range": 2.5}
 _ONLINE = {"decay": 0.999, "min_n_samples_seen": 50}
@@ -60,6 +61,14 @@ OPTIONS: dict[str, Section] = {
         "iqr_threshold": 1.5,
     },
     "std": {**_ONLINE, "period": 144, "z_threshold": 3},
+    "holtwinters": {"seasonality": "1d", "z_threshold": 3, "args": {"seasonal": None}},
+    "prophet": {
+        "tz_aware": True,
+        "tz_seasonalities": ["hod"],
+        "forecast_at": ["1h"],
+        "compression": {"window": "1h"},
+        "args": {"interval_width": 0.98},
+    },
     "temporal_envelope": {**_ENVELOPE, "forecast_at": ["1h", "1d"]},
     "temporal_envelope_multivariate": {
         **_ENVELOPE,

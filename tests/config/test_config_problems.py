@@ -222,7 +222,7 @@ def test_every_problem_at_once() -> None:
                 "schedulers.live.infer_every": "5",
                 "models.z.z_threshold": -1,
                 "models.z.queries": ["cpuu"],
-                "models.y": {"class": "prophet", "scale": 0, "queries": "all"},
+                "models.y": {"class": "isolation_forest", "scale": 0, "queries": "all"},
                 "writer.metric_format": {"for": "x"},
                 "writer.timeout": 5,
                 "server.port": "x",

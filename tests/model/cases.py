@@ -37,7 +37,7 @@ _FORMS: dict[str, dict[str, Any]] = {
         "changepoint_window": 4,
     },
     "temporal_envelope flat": {"seasonalities": [], "alpha": 0.5, "changepoint_window": 1},
-    "holtwinters": {"seasonality": "4m", "args": {"initialization_method": "heuristic"}},
+    "holtwinters": {"args": {"seasonal_periods": 4, "initialization_method": "heuristic"}},
 }
 
 _CUSTOM: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.fakes import FakeReader, FakeWriter
-from tests.model.cases import BUILT_IN, CASES, SEVERAL_PASSES, name_of, section_of
+from tests.model.cases import BUILT_IN, CASES, LIBRARY, SEVERAL_PASSES, name_of, section_of
 from tests.service.test_service_job import CONFIG, CPU_0, CPU_1, empty
 from tests.service.test_service_multivariate import World as JointWorld
 from tests.service.test_service_multivariate import distance, group, observed, two_hosts
@@ -117,10 +117,11 @@ def _scores(
 
 
 REPLAYED: list[tuple[str, dict[str, float]]] = [
-    (case, {}) for case in BUILT_IN if case not in SEVERAL_PASSES
+    (case, {}) for case in BUILT_IN if case not in (*SEVERAL_PASSES, *LIBRARY)
 ]
 NOT_REPLAYED = [
-    *((case, {}) for case in UNIVARIATE if (case, {}) not in REPLAYED),
+    # The bounds of prophet depend on which points are predicted together.
+    *((case, {}) for case in UNIVARIATE if (case, {}) not in REPLAYED and case != "prophet"),
     *(
         (case, {"history_strength": 4.0})
         for case in UNIVARIATE

@@ -192,7 +192,7 @@ def _learned(fitted: Any, n_periods: int) -> dict[str, Any]:
         The fit gave something that is not finite.
     """
     damping, power = fitted.params["damping_trend"], fitted.params["lamda"]
-    found = {
+    found: dict[str, Any] = {
         "level": float(fitted.level[-1]),
         "trend": float(fitted.trend[-1]),
         "damping": 1.0 if damping is None or math.isnan(damping) else float(damping),
@@ -201,8 +201,8 @@ def _learned(fitted: Any, n_periods: int) -> dict[str, Any]:
         # As in statsmodels, the last sample does not move the season of its own phase.
         "season": np.array(fitted.season[-n_periods - 1 : -1] if n_periods else [], np.float64),
     }
-    finite = [found["level"], found["trend"], found["deviation"], *found["season"]]
-    if not np.isfinite(finite).all():
+    numbers = [found[name] for name in ("level", "trend", "deviation")]
+    if not (np.isfinite(numbers).all() and np.isfinite(found["season"]).all()):
         raise ValueError("statsmodels found no finite parameters")
     return found
 

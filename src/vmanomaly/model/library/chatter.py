@@ -25,7 +25,7 @@ def warnings_logged() -> Iterator[None]:
     global _n_inside, _before  # noqa: PLW0603 - what they describe is global, too
     with _counting:
         if _n_inside == 0:
-            _before = (warnings.filters[:], warnings.showwarning)  # type: ignore[index]
+            _before = (warnings.filters[:], warnings.showwarning)
             warnings.simplefilter("always")
             warnings.showwarning = _log
         _n_inside += 1

@@ -210,7 +210,8 @@ class ProphetModel(LibraryModel):
     @property
     def _named(self) -> list[str]:
         """Names of seasons and holidays, as Prophet has them."""
-        named = [each.name for each in (*self.seasonalities, *self.tz_seasonalities)]
+        named = [each.name for each in self.seasonalities]
+        named += [each.name for each in self.tz_seasonalities]
         named += [str(each["holiday"]) for each in self.args.get("holidays") or ()]
         return named + _holidays_of(self.args.get("country_holidays"))
 
