@@ -73,7 +73,9 @@ def n_scorable(model: str, start: int) -> int:
 
 
 # Keys of which one must be there.
-_ONE_OF_SEVERAL = {"holtwinters": {"seasonality": "4m"}}
+_ONE_OF_SEVERAL = {
+    "holtwinters": {"args": {"seasonal_periods": 4, "initialization_method": "heuristic"}}
+}
 
 
 def config(

@@ -717,7 +717,7 @@ def test_one_example_of_what_is_drawn_for_others(make_model: MakeModel, alias: s
     stored = test_a_state_that_is_stored_and_restored_continues_where_it_was
     stored.hypothesis.inner_test(make_model, alias, seed=4, cuts={17}, width=5)
     bounds = test_finite_samples_give_finite_ordered_bounds_and_scores
-    for values in ([0.0, 5e-324, 1.0, 1.0] * 6, [1e300, -1e300, 1.7e308, 0.0] * 8):
+    for values in ([0.0, 5e-324, 1.0, 1.0] * 8, [1e300, -1e300, 1.7e308, 0.0] * 8):
         bounds.hypothesis.inner_test(
             make_model, alias, values=values, decay=1.0, history_strength=1.0
         )

@@ -123,7 +123,8 @@ def test_the_forecast_between_points_of_the_grid_is_interpolated() -> None:
 @pytest.mark.parametrize(
     ("keys", "y", "reason"),
     [
-        ({}, samples(47), "47 points on the grid, but two seasons take 48"),
+        ({}, samples(47), "47 points on the grid, but the fit needs 48"),
+        ({"args": {**QUICK, "seasonal": None}}, samples(9), "9 points .* needs 10"),
         ({"args": {"seasonal": "mul"}}, samples() - 30.0, "values of 0 or less"),
         ({"args": {"trend": "mul"}}, samples() - 30.0, "values of 0 or less"),
         ({"seasonality": DAY + 1}, samples(), "not a multiple of 1h"),

@@ -117,20 +117,24 @@ class HoltWinters(LibraryModel):
             arguments.get("use_boxcox")
         )
 
+    def _fewest_points(self, n_periods: int) -> int:
+        """Return what statsmodels needs at least: two seasons, and a little more for heuristics."""
+        least = 2 * n_periods if self._is_seasonal else 2
+        if self._arguments["initialization_method"] == "heuristic":
+            return max(least, 10 + 2 * (n_periods // 2))
+        return least
+
     def fit_series(self, timestamps: IntArray, values: FloatArray) -> dict[str, Any]:
         """Fit the smoothing parameters, and return what forecasts start from."""
         spacing = float(self.frequency or np.median(np.diff(timestamps)))
         samples = _on_grid(timestamps, values, spacing)
         arguments = self._arguments
-        if self._is_seasonal:
-            if "seasonal_periods" not in self.args:
-                assert self.seasonality is not None  # noqa: S101 - checked when made
-                arguments["seasonal_periods"] = _n_periods(self.seasonality, spacing, SkippedError)
-            least = 2 * _as_count(arguments["seasonal_periods"])
-            if len(samples) < least:
-                raise SkippedError(
-                    f"{len(samples)} points on the grid, but two seasons take {least}"
-                )
+        if self._is_seasonal and "seasonal_periods" not in self.args:
+            assert self.seasonality is not None  # noqa: S101 - checked when made
+            arguments["seasonal_periods"] = _n_periods(self.seasonality, spacing, SkippedError)
+        least = self._fewest_points(_as_count(arguments.get("seasonal_periods")))
+        if len(samples) < least:
+            raise SkippedError(f"{len(samples)} points on the grid, but the fit needs {least}")
         if self._is_of_factors and samples.min() <= 0.0:
             raise SkippedError("values of 0 or less, which mul and use_boxcox do not take")
         unit = _unit(samples)
