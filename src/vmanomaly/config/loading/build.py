@@ -146,6 +146,7 @@ def build_config(
     ):
         return None
     rules.warn_of_unclipped(attached, used_queries, findings)
+    rules.warn_of_policies_without_yhat(attached, used_queries, findings)
     if reads:
         rules.warn_of_unused(("reader", "queries"), queries, used_queries, findings)
         rules.warn_of_unused(("schedulers",), schedulers, used_schedulers, findings)
@@ -363,7 +364,8 @@ def read_model(
     if entry is None:
         return None
     for policy in POLICIES:
-        if not is_left_out(raw.get(policy)):
+        ignored = entry.section.why_without_effect(policy) is not None
+        if not (ignored or is_left_out(raw.get(policy))):
             findings.warn(
                 (*path, policy), "deprecated on a model; put it on the query, where it wins"
             )

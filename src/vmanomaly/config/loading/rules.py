@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from vmanomaly.config.members import SPLIT_BY, Member
 from vmanomaly.config.model import ModelSection
+from vmanomaly.config.model.base import NEEDS_YHAT
 from vmanomaly.config.problems import Findings, Path, expectation, show_value, suggest
 from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.scheduler import SchedulerSection
@@ -161,9 +162,13 @@ def warn_of_noop(
 def check_multivariate(
     models: Mapping[str, ModelSection], queries: Mapping[str, Query], findings: Findings
 ) -> None:
-    """Check that the queries of each multivariate model share their timestamps and tenant."""
+    """Check that the queries of each multivariate model share their timestamps and tenant.
+
+    And their time zone, if the model looks at the calendar of all of them together.
+    """
     for alias, model in models.items():
-        for key in ("step", "offset", "tenant_id"):
+        follows_calendar = bool(getattr(model, "seasonal_features", ()))
+        for key in ("step", "offset", "tenant_id", *(("tz",) if follows_calendar else ())):
             values = {
                 name: str(getattr(queries[name], key)) for name in model.queries if name in queries
             }
@@ -185,7 +190,11 @@ def warn_of_unclipped(
     Who writes `clip_predictions: false` knows it.
     """
     for alias, model in models.items():
-        if model.multivariate or "clip_predictions" in model.model_fields_set:
+        if (
+            model.multivariate
+            or not model.gives_yhat
+            or "clip_predictions" in model.model_fields_set
+        ):
             continue
         limited = [
             name
@@ -194,13 +203,38 @@ def warn_of_unclipped(
             and (queries[name].data_range is not None or model.data_range is not None)
         ]
         if limited:
-            shown = ", ".join(map(shown_name, limited[:3])) + (", ..." if len(limited) > 3 else "")
             findings.warn(
                 ("models", alias, "clip_predictions"),
-                f"left out, although there is a data_range ({shown}): a value inside it can never "
+                f"left out, although there is a data_range ({_some(limited)}): a value inside it can never "
                 "be an anomaly where the expected range is wider; set it to true, or to false to "
                 "keep it so",
             )
+
+
+def warn_of_policies_without_yhat(
+    models: Mapping[str, ModelSection], queries: Mapping[str, Query], findings: Findings
+) -> None:
+    """Warn of policies of queries that change nothing for a model that says only how odd it is."""
+    for alias, model in models.items():
+        if model.gives_yhat:
+            continue
+        for key in NEEDS_YHAT:
+            setting = [
+                name
+                for name in model.queries
+                if name in queries
+                and getattr(queries[name], key, None) not in (None, "both", (0.0, 0.0))
+            ]
+            if setting:
+                findings.warn(
+                    ("models", alias, "queries"),
+                    f"{key} ({_some(setting)}) has no effect here: this class gives no yhat, which it is "
+                    "about; use it with another model",
+                )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(shown_name, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
 def check_metric_names(writer: WriterSection, queries: Iterable[str], findings: Findings) -> None:

@@ -25,6 +25,14 @@ from vmanomaly.config.values.fields import (
 )
 
 STANDARD_OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
+NEEDS_YHAT = (
+    "scale",
+    "clip_predictions",
+    "detection_direction",
+    "min_dev_from_expected",
+    "min_rel_dev_from_expected",
+)
+"""Policies that compare a value with what is expected."""
 INCIDENT_SCORE = "incident_score"
 """Of every model: it is made of the anomaly score."""
 
@@ -41,6 +49,8 @@ class ModelSection(Section):
         Whether one model scores all series of its queries jointly.
     forecasts
         Whether the class predicts the future too, as its key `forecast_at` asks.
+    gives_yhat
+        Whether the class says what is expected, which most policies need.
     takes_args
         Whether there is a library's model inside, to which `args` are passed.
     queries, schedulers
@@ -65,6 +75,7 @@ class ModelSection(Section):
     outputs: ClassVar[tuple[str, ...] | None] = STANDARD_OUTPUTS
     multivariate: ClassVar[bool] = False
     forecasts: ClassVar[bool] = False
+    gives_yhat: ClassVar[bool] = True
     takes_args: ClassVar[bool] = False
     without_effect = MappingProxyType(
         {"ttl": "states are forgotten after settings.retention.ttl; set that, and remove this"}
@@ -90,6 +101,8 @@ class ModelSection(Section):
         """Return why a key is accepted and changes nothing; None for every other key."""
         if key == "forecast_at" and not cls.forecasts:
             return "this class makes no forecasts; remove it, or use temporal_envelope or prophet"
+        if key in NEEDS_YHAT and not cls.gives_yhat:
+            return "this class gives no yhat, which it is about; remove it"
         return super().why_without_effect(key)
 
     def for_step(self, step: Duration) -> Self:

@@ -34,6 +34,7 @@ class IsolationForestSection(ModelSection):
     """
 
     outputs = ("anomaly_score", "y")
+    gives_yhat = False
     takes_args = True
 
     class_name: str = Field("isolation_forest", alias="class")

@@ -1,0 +1,1 @@
+"""Isolation forests: grown by scikit-learn, kept as arrays, scored by compiled code."""
