@@ -227,6 +227,29 @@ class TestMultivariate:
             )
         ]
 
+    @pytest.mark.parametrize(
+        ("class_name", "keys", "agree"),
+        [
+            ("temporal_envelope_multivariate", {}, True),
+            ("isolation_forest_multivariate", {}, True),
+            ("isolation_forest_multivariate", {"seasonal_features": ["hod"]}, False),
+        ],
+    )
+    def test_time_zones(self, class_name: str, keys: dict[str, Any], agree: bool) -> None:
+        """Where one forest looks at the calendar of all queries, they must have the same."""
+        model = {f"models.m.{key}": value for key, value in {"class": class_name, **keys}.items()}
+        same, other = self.config(), self.config(tz="Asia/Tokyo")
+        load(changed(model, same))
+        if agree:
+            load(changed(model, other))
+            return
+        assert problems(changed(model, other)) == [
+            (
+                "models.m.queries: the queries of a multivariate model must have the same tz: "
+                "cpu has UTC, ram has Asia/Tokyo"
+            )
+        ]
+
 
 class TestClipping:
     CPU: ClassVar = {"reader.queries.cpu.data_range": [0, 1]}
@@ -280,6 +303,61 @@ class TestPolicies:
         assert caplog.messages == [
             "models.z.groupby: zscore_online is not multivariate and ignores it"
         ]
+
+
+class TestPoliciesWithoutYhat:
+    FOREST: ClassVar = changed({"models.z.class": "isolation_forest"})
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("scale", 2),
+            ("clip_predictions", True),
+            ("detection_direction", "above_expected"),
+            ("min_dev_from_expected", 1),
+            ("min_rel_dev_from_expected", [1, 2]),
+        ],
+    )
+    def test_on_the_model(self, key: str, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+        load(changed({f"models.z.{key}": value}, self.FOREST))
+        assert caplog.messages == [
+            (
+                f"models.z.{key}: has no effect: this class gives no yhat, which it is about; "
+                "remove it"
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("detection_direction", "above_expected"),
+            ("min_dev_from_expected", 1),
+            ("min_rel_dev_from_expected", [0, 2]),
+        ],
+    )
+    def test_on_a_query(self, key: str, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+        load(changed({f"reader.queries.cpu.{key}": value}, self.FOREST))
+        assert caplog.messages == [
+            (
+                f"models.z.queries: {key} (cpu) has no effect here: this class gives no yhat, "
+                "which it is about; use it with another model"
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("data_range", [0, 1]),
+            ("detection_direction", "both"),
+            ("min_dev_from_expected", 0),
+        ],
+    )
+    def test_nothing_else_is_warned_of(
+        self, key: str, value: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        config = load(changed({f"reader.queries.cpu.{key}": value}, self.FOREST))
+        assert getattr(config.reader.queries["cpu"], key) is not None
+        assert caplog.messages == []
 
 
 class TestState:

@@ -367,11 +367,13 @@ MODELS: Registry[ModelSection] = Registry(
         "isolation_forest",
         ("model.isolation_forest.IsolationForestModel", "isolation_forest_univariate"),
         IsolationForestSection,
+        "vmanomaly.model.isolation_forest.model:IsolationForestModel",
     ),
     Entry(
         "isolation_forest_multivariate",
         ("model.isolation_forest.IsolationForestMultivariateModel",),
         IsolationForestMultivariateSection,
+        "vmanomaly.model.isolation_forest.model:IsolationForestMultivariateModel",
     ),
     Entry("auto", ("model.auto.AutoTunedModel",), AutoSection),
     Entry(

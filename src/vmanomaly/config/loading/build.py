@@ -145,8 +145,7 @@ def build_config(
         or monitoring is None
     ):
         return None
-    rules.warn_of_unclipped(attached, used_queries, findings)
-    rules.warn_of_policies_without_yhat(attached, used_queries, findings)
+    rules.warn_of_policies(attached, used_queries, findings)
     if reads:
         rules.warn_of_unused(("reader", "queries"), queries, used_queries, findings)
         rules.warn_of_unused(("schedulers",), schedulers, used_schedulers, findings)

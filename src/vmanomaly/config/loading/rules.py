@@ -182,7 +182,15 @@ def check_multivariate(
                 )
 
 
-def warn_of_unclipped(
+def warn_of_policies(
+    models: Mapping[str, ModelSection], queries: Mapping[str, Query], findings: Findings
+) -> None:
+    """Warn of policies that do not do what they seem to do with the models on their queries."""
+    _warn_of_unclipped(models, queries, findings)
+    _warn_of_policies_without_yhat(models, queries, findings)
+
+
+def _warn_of_unclipped(
     models: Mapping[str, ModelSection], queries: Mapping[str, Query], findings: Findings
 ) -> None:
     """Warn where an expected range may be wider than what is possible, so that nothing is found.
@@ -205,13 +213,13 @@ def warn_of_unclipped(
         if limited:
             findings.warn(
                 ("models", alias, "clip_predictions"),
-                f"left out, although there is a data_range ({_some(limited)}): a value inside it can never "
-                "be an anomaly where the expected range is wider; set it to true, or to false to "
-                "keep it so",
+                f"left out, although there is a data_range ({_some(limited)}): a value inside it "
+                "can never be an anomaly where the expected range is wider; set it to true, or to "
+                "false to keep it so",
             )
 
 
-def warn_of_policies_without_yhat(
+def _warn_of_policies_without_yhat(
     models: Mapping[str, ModelSection], queries: Mapping[str, Query], findings: Findings
 ) -> None:
     """Warn of policies of queries that change nothing for a model that says only how odd it is."""
@@ -228,8 +236,8 @@ def warn_of_policies_without_yhat(
             if setting:
                 findings.warn(
                     ("models", alias, "queries"),
-                    f"{key} ({_some(setting)}) has no effect here: this class gives no yhat, which it is "
-                    "about; use it with another model",
+                    f"{key} ({_some(setting)}) has no effect here: this class gives no yhat, "
+                    "which it is about; use it with another model",
                 )
 
 
