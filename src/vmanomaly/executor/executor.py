@@ -67,7 +67,8 @@ class Executor:
         context
             May stop the work.
         preferred
-            The kind of executor where none is set.
+            The kind of executor where none is set; `here` for work that is not worth sending,
+            which the calling thread does, whatever is set.
 
         Returns
         -------
@@ -82,8 +83,12 @@ class Executor:
         VmanomalyError
             The cluster cannot be used.
         """
-        kind = self.kind or preferred
-        if (self.n_workers == 1 and kind in {"threads", "processes"}) or not pieces:
+        kind = preferred if preferred == "here" else self.kind or preferred
+        if (
+            kind == "here"
+            or (self.n_workers == 1 and kind in {"threads", "processes"})
+            or not pieces
+        ):
             return [_here(function, piece, context) for piece in pieces]
         return _Call(self._backend(kind), function, pieces, context).results()
 

@@ -26,7 +26,8 @@ class Run(Protocol):
         pieces
             The arguments of each call.
         preferred
-            The kind of executor that suits the function: `processes` or `threads`.
+            The kind of executor that suits the function: `processes` or `threads`, or `here` for
+            the calling thread, whatever the settings say.
         """
 
 

@@ -109,9 +109,9 @@ def anomaly_score(forest: Forest, values: FloatArray, calendar: FloatArray) -> F
     r"""Return the anomaly score of samples.
 
     With the decision function :math:`d` of scikit-learn and its largest value :math:`D` in the
-    fit window, it is :math:`\max(0, 1 - d / D)`. A channel that was constant scores by itself as
-    it would with bounds that are its only value, and so does every channel if all samples were
-    equally normal, with the nearest value of the fit window as expected.
+    fit window, it is :math:`\max(0, 1 - d / D)`. A channel that was constant scores by itself,
+    with its only value as expected and bounds next to it; so does every channel if all samples
+    were equally normal, with the nearest value of the fit window as expected.
 
     Parameters
     ----------
@@ -140,7 +140,10 @@ def anomaly_score(forest: Forest, values: FloatArray, calendar: FloatArray) -> F
         judged = np.arange(len(low))
     for channel in judged:
         expected = np.clip(values[channel], low[channel], high[channel])
-        alone = score(values[channel], expected, expected, expected)
+        # The least interval of every model, so that rounding is no anomaly.
+        width = np.maximum(1e-9 * np.abs(expected), 1e-12)
+        lower, upper = (np.clip(expected + sign * width, -LARGEST, LARGEST) for sign in (-1, 1))
+        alone = score(values[channel], expected, lower, upper)
         result = np.fmax(result, alone)
     return result
 

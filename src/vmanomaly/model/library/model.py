@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from vmanomaly.model.online import observe
 from vmanomaly.model.parallel import ParallelModel, Run, in_turn
 from vmanomaly.model.state import FINITE, Array, Column, SeriesState
 from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
+
+StateT = TypeVar("StateT", bound=RaggedState)
 
 CONSTANT = (
     Column("is_constant", np.bool_),
@@ -136,7 +138,9 @@ class LibraryModel(ParallelModel[SeriesBatch], Model):
         """
         pieces = [(batch.timestamps, values) for values in batch.values]
         found = run(partial(_fit, self), pieces, self.executor)
-        state = fitted_state((*CONSTANT, *self.columns), self.ragged, batch.labels, found)
+        state = fitted_state(
+            RaggedState, (*CONSTANT, *self.columns), self.ragged, batch.labels, found
+        )
         fitted = [row for row, labels in enumerate(batch.labels) if labels in state]
         _observe(state, batch.keep(fitted), np.zeros(1, np.int64), predicted=False)
         return state
@@ -197,15 +201,18 @@ class LibraryModel(ParallelModel[SeriesBatch], Model):
 
 
 def fitted_state(
+    cls: type[StateT],
     columns: Sequence[Column],
     ragged: Sequence[RaggedColumn],
     labels: Sequence[Labels],
     found: Sequence[Any],
-) -> RaggedState:
+) -> StateT:
     """Return the state that fits give; those that failed or were skipped have no row.
 
     Parameters
     ----------
+    cls
+        The class of the state.
     columns, ragged
         Of the state.
     labels
@@ -215,9 +222,7 @@ def fitted_state(
     """
     pairs = list(zip(labels, found, strict=True))
     fitted = [(each, values) for each, values in pairs if not isinstance(values, BaseException)]
-    state = RaggedState.of(
-        columns, ragged, [each for each, _ in fitted], [values for _, values in fitted]
-    )
+    state = cls.of(columns, ragged, [each for each, _ in fitted], [values for _, values in fitted])
     failed = {each: error for each, error in pairs if isinstance(error, BaseException)}
     state.skipped = {k: str(v) for k, v in failed.items() if isinstance(v, SkippedError)}
     state.errors = {k: v for k, v in failed.items() if not isinstance(v, SkippedError)}
