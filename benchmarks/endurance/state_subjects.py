@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.config_helpers import required
-from vmanomaly.config.model import ModelSection
+from vmanomaly.config.model import ModelSection, OnlineModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
 from vmanomaly.detector import AnyDetector, InferResult, Learned, create_detector
@@ -55,6 +55,14 @@ _FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "temporal_envelope_multivariate": (
         "temporal_envelope_multivariate",
         {"dependency_rank": 2, "groupby": ["rack"]},
+    ),
+    "isolation_forest": (
+        "isolation_forest",
+        {"args": {"n_estimators": 4, "max_samples": 32}, "seasonal_features": ["minute", "dow"]},
+    ),
+    "isolation_forest_multivariate": (
+        "isolation_forest_multivariate",
+        {"args": {"n_estimators": 4}, "contamination": 0.05, "groupby": ["rack"]},
     ),
     "custom": ("tests.model.custom_models.JsonLast", {"class_folder": Path()}),
     "custom batch": ("tests.model.custom_models.BatchBand", {"class_folder": Path()}),
@@ -120,12 +128,15 @@ def subject(name: str) -> Subject:
     entry = MODELS.get(class_name)
     section_class: type[ModelSection] = MODELS["custom" if entry is None else class_name].section
     required_keys = {} if entry is None else required(section_class)
+    is_online = name != "custom batch" and (
+        entry is None or issubclass(section_class, OnlineModelSection)
+    )
     outputs = _BOUNDS if entry is None else section_class.outputs or _BOUNDS
     section = section_class.model_validate(
         {
             "class": class_name,
             **required_keys,
-            **({} if name == "custom batch" else {"min_n_samples_seen": 3}),
+            **({"min_n_samples_seen": 3} if is_online else {}),
             "provide_series": [*outputs, "incident_score"],
             **parameters,
         }

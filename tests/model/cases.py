@@ -36,6 +36,12 @@ _FORMS: dict[str, dict[str, Any]] = {
         "iqr_threshold": 0.5,
         "changepoint_window": 4,
     },
+    # Three trees: what is grown is not what is tested.
+    "isolation_forest": {"args": {"n_estimators": 3}, "contamination": 0.1},
+    "isolation_forest calendar": {
+        "args": {"n_estimators": 3, "max_samples": 50},
+        "seasonal_features": ["minute", "hod", "dow", "month"],
+    },
     "temporal_envelope flat": {"seasonalities": [], "alpha": 0.5, "changepoint_window": 1},
     "holtwinters": {"args": {"seasonal_periods": 4, "initialization_method": "heuristic"}},
 }
@@ -75,9 +81,12 @@ SEVERAL_PASSES = [case for case in CASES if case.startswith("temporal_envelope")
 """The cases whose fit learns more than learning the same samples one by one would."""
 
 LIBRARY = ["holtwinters", "prophet"]
-"""The cases whose library fits one series at a time."""
+"""The cases whose library fits one series at a time, slowly."""
 
-OFFLINE = ["custom", "custom batch", *LIBRARY]
+FORESTS = [case for case in CASES if case.startswith("isolation_forest")]
+"""The cases of isolation forests, small enough for many examples."""
+
+OFFLINE = ["custom", "custom batch", *LIBRARY, *FORESTS]
 """The cases that learn at fit only."""
 
 
@@ -89,3 +98,7 @@ def name_of(case: str) -> str:
 def section_of(case: str) -> type[ModelSection]:
     """Return the section of a case's class."""
     return MODELS[name_of(case)].section
+
+
+WITH_YHAT = [case for case in BUILT_IN if section_of(case).gives_yhat]
+"""The cases of ours that say what is expected."""

@@ -54,6 +54,25 @@ def exchanged_sizes(arrays: dict[str, Array]) -> None:
     arrays["first_channel"][:] = [0, 1]
 
 
+def one_and_three_channels(arrays: dict[str, Array]) -> None:
+    arrays["low_offsets"][1] = arrays["high_offsets"][1] = 1
+
+
+def two_channels(arrays: dict[str, Array]) -> None:
+    for name in ("low", "high"):
+        arrays[name] = np.append(arrays[name], 1e9)
+        arrays[f"{name}_offsets"][-1] += 1
+
+
+def without_trees(arrays: dict[str, Array]) -> None:
+    for name in ("feature", "value", "right"):
+        arrays[name] = arrays[name][:0]
+        arrays[f"{name}_offsets"][:] = 0
+    n_rows = len(arrays["reach"])
+    arrays["tree_starts"] = np.zeros(n_rows, np.int64)
+    arrays["tree_starts_offsets"] = np.arange(n_rows + 1)
+
+
 FORGERIES: list[tuple[str, Forge, str]] = [
     ("mad_online", put("n_centroids", 10**9, 0), "column n_centroids: found 1000000000"),
     ("mad_online", put("n_centroids", -1, 0), "column n_centroids: found -1, expected 0 to 36"),
@@ -103,6 +122,31 @@ FORGERIES: list[tuple[str, Forge, str]] = [
     ("temporal_envelope_multivariate", put("channel.variance", -1.0, 0), "variance: found -1.0"),
     ("temporal_envelope_multivariate", put("channel.last_seen", 0, 1), "last_seen of a channel"),
     ("temporal_envelope_multivariate", put("channel.tails", -1.0, 0, 0), "tails: found -1.0"),
+    ("isolation_forest", put("right", 0, 0), "column right: not the place of a later node"),
+    ("isolation_forest", put("right", 2**31 - 1, 0), "column right: not the place"),
+    ("isolation_forest", put("right", -(2**31), 0), "column right: not the place"),
+    ("isolation_forest", put("feature", 5, 0), "column feature: not one of 5"),
+    ("isolation_forest", put("feature", -2, 0), "column feature: not one of 5"),
+    ("isolation_forest", put("feature", 0, -1), "column right: not the place"),
+    ("isolation_forest", put("value", math.nan, 0), "column value: found a number that is not"),
+    ("isolation_forest", put("value", 1e6, -1), "column value: a leaf holds 1 to 32 samples"),
+    ("isolation_forest", put("tree_starts", 2**62, 1), "column tree_starts: not the trees"),
+    ("isolation_forest", put("tree_starts_offsets", 2, 1), "column tree_starts: not the trees"),
+    ("isolation_forest", put("feature_offsets", 7, 1), "tree_starts: not the trees of 7 nodes"),
+    (
+        "isolation_forest",
+        put("samples_per_tree", 2**40, 0),
+        "samples_per_tree: found 1099511627776",
+    ),
+    ("isolation_forest", put("samples_per_tree", 0, 0), "column value: a leaf holds"),
+    ("isolation_forest", put("threshold", -2.0, 0), "threshold: found -2.0"),
+    ("isolation_forest", put("reach", math.nan, 0), "reach: found nan"),
+    ("isolation_forest", put("low", math.inf, 0), "low: found inf"),
+    ("isolation_forest", put("high", -1e9, 0), "column high: a value is below that in low"),
+    ("isolation_forest", put("high_offsets", 0, 1), "column high: not as many values as in low"),
+    ("isolation_forest", two_channels, "column low: not one channel per series"),
+    ("isolation_forest", without_trees, "column reach: a forest without trees has none"),
+    ("isolation_forest_multivariate", one_and_three_channels, "feature: not one|other channels"),
     ("custom", put("offsets", 2**62, 1), "not the bytes of one object per series"),
     ("custom batch", put("std", -1.0, 0), "column std: found -1.0"),
 ]

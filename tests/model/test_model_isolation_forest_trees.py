@@ -214,11 +214,11 @@ def test_a_forged_tree_is_refused_or_ends(trees: Trees, data: st.DataObject) -> 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"starts": [0, 1, 5]}, "starts: not the trees of 3 nodes"),
-        ({"starts": [0, 0, 3]}, "starts: not the trees of 3 nodes"),
-        ({"starts": [1, 3]}, "starts: not the trees"),
-        ({"starts": []}, "starts: not the trees"),
-        ({"right": [2]}, "starts: not the trees"),
+        ({"starts": [0, 1, 5]}, "tree_starts: not the trees of 3 nodes"),
+        ({"starts": [0, 0, 3]}, "tree_starts: not the trees of 3 nodes"),
+        ({"starts": [1, 3]}, "tree_starts: not the trees"),
+        ({"starts": []}, "tree_starts: not the trees"),
+        ({"right": [2]}, "tree_starts: not the trees"),
         ({"feature": [2, -1, -1]}, "feature: not one of 2"),
         ({"feature": [-2, -1, -1]}, "feature: not one of 2"),
         ({"value": [math.nan, 1, 1]}, "value: found a number that is not finite"),

@@ -149,8 +149,11 @@ def warm_up(model: AnyModel) -> None:
     starts = np.array([0, 1], np.int64)
     if isinstance(model, Model):
         state = model.fit(SeriesBatch(labels, past, values))
-        model.infer(state, SeriesBatch(labels, present, values), starts)
+        # Some models need more to learn from.
+        if len(state):
+            model.infer(state, SeriesBatch(labels, present, values), starts)
     else:
         channels, offsets = (Channel("warm_up", labels[0]),), np.array([0, 1], np.int64)
         state = model.fit(GroupedBatch(labels, channels, offsets, past, values))
-        model.infer(state, GroupedBatch(labels, channels, offsets, present, values), starts)
+        if len(state):
+            model.infer(state, GroupedBatch(labels, channels, offsets, present, values), starts)

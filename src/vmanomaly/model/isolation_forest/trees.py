@@ -78,7 +78,7 @@ class Trees(NamedTuple):
             or (starts[1:] <= starts[:-1]).any()
             or not len(self.value) == len(self.right) == n_nodes
         ):
-            raise ValueError(f"starts: not the trees of {n_nodes} nodes")
+            raise ValueError(f"tree_starts: not the trees of {n_nodes} nodes")
         if n_nodes == 0:
             return
         leaves = self.feature == LEAF
