@@ -15,6 +15,9 @@ REQUIRED: dict[str, Section] = {
     "rolling_quantile": {"quantile": 0.95, "window_steps": 96},
     "std": {"period": 288},
     "holtwinters": {"seasonality": "1d", "args": {"initialization_method": "heuristic"}},
+    # Few trees, as their fits are slow.
+    "isolation_forest": {"args": {"n_estimators": 10}},
+    "isolation_forest_multivariate": {"args": {"n_estimators": 10}},
 }
 _OF_ALL = {"scale": [0.8, 1.25], "clip_predictions": True, "anomaly_score_outside_data_range": 2.5}
 _ONLINE = {"decay": 0.999, "min_n_samples_seen": 50}
@@ -37,6 +40,11 @@ _ENVELOPE = {
         "month_plateau",
     ],
     "holidays": {"countries": ["DE"], "special_events": ["04-12", "2016-03-31"], "group": False},
+}
+_FOREST = {
+    "contamination": 0.02,
+    "seasonal_features": ["minute", "hod", "dow", "month"],
+    "args": {"n_estimators": 15, "max_samples": 0.2, "random_state": 7},
 }
 OPTIONS: dict[str, Section] = {
     "zscore_online": {**_ONLINE, "z_threshold": 3, "history_strength": 4},
@@ -77,6 +85,8 @@ OPTIONS: dict[str, Section] = {
         "random_state": 7,
         "groupby": ["kind"],
     },
+    "isolation_forest": _FOREST,
+    "isolation_forest_multivariate": {**_FOREST, "groupby": ["kind"]},
     "custom": {"share": 0.9},
 }
 # In addition to the registry, whose `custom` is a class of single series here.

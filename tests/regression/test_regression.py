@@ -150,7 +150,8 @@ def test_every_model_is_run_with_two_sets_of_parameters(tmp_path: Path) -> None:
             assert model.queries
             assert model.provide_series is not None
             assert "incident_score" in model.provide_series
-            run_with.setdefault(model.class_name, set()).add(str(model.scale))
+            kept = str(model.anomaly_score_outside_data_range)
+            run_with.setdefault(model.class_name, set()).add(kept)
     assert all(len(run_with[alias]) == 2 for alias in MODELS.available)
 
 
