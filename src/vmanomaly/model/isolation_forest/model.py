@@ -74,7 +74,7 @@ class ForestModel(ParallelModel[BatchT]):
         """
         user = "the model isolation_forest"
         constructor = required("sklearn.ensemble", user, "sklearn").IsolationForest
-        refused = {"contamination": "write contamination next to args"}
+        refused = {"contamination": "set it on the model, not in args"}
         check_arguments(self.args, constructor, refused=refused)
         try:
             constructor(**self.args)._validate_params()
