@@ -157,6 +157,17 @@ def test_rows_are_appended_and_removed_with_their_parts() -> None:
     assert state.offsets("samples").tolist() == [0]
 
 
+def test_a_copy_shares_what_is_ragged_and_nothing_else() -> None:
+    state = of_rows("ab", [[1.0], [2.0, 3.0]])
+    copy = state.as_of(0)
+    assert np.shares_memory(copy.flat("samples"), state.flat("samples"))
+    copy["deviation"][0] = 9.0
+    copy.remove(np.array([0]))
+    assert contents(copy) == {"b": [2.0, 3.0]}
+    assert contents(state) == {"a": [1.0], "b": [2.0, 3.0]}
+    assert state["deviation"].tolist() == [1.0, 2.0]
+
+
 def test_what_is_stored_is_restored() -> None:
     model = Repeats()
     state = model.fit(PAST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -72,6 +73,14 @@ class RaggedState(SeriesState):
         self._offsets: dict[str, IntArray] = {
             each.name: np.zeros(1, np.int64) for each in self._ragged
         }
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # What a fit has learned is replaced, never changed.
+        shared = (*self._flat.values(), *self._offsets.values())
+        memo |= {id(array): array for array in shared}
+        other = copy(self)
+        vars(other).update(deepcopy(self.__getstate__(), memo))
+        return other
 
     @classmethod
     def of(
