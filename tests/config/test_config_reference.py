@@ -273,6 +273,7 @@ def test_classes_of_later_versions_are_understood() -> None:
 def test_examples_of_the_project_are_valid() -> None:
     root = Path(__file__).parents[2]
     assert load((root / "src/vmanomaly/demo/config.yaml").read_text()).models
-    address = {"READ_URL": "http://localhost:8428", "WRITE_URL": "http://localhost:8428"}
+    environ = dict.fromkeys(("READ_URL", "WRITE_URL"), "http://localhost:8428")
+    environ["VMANOMALY_MODEL_DUMPS_DIR"] = "/models"
     for path in ("config/vmanomaly.yaml", "isolation-forest.yaml"):
-        assert load((root / "examples" / path).read_text(), address).models
+        assert load((root / "examples" / path).read_text(), environ).models
