@@ -231,7 +231,7 @@ def test_a_fit_finds_the_incident_that_lasts(section: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("alias", ["zscore_online", "temporal_envelope"])
 def test_the_model_is_fitted_once(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = detector_of({"class": alias})
+    detector: Any = detector_of({"class": alias})
     fitted: list[int] = []
     fit: Any = type(detector.model).fit
 

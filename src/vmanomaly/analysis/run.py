@@ -10,9 +10,11 @@ import numpy as np
 from vmanomaly.analysis.detection import Detection
 from vmanomaly.config.loading.model_spec import read_model_spec
 from vmanomaly.config.model import INCIDENT_SCORE, ModelSection
+from vmanomaly.config.model.auto import AutoSection
 from vmanomaly.config.model.base import OnlineModelSection
 from vmanomaly.config.reader import Query
 from vmanomaly.config.scheduler import BacktestingSection
+from vmanomaly.config.tuned import tuned_section
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.detector import AnyDetector, create_detector
@@ -82,7 +84,7 @@ def detect_batch(
             "nothing is left to score; choose a shorter fit window"
         )
     first = int(batch.timestamps[0]) - int(step)
-    is_online = issubclass(type(section), OnlineModelSection)
+    is_online = isinstance(_inner(section), OnlineModelSection)
     runs = backtesting_runs(
         BacktestingSection(
             from_time=first + int(window),
@@ -115,10 +117,16 @@ def read_section_of(model: str, settings: Mapping[str, Any]) -> ModelSection:
     section = read_model_spec(spec)
     if section.provide_series is not None:
         return section
-    outputs = [*(section.outputs or ()), INCIDENT_SCORE]
-    forecasts = getattr(section, "forecast_at", ())
+    inner = _inner(section)
+    outputs = [*(inner.outputs or ()), INCIDENT_SCORE]
+    forecasts = getattr(inner, "forecast_at", ())
     outputs += [f"yhat_{offset}" for offset in forecasts]
     return read_model_spec({**spec, "provide_series": outputs})
+
+
+def _inner(section: ModelSection) -> ModelSection:
+    """Return the section of the class that `auto` tunes; any other as it is."""
+    return tuned_section(section) if isinstance(section, AutoSection) else section
 
 
 def create_detector_of(section: ModelSection, step: Duration, tz: str) -> AnyDetector:

@@ -67,6 +67,8 @@ class Entry(Generic[SectionT]):
     implementation
         `module:name` of the class, or the function, that makes it; None where this version has
         none.
+    detector
+        `module:name` of what makes its detector, where that is none of the usual ones.
     deprecated_names
         Names that still work, with a warning.
     """
@@ -76,6 +78,7 @@ class Entry(Generic[SectionT]):
     section: type[SectionT]
     implementation: str | None = None
     deprecated_names: tuple[str, ...] = ()
+    detector: str | None = None
 
 
 class Registry(Generic[SectionT]):
@@ -375,7 +378,13 @@ MODELS: Registry[ModelSection] = Registry(
         IsolationForestMultivariateSection,
         "vmanomaly.model.isolation_forest.model:IsolationForestMultivariateModel",
     ),
-    Entry("auto", ("model.auto.AutoTunedModel",), AutoSection),
+    Entry(
+        "auto",
+        ("model.auto.AutoTunedModel",),
+        AutoSection,
+        "vmanomaly.model.auto:create_auto",
+        detector="vmanomaly.tuning.detector:AutoDetector",
+    ),
     Entry(
         "custom",
         ("model.custom.CustomModel",),

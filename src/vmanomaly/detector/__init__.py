@@ -1,6 +1,7 @@
 """Detectors: a model, its scores and the policies, without a service around them."""
 
-from vmanomaly.detector.create import AnyDetector, create_detector
+from vmanomaly.detector.contract import AnyDetector
+from vmanomaly.detector.create import create_detector
 from vmanomaly.detector.detector import Detector, Learned, ToFit
 from vmanomaly.detector.multivariate import MultivariateDetector
 from vmanomaly.detector.result import Failure, FitResult, InferResult, LeftOut, Part

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
+from vmanomaly.config.registry import MODELS
+from vmanomaly.detector.contract import AnyDetector
 from vmanomaly.detector.multivariate import MultivariateDetector
 from vmanomaly.detector.univariate import UnivariateDetector
 from vmanomaly.executor import Executor
@@ -14,8 +17,6 @@ from vmanomaly.model.scoring import Policy
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
     from vmanomaly.config.reader import Query
-
-AnyDetector: TypeAlias = UnivariateDetector | MultivariateDetector
 
 
 def create_detector(
@@ -38,6 +39,10 @@ def create_detector(
     min_block_size, executor
         As for `Detector`.
     """
+    entry = MODELS.get(section.class_name)
+    if entry is not None and entry.detector is not None:
+        made: AnyDetector = resolve_name(entry.detector)(model, section, queries, min_block_size)
+        return made
     policies = {query.alias: Policy.of(section, query) for query in queries}
     wanted = section.provide_series
     if isinstance(model, MultivariateModel):

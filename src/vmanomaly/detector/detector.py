@@ -117,6 +117,11 @@ class Detector(ABC, Generic[BatchT]):
         self._min_block_size = min_block_size
 
     @property
+    def multivariate(self) -> bool:
+        """Whether it scores groups of series jointly."""
+        return self.model.multivariate
+
+    @property
     def infer_learns(self) -> bool:
         """Whether `infer` changes what was learned."""
         return self.model.online or self._gathers_evidence

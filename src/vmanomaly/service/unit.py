@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.detector import (
     AnyDetector,
-    Detector,
     Failure,
     FitResult,
     InferResult,
@@ -93,7 +92,7 @@ class Unit:
         self.unfitted = True
         self.changed = False
         self.fitted_to: int | None = None
-        self._detector: Detector[Any] = detector
+        self._detector = detector
         self._metrics = metrics
         self._labels = metrics.of_model(origin)
         self._episodes = Episodes(logger)
@@ -110,7 +109,7 @@ class Unit:
     @property
     def scores_groups(self) -> bool:
         """Whether its model scores groups of series jointly."""
-        return self._detector.model.multivariate
+        return self._detector.multivariate
 
     @property
     def last_seen(self) -> int | None:
@@ -227,7 +226,7 @@ class Unit:
             batch.values.size,
             self.origin,
             len(batch.labels),
-            "groups" if detector.model.multivariate else "series",
+            "groups" if detector.multivariate else "series",
         )
         done = self._run("fit", lambda: detector.learn(given, context))
         if isinstance(done, BaseException):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from vmanomaly.context import RunContext
-from vmanomaly.detector import Detector, Part
+from vmanomaly.detector import AnyDetector, Part
 from vmanomaly.detector.result import Failure, LeftOut
 from vmanomaly.scheduler.run import Run, micro_batch_starts
 from vmanomaly.series import IntArray, SeriesBatch, TimeRange
@@ -41,7 +40,7 @@ class Piece:
 
 
 def score_history(
-    detector: Detector[Any],
+    detector: AnyDetector,
     history: Sequence[SeriesBatch],
     runs: Sequence[Run],
     context: RunContext,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from vmanomaly.config.config import Config
 from vmanomaly.config.loading import rules
+from vmanomaly.config.loading.auto import read_auto, scores_groups
 from vmanomaly.config.loading.indentation import explain_section, find_keys_among_aliases
 from vmanomaly.config.loading.intervals import check_intervals, check_retention
 from vmanomaly.config.loading.legacy import modernise
@@ -16,10 +17,11 @@ from vmanomaly.config.loading.ui_datasource import read_ui_datasource
 from vmanomaly.config.loading.unheeded import warn_of_unheeded_keys
 from vmanomaly.config.members import read_member
 from vmanomaly.config.model import CustomSection, ModelSection
+from vmanomaly.config.model.auto import AutoSection
 from vmanomaly.config.model.custom import class_folder
 from vmanomaly.config.monitoring import MonitoringSection
 from vmanomaly.config.presets import expanded, preset_name
-from vmanomaly.config.problems import Findings, Path, not_a_mapping, show_value, suggest
+from vmanomaly.config.problems import Findings, Path, not_a_mapping, suggest
 from vmanomaly.config.reader import Query, ReaderSection
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Entry
 from vmanomaly.config.scheduler import SchedulerSection
@@ -369,16 +371,9 @@ def read_model(
                 (*path, policy), "deprecated on a model; put it on the query, where it wins"
             )
     is_custom = entry.section is CustomSection
-    if raw.get("groupby") and not entry.section.multivariate and not is_custom:
+    is_multivariate = entry.section.multivariate or scores_groups(raw)
+    if raw.get("groupby") and not is_multivariate and not is_custom:
         findings.warn((*path, "groupby"), f"{entry.alias} is not multivariate and ignores it")
-    tuned = raw.get("tuned_class_name")
-    if entry.alias == "auto" and isinstance(tuned, str):
-        tuned_entry = MODELS.get(tuned)
-        if tuned_entry is None or tuned_entry.alias in ("auto", "custom"):
-            findings.error(
-                (*path, "tuned_class_name"),
-                f"expected a built-in class that can be tuned, {show_value(path, tuned)}",
-            )
     defaults = {}
     key = "anomaly_score_outside_data_range"
     if settings is not None and is_left_out(raw.get(key)):
@@ -389,9 +384,13 @@ def read_model(
     derived = {}
     if is_custom:
         derived["class_folder"] = class_folder(name, environ)
-    return read_section(
+    section = read_section(
         entry.section, merged, path, findings, derived, partial(MODELS.explain, entry.alias)
     )
+    if entry.section is AutoSection:
+        assert section is None or isinstance(section, AutoSection)  # noqa: S101 - of this class
+        return read_auto(raw, section, path, findings)
+    return section
 
 
 def _read_writer(

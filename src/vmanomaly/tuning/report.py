@@ -1,0 +1,63 @@
+"""What a search found, in words."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vmanomaly.tuning.study import Outcome
+
+_STOPPED_BY = {
+    "n_trials": "",
+    "timeout": ", stopped by timeout",
+    "space": ", all parameter sets",
+    "data": ", too little data to judge any",
+}
+
+
+def summary(outcome: Outcome) -> str:
+    """Say in one line what was chosen, and how good it is.
+
+    Examples
+    --------
+    >>> from vmanomaly.tuning.objective import Evaluation
+    >>> best, defaults = Evaluation(0.01, 0.0, 1.25, 56), Evaluation(0.03, 0.02, 1.5, 56)
+    >>> summary(Outcome({"z_threshold": 3.5}, best, defaults, 128, "n_trials", 2.0))
+    'z_threshold=3.5; loss 1.25 (defaults 1.5), 1% above 1 (defaults 3%); 128 trials in 2.0 s'
+    """
+    chosen, defaults = outcome.evaluation, outcome.defaults
+    how = (
+        f"{outcome.n_trials} trial{'' if outcome.n_trials == 1 else 's'} in {outcome.took_s:.1f} s"
+    )
+    how += _STOPPED_BY[outcome.stopped_by]
+    parameters = written(outcome.parameters) or "the defaults"
+    if not chosen.is_judged:
+        return f"{parameters}; {how}"
+    return (
+        f"{parameters}; loss {_number(chosen.loss)} (defaults {_number(defaults.loss)}), "
+        f"{_percent(chosen.share)} above 1 (defaults {_percent(defaults.share)}); {how}"
+    )
+
+
+def written(parameters: Mapping[str, Any]) -> str:
+    """Write keys and values on one line.
+
+    Examples
+    --------
+    >>> written({"quantiles": [0.01, 0.5, 0.99], "seasonal_interval": "1d"})
+    'quantiles=[0.01, 0.5, 0.99], seasonal_interval=1d'
+    """
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in parameters.items()
+    )
+
+
+def _number(value: float) -> str:
+    return "none" if math.isnan(value) else f"{value:.3g}"
+
+
+def _percent(share: float) -> str:
+    return "none" if math.isnan(share) else f"{100 * share:.2g}%"
