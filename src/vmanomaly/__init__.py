@@ -1,6 +1,6 @@
 """Anomaly detection for time series in VictoriaMetrics and Prometheus.
 
-For notebooks and programs, `detect`, `Detector` and `read` are here; see `vmanomaly.api`.
+For notebooks and programs, `detect`, `Detector`, `tune` and `read` are here; see `vmanomaly.api`.
 """
 
 from importlib import import_module
@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Detection", "Detector", "__version__", "detect", "read"]
+__all__ = ["Detection", "Detector", "Tuning", "__version__", "detect", "read", "tune"]
 
 
 def __getattr__(name: str) -> Any:

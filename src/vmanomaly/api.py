@@ -22,6 +22,7 @@ import numpy as np
 
 from vmanomaly.analysis import Detection, detect_batch
 from vmanomaly.analysis.run import DEFAULT_MODEL, collect, create_detector_of, read_section_of
+from vmanomaly.analysis.tuning import Tuning, tune_batch
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import HttpQuery, VmReaderSection
 from vmanomaly.config.section import read_section
@@ -38,7 +39,7 @@ from vmanomaly.tables.batch import Gridded
 from vmanomaly.tables.frames import from_frame, to_frame
 from vmanomaly.tasks.history import Piece
 
-__all__ = ["Detection", "Detector", "TableError", "detect", "read"]
+__all__ = ["Detection", "Detector", "TableError", "Tuning", "detect", "read", "tune"]
 
 Time: TypeAlias = "datetime | np.datetime64 | str | int | float"
 
@@ -112,6 +113,77 @@ def detect(
         context=context,
     )
     return replace(detection, like=_like(data))
+
+
+def tune(
+    data: Any,
+    model: str = DEFAULT_MODEL,
+    *,
+    anomaly_percentage: float = 0.01,
+    n_trials: int = 128,
+    timeout: float | None = None,
+    optimization: Mapping[str, Any] | None = None,
+    time: str | None = None,
+    value: str | Sequence[str] | None = None,
+    by: Sequence[str] | None = None,
+    step: str | None = None,
+    tz: str = "UTC",
+    context: RunContext | None = None,
+    **frozen: Any,
+) -> Tuning:
+    """Find one set of parameters of a model for all series of the data.
+
+    Parameters
+    ----------
+    data, time, value, by, step, tz
+        As for `detect`.
+    model
+        The class of the model.
+    anomaly_percentage
+        The largest share of points that may be anomalies, such as 0.01; a limit, not a goal.
+    n_trials, timeout
+        How many parameter sets are tried, and for how many seconds; None for no limit.
+    optimization
+        More keys of `optimization_params` of the model `auto`, such as `n_splits`, `seed`.
+    context
+        May stop the work, and is told of its progress.
+    **frozen
+        Keys of the model, and policies, that stay as they are given.
+
+    Returns
+    -------
+    Tuning
+        With `settings` for `detect`, and `yaml` for a configuration.
+
+    Raises
+    ------
+    TableError
+        The data cannot be used as it is.
+    ConfigError
+        Model or settings are wrong, or Optuna is not installed.
+
+    Examples
+    --------
+    >>> minutes = np.arange("2026-01-01T00:00", "2026-01-01T05:00", dtype="datetime64[m]")
+    >>> load = np.tile([1.0, 2.0, 3.0, 2.0], 75)
+    >>> found = tune((minutes, load), "zscore_online", n_trials=10, decay=1.0)
+    >>> found.settings["decay"], found.evaluation.loss <= found.defaults.loss
+    (1.0, True)
+    """
+    gridded = _gridded(data, time, value, by, _duration("step", step), tz)
+    given = {"anomaly_percentage": anomaly_percentage, "n_trials": n_trials, "timeout": timeout}
+    wanted = {**given, **(optimization or {})}
+    context = context or RunContext()
+    context.expect(n_trials)
+    n_noted = 0
+
+    def note(share: float, message: str, counts: Mapping[str, int]) -> None:
+        nonlocal n_noted
+        for _ in range(counts["trials"] - n_noted):
+            context.step("trial")
+        n_noted = counts["trials"]
+
+    return tune_batch(gridded.batch, gridded.step, model, wanted, frozen, tz, context, note)
 
 
 class Detector:

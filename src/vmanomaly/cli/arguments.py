@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="vmanomaly",
         usage=(
             "vmanomaly [options] [CONFIG ...]\n"
-            "       vmanomaly {cluster,demo,detect,init,query,report,split} -h"
+            "       vmanomaly {cluster,demo,detect,init,query,report,split,tune} -h"
         ),
         description=(
             "Reads time series from VictoriaMetrics or Prometheus, learns what is normal for "

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmanomaly.cli.dispatch import DONE
-from vmanomaly.cli.options import duration
+from vmanomaly.cli.options import add_columns, duration, settings_of
 from vmanomaly.cli.parser import Parser
 from vmanomaly.episodes import counted
-from vmanomaly.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -31,7 +30,7 @@ def detect(arguments: Sequence[str]) -> int:
         An argument, a setting or a file is wrong.
     """
     options = _parser().parse_args(arguments)
-    settings = _settings(options.set)
+    settings = settings_of(options.set)
     from rich.console import Console
 
     from vmanomaly.analysis import detect_batch
@@ -97,18 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="CSV, Parquet or JSON lines; a pattern in quotes; - for standard input",
     )
-    columns = parser.add_argument_group("columns")
-    columns.add_argument("--time", metavar="COL", help="the column of times")
-    columns.add_argument(
-        "--value", metavar="COL", action="append", help="a column of values; may be repeated"
-    )
-    columns.add_argument(
-        "--by", metavar="COL", action="append", help="a column that tells series apart; repeatable"
-    )
-    columns.add_argument("--step", metavar="DURATION", type=duration, help="distance of the points")
-    columns.add_argument(
-        "--tz", metavar="ZONE", default="UTC", type=_zone, help="zone of times that name none"
-    )
+    add_columns(parser)
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="CLASS", default="temporal_envelope", help="its class")
     model.add_argument(
@@ -135,31 +123,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     results.add_argument("-q", "--quiet", action="store_true", help="print the incidents only")
     return parser
-
-
-def _zone(text: str) -> str:
-    from vmanomaly.config.values.fields import as_time_zone
-
-    try:
-        return as_time_zone(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _settings(given: Sequence[str]) -> dict[str, Any]:
-    """Return the keys of `--set`, their values read as YAML."""
-    import yaml
-
-    settings: dict[str, Any] = {}
-    for each in given:
-        key, equals, text = each.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {each}: expected KEY=VALUE, such as z_threshold=3")
-        try:
-            settings[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {each}: the value is not YAML") from error
-    return settings
 
 
 def _incidents_table(detection: Detection, incidents: Sequence[Any]) -> RichTable:

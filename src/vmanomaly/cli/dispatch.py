@@ -16,7 +16,7 @@ from vmanomaly.exhaustion import exhausted
 
 logger = logging.getLogger("vmanomaly.cli")
 
-_TOOLS = ("detect", "init", "query", "report")
+_TOOLS = ("detect", "init", "query", "report", "tune")
 SUBCOMMANDS = ("cluster", "demo", "split", *_TOOLS)
 
 DONE, FAILED, WRONG = 0, 1, 2

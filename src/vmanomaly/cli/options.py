@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,3 +75,53 @@ def connection_of(options: argparse.Namespace) -> VmReaderSection:
     if section is None:
         raise ConfigError(findings.problems, findings.n_problems)
     return section
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which column of a file is what."""
+    columns = parser.add_argument_group("columns")
+    columns.add_argument("--time", metavar="COL", help="the column of times")
+    columns.add_argument(
+        "--value", metavar="COL", action="append", help="a column of values; may be repeated"
+    )
+    columns.add_argument(
+        "--by", metavar="COL", action="append", help="a column that tells series apart; repeatable"
+    )
+    columns.add_argument("--step", metavar="DURATION", type=duration, help="distance of the points")
+    columns.add_argument(
+        "--tz", metavar="ZONE", default="UTC", type=zone, help="zone of times that name none"
+    )
+
+
+def zone(text: str) -> str:
+    """Read the name of a time zone."""
+    from vmanomaly.config.values.fields import as_time_zone
+
+    try:
+        return as_time_zone(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def settings_of(given: Sequence[str]) -> dict[str, Any]:
+    """Return the keys of `--set`, their values read as YAML.
+
+    Raises
+    ------
+    UsageError
+        One of them is not KEY=VALUE.
+    """
+    import yaml
+
+    from vmanomaly.errors import UsageError
+
+    settings: dict[str, Any] = {}
+    for each in given:
+        key, equals, text = each.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {each}: expected KEY=VALUE, such as z_threshold=3")
+        try:
+            settings[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {each}: the value is not YAML") from error
+    return settings

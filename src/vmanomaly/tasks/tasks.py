@@ -15,6 +15,7 @@ from vmanomaly.tasks.task import Task, TaskStatus, Work
 _MAX_ENDED = 100
 _KEPT_S = 3600.0
 _MAX_RESULT_BYTES = 256 << 20
+_CANCELED_END_WITHIN_S = 2.0
 _NICE = 10
 
 
@@ -26,7 +27,7 @@ class Tasks:
     """Starts tasks, finds them by their id, and forgets those that ended long ago.
 
     Tasks of all kinds share the slots. A slot is free again when the work has really ended, not
-    when a task is canceled.
+    when a task is canceled; the next one waits a moment for that.
 
     Parameters
     ----------
@@ -76,6 +77,7 @@ class Tasks:
             Too many tasks run, or the service is stopping.
         """
         task = Task(kind, work, self._clock_s)
+        self._await_canceled()
         with self._lock:
             if self._is_stopped:
                 raise NoFreeSlotError("the service is stopping")
@@ -135,6 +137,21 @@ class Tasks:
         deadline = time.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _await_canceled(self) -> None:
+        """Wait, where all slots are taken, until the work of a canceled task has ended."""
+        deadline = time.monotonic() + _CANCELED_END_WITHIN_S
+        with self._lock:
+            is_full = len(self._threads) >= self._max_concurrent()
+            ending = [
+                thread
+                for task_id, thread in self._threads.items()
+                if self._tasks[task_id].has_ended
+            ]
+        for thread in ending if is_full else ():
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if not thread.is_alive():
+                return
 
     def _run(self, task: Task) -> None:
         if hasattr(os, "setpriority"):

@@ -177,11 +177,8 @@ class AutoDetector:
             results.append(result)
             if result.stopped is not None:
                 break
-        if all(
-            after.learned is part.learned for after, part in zip(parts, state.parts, strict=True)
-        ):
-            return learned, _sum(results, left_out)
-        return self._joined(parts), _sum(results, left_out)
+        is_same = all(map(operator.is_, (part.learned for part in parts), state.learned))
+        return learned if is_same else self._joined(parts), _sum(results, left_out)
 
     def restore(
         self, labels: Iterable[Labels], grouping: Grouping | None, arrays: Mapping[str, Array]

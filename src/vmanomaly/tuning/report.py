@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vmanomaly.tuning.objective import Evaluation
 from vmanomaly.tuning.study import Outcome
 
 _STOPPED_BY = {
@@ -22,7 +23,6 @@ def summary(outcome: Outcome) -> str:
 
     Examples
     --------
-    >>> from vmanomaly.tuning.objective import Evaluation
     >>> best, defaults = Evaluation(0.01, 0.0, 1.25, 56), Evaluation(0.03, 0.02, 1.5, 56)
     >>> summary(Outcome({"z_threshold": 3.5}, best, defaults, 128, "n_trials", 2.0))
     'z_threshold=3.5; loss 1.25 (defaults 1.5), 1% above 1 (defaults 3%); 128 trials in 2.0 s'
@@ -53,6 +53,21 @@ def written(parameters: Mapping[str, Any]) -> str:
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in parameters.items()
     )
+
+
+def score_of(evaluation: Evaluation) -> float:
+    """Return one number for how good a parameter set is, from 0 to 1, where 1 is best.
+
+    1 / (1 + loss), as much less as the share of anomalies is too large; 0 where nothing is known.
+
+    Examples
+    --------
+    >>> score_of(Evaluation(share=0.01, violation=0.0, loss=0.25, state_bytes=56))
+    0.8
+    """
+    if not evaluation.is_judged or math.isnan(evaluation.loss):
+        return 0.0
+    return round(max(0.0, 1 / (1 + evaluation.loss) - evaluation.violation), 6)
 
 
 def _number(value: float) -> str:

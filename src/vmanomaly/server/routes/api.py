@@ -35,5 +35,5 @@ def api_routers(api: Api) -> Sequence[APIRouter]:
         characteristics_router(api),
         detection_router(api),
         incidents_router(api),
-        autotune_router(),
+        autotune_router(api),
     ]

@@ -60,7 +60,7 @@ def characteristics_router(api: Api) -> APIRouter:
         config = api.config()
         datasource = datasource_of(fields, request, config)
         zone = read_argument("timezone", as_time_zone, timezone or config.reader.tz)
-        time_range = _range(start, end, step)
+        time_range = range_of_one_query(start, end, step)
         context = RunContext().child(_TIMEOUT_S)
         batch, n_series = read_some(datasource, query, time_range, step, limit, context)
         found = characterize(batch, zone, short_gap_steps, context, verbose)
@@ -73,7 +73,15 @@ def characteristics_router(api: Api) -> APIRouter:
     return router
 
 
-def _range(start: int | None, end: int | None, step: Duration) -> TimeRange:
+def range_of_one_query(start: int | None, end: int | None, step: Duration) -> TimeRange:
+    """Return what is to be read, by default the last 7 days.
+
+    Raises
+    ------
+    WrongValueError
+        The end is not after the start, or more points are in between than one query gives: parts
+        of the range could not be read of the same series.
+    """
     last = end if end is not None else round(time.time() * 1000)
     first = start if start is not None else last - _WEEK_MS
     if last <= first:
