@@ -21,6 +21,7 @@ from vmanomaly.config.section import read_section
 from vmanomaly.config.tuned import parameters_of
 from vmanomaly.context import RunContext
 from vmanomaly.errors import ConfigError, DeadlineExceededError
+from vmanomaly.model import create_model, create_multivariate_model, warm_up
 from vmanomaly.model.auto import check_optuna
 from vmanomaly.model.grouping import group_channels, select
 from vmanomaly.series import SeriesBatch
@@ -37,6 +38,7 @@ Read: TypeAlias = Callable[[RunContext], Sequence[tuple[SeriesBatch, int]]]
 _PARAMS = "optimization_params"
 _TOP_LEVEL = ("anomaly_percentage", "optimized_business_params")
 _READING_SHARE = 0.1
+_LOADING_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +191,10 @@ def suggest(
 ) -> Suggestion:
     """Find one configuration for all series; parameters as for `autotune`."""
     context = context or RunContext()
-    started = time.monotonic()
     params = request.params
+    section_of = _section_of(request)
+    started = time.monotonic()
+    started += _load_kernels(request, section_of({}))
     deadline_s = None if params.timeout is None else started + params.timeout
     counts = {"series": 0, "points": 0, "trials": 0}
     note(0.0, "getting data", counts)
@@ -212,7 +216,6 @@ def suggest(
             f"reading {counts['series'] or 'the'} series took longer than the timeout of "
             f"{params.timeout:g} s; raise it, or select fewer series"
         ) from error
-    section_of = _section_of(request)
 
     def on_trial(n_trials: int) -> None:
         counts["trials"] = n_trials
@@ -230,6 +233,19 @@ def suggest(
     return Suggestion(
         section_of(outcome.parameters), outcome, profile, counts["series"], n_available
     )
+
+
+def _load_kernels(request: Autotune, section: ModelSection) -> float:
+    """Load the kernels of the class, or compile them; return the seconds that do not count.
+
+    Compiling takes long, but only once on a machine.
+    """
+    begun = time.monotonic()
+    if section.multivariate:
+        warm_up(create_multivariate_model(section, request.queries))
+    else:
+        warm_up(create_model(section, request.queries[0]))
+    return max(0.0, time.monotonic() - begun - _LOADING_S)
 
 
 def _read_params(given: Mapping[str, Any], findings: Findings) -> OptimizationParams | None:

@@ -62,10 +62,7 @@ class Evaluation:
     @property
     def is_judged(self) -> bool:
         """Whether any point was judged."""
-        return not np.isnan(self.violation)
-
-
-FAILED = Evaluation(np.nan, np.inf, np.inf, 0)
+        return not (np.isnan(self.violation) or np.isnan(self.loss))
 
 
 def evaluate(
@@ -200,6 +197,7 @@ def _judge_series(
     counts = output.eligible & output.trusted & np.isfinite(batch.values)
     if all(name in outputs for name in BOUNDS):
         bounds = Bounds(*(outputs[name] for name in BOUNDS))
+        counts &= np.isfinite(bounds.yhat)
         loss = forecast_loss(batch.values, bounds, counts, scale, limit)
     else:
         loss = _mean_score(scores, counts)
@@ -219,8 +217,9 @@ def _judge_groups(
     counts = output.eligible & output.trusted & batch.complete
     if all(name in output.channels for name in BOUNDS):
         sizes = np.diff(batch.offsets)
-        of_channels = np.repeat(counts, sizes, axis=0)
         bounds = Bounds(*(output.channels[name] for name in BOUNDS))
+        counts &= batch.per_group(np.logical_and, np.isfinite(bounds.yhat))
+        of_channels = np.repeat(counts, sizes, axis=0)
         losses = forecast_loss(batch.values, bounds, of_channels, scale, limit)
         loss = batch.per_group(np.add, losses[:, None])[:, 0] / sizes
     else:
@@ -254,7 +253,7 @@ def forecast_loss(
     bounds : Bounds
         What was expected.
     counts : ndarray of bool, shape (S, T)
-        Which points count.
+        Which points count; each of them has a prediction.
     scale : ndarray of float64, shape (S,)
         The spread of each series.
     limit
@@ -275,7 +274,7 @@ def forecast_loss(
     result = np.full(len(y), np.nan)
     with np.errstate(over="ignore", invalid="ignore"):
         for row in range(len(y)):
-            there = counts[row] & np.isfinite(bounds.yhat[row])
+            there = counts[row]
             n = int(np.count_nonzero(there))
             if not n:
                 continue

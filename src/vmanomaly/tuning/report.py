@@ -25,7 +25,8 @@ def summary(outcome: Outcome) -> str:
     --------
     >>> best, defaults = Evaluation(0.01, 0.0, 1.25, 56), Evaluation(0.03, 0.02, 1.5, 56)
     >>> summary(Outcome({"z_threshold": 3.5}, best, defaults, 128, "n_trials", 2.0))
-    'z_threshold=3.5; loss 1.25 (defaults 1.5), 1% above 1 (defaults 3%); 128 trials in 2.0 s'
+    'z_threshold=3.5; loss 1.25, 1% above 1; defaults: loss 1.5, 3% above 1, 2% over the limit; \
+128 trials in 2.0 s'
     """
     chosen, defaults = outcome.evaluation, outcome.defaults
     how = (
@@ -35,10 +36,7 @@ def summary(outcome: Outcome) -> str:
     parameters = written(outcome.parameters) or "the defaults"
     if not chosen.is_judged:
         return f"{parameters}; {how}"
-    return (
-        f"{parameters}; loss {_number(chosen.loss)} (defaults {_number(defaults.loss)}), "
-        f"{_percent(chosen.share)} above 1 (defaults {_percent(defaults.share)}); {how}"
-    )
+    return f"{parameters}; {_quality(chosen)}; defaults: {_quality(defaults)}; {how}"
 
 
 def written(parameters: Mapping[str, Any]) -> str:
@@ -68,6 +66,15 @@ def score_of(evaluation: Evaluation) -> float:
     if not evaluation.is_judged or math.isnan(evaluation.loss):
         return 0.0
     return round(max(0.0, 1 / (1 + evaluation.loss) - evaluation.violation), 6)
+
+
+def _quality(evaluation: Evaluation) -> str:
+    if math.isinf(evaluation.loss):
+        return "failed"
+    quality = f"loss {_number(evaluation.loss)}, {_percent(evaluation.share)} above 1"
+    if evaluation.violation > 0:
+        quality += f", {_percent(evaluation.violation)} over the limit"
+    return quality
 
 
 def _number(value: float) -> str:

@@ -38,7 +38,7 @@ _AT_ONCE = 8
 """Trials that are chosen together: the same for any number of workers."""
 
 _TIE = 1.01
-_FIRST_MAY_EXCEED_S = 1.0
+_FIRST_MAY_EXCEED_S = 0.5
 _VIOLATED = 1e6
 
 
@@ -130,7 +130,7 @@ def tune(
     search = RunContext(deadline_s, parent=context)
     stopped_by = "n_trials"
     if not defaults.is_judged:
-        stopped_by = "data"
+        stopped_by = "timeout" if search.remaining_s == 0.0 else "data"
     elif params.n_trials > 1 and space:
         n_trials, stopped_by = _search(
             space, params, partial(judge, search), tried, context, search, on_trial
