@@ -14,6 +14,7 @@ from tests.fakes import FakeWriter
 from vmanomaly.config import Config, load_config
 from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
+from vmanomaly.config.tuned import NOT_TUNED
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 
 STEP = 60_000
@@ -22,7 +23,9 @@ START = 1_750_000_020_000
 END = START + N_POINTS * STEP
 FROM = START + 160 * STEP
 ONLINE = [
-    alias for alias in MODELS.available if alias != "custom" and MODELS.implementation(alias).online
+    alias
+    for alias in MODELS.available
+    if alias not in NOT_TUNED and MODELS.implementation(alias).online
 ]
 Point = tuple[Labels, str, str, int]
 

@@ -110,7 +110,8 @@ def sections(queries: Iterable[str], schedulers: Iterable[str], multivariate: bo
     many = {"queries": [each for each in queries if each != "plain"], "schedulers": ["options"]}
     models: Section = {}
     for alias in MODELS.available:
-        if MODELS[alias].section.multivariate != multivariate:
+        # What `auto` runs is there with parameters of its own.
+        if alias == "auto" or MODELS[alias].section.multivariate != multivariate:
             continue
         models[alias] = _section(alias, REQUIRED.get(alias, {}) | plain)
         options = REQUIRED.get(alias, {}) | _OF_ALL | OPTIONS.get(alias, {})

@@ -64,7 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
     **{
         alias: required(MODELS[alias].section)
         for alias in MODELS.available
-        if not MODELS[alias].section.multivariate
+        if not (MODELS[alias].section.multivariate or alias == "auto")
     },
     **_FORMS,
     **_CUSTOM,

@@ -300,7 +300,6 @@ class TestDetection:
             client.error(404, "GET", f"{TASKS}/nope")
             client.error(404, "DELETE", f"{TASKS}/nope")
             client.error(422, "GET", f"{TASKS}?limit=0")
-            client.error(501, "POST", "/api/v1/autotune/tasks", {})
 
 
 def _readers() -> list[str]:

@@ -14,6 +14,7 @@ from tests.history import DATA, END, FROM, STEP, answer, config, points_of
 from vmanomaly.config import Config
 from vmanomaly.config.registry import MODELS
 from vmanomaly.config.scheduler import BacktestingSection
+from vmanomaly.config.tuned import NOT_TUNED
 from vmanomaly.context import RunContext
 from vmanomaly.detector import create_detector
 from vmanomaly.errors import CancelledError
@@ -27,7 +28,7 @@ from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.tasks.history import score_history
 
 # Prophet takes a second for every piece, and holtwinters does the same with pieces.
-CLASSES = [alias for alias in MODELS.available if alias not in {"custom", "prophet"}]
+CLASSES = [alias for alias in MODELS.available if alias not in {*NOT_TUNED, "prophet"}]
 
 
 def scheduler(**keys: Any) -> dict[str, Any]:
