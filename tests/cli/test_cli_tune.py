@@ -143,10 +143,9 @@ class TestPython:
         monkeypatch.setattr("vmanomaly.model.auto.find_spec", lambda name: None)
         with pytest.raises(ConfigError, match=r"pip install 'vmanomaly\[optuna\]'"):
             va.tune(self.DATA, "mad_online")
-        spec = {
-            "class": "auto",
+        keys: dict[str, Any] = {
             "tuned_class_name": "mad_online",
             "optimization_params": {"anomaly_percentage": 0.01},
         }
         with pytest.raises(ConfigError, match=r"pip install 'vmanomaly\[optuna\]'"):
-            va.detect(self.DATA, "auto", **{key: spec[key] for key in spec if key != "class"})
+            va.detect(self.DATA, "auto", **keys)

@@ -38,6 +38,8 @@ Read: TypeAlias = Callable[[RunContext], Sequence[tuple[SeriesBatch, int]]]
 _PARAMS = "optimization_params"
 _TOP_LEVEL = ("anomaly_percentage", "optimized_business_params")
 _READING_SHARE = 0.1
+_PROFILE_SHARE = 0.25
+"""Of the time that is left after reading."""
 _LOADING_S = 0.5
 
 
@@ -207,15 +209,21 @@ def suggest(
         if not counts["series"]:
             raise TaskError("the queries return no series; check them, and start and end")
         note(_READING_SHARE / 2, "looking at the series", counts)
-        profile = characterize(
-            _together(batches), request.timezone, request.short_gap_steps, in_time
-        )
+        in_time.check()
     except DeadlineExceededError as error:
         context.check()
         raise TaskError(
-            f"reading {counts['series'] or 'the'} series took longer than the timeout of "
-            f"{params.timeout:g} s; raise it, or select fewer series"
+            f"reading the series took longer than the timeout of {params.timeout:g} s; raise it, "
+            "or select fewer series"
         ) from error
+    left = in_time.remaining_s
+    profile = characterize(
+        _together(batches),
+        request.timezone,
+        request.short_gap_steps,
+        context.child(None if left is None else _PROFILE_SHARE * left),
+        partly=True,
+    )
 
     def on_trial(n_trials: int) -> None:
         counts["trials"] = n_trials

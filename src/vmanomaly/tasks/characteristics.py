@@ -53,6 +53,7 @@ def characterize(
     short_gap_steps: int,
     context: RunContext,
     verbose: bool = False,
+    partly: bool = False,
 ) -> dict[str, Any]:
     """Return what the series of a batch are like, taken together.
 
@@ -68,6 +69,9 @@ def characterize(
         May stop the work between two series.
     verbose
         Whether to add quantiles over the series.
+    partly
+        Whether to leave out the series that are left when the deadline of the context passes,
+        instead of raising.
 
     Returns
     -------
@@ -90,16 +94,19 @@ def characterize(
     (True, False, ['hod_smooth'])
     """
     profiles = []
-    eligible = 0
+    n_series = eligible = 0
     calendar = _calendar(batch.timestamps, timezone)
     for values in batch.values:
+        if partly and n_series and context.remaining_s == 0.0:
+            break
         context.check()
+        n_series += 1
         filled, longest_gap = _fill(values, short_gap_steps)
         coverage = float(np.mean(~np.isnan(filled))) if len(filled) else 0.0
         if coverage >= COVERAGE_THRESHOLD:
             eligible += 1
             profiles.append(_profile(batch.timestamps, filled, values, longest_gap, calendar))
-    return _together(len(batch.labels), profiles, eligible, verbose, short_gap_steps)
+    return _together(n_series, profiles, eligible, verbose, short_gap_steps)
 
 
 def _calendar(timestamps: IntArray, timezone: str) -> dict[str, tuple[IntArray, IntArray]]:

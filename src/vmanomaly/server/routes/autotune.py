@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from vmanomaly.config import Config
 from vmanomaly.config.loading.build import POLICIES
@@ -42,6 +42,10 @@ KIND = "autotune"
 _MOST_QUERIES = 50
 _DEFAULT_TIMEOUT_S = 60.0
 _ALIAS = "query"
+
+# Read with all the others, so that every problem is in the answer.
+_CLASS = {"type": "string", "examples": ["mad_online"]}
+_SHARE = {"type": "number", "minimum": 0, "exclusiveMaximum": 0.5, "examples": [0.01]}
 
 
 class AutotuneTaskRequest(DatasourceFields):
@@ -80,8 +84,8 @@ class AutotuneTaskRequest(DatasourceFields):
 
     query: str | None = None
     queries: dict[str, Any] | None = None
-    tuned_class_name: Any = None
-    anomaly_percentage: Any = None
+    tuned_class_name: Annotated[Any, WithJsonSchema(_CLASS)] = None
+    anomaly_percentage: Annotated[Any, WithJsonSchema(_SHARE)] = None
     start: TimeMs | None = None
     end: TimeMs | None = None
     step: PositiveDuration = Duration(60_000)
