@@ -84,6 +84,8 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", default=CLASSES, help="classes")
     parser.add_argument("--n-trials", type=int, default=32)
     parser.add_argument("--anomaly-percentage", type=float, default=0.01)
+    parser.add_argument("--n-splits", type=int, default=3)
+    parser.add_argument("--exact", action="store_true")
     options = parser.parse_args()
     every = list(series_of(options.files))
     print(f"{len(every)} series, {options.n_trials} trials each; better / equal / worse\n")
@@ -98,6 +100,8 @@ def main() -> int:
                 "optimization_params": {
                     "n_trials": options.n_trials,
                     "anomaly_percentage": options.anomaly_percentage,
+                    "n_splits": options.n_splits,
+                    "exact": options.exact,
                 },
             }
         )
