@@ -190,7 +190,7 @@ def test_it_can_be_canceled(client: Client) -> None:
 
 
 def test_a_timeout_ends_it_with_a_result(client: Client) -> None:
-    body = {**BODY, "optimization_params": {"n_trials": 100_000, "timeout": 0.5}}
+    body = {**BODY, "optimization_params": {"n_trials": 100_000, "timeout": 4}}
     data = result_of(client, body)["data"]
     assert data["optimization"]["stopped_by"] in ("timeout", "space")
     assert data["modelConfig"]["class"] == "mad_online"
