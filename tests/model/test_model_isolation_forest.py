@@ -16,7 +16,13 @@ from vmanomaly.config.model.isolation_forest import (
     IsolationForestSection,
 )
 from vmanomaly.config.reader import Query
-from vmanomaly.detector import AnyDetector, InferResult, Learned, create_detector
+from vmanomaly.detector import (
+    AnyDetector,
+    InferResult,
+    Learned,
+    UnivariateDetector,
+    create_detector,
+)
 from vmanomaly.errors import ConfigError
 from vmanomaly.executor import Executor
 from vmanomaly.model import create_model, create_multivariate_model
@@ -151,6 +157,7 @@ def test_processes_change_nothing() -> None:
 
 def test_a_detector_can_be_pickled() -> None:
     detector = univariate()
+    assert isinstance(detector, UnivariateDetector)
     again = pickle.loads(pickle.dumps(detector))  # noqa: S301 - our own
     assert again.model == detector.model
 

@@ -41,7 +41,8 @@ def create_detector(
     """
     entry = MODELS.get(section.class_name)
     if entry is not None and entry.detector is not None:
-        made: AnyDetector = resolve_name(entry.detector)(model, section, queries, min_block_size)
+        make = resolve_name(entry.detector)
+        made: AnyDetector = make(model, section, queries, min_block_size, executor)
         return made
     policies = {query.alias: Policy.of(section, query) for query in queries}
     wanted = section.provide_series

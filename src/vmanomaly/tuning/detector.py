@@ -27,6 +27,7 @@ from vmanomaly.detector import (
     create_detector,
 )
 from vmanomaly.errors import StoppedError
+from vmanomaly.executor import Executor
 from vmanomaly.model import AnyModel, create_model, create_multivariate_model
 from vmanomaly.model.grouping import GroupedBatch, Grouping, group_key, select
 from vmanomaly.model.state import Array
@@ -70,7 +71,7 @@ class AutoDetector:
         The model with the defaults of the class.
     section
         Of `auto`.
-    queries, min_block_size
+    queries, min_block_size, executor
         As for `create_detector`.
     """
 
@@ -80,13 +81,15 @@ class AutoDetector:
         section: AutoSection,
         queries: Sequence[Query],
         min_block_size: int = 1,
+        executor: Executor | None = None,
     ) -> None:
         self._section = section
+        self._executor = executor
         self._queries = tuple(queries)
         self._min_block_size = min_block_size
         self._model = model
         self._default = create_detector(
-            model, tuned_section(section), self._queries, min_block_size
+            model, tuned_section(section), self._queries, min_block_size, executor
         )
         self._detectors: dict[bytes, AnyDetector] = {}
         self._routed: _Routed | None = None
@@ -142,13 +145,16 @@ class AutoDetector:
         parts: list[TunedPart] = []
         failures: list[Failure] = []
         n_valid_points = 0
+        skipped: dict[Labels, str] = {}
         for key, rows in rows_of.items():
             part: ToFit[Any] = ToFit(_rows(batch, rows), LeftOut())
             learned, result = self._detector(key).learn(part, context)
             parts.append(TunedPart(orjson.loads(key), learned))
             failures += result.failures
+            skipped |= result.left_out.skipped
             n_valid_points += result.n_valid_points
-        return self._joined(parts), FitResult(tuple(failures), given.left_out, n_valid_points)
+        left_out = replace(given.left_out, skipped=skipped)
+        return self._joined(parts), FitResult(tuple(failures), left_out, n_valid_points)
 
     def infer(
         self,
@@ -271,7 +277,9 @@ class AutoDetector:
         if detector is None:
             section = tuned_section(self._section, orjson.loads(key))
             model = _model(section, self._queries)
-            detector = create_detector(model, section, self._queries, self._min_block_size)
+            detector = create_detector(
+                model, section, self._queries, self._min_block_size, self._executor
+            )
             self._detectors[key] = detector
         return detector
 
