@@ -80,6 +80,7 @@ bench: setup system-packages
 endurance: setup system-packages
 	@CHECKPOINT_INTERVALS="0s 7m 1000d" $(BIN)/python -m pytest tests/integration/test_integration_state_crash.py
 	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis tests
+	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/server/test_api_openapi.py
 	@$(BIN)/python -m benchmarks.endurance.kills --kills $(KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.node_kills --kills $(NODE_KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.churn --minutes $(CHURN_MINUTES)

@@ -83,4 +83,10 @@ def test_detect_writes_a_page_too(tmp_path: Path, capsys: pytest.CaptureFixture[
     target = tmp_path / "load.html"
     assert detect([str(table), "--model", "mad_online", "--report", str(target)]) == 0
     assert "The report is in" in capsys.readouterr().err
-    assert "Fri 2 Jan 2026 09:20" in target.read_text()
+    page = target.read_text()
+    assert "Fri 2 Jan 2026 09:20" in page
+    assert "<code>incident_score &gt; 1</code>" in page
+    # No score is that high, so the page has no incident either.
+    arguments = ["--threshold", "1e9", "--report", str(target)]
+    assert detect([str(table), "--model", "mad_online", *arguments]) == 0
+    assert "None: nowhere is <code>incident_score &gt; 1e+09</code>." in target.read_text()

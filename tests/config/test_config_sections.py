@@ -131,7 +131,7 @@ def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
         ("mad_online", {"threshold": 0}, "m.threshold: expected a number above 0, got 0"),
         ("zscore_online", {"z_threshold": -1}, "m.z_threshold: expected a number above 0, got -1"),
         ("std", {"z_threshold": 0}, "m.z_threshold: expected a number above 0, got 0"),
-        ("zscore_online", {"min_n_samples_seen": -1}, "expected a whole number of 0 or more"),
+        ("zscore_online", {"min_n_samples_seen": 0}, "expected a whole number of 1 or more"),
         ("rolling_quantile", {"decay": 0}, "m.decay: expected a number above 0 and up to 1, got 0"),
         ("zscore_online", {"history_strength": -1}, "expected a number above 0, got -1"),
         ("mad_online", {"history_strength": 0}, "expected a number above 0, got 0"),

@@ -15,6 +15,7 @@ import yaml
 from tests.config_helpers import MINIMAL, changed, load, required
 from tests.server.api_client import Client, serving
 from vmanomaly.config.registry import MODELS
+from vmanomaly.config.spec import resolved_mapping
 
 AVAILABLE = [alias for alias in MODELS.available if alias != "custom"]
 
@@ -178,11 +179,18 @@ def test_a_generated_config_loads(api: Client, spec: Any) -> None:
     assert answer.headers["Content-Type"] == "application/yaml"
     assert "hunter" not in answer.data.decode()
     config = load(answer.data.decode())
+    model = resolved_mapping(config)["models"]["default"]
     assert config.reader.queries["explore"].expr == arguments["query"]
     assert str(config.reader.queries["explore"].step) == "1m"
     if spec is not None:
+        # What the spec says stays; where there is a range, predictions are clipped to it.
+        assert model["provide_series"] == ["y"]
+        assert model["clip_predictions"] is True
         assert config.models["default"].class_name == "mad_online"
         assert config.reader.queries["explore"].data_range == (0, float("inf"))
+    else:
+        assert "incident_score" in model["provide_series"]
+        assert model["clip_predictions"] is False
 
 
 def test_a_generated_config_refuses_what_is_wrong(api: Client) -> None:

@@ -72,6 +72,23 @@ def test_the_answer_of_the_datasource_is_passed_on() -> None:
         client.error(405, "POST", "/api/v1/labels")
 
 
+def test_queries_go_to_where_victorialogs_answers_them() -> None:
+    logs = {"datasource_type": "vlogs", "tenant_id": "12:3"}
+    with serve(empty) as server, serving({"reader.datasource_url": server.url}) as client:
+        assert client.ok("GET", query(**logs)) == json.loads(EMPTY)
+        client.ok("GET", "/api/v1/query?" + urlencode({"query": "up", **logs}))
+        arguments = urlencode({"query": "up", "start": 0, "end": 60, "step": "1m", **logs})
+        client.ok("GET", "/api/v1/query_range?" + arguments)
+        client.ok("POST", "/api/v1/query", {"query": "up", "start": 0, **logs})
+        paths = [asked.path.partition("?")[0] for asked in server.requests]
+        of_range = "/select/logsql/stats_query_range"
+        assert paths == [of_range, "/select/logsql/stats_query", of_range, of_range]
+        for asked in server.requests:
+            assert (asked.headers["AccountID"], asked.headers["ProjectID"]) == ("12", "3")
+        error = client.error(422, "GET", "/api/v1/labels?datasource_type=vlogs")
+        assert "datasource_type: VictoriaLogs has nothing at /api/v1/labels" in error
+
+
 @pytest.mark.parametrize(
     ("respond", "status"),
     [

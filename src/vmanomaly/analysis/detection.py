@@ -137,13 +137,15 @@ class Detection:
 
         return plot_series(self, self._row(series), axes)
 
-    def report(self, path: str | Path) -> Path:
+    def report(self, path: str | Path, threshold: float = THRESHOLD) -> Path:
         """Write a page with the incidents, and plots of all series that have any, and others.
 
         Parameters
         ----------
         path
             An HTML file; it needs nothing else.
+        threshold
+            A score above it is one of an incident.
 
         Raises
         ------
@@ -155,7 +157,7 @@ class Detection:
         target = Path(path)
         if not len(self.timestamps) or not self.labels:
             raise UsageError(f"{target}: nothing was scored, so there is nothing to show")
-        page = render_detection(self)
+        page = render_detection(self, threshold)
         try:
             target.write_text(page, encoding="utf-8")
         except OSError as error:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 QUERY = "series"
 
 
-def render_detection(detection: Detection) -> str:
+def render_detection(detection: Detection, threshold: float) -> str:
     """Return the report on a detection; see `Detection.report`."""
     model = detection.model.class_name
     scored = [
@@ -25,4 +25,5 @@ def render_detection(detection: Detection) -> str:
         )
         for row, labels in enumerate(detection.labels)
     ]
-    return render(Report("Anomalies", f"Found by {model}, a point every {detection.step}.", scored))
+    subtitle = f"Found by {model}, a point every {detection.step}."
+    return render(Report("Anomalies", subtitle, scored, threshold=threshold))

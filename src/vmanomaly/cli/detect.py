@@ -75,7 +75,7 @@ def detect(arguments: Sequence[str]) -> int:
         write_scores(detection, options.out)
         _say(notes, f"The scores are in {options.out}")
     if options.report is not None:
-        _say(notes, f"The report is in {detection.report(options.report)}")
+        _say(notes, f"The report is in {detection.report(options.report, options.threshold)}")
     return DONE
 
 

@@ -48,6 +48,20 @@ _TOO_LONG_RANGE = re.compile(r"search\.maxQueryTimeRange")
 _SHOWN_CHARACTERS = 100
 
 
+def tenant_headers(tenant: str | None) -> dict[str, str]:
+    """Return the headers that choose a tenant, such as `12:3`; none without one.
+
+    Examples
+    --------
+    >>> tenant_headers("12"), tenant_headers(None)
+    ({'AccountID': '12', 'ProjectID': '0'}, {})
+    """
+    if tenant is None:
+        return {}
+    account, _, project = tenant.partition(":")
+    return {"AccountID": account, "ProjectID": project or "0"}
+
+
 class VLogsReader:
     """Reads statistics by range. Safe to use from several threads.
 
@@ -152,12 +166,13 @@ class VLogsReader:
 
     def _task(self, query: Query, scheduler_alias: str, stage: str, context: RunContext) -> Task:
         tenant = query.tenant_id or self._section.tenant_id
-        headers, labels = {}, {}
-        if tenant is not None:
-            account, _, project = tenant.partition(":")
-            headers = {"AccountID": account, "ProjectID": project or "0"}
-            if self._routes_by_tenant:
-                labels = {"vm_account_id": account, "vm_project_id": project or "0"}
+        headers = tenant_headers(tenant)
+        labels = {}
+        if headers and self._routes_by_tenant:
+            labels = {
+                "vm_account_id": headers["AccountID"],
+                "vm_project_id": headers["ProjectID"],
+            }
         cache = self._caches.get((query.alias, tenant)) or self._caches.setdefault(
             (query.alias, tenant),
             LabelCache(labels, lambda fields: series_labels(fields, query.alias)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vmanomaly.incidents import find_incidents
+from vmanomaly.incidents import THRESHOLD, find_incidents
 from vmanomaly.series import FloatArray, IntArray, Labels
 
 ANOMALY_SCORE, INCIDENT_SCORE = "anomaly_score", "incident_score"
@@ -66,7 +66,7 @@ class Alarm:
     series : Labels
         The series.
     start, end : int
-        First and last point with a score above 1, Unix milliseconds.
+        First and last point with a score above the threshold, Unix milliseconds.
     peak : float
         The highest score.
     """
@@ -141,6 +141,8 @@ class Report:
         Alarms that are known to be wrong.
     figures : sequence of pairs of str
         Numbers for the head of the page, each with what it says; empty for the usual ones.
+    threshold : float
+        A score above it is one of an incident.
     """
 
     title: str
@@ -150,10 +152,18 @@ class Report:
     known: Sequence[Known] = ()
     false_alarms: frozenset[Alarm] = frozenset()
     figures: Sequence[tuple[str, str]] = ()
+    threshold: float = THRESHOLD
 
 
-def alarms_of(scored: ScoredSeries) -> list[Alarm]:
+def alarms_of(scored: ScoredSeries, threshold: float = THRESHOLD) -> list[Alarm]:
     """Return the incidents of a series, in the order of time.
+
+    Parameters
+    ----------
+    scored
+        The series.
+    threshold
+        A score above it is one of an incident.
 
     Examples
     --------
@@ -168,6 +178,7 @@ def alarms_of(scored: ScoredSeries) -> list[Alarm]:
         scored.timestamps,
         scored.output(scored.score_name)[np.newaxis],
         scored.step,
+        threshold,
     )
     return [
         Alarm(scored.query, scored.model, scored.series, each.start, each.end, each.peak)

@@ -39,7 +39,7 @@ _LEGEND = (
             '<path class="calm" d="M3 12V8H8V12Z"/><path class="high" d="M13 12V1H18V12Z"/>'
             '<path class="threshold" d="M0 8H26"/>'
         ),
-        "anomaly_score, up to 3; dotted: 1",
+        "anomaly_score, up to 3; dotted: {threshold}",
     ),
     ('<path class="incident-score" d="M0 11H8L14 2H20L26 9"/>', "incident_score, up to 3"),
     ('<rect class="alarm" y="4" width="26" height="4"/>', "incident found"),
@@ -124,7 +124,7 @@ def _panels(report: Report, models: Sequence[str]) -> list[Panel]:
             Panel(
                 f"p{number}",
                 items,
-                [alarm for item in items for alarm in alarms_of(item)],
+                [alarm for item in items for alarm in alarms_of(item, report.threshold)],
                 report.false_alarms,
                 [
                     known
@@ -132,6 +132,7 @@ def _panels(report: Report, models: Sequence[str]) -> list[Panel]:
                     if known.concerns(series) and known.start <= end and known.end >= start
                 ],
                 report.units.get(query, ""),
+                report.threshold,
             )
         )
     return panels
@@ -271,7 +272,7 @@ def _incidents_table(
     incidents: Sequence[_Incident], models: Sequence[str], shown: Sequence[Panel], report: Report
 ) -> str:
     names = sorted({item.score_name for item in report.scored}, reverse=True)
-    rule = " or ".join(f"<code>{name} &gt; 1</code>" for name in names)
+    rule = " or ".join(f"<code>{name} &gt; {report.threshold:g}</code>" for name in names)
     if not incidents:
         return f'<p class="note">None: nowhere is {rule}.</p>'
     drawn = {panel.identifier for panel in shown}
@@ -335,10 +336,11 @@ def _left_out(n_panels: int, n_shown: int) -> str:
 
 def _legend(report: Report, models: Sequence[str]) -> str:
     first, *others = models
+    names = {"first": first, "others": ", ".join(others), "threshold": f"{report.threshold:g}"}
     entries = _LEGEND + (_LEGEND_OF_KNOWN if report.known else ())
     content = "".join(
         f'<span><svg viewBox="0 0 26 12" aria-hidden="true">{picture}</svg>'
-        f"{escape(text.format(first=first, others=', '.join(others)))}</span>"
+        f"{escape(text.format(**names))}</span>"
         for picture, text in entries
         if others or "{others}" not in text
     )

@@ -61,6 +61,8 @@ class Panel:
         What is known to have happened to the series within the time that was scored.
     unit : str
         Unit of the values.
+    threshold : float
+        The score above which there is an incident.
     """
 
     identifier: str
@@ -69,6 +71,7 @@ class Panel:
     false_alarms: frozenset[Alarm]
     known: Sequence[Known]
     unit: str
+    threshold: float
 
     @property
     def query(self) -> str:
@@ -208,7 +211,7 @@ def _side(share: float) -> str:
 
 def _strip(panel: Panel, item: ScoredSeries, axes: Axes) -> str:
     calm, high = score_paths(item, axes)
-    threshold = SCORE_HEIGHT * (1 - 1 / SCORE_CAP)
+    threshold = SCORE_HEIGHT * (1 - min(panel.threshold, SCORE_CAP) / SCORE_CAP)
     curves = [
         ("calm", calm),
         ("high", high),

@@ -146,4 +146,4 @@ class OnlineModelSection(ModelSection):
     """
 
     decay: Annotated[float, number("a number above 0 and up to 1", gt=0, le=1)] = 1.0
-    min_n_samples_seen: Annotated[int, whole(0)] = 16
+    min_n_samples_seen: Annotated[int, whole(1)] = 16

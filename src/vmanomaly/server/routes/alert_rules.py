@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from vmanomaly.config.spec import dump_yaml
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.server.routes.configs import YamlResponse
+from vmanomaly.server.routes.configs import YAML_OBJECT, YamlResponse
 from vmanomaly.server.values import FilledText, FiniteNumber, PositiveDuration
 
 _BRACES = re.compile(r"(\{\{ ?\$(?:value|labels\.[A-Za-z_]\w*) ?\}\})|\{\{")
@@ -24,7 +24,8 @@ def alert_rules_router() -> APIRouter:
     @router.get(
         "/api/vmanomaly/example-alert-rule.yaml",
         summary="Make an alert rule for vmalert",
-        response_class=YamlResponse,
+        response_class=Response,  # Errors are JSON.
+        responses=YAML_OBJECT,
     )
     def generate(
         query: Annotated[FilledText, Query()],

@@ -13,9 +13,10 @@ from vmanomaly.config import Config
 from vmanomaly.config.loading.build import POLICIES, build_config
 from vmanomaly.config.loading.model_spec import read_model_spec
 from vmanomaly.config.loading.ui_datasource import DATASOURCE_TYPES
+from vmanomaly.config.model import INCIDENT_SCORE
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import VmReaderSection
-from vmanomaly.config.registry import READERS
+from vmanomaly.config.registry import MODELS, READERS
 from vmanomaly.config.spec import dump_yaml, resolved_mapping
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_url, not_looking_for_files
@@ -26,6 +27,10 @@ from vmanomaly.server.bodies import YAML, mapping_of
 from vmanomaly.server.routes.catalogue import without_login
 from vmanomaly.server.values import FilledText, PositiveDuration, WrongValueError, read_argument
 
+YAML_OBJECT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {YAML: {"schema": {"type": "object"}}}}
+}
+"""What the document of the API says about answers that are YAML."""
 _DAY = Duration(86_400_000)
 # As the configurations that the UI of the reference generates, for which alerts may exist.
 _MODEL = "default"
@@ -94,7 +99,8 @@ def configs_router(api: Api) -> APIRouter:
     @router.get(
         "/api/vmanomaly/config.yaml",
         summary="Make a configuration that runs a model on a query",
-        response_class=YamlResponse,
+        response_class=Response,  # Errors are JSON.
+        responses=YAML_OBJECT,
     )
     def generate(
         query: Annotated[FilledText, Query()],
@@ -124,7 +130,13 @@ def configs_router(api: Api) -> APIRouter:
                     "infer_every": str(infer_every or step),
                 }
             },
-            "models": {_MODEL: {**spec, "queries": [_QUERY], "schedulers": [_SCHEDULER]}},
+            "models": {
+                _MODEL: {
+                    **_recommended(spec, policies),
+                    "queries": [_QUERY],
+                    "schedulers": [_SCHEDULER],
+                }
+            },
             "reader": {
                 "class": kind,
                 "datasource_url": url,
@@ -157,6 +169,21 @@ def _spec(text: str) -> dict[str, Any]:
     section = read_model_spec(given, ("model_spec",))
     kept = {key: value for key, value in given.items() if key not in ("class", "class_name")}
     return {"class": section.class_name, **kept}
+
+
+def _recommended(spec: Mapping[str, Any], policies: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a spec with what alerts need, where it does not say otherwise.
+
+    That is `incident_score`, and bounds that stay within the range of the data: beyond it, a value
+    at the edge of the range would never be anomalous.
+    """
+    given = dict(spec)
+    outputs = MODELS[given["class"]].section.outputs
+    if outputs is not None:
+        given.setdefault("provide_series", [*outputs, INCIDENT_SCORE])
+    if policies.get("data_range") is not None:
+        given.setdefault("clip_predictions", True)
+    return given
 
 
 def _datasource_url(given: str, config: Config) -> str:

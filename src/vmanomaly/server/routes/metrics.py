@@ -8,6 +8,9 @@ from fastapi import APIRouter, Header, Query, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+_TEXT = {"schema": {"type": "string"}}
+_TYPES = ("text/plain", "application/openmetrics-text")
+
 
 def metrics_router(registry: CollectorRegistry) -> APIRouter:
     """Return `/metrics`.
@@ -19,7 +22,12 @@ def metrics_router(registry: CollectorRegistry) -> APIRouter:
     """
     router = APIRouter(tags=["service"])
 
-    @router.get("/metrics", summary="The service's own metrics, in the format of Prometheus")
+    @router.get(
+        "/metrics",
+        summary="The service's own metrics, in the format of Prometheus",
+        response_class=Response,  # Errors are JSON.
+        responses={200: {"content": dict.fromkeys(_TYPES, _TEXT)}},
+    )
     def metrics(
         accept: Annotated[str, Header()] = "",
         name: Annotated[list[str], Query(alias="name[]")] = [],  # noqa: B006

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
@@ -16,6 +16,7 @@ from vmanomaly.config.reader import VlogsReaderSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError
+from vmanomaly.reader.vlogs import tenant_headers
 from vmanomaly.server.api import Api, only_json
 from vmanomaly.server.datasource import (
     Datasource,
@@ -23,7 +24,7 @@ from vmanomaly.server.datasource import (
     DatasourceFields,
     datasource_of,
 )
-from vmanomaly.server.values import FilledText, PositiveDuration, TimeMs
+from vmanomaly.server.values import FilledText, PositiveDuration, TimeMs, WrongValueError
 
 TIMEOUT_S = 25.0
 """Of a request to a datasource on behalf of one that clients give up after 30 s."""
@@ -35,6 +36,11 @@ _HOUR_MS = 3_600_000
 _SECOND = Duration(1000)
 _OWN_ARGUMENTS = frozenset({"datasource_url", "datasource_type", "tenant_id", "pass_auth_headers"})
 _LABEL = re.compile(r"[\w:.\-/]{1,200}")
+_OF_LOGS = {
+    "api/v1/query": "select/logsql/stats_query",
+    "api/v1/query_range": "select/logsql/stats_query_range",
+}
+"""Where VictoriaLogs answers what VictoriaMetrics answers at these paths, in the same format."""
 _NO_TENANTS = frozenset({"400", "404", "405", "501"})
 
 Arguments: TypeAlias = Sequence[tuple[str, str]]
@@ -171,29 +177,7 @@ def _ask(
         last = end if end is not None else round(time.time() * 1000)
         first = start if start is not None else last - _HOUR_MS
         arguments += [("start", f"{first / 1000:.3f}"), ("end", f"{last / 1000:.3f}")]
-    if isinstance(datasource.section, VlogsReaderSection):
-        return _ask_logs(datasource, is_instant, arguments)
     return _answer(datasource, "api/v1/query" if is_instant else "api/v1/query_range", arguments)
-
-
-def _ask_logs(datasource: Datasource, is_instant: bool, arguments: Arguments) -> Response:
-    """Ask VictoriaLogs or VictoriaTraces, where a tenant stands in headers rather than in paths."""
-    client = _client(datasource)
-    path = "select/logsql/stats_query"
-    url = client.url(path if is_instant else f"{path}_range")
-    # The address of a reader may hold this path already.
-    own = client.url("")
-    if urlsplit(own).path.endswith(f"/{path}_range"):
-        url = own.removesuffix("_range") if is_instant else own
-    headers = {}
-    if datasource.section.tenant_id is not None:
-        account, _, project = datasource.section.tenant_id.partition(":")
-        headers = {"AccountID": account, "ProjectID": project or "0"}
-    try:
-        answer = _fetch(client, url, arguments, headers)
-    finally:
-        client.close()
-    return Response(orjson.dumps(answer), media_type="application/json")
 
 
 def _pass_on(datasource: Datasource, path: str, request: Request) -> Response:
@@ -207,11 +191,22 @@ def _pass_on(datasource: Datasource, path: str, request: Request) -> Response:
 
 def _answer(datasource: Datasource, path: str, arguments: Arguments) -> Response:
     client = _client(datasource)
+    tenant = datasource.section.tenant_id
     try:
-        answer = _fetch(client, client.url(path, datasource.section.tenant_id), arguments)
+        if isinstance(datasource.section, VlogsReaderSection):
+            answer = _fetch(client, _logs_url(client, path), arguments, tenant_headers(tenant))
+        else:
+            answer = _fetch(client, client.url(path, tenant), arguments)
     finally:
         client.close()
     return Response(orjson.dumps(answer), media_type="application/json")
+
+
+def _logs_url(client: HttpClient, path: str) -> str:
+    if path not in _OF_LOGS:
+        raise WrongValueError("datasource_type", f"VictoriaLogs has nothing at /{path}")
+    root = client.url("").removesuffix("/" + _OF_LOGS["api/v1/query_range"]).rstrip("/")
+    return f"{root}/{_OF_LOGS[path]}"
 
 
 def _client(datasource: Datasource) -> HttpClient:
