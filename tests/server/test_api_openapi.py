@@ -51,7 +51,7 @@ def test_answers_are_those_of_the_document() -> None:
 def untrue(operation: schemathesis.APIOperation[Any, Any, Any, Any]) -> str:
     """Return how an answer of an operation differs from what the document says; else nothing."""
 
-    @settings(examples(5), suppress_health_check=list(HealthCheck))
+    @settings(examples(3), suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy())
     def try_one(case: schemathesis.Case[Any]) -> None:
         answer = case.call(timeout=20)
