@@ -54,7 +54,7 @@ _FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "temporal_envelope_multivariate": (
         "temporal_envelope_multivariate",
-        {"dependency_rank": 2, "groupby": ["rack"]},
+        {"dependency_rank": 2, "groupby": ["rack"], "changepoint_window": 4},
     ),
     "isolation_forest": (
         "isolation_forest",

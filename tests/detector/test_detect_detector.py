@@ -332,6 +332,46 @@ def test_groups_in_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     same_arrays(whole, pieces)
 
 
+def test_contributions_name_the_channel() -> None:
+    section = section_of("temporal_envelope_multivariate").model_copy(
+        update={"groupby": ["host"], "provide_series": ("anomaly_score", "contribution", "y")}
+    )
+    queries = [
+        Query.model_validate({"alias": alias, "expr": alias, "step": "1s"})
+        for alias in ("cpu", "mem")
+    ]
+    labels = [
+        [{"__name__": "busy", "host": "a", "mode": mode} for mode in ("user", "system")],
+        [{"host": "a"}],
+    ]
+    past, present = (
+        [
+            series(telemetry(seed + n, len(each), n_points), start, tuple(map(Labels, each)))
+            for n, each in enumerate(labels)
+        ]
+        for seed, n_points, start in ((0, 100, 0), (2, 5, 100))
+    )
+    model = create_multivariate_model(section, queries)
+    detector = create_detector(model, section, queries)
+    learned, _ = detector.fit(past)
+    _, result = detector.infer(learned, present, EACH)
+    parts = [(query, found.labels, tuple(found.outputs)) for query, found in result.parts]
+    assert parts[0] == (None, (Labels({"host": "a"}),), ("anomaly_score",))
+    assert [(query, names) for query, _, names in parts[1:]] == [
+        ("cpu", ("y",)),
+        ("mem", ("y",)),
+        ("cpu", ("contribution",)),
+        ("mem", ("contribution",)),
+    ]
+    assert set(parts[3][1]) == {
+        Labels({"channel": 'busy{mode="user"}', **labels[0][0]}),
+        Labels({"channel": 'busy{mode="system"}', **labels[0][1]}),
+    }
+    assert parts[4][1] == (Labels({"channel": "mem", "host": "a"}),)
+    shares = np.concatenate([found.outputs["contribution"] for _, found in result.parts[3:]])
+    np.testing.assert_allclose(shares.sum(axis=0), 100.0)
+
+
 def same_arrays(one: Learned, other: Learned) -> None:
     assert one.state.labels == other.state.labels
     for name, array in one.state.arrays().items():

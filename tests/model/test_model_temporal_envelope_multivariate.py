@@ -120,7 +120,8 @@ def test_a_broken_relation_scores_although_every_channel_is_normal(aggregation: 
     # The load is near 0 in some points, where the mirrored channel is what it should be.
     assert (scores[300:360] > 1.0).mean() > 0.15
     assert (alone_scores[300:360] > 1.0).mean() < 0.03
-    calm = np.r_[scores[:300], scores[360:]]
+    # The level of the last 16 points is back after as many.
+    calm = np.r_[scores[:300], scores[376:]]
     assert (calm > 1.0).mean() < 0.02
     assert np.median(scores[300:360]) > 2.0 * np.median(calm)
 
@@ -359,3 +360,24 @@ def test_scores_cross_the_days_on_which_the_clocks_change() -> None:
     scores = model.infer(state, batch_of(values[:, 700:], start + 700), np.arange(900)).outputs
     assert np.isfinite(scores["anomaly_score"]).all()
     assert (scores["anomaly_score"] > 1.0).mean() < 0.02
+
+
+def test_the_channel_that_is_elsewhere_contributes_most() -> None:
+    values = channels_of(10, N_PAST + 200)
+    values[2, N_PAST + 50 : N_PAST + 150] += 2.0
+    values[0, N_PAST + 120] = np.nan
+    found = run(model_of(), values)
+    scores, shares = found.outputs["anomaly_score"][0], found.channels["contribution"]
+    during = np.r_[60:120, 121:150]
+    # Longer than the 16 points after which an envelope would have adopted the level.
+    assert (scores[during] > 1.0).all()
+    assert (shares[2, during] > 50.0).all()
+    assert (shares[2, during] == shares[:, during].max(axis=0)).all()
+    np.testing.assert_allclose(np.delete(shares, 120, axis=1).sum(axis=0), 100.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_nothing_contributes_to_a_score_of_0(value: float) -> None:
+    found = run(configured(), np.full((4, N_PAST + 10), value))
+    assert (found.outputs["anomaly_score"] == 0.0).all()
+    assert (found.channels["contribution"] == 0.0).all()

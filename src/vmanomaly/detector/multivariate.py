@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vmanomaly.config.model import CONTRIBUTION
 from vmanomaly.detector.detector import Detector, Learned, ToFit
 from vmanomaly.detector.incident import add_incident_score
 from vmanomaly.detector.result import LeftOut, Part
 from vmanomaly.executor import Executor
 from vmanomaly.model.base import ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch, Grouping, Selection, group_channels, select
-from vmanomaly.model.joint import score_channels, score_groups
+from vmanomaly.model.joint import score_channels, score_contributions, score_groups
 from vmanomaly.model.scoring import Policy, needed_outputs
 from vmanomaly.model.state import SeriesState
 from vmanomaly.series import Labels, SeriesBatch
@@ -97,10 +98,16 @@ class MultivariateDetector(Detector[GroupedBatch]):
         wanted = self._provide_series or tuple(output.outputs)
         single = [name for name in wanted if name in of_channels and name not in output.outputs]
         joint = [name for name in wanted if name not in single]
+        contributions = CONTRIBUTION in single
+        if contributions:
+            single.remove(CONTRIBUTION)
         predictions = score_groups(batch, output, self._policies, needed_outputs(joint))
         parts = [Part(None, add_incident_score(predictions, state, joint))]
         if single:
             by_query = score_channels(batch, output, self._policies, single)
+            parts += [Part(query, predictions) for query, predictions in by_query.items()]
+        if contributions:
+            by_query = score_contributions(batch, output)
             parts += [Part(query, predictions) for query, predictions in by_query.items()]
         return parts
 

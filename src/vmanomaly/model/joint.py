@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from vmanomaly.config.model import CONTRIBUTION
 from vmanomaly.model.base import ModelOutput
 from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.scoring import Policy, chosen, least_score, score_series
-from vmanomaly.series import FloatArray, Predictions, SeriesBatch
+from vmanomaly.series import FloatArray, Labels, Predictions, SeriesBatch
 
 
 def score_groups(
@@ -79,6 +82,60 @@ def score_channels(
             provide_series,
         )
     return predictions
+
+
+def score_contributions(batch: GroupedBatch, model_output: ModelOutput) -> dict[str, Predictions]:
+    """Return the contribution of each channel, by the alias of its query.
+
+    The label `channel` says which one, unless the series has a label of that name already: what
+    is written has no metric name, and several channels may have no other label.
+
+    Parameters
+    ----------
+    batch
+        G groups on T timestamps.
+    model_output
+        The model's answer for the batch; not changed.
+    """
+    by_query = score_channels(batch, model_output, {}, (CONTRIBUTION,))
+    names = channel_names(batch)
+    named = {}
+    for query_key, predictions in by_query.items():
+        labels = tuple(
+            Labels({"channel": names[row], **batch.channels[row].labels})
+            for row in rows_of(batch, query_key)
+        )
+        named[query_key] = replace(predictions, labels=labels)
+    return named
+
+
+def channel_names(batch: GroupedBatch) -> tuple[str, ...]:
+    """Return a name for each channel that no other channel of its group has.
+
+    That is its metric name, or else the alias of its query; followed by the labels that it does not
+    share with its group where several have the same one.
+
+    Examples
+    --------
+    >>> from vmanomaly.model.grouping import Channel
+    >>> channels = tuple(
+    ...     Channel("disk", Labels({"__name__": name, "host": "a", "mode": mode}))
+    ...     for name, mode in (("reads", "sync"), ("writes", "sync"), ("writes", "async"))
+    ... )
+    >>> offsets, timestamps = np.array([0, 3]), np.array([1])
+    >>> host = (Labels({"host": "a"}),)
+    >>> channel_names(GroupedBatch(host, channels, offsets, timestamps, np.zeros((3, 1))))
+    ('reads', 'writes{mode="sync"}', 'writes{mode="async"}')
+    """
+    names = []
+    for labels, rows in zip(batch.labels, batch.slices(), strict=True):
+        channels = batch.channels[rows]
+        short = [channel.labels.get("__name__") or channel.query_key for channel in channels]
+        counts = Counter(short)
+        for name, channel in zip(short, channels, strict=True):
+            own = channel.labels.without("__name__", *labels) if counts[name] > 1 else Labels()
+            names.append(f"{name}{own}" if own else name)
+    return tuple(names)
 
 
 def _least_scores(batch: GroupedBatch, policies: Mapping[str, Policy]) -> FloatArray:

@@ -1,6 +1,7 @@
 """The section `models`: one module per class."""
 
 from vmanomaly.config.model.base import (
+    CONTRIBUTION,
     INCIDENT_SCORE,
     STANDARD_OUTPUTS,
     ModelSection,
@@ -10,6 +11,7 @@ from vmanomaly.config.model.custom import CustomSection
 from vmanomaly.config.model.temporal_envelope import Holidays
 
 __all__ = [
+    "CONTRIBUTION",
     "INCIDENT_SCORE",
     "STANDARD_OUTPUTS",
     "CustomSection",

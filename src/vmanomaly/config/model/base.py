@@ -35,6 +35,8 @@ NEEDS_YHAT = (
 """Policies that compare a value with what is expected."""
 INCIDENT_SCORE = "incident_score"
 """Of every model: it is made of the anomaly score."""
+CONTRIBUTION = "contribution"
+"""Of models of groups that can say it: the share of each channel in the score, in percent."""
 
 
 class ModelSection(Section):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from vmanomaly.config.model.base import CONTRIBUTION, STANDARD_OUTPUTS
 from vmanomaly.config.model.temporal_envelope import TemporalEnvelopeSection
 from vmanomaly.config.values.fields import choice, whole
 
@@ -27,6 +28,7 @@ class TemporalEnvelopeMultivariateSection(TemporalEnvelopeSection):
         Where the search for the factors starts.
     """
 
+    outputs = (*STANDARD_OUTPUTS, CONTRIBUTION)
     multivariate = True
 
     class_name: str = Field("temporal_envelope_multivariate", alias="class")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from vmanomaly.model.state import (
     Array,
     Column,
     Range,
+    Rule,
     SeriesState,
     ranges_of,
     records,
@@ -46,10 +48,10 @@ LEAST_DISTANCE = 0.1
 """The least distance of a bound from what the other channels suggest, in the same units: anything
 less is not a broken relation."""
 
-_LEAST_VARIANCE = 1e-12
+LEAST_VARIANCE = 1e-12
 _LEAST_SPREAD = 0.01
-_LARGEST_MOMENT = 1e100
-_MOMENT = Range(-_LARGEST_MOMENT, _LARGEST_MOMENT)
+LARGEST_MOMENT = 1e100
+MOMENT = Range(-LARGEST_MOMENT, LARGEST_MOMENT)
 
 
 class Groups(NamedTuple):
@@ -162,23 +164,34 @@ def group_columns(rank: int) -> tuple[Column, ...]:
     """Return what is kept of the factors of a group."""
     return (
         Column("n_learned", np.float64, within=COUNT),
-        Column("factor_moments", np.float64, (rank, rank), within=_MOMENT, rule=_moments_problem),
+        Column(
+            "factor_moments",
+            np.float64,
+            (rank, rank),
+            within=MOMENT,
+            rule=moments_rule("factor_moments"),
+        ),
     )
 
 
 def channel_columns(rank: int) -> tuple[Column, ...]:
     """Return what is kept of each channel's relation to the factors: 8 `rank` + 72 bytes."""
     return (
-        Column("factor_products", np.float64, (rank,), within=_MOMENT),
-        Column("variance", np.float64, within=Range(0.0, _LARGEST_MOMENT)),
+        Column("factor_products", np.float64, (rank,), within=MOMENT),
+        Column("variance", np.float64, within=Range(0.0, LARGEST_MOMENT)),
         Column("lower_quantile", np.float64, within=FINITE),
         Column("upper_quantile", np.float64, within=FINITE),
         Column("tails", np.float64, (width(TAILS),), within=ranges_of(TAILS, TAIL_RANGES)),
     )
 
 
-def _moments_problem(arrays: Mapping[str, Array]) -> str | None:
-    moments = arrays["factor_moments"]
+def moments_rule(name: str) -> Rule:
+    """Return what holds for the moments of factors in the column of that name."""
+    return partial(_moments_problem, name=name)
+
+
+def _moments_problem(arrays: Mapping[str, Array], name: str) -> str | None:
+    moments = arrays[name]
     if (np.diagonal(moments, axis1=1, axis2=2) < 0.0).any():
         return "a factor has a negative variance"
     return None
@@ -248,7 +261,7 @@ def fit_group(
         return
     clipped = np.clip(deviations, -LARGEST_DEVIATION, LARGEST_DEVIATION)
     covariance = shrunk_covariance(clipped)
-    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), _LEAST_VARIANCE))
+    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), LEAST_VARIANCE))
     loadings, uniquenesses = factor_analysis(covariance, n_factors, seed)
     # With factors of unit variance, the products of channels and factors are the loadings.
     channels["factor_products"][:, :n_factors] = loadings
@@ -318,7 +331,7 @@ def _backward(lower: FloatArray, vector: FloatArray) -> None:
 
 
 @inner
-def _refresh(
+def refresh(
     products: FloatArray, moments: FloatArray, variances: FloatArray, room: FactorRoom
 ) -> None:
     """Derive the factor model of a group from what is kept of it."""
@@ -334,7 +347,7 @@ def _refresh(
         _backward(triangle, loadings[c])
         for k in range(rank):
             shared += loadings[c, k] * products[c, k]
-        variance = max(variances[c], _LEAST_VARIANCE)
+        variance = max(variances[c], LEAST_VARIANCE)
         uniquenesses[c] = min(max(variance - shared, LEAST_UNIQUENESS * variance), variance)
     for i in range(rank):
         for j in range(rank):
@@ -421,7 +434,7 @@ def walk_groups(
                 if not usable[g, t]:
                     continue
                 if not fresh:
-                    _refresh(products, moments, variances, room)
+                    refresh(products, moments, variances, room)
                     for c in range(n_channels):
                         reach = groups.reaches[g] * (uppers[c] - lowers[c])
                         below = parameters.width * max(reach, tails[c].reach[BELOW])
@@ -429,7 +442,7 @@ def walk_groups(
                         room.lower[c] = min(min(lowers[c], 0.0) - below, -LEAST_DISTANCE)
                         room.upper[c] = max(max(uppers[c], 0.0) + above, LEAST_DISTANCE)
                     fresh = True
-                _estimate_factors(deviations[first : first + n_channels, t], room)
+                estimate_factors(deviations[first : first + n_channels, t], room)
                 for c in range(n_channels):
                     centre = room.centres[c]
                     bounds.yhat[first + c, t] = centre
@@ -437,7 +450,7 @@ def walk_groups(
                     bounds.yhat_upper[first + c, t] = centre + room.upper[c]
                 n_learned[group] = parameters.decay * n_learned[group] + 1.0
                 weight = 1.0 / n_learned[group]
-                _learn_moments(weight, room, products, moments, variances)
+                learn_moments(weight, room, products, moments, variances)
                 for c in range(n_channels):
                     residual = deviations[first + c, t] - room.centres[c]
                     reach = max(groups.reaches[g] * (uppers[c] - lowers[c]), _LEAST_SPREAD)
@@ -449,8 +462,8 @@ def walk_groups(
                     uppers[c] += step * (parameters.upper - (1.0 if residual <= uppers[c] else 0.0))
 
 
-@kernel
-def _estimate_factors(deviations: FloatArray, room: FactorRoom) -> None:
+@inner
+def estimate_factors(deviations: FloatArray, room: FactorRoom) -> None:
     """Fill in the expected factors given all channels, and each channel's mean given the others."""
     n_channels, rank = len(deviations), len(room.factors)
     loadings, clipped, factors = room.loadings, room.clipped, room.factors
@@ -470,8 +483,8 @@ def _estimate_factors(deviations: FloatArray, room: FactorRoom) -> None:
         room.centres[c] = clipped[c] - (clipped[c] - fitted) / (1.0 - room.leverages[c])
 
 
-@kernel
-def _learn_moments(
+@inner
+def learn_moments(
     weight: float,
     room: FactorRoom,
     products: FloatArray,

@@ -29,7 +29,7 @@ class FactorModel(NamedTuple):
     uniquenesses: FloatArray
 
 
-def shrunk_covariance(samples: FloatArray) -> FloatArray:
+def shrunk_covariance(samples: FloatArray, n_independent: float | None = None) -> FloatArray:
     """Return the second moments of C channels, what two of them share moved towards 0.
 
     With n samples, moments of pairs are multiplied by n / (n + C), so that few samples of many
@@ -39,6 +39,8 @@ def shrunk_covariance(samples: FloatArray) -> FloatArray:
     ----------
     samples
         float64, shape (C, n), around 0.
+    n_independent
+        How many independent samples they are worth, if less than n.
 
     Examples
     --------
@@ -48,7 +50,8 @@ def shrunk_covariance(samples: FloatArray) -> FloatArray:
     """
     n_channels, n_samples = samples.shape
     moments: FloatArray = samples @ samples.T / n_samples
-    shrunk: FloatArray = moments * (n_samples / (n_samples + n_channels))
+    n_independent = n_samples if n_independent is None else n_independent
+    shrunk: FloatArray = moments * (n_independent / (n_independent + n_channels))
     np.fill_diagonal(shrunk, np.diag(moments))
     return shrunk
 

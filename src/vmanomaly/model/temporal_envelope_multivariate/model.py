@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from vmanomaly.config.model import CONTRIBUTION
 from vmanomaly.model.base import LARGEST, ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.joint import rows_of, score_channels
@@ -27,6 +28,16 @@ from vmanomaly.model.temporal_envelope_multivariate.dependency import (
     reach_of_noise,
     relations_of,
     walk_groups,
+)
+from vmanomaly.model.temporal_envelope_multivariate.levels import (
+    fit_levels,
+    joint_limit,
+    level_channel_columns,
+    level_group_columns,
+    levels_of,
+    lone_limit,
+    walk_levels,
+    whitening_room,
 )
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
@@ -50,10 +61,15 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     scores when one of its channels leaves what is normal for it, and also when every channel is
     inside and their relation is broken.
 
-    The policies of the queries are applied to each channel, with either envelope, before the
-    scores are combined. A point counts where every channel has a finite sample. The factor model
-    continues learning by online expectation maximisation; it starts from the second half of
-    the fit window, which the envelopes of the first half predict.
+    Both follow within a few points where a channel goes. So the recent levels of all channels are
+    compared with where they were for longer, jointly too (`walk_levels`): an incident scores as
+    long as it lasts, while a channel that has always wandered does not. The score of the group is
+    the larger of the two.
+
+    The policies of the queries are applied to each channel, with each envelope, before the
+    scores are combined. A point counts where every channel has a finite sample. The factor models
+    continue learning by online expectation maximisation; that of the deviations starts from the
+    second half of the fit window, which the envelopes of the first half predict.
 
     Parameters
     ----------
@@ -62,7 +78,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     quantiles, iqr_threshold
         The bounds of what is left, as those of the channel's own residuals.
     changepoint_window
-        Points that separate one event from the next.
+        Points that separate one event from the next, and that the recent level is the mean of.
     decay
         Weight of the past, per sample learned, in (0, 1].
     min_n_samples_seen
@@ -90,6 +106,8 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
        47(1), 1982.
     .. [2] O. Cappé and E. Moulines, "On-line expectation-maximization algorithm for latent data
        models", Journal of the Royal Statistical Society B 71(3), 2009.
+    .. [3] J. E. Jackson, G. S. Mudholkar, "Control procedures for residuals associated with
+       principal component analysis", Technometrics 21(3), 1979.
     """
 
     channel_model: OnlineModel
@@ -113,14 +131,18 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
 
     @property
     def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The joint score, and what each channel's own envelope gives."""
-        return self.channel_model.outputs
+        """The joint score, what each channel's own envelope gives, and its share in the score."""
+        standard = OnlineModel.outputs
+        forecasts = self.channel_model.outputs[len(standard) :]
+        return (*standard, CONTRIBUTION, *forecasts)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """What is kept of the factors, of every channel's relation to them, and of the channel."""
-        of_channels = (*self.channel_model.columns, *channel_columns(self.dependency_rank))
-        return (*group_columns(self.dependency_rank), *per_channel(of_channels))
+        rank = self.dependency_rank
+        of_groups = (*group_columns(rank), *level_group_columns(rank))
+        of_channels = (*channel_columns(rank), *level_channel_columns(rank))
+        return (*of_groups, *per_channel((*self.channel_model.columns, *of_channels)))
 
     def restore(self, labels: Iterable[Labels], arrays: Mapping[str, Array]) -> SeriesState:
         """Rebuild a state from what `labels` and `arrays()` of another gave.
@@ -166,6 +188,7 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
         for name, array in learned.arrays().items():
             state.channels[name][:] = array
         self._fit_factors(state, batch, values)
+        self._fit_levels(state, batch)
         return state
 
     def infer(
@@ -204,13 +227,62 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
             factor_room(max(sizes, default=0), self.dependency_rank),
             conditional,
         )
-        own_answer, conditional_answer = (
+        levels = self._walk_levels(state, batch, rows, points.starts, eligible & complete)
+        own_answer, conditional_answer, level_answer = (
             self._apply_policies(batch, ModelOutput({}, eligible, trusted, channels=envelope))
-            for envelope in (own.outputs, _in_units_of_y(conditional._asdict(), own.outputs))
+            for envelope in (
+                own.outputs,
+                _in_units_of_y(conditional._asdict(), own.outputs),
+                levels._asdict(),
+            )
         )
-        scores = np.fmax(own_answer.pop("anomaly_score"), conditional_answer.pop("anomaly_score"))
-        joined = {"anomaly_score": _join(batch, scores, self.score_aggregation)}
-        return ModelOutput(joined, eligible, trusted, channels=own_answer)
+        points_scores = np.fmax(
+            own_answer.pop("anomaly_score"), conditional_answer.pop("anomaly_score")
+        )
+        level_scores = level_answer["anomaly_score"]
+        of_points, of_levels = (
+            _join(batch, scores, self.score_aggregation) for scores in (points_scores, level_scores)
+        )
+        by_level = np.repeat(of_levels > of_points, sizes, axis=0)
+        contributions = _shares(batch, np.where(by_level, level_scores, points_scores))
+        return ModelOutput(
+            {"anomaly_score": np.fmax(of_points, of_levels)},
+            eligible,
+            trusted,
+            channels={**own_answer, CONTRIBUTION: contributions},
+        )
+
+    def _walk_levels(
+        self,
+        state: ChannelState,
+        batch: GroupedBatch,
+        rows: IntArray,
+        starts: IntArray,
+        usable: BoolArray,
+    ) -> Bounds:
+        """Return the bounds of the levels, shape (C, T), and learn these."""
+        levels = Bounds(*(np.full(batch.values.shape, np.nan) for _ in Bounds._fields))
+        if self.dependency_rank == 0:
+            return levels
+        sizes = np.diff(batch.offsets).tolist()
+        limits, lones = (
+            np.array([limit(n, self.score_aggregation) for n in sizes])
+            for limit in (joint_limit, lone_limit)
+        )
+        of_groups = (state[column.name] for column in level_group_columns(self.dependency_rank))
+        walk_levels(
+            Groups(batch.offsets, rows, state.channel_rows(rows), limits, *of_groups),
+            lones,
+            levels_of(state.channels),
+            starts,
+            usable,
+            np.ascontiguousarray(batch.values),
+            self._parameters,
+            factor_room(max(sizes, default=0), self.dependency_rank),
+            whitening_room(max(sizes, default=0), self.dependency_rank),
+            levels,
+        )
+        return levels
 
     @property
     def _parameters(self) -> DependencyParameters:
@@ -238,6 +310,22 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
                 self.quantiles,
                 self.step,
                 self.changepoint_window,
+                self.random_state,
+            )
+
+    def _fit_levels(self, state: ChannelState, batch: GroupedBatch) -> None:
+        """Learn how the levels of the channels move, from the whole fit window."""
+        if self.dependency_rank == 0:
+            return
+        channels = [column.name for column in level_channel_columns(self.dependency_rank)]
+        groups = [column.name for column in level_group_columns(self.dependency_rank)]
+        complete = batch.complete
+        for g, rows in enumerate(batch.slices()):
+            fit_levels(
+                {name: state[name][g : g + 1] for name in groups},
+                {name: state.channels[name][rows] for name in channels},
+                batch.values[rows][:, complete[g]],
+                self._parameters,
                 self.random_state,
             )
 
@@ -311,6 +399,17 @@ def _in_units_of_y(
             )
             for name, values in deviations.items()
         }
+
+
+def _shares(batch: GroupedBatch, scores: FloatArray) -> FloatArray:
+    """Return the share of each channel in the sum of the squares of its group, in percent."""
+    sizes = np.diff(batch.offsets)
+    largest = np.repeat(batch.per_group(np.fmax, scores), sizes, axis=0)
+    squares = np.divide(scores, largest, out=np.zeros(scores.shape), where=largest > 0.0) ** 2
+    totals = np.repeat(batch.per_group(np.add, squares), sizes, axis=0)
+    shares = np.divide(squares, totals, out=np.zeros(scores.shape), where=totals > 0.0)
+    percent: FloatArray = 100.0 * shares
+    return percent
 
 
 def _join(batch: GroupedBatch, scores: FloatArray, aggregation: str) -> FloatArray:
