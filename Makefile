@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The Numenta Anomaly Benchmark for make quality and regression: a folder with data/ and labels/.
 NAB ?= ../shared/data/nab
-# The Skoltech Anomaly Benchmark for make regression: a folder with its valve1/.
+# The Skoltech Anomaly Benchmark for make quality and regression: a folder with its valve1/.
 SKAB ?= ../shared/data/skab
 QUALITY_PAGE ?= build/quality
 # Sizes of make endurance: an hour of churn, and about as long for each of the others.
@@ -89,6 +89,7 @@ endurance: setup system-packages
 
 quality: setup
 	@$(BIN)/python -m benchmarks.quality --nab $(NAB) --page $(QUALITY_PAGE) $(MODELS)
+	@$(BIN)/python -m benchmarks.quality.groups --skab $(SKAB)
 
 # BEFORE is a folder made by: python -m benchmarks.regression record FOLDER
 regression: setup
