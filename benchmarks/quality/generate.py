@@ -12,11 +12,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from benchmarks.quality.families import START, special_families
 from benchmarks.quality.labelled import LabelledSeries, Window, probation
 from vmanomaly.series import FloatArray, IntArray
 
-START = 1_767_571_200_000
-"""Monday 2026-01-05T00:00:00Z, Unix milliseconds."""
 SECOND = 1000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -35,9 +34,9 @@ def generate(seed: int = 0) -> list[LabelledSeries]:
 
     Four weeks at five minutes of every base with every noise: with incidents in the second half,
     after a fit window of two weeks and after one of NAB's length, and the same without incidents.
-    Then other steps: ten seconds, a minute, an hour, a day.
+    Then other steps: ten seconds, a minute, an hour, a day. Then the special families.
     """
-    return list(_generate(np.random.default_rng(seed)))
+    return [*_generate(np.random.default_rng(seed)), *special_families(seed)]
 
 
 def _generate(rng: Rng) -> Iterator[LabelledSeries]:

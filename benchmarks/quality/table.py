@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.quality.alarms import Alarms, alarms_of
+from benchmarks.quality.alarms import THRESHOLDS, Alarms, alarms_of, event_f1
 from benchmarks.quality.labelled import inside
-from benchmarks.quality.nab_score import PROFILES, STANDARD, Scored, best_threshold, nab_score
+from benchmarks.quality.nab_score import STANDARD, Scored, best_threshold, nab_score
 from benchmarks.quality.run import Run
 from benchmarks.quality.vus_pr import longest_buffer, vus_pr
 
 HEADER = (
-    f"{'':34}{'':5}{'VUS':>6} | {'NAB at best threshold':^22} | {'NAB at 1.0':^22} | "
-    f"{'found at 1.0':>12} {'delay':>7} {'false alarms':>14}\n"
-    f"{'':34}{'n':>5}{'PR':>6} | {'std':>6} {'low FP':>7} {'low FN':>7} | "
-    f"{'std':>6} {'low FP':>7} {'low FN':>7} | "
-    f"{'windows':>12} {'median':>7} {'/day':>6} {'/week':>7}"
+    f"{'':34}{'':5}{'event F1':^11} | {'NAB score':^13} |{'VUS':>6} | "
+    f"{'found at 1.0':>13} {'delay':>7} {'false alarms/week':>18}\n"
+    f"{'':34}{'n':>5}{'1.0':>5} {'best':>5} | {'1.0':>6} {'best':>6} |{'PR':>6} | "
+    f"{'windows':>13} {'median':>7} {'mean':>9} {'worst':>8}"
 )
+ABOVE_1 = float(np.nextafter(1.0, 2.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Judged:
     scored: Scored
     vus_pr: float
     alarms: Alarms
+    at_thresholds: tuple[Alarms, ...]
 
 
 def judge(run: Run, score: str) -> Judged:
@@ -46,7 +47,13 @@ def judge(run: Run, score: str) -> Judged:
     volume = np.nan
     if labels.any():
         volume = vus_pr(labels, scores, longest_buffer(series.values[np.isfinite(series.values)]))
-    return Judged(run, Scored(scores, spans), volume, alarms_of(series, timestamps, scores))
+    return Judged(
+        run,
+        Scored(scores, spans),
+        volume,
+        alarms_of(series, timestamps, scores),
+        tuple(alarms_of(series, timestamps, scores, threshold) for threshold in THRESHOLDS),
+    )
 
 
 def table(title: str, judged: Sequence[Judged]) -> Iterable[str]:
@@ -57,13 +64,18 @@ def table(title: str, judged: Sequence[Judged]) -> Iterable[str]:
     yield title
     for source in dict.fromkeys(item.run.series.source for item in judged):
         members = [item for item in judged if item.run.series.source == source]
-        best = [best_threshold([item.scored for item in members], p)[0] for p in PROFILES]
+        best_nab, _ = best_threshold([item.scored for item in members], STANDARD)
+        best = int(np.argmax([_event_f1_at(members, i) for i in range(len(THRESHOLDS))]))
         families = dict.fromkeys(item.run.series.family for item in members)
         for family in families:
             of_family = [item for item in members if item.run.series.family == family]
-            yield _line(f"  {source} {family}", of_family, best)
+            yield _line(f"  {source} {family}", of_family, best, best_nab)
         if len(families) > 1:
-            yield _line(f"  {source}, all", members, best)
+            yield _line(f"  {source}, all", members, best, best_nab)
+
+
+def _event_f1_at(judged: Sequence[Judged], index: int) -> float:
+    return event_f1([item.at_thresholds[index] for item in judged])
 
 
 def kinds(judged: Sequence[Judged]) -> Iterable[str]:
@@ -79,23 +91,21 @@ def kinds(judged: Sequence[Judged]) -> Iterable[str]:
         yield f"  {kind:32}{len(found):4} of {len(delays):3}, median delay {late}"
 
 
-def _line(name: str, judged: Sequence[Judged], best: Sequence[float]) -> str:
+def _line(name: str, judged: Sequence[Judged], best: int, best_nab: float) -> str:
     scored = [item.scored for item in judged]
+    alarms = [item.alarms for item in judged]
     volumes = [item.vus_pr for item in judged if np.isfinite(item.vus_pr)]
     volume = float(np.mean(volumes)) if volumes else np.nan
-    delays = [delay for item in judged for delay in item.alarms.delays]
+    delays = [delay for item in alarms for delay in item.delays]
     found = [delay for delay in delays if delay is not None]
-    false_alarms = sum(len(item.alarms.false_alarms) for item in judged)
-    days = sum(item.alarms.days for item in judged)
-    at_best = [nab_score(scored, p, t) for p, t in zip(PROFILES, best, strict=True)]
-    above_1 = float(np.nextafter(1.0, 2.0))
-    at_1 = [nab_score(scored, profile, above_1) for profile in PROFILES]
+    weekly = [item.false_per_week for item in alarms]
     return (
-        f"{name:34}{len(judged):5}{_number(volume, 6, 3)} | "
-        f"{_number(at_best[0], 6)} {_number(at_best[1], 7)} {_number(at_best[2], 7)} | "
-        f"{_number(at_1[0], 6)} {_number(at_1[1], 7)} {_number(at_1[2], 7)} | "
-        f"{f'{len(found)} of {len(delays)}':>12} {_duration(found):>7} "
-        f"{false_alarms / days:6.2f} {7 * false_alarms / days:7.2f}"
+        f"{name:34}{len(judged):5}{_number(event_f1(alarms), 5, 2)} "
+        f"{_number(_event_f1_at(judged, best), 5, 2)} | "
+        f"{_number(nab_score(scored, STANDARD, ABOVE_1), 6)} "
+        f"{_number(nab_score(scored, STANDARD, best_nab), 6)} |{_number(volume, 6, 3)} | "
+        f"{f'{len(found)} of {len(delays)}':>13} {_duration(found):>7} "
+        f"{np.mean(weekly):9.2f} {max(weekly):8.2f}"
     )
 
 
@@ -108,16 +118,3 @@ def _duration(delays: Sequence[int]) -> str:
         return "-"
     hours = float(np.median(delays)) / 3_600_000
     return f"{hours * 60:.0f}m" if hours < 1 else f"{hours:.1f}h"
-
-
-def summary(judged: Sequence[Judged], source: str) -> dict[str, float]:
-    """Return the few figures that designs are compared by."""
-    members = [item for item in judged if item.run.series.source == source]
-    scored = [item.scored for item in members]
-    days = sum(item.alarms.days for item in members)
-    return {
-        "VUS-PR": float(np.nanmean([item.vus_pr for item in members])),
-        "NAB": best_threshold(scored, STANDARD)[1],
-        "NAB at 1": nab_score(scored, STANDARD, float(np.nextafter(1.0, 2.0))),
-        "false alarms/week": 7 * sum(len(item.alarms.false_alarms) for item in members) / days,
-    }

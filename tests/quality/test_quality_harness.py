@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from benchmarks.quality.alarms import alarms_of
+from benchmarks.quality.alarms import Alarms, alarms_of, event_f1
+from benchmarks.quality.families import FAMILIES, N_SERIES
 from benchmarks.quality.generate import generate
 from benchmarks.quality.labelled import LabelledSeries, Window
 from benchmarks.quality.nab import read_nab
@@ -39,23 +41,32 @@ def noise_with_a_shift() -> LabelledSeries:
     return LabelledSeries("made", "up", "shift", timestamps, values, windows, 100)
 
 
-def test_alarms_are_runs_and_what_follows_a_window_is_its_echo() -> None:
-    timestamps = HOUR * np.arange(60, dtype=np.int64)
+def test_an_alarm_is_a_run_and_what_of_it_lies_outside_the_windows_is_false() -> None:
+    timestamps = HOUR * np.arange(80, dtype=np.int64)
     series = LabelledSeries(
-        "s", "f", "n", timestamps, np.zeros(60), (Window(20 * HOUR, 22 * HOUR, "dip"),), 0
+        "s", "f", "n", timestamps, np.zeros(80), (Window(40 * HOUR, 42 * HOUR, "dip"),), 0
     )
-    scores = np.zeros(60)
-    scores[[3, 4, 6, 19, 21, 34, 35, 58]] = 2.0
+    scores = np.zeros(80)
+    scores[[3, 4, 6, 17, 29, 39, 41, 42, 43, 60, 71, 79]] = 2.0
     scores[5] = np.nan
     alarms = alarms_of(series, timestamps, scores)
     assert alarms.delays == (HOUR,)
-    # 3 to 6 is one run, since 5 was not scored; 19 and 34 lie near the window, 35 touches 34.
+    # 3 to 17 are less than 12 steps apart, 29 is not; 39 and 43 are outside the window.
     assert [(begin // HOUR, end // HOUR) for begin, end in alarms.false_alarms] == [
-        (3, 6),
-        (19, 19),
-        (58, 58),
+        (3, 17),
+        (29, 43),
+        (60, 79),
     ]
-    assert alarms.days == 59 / 24
+    assert alarms.days == 79 / 24
+    assert alarms_of(series, timestamps, scores, 2.0) == Alarms((None,), (), 79 / 24)
+
+
+def test_the_f1_of_events_is_the_harmonic_mean_of_precision_and_recall() -> None:
+    alarms = [Alarms((5, None, 0), ((1, 2),), 7.0), Alarms((), ((1, 2), (3, 4), (5, 6)), 14.0)]
+    precision, recall = 2 / 6, 2 / 3
+    assert event_f1(alarms) == pytest.approx(2 * precision * recall / (precision + recall))
+    assert [item.false_per_week for item in alarms] == [1.0, 1.5]
+    assert np.isnan(event_f1([Alarms((), ((1, 2),), 1.0)]))
 
 
 def test_a_run_scores_every_point_after_the_fit_window_before_it_is_learned() -> None:
@@ -144,13 +155,26 @@ def test_generated_series_are_the_same_for_a_seed_and_have_their_incidents_after
     assert {item.family for item in series} >= {"flat", "seasonal", "weekly", "trending", "quiet"}
     for one, two in zip(series, again, strict=True):
         np.testing.assert_array_equal(one.values, two.values)
-        assert np.isfinite(one.values).all()
+        assert np.isfinite(one.values).all() or "sparse" in (one.family, one.name.split("-")[0])
+        assert not np.isinf(one.values).any()
         assert (one.family == "quiet") == (not one.windows)
         assert all(window.start >= one.timestamps[one.n_fit] for window in one.windows)
         assert all(window.end <= one.timestamps[-1] for window in one.windows)
     assert len({item.name for item in series if item.family == "quiet"}) == sum(
         item.family == "quiet" for item in series
     )
+
+
+def test_every_incident_of_the_special_families_changes_a_series_and_each_has_quiet_ones() -> None:
+    series = generate(0)
+    for family, (_, incidents) in FAMILIES.items():
+        members = [item for item in series if item.family == family]
+        quiet = [item for item in series if item.name.startswith(f"{family}-")]
+        assert len(members) == len(quiet) == N_SERIES
+        assert {window.kind for item in members for window in item.windows} == set(incidents)
+        for item in members:
+            windows = item.windows
+            assert all(one.end < two.start for one, two in pairwise(windows))
 
 
 def test_nab_is_read_as_it_lies_in_its_repository(tmp_path: Path) -> None:
