@@ -219,7 +219,7 @@ def _dip(values: FloatArray, first: int, rng: Rng) -> int:
 def _shift(values: FloatArray, first: int, rng: Rng) -> int:
     """Shift for good; the change is what is wrong, so its first points are labelled."""
     values[first:] += rng.choice([-1.0, 1.0]) * rng.uniform(8.0, 12.0) * _noise_of(values, first)
-    return first + 71
+    return first + int(np.flatnonzero(np.isfinite(values[first:]))[47])
 
 
 def _noise_of(values: FloatArray, first: int) -> float:

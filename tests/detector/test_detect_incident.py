@@ -48,7 +48,7 @@ def walk(scores: list[float], evidence: float) -> tuple[list[float], float]:
             result.append(NAN)
             continue
         evidence = min(15 / 16 * evidence + min(score, 2.5) ** 3 / 16, 1.6)
-        result.append(evidence / 0.4)
+        result.append(min(evidence / 0.4, min(score, 100.0) / 0.8))
     return result, evidence
 
 
@@ -123,7 +123,7 @@ def test_a_gap_changes_nothing(scores: list[float], gap: int) -> None:
 
 @pytest.mark.parametrize(
     ("score", "n_points"),
-    [(0.75, 46), (0.8, 24), (0.9, 13), (1.01, 8), (1.2, 5), (1.5, 2), (2.0, 1)],
+    [(0.81, 22), (0.85, 17), (0.9, 13), (1.01, 8), (1.2, 5), (1.5, 2), (2.0, 1)],
 )
 def test_deviations_that_last_add_up(score: float, n_points: int) -> None:
     found = follow(*[score] * 100)
@@ -131,7 +131,7 @@ def test_deviations_that_last_add_up(score: float, n_points: int) -> None:
     assert (np.diff(found) >= 0).all()
 
 
-@pytest.mark.parametrize("score", [0.0, 0.3, 0.5, 0.73])
+@pytest.mark.parametrize("score", [0.0, 0.3, 0.5, 0.73, 0.8])
 def test_what_stays_well_inside_the_bounds_is_no_incident(score: float) -> None:
     assert follow(*[score] * 100_000).max() <= 1
 
@@ -149,8 +149,8 @@ def test_noise_opens_incidents_far_less_often_than_it_exceeds_the_bounds() -> No
 def test_a_lone_spike_of_any_size_decays(size: float, otherwise: float) -> None:
     found = follow(*[otherwise] * 100, size, *[otherwise] * 100)
     assert (found[:100] <= 1).all()
-    assert (found[100 + 15 :] <= 1).all()
-    assert found[-1] == pytest.approx(otherwise**3 / 0.4, abs=0.01)
+    assert (found[101:] <= otherwise / 0.8).all()
+    assert found[-1] == pytest.approx(min(otherwise**3 / 0.4, otherwise / 0.8), abs=0.01)
     assert (found[100] > 1) == (size >= 3.0)
 
 
@@ -158,7 +158,26 @@ def test_a_lone_spike_of_any_size_decays(size: float, otherwise: float) -> None:
 def test_an_incident_closes_when_behaviour_is_normal_again(size: float) -> None:
     found = follow(*[size] * 5000, *[0.3] * 100)
     assert (found[4000:5000] > 1).all()
-    assert (found[5022:] <= 1).all()
+    assert (found[5000:] <= 1).all()
+
+
+def test_an_incident_continues_where_scores_come_back_while_there_is_evidence() -> None:
+    after = follow(*[3.0] * 50, *[0.3] * 10, 0.9)
+    assert (after[50:60] <= 1).all()
+    assert after[60] == pytest.approx(0.9 / 0.8)
+    assert follow(*[0.3] * 10, 0.9)[-1] < 0.2
+
+
+def test_a_flatline_is_evidence_too_and_written_only_if_asked_for() -> None:
+    assert needed_outputs(["incident_score"], ("flatline_score",)) == (
+        "anomaly_score",
+        "flatline_score",
+    )
+    state = SeriesState([])
+    whole = predictions(anomaly_score=[0.1, NAN, 0.1], flatline_score=[2.0, NAN, 2.0])
+    found = add_incident_score(whole, state, ["incident_score"])
+    assert list(found.outputs) == ["incident_score"]
+    np.testing.assert_array_equal(found.outputs["incident_score"][0], follow(2.0, NAN, 2.0))
 
 
 def test_scores_below_0_count_as_0_and_infinite_ones_as_large() -> None:

@@ -79,7 +79,7 @@ class UnivariateDetector(Detector[SeriesBatch]):
 
     def _score(self, state: SeriesState, batch: SeriesBatch, output: ModelOutput) -> list[Part]:
         wanted = self._provide_series
-        needed = None if wanted is None else needed_outputs(wanted)
+        needed = None if wanted is None else needed_outputs(wanted, output.outputs)
         predictions = score_series(batch, output, self._policy, needed)
         return [Part(None, add_incident_score(predictions, state, wanted or ()))]
 

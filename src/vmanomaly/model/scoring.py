@@ -8,13 +8,13 @@ and users' classes take the same steps one by one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from vmanomaly.config.model import INCIDENT_SCORE
+from vmanomaly.config.model import FLATLINE_SCORE, INCIDENT_SCORE
 from vmanomaly.model.base import LARGEST, ModelOutput
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, Predictions, SeriesBatch
 
@@ -162,6 +162,8 @@ def score_series(
        `min_rel_dev_from_expected` scores 0.
     8. A point that is not yet trusted scores 0, whatever its value.
 
+    A flatline score is subject to 4 to 8 too.
+
     Points of which `y` is NaN or infinite, and points that are not eligible, are NaN in every
     output.
 
@@ -174,8 +176,8 @@ def score_series(
     policy
         Of the model and the query; None for a model that has done 1 to 7 itself.
     provide_series
-        The outputs wanted, in order; None for the score and then all that the model gave.
-        `timestamp` is ignored.
+        The outputs wanted, in order; None for the score and then all that the model gave, but for
+        a flatline score. `timestamp` is ignored.
 
     Raises
     ------
@@ -186,10 +188,15 @@ def score_series(
     if policy is not None:
         outputs = adjusted(outputs, policy)
         if provide_series is None:
-            others = (name for name in outputs if name != "anomaly_score")
+            others = (name for name in outputs if name not in ("anomaly_score", FLATLINE_SCORE))
             provide_series = ("anomaly_score", *others)
         if "anomaly_score" in provide_series:
             outputs = {**outputs, "anomaly_score": policed_score(outputs, batch.values, policy)}
+        if FLATLINE_SCORE in provide_series and FLATLINE_SCORE in outputs:
+            flat = apply_policies(
+                outputs[FLATLINE_SCORE], batch.values, outputs.get("yhat"), policy
+            )
+            outputs = {**outputs, FLATLINE_SCORE: flat}
     return chosen(
         batch.labels,
         batch.timestamps,
@@ -200,8 +207,17 @@ def score_series(
     )
 
 
-def needed_outputs(provide_series: Sequence[str]) -> tuple[str, ...]:
+def needed_outputs(
+    provide_series: Sequence[str], available: Container[str] = ()
+) -> tuple[str, ...]:
     """Return the outputs that must exist before an incident score is added.
+
+    Parameters
+    ----------
+    provide_series
+        The outputs asked for.
+    available
+        What the model gives; a flatline score is used if it is among them.
 
     Examples
     --------
@@ -211,7 +227,8 @@ def needed_outputs(provide_series: Sequence[str]) -> tuple[str, ...]:
     if INCIDENT_SCORE not in provide_series:
         return tuple(provide_series)
     others = [name for name in provide_series if name != INCIDENT_SCORE]
-    return tuple(dict.fromkeys([*others, "anomaly_score"]))
+    evidence = ["anomaly_score", *([FLATLINE_SCORE] if FLATLINE_SCORE in available else [])]
+    return tuple(dict.fromkeys([*others, *evidence]))
 
 
 def chosen(
@@ -248,8 +265,9 @@ def chosen(
         raise ValueError(
             f"provide_series asks for {', '.join(missing)}; the model gives {', '.join(outputs)}"
         )
-    if "anomaly_score" in wanted:
-        outputs = {**outputs, "anomaly_score": np.where(trusted, outputs["anomaly_score"], 0.0)}
+    for name in ("anomaly_score", FLATLINE_SCORE):
+        if name in wanted:
+            outputs = {**outputs, name: np.where(trusted, outputs[name], 0.0)}
     return Predictions(
         labels,
         timestamps,

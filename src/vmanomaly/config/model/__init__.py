@@ -2,6 +2,7 @@
 
 from vmanomaly.config.model.base import (
     CONTRIBUTION,
+    FLATLINE_SCORE,
     INCIDENT_SCORE,
     STANDARD_OUTPUTS,
     ModelSection,
@@ -12,6 +13,7 @@ from vmanomaly.config.model.temporal_envelope import Holidays
 
 __all__ = [
     "CONTRIBUTION",
+    "FLATLINE_SCORE",
     "INCIDENT_SCORE",
     "STANDARD_OUTPUTS",
     "CustomSection",

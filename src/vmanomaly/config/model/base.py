@@ -37,6 +37,8 @@ INCIDENT_SCORE = "incident_score"
 """Of every model: it is made of the anomaly score."""
 CONTRIBUTION = "contribution"
 """Of models of groups that can say it: the share of each channel in the score, in percent."""
+FLATLINE_SCORE = "flatline_score"
+"""Of models that notice how long a series stands still: the incident score is made of it too."""
 
 
 class ModelSection(Section):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from vmanomaly.config.model.base import STANDARD_OUTPUTS, OnlineModelSection
+from vmanomaly.config.model.base import FLATLINE_SCORE, STANDARD_OUTPUTS, OnlineModelSection
 from vmanomaly.config.model.values import FORECAST, ForecastOffsets, NotNegative, Positive
 from vmanomaly.config.secrets import shown_name
 from vmanomaly.config.section import Section
@@ -88,6 +88,7 @@ class TemporalEnvelopeSection(OnlineModelSection):
         How far ahead to forecast, such as 1h and 1d; each gives yhat_1h and its bounds.
     """
 
+    outputs = (*STANDARD_OUTPUTS, FLATLINE_SCORE)
     forecasts = True
 
     class_name: str = Field("temporal_envelope", alias="class")

@@ -49,6 +49,10 @@ ENVELOPE = np.dtype(
         ("base", np.float64),
         ("fast", np.float64),
         ("usual_change", np.float64),
+        ("flat_length", np.float64),
+        ("longest_flat", np.float64),
+        ("second_flat", np.float64),
+        ("flat_share", np.float64),
     ],
     align=True,
 )
@@ -66,7 +70,9 @@ ENVELOPE = np.dtype(
 - `shift`, `shift_age`, `n_returned`: from the level to the one before while that may come back,
   the samples since then, and consecutive samples at the level before;
 - `outage`: the share of samples without noise, of late, since a shift to a flat level; else 0;
-- `base`: a level that follows over a day, from which profiles are learned.
+- `base`: a level that follows over a day, from which profiles are learned;
+- `flat_length`: consecutive samples that hardly differ from the one before, `longest_flat` and
+  `second_flat`: the longest such runs of late, `flat_share`: the share of such samples.
 """
 
 FORECAST = np.dtype(
@@ -128,6 +134,10 @@ _ENVELOPE_RANGES = TAIL_RANGES | {
     "n_returned": COUNT,
     "outage": Range(0.0, 1.0),
     "usual_change": NOT_NEGATIVE,
+    "flat_length": COUNT,
+    "longest_flat": COUNT,
+    "second_flat": COUNT,
+    "flat_share": Range(0.0, 1.0),
 }
 _FORECAST_RANGES = {
     "n_known": Range(0.0, COUNT.most),

@@ -14,6 +14,7 @@ from vmanomaly.model.online import widened
 from vmanomaly.model.state import Record
 from vmanomaly.model.temporal_envelope.calendar import DAY, WEEK, Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins
+from vmanomaly.model.temporal_envelope.flatlines import flatline_score, learn_flatline
 from vmanomaly.model.temporal_envelope.tails import ABOVE, BELOW, learn_tails
 
 LARGE = 1e306
@@ -140,6 +141,15 @@ def bounds_of(x: Record, profile: float, rates: Rates) -> tuple[float, float, fl
     yhat = expected + _unsettled(x, rates.changepoint_window)
     lower, upper = widened(yhat, min(least + lower, yhat), max(most + upper, yhat))
     return yhat, lower, upper
+
+
+@inner
+def flatline_score_of(x: Record, y: float) -> float:
+    """Return how unusually long the series has been standing still if `y` is its next sample."""
+    if x.n_learned <= SETTLED:
+        return 0.0
+    change = abs(clipped(y, LARGE) - x.last_sample)
+    return flatline_score(x, change, x.n_learned - SETTLED)
 
 
 @spliced
@@ -329,6 +339,8 @@ def learn_one(
     residual = clipped(y - expected, LARGE)
     change = min(abs(y - x.last_sample), LARGE)
     x.last_sample = y
+    if x.n_learned > SETTLED:
+        learn_flatline(x, change, x.n_learned - SETTLED, duration / WEEK)
     sigma = max(sigma_of(x), _least(expected))
     reach = reach_of(x, sigma)
     distance = residual - _unsettled(x, rates.changepoint_window)

@@ -60,7 +60,9 @@ def restart(
         x.run_length = x.run_mean = x.run_change = 0.0
         x.shift = x.shift_age = x.n_returned = x.outage = 0.0
         for side in SIDES:
-            x.tails.reach[side] = x.tails.n_events[side] = x.tails.n_quiet[side] = 0.0
+            x.tails.reach[side] = x.tails.n_events[side] = x.tails.largest[side] = 0.0
+            x.tails.peak[side] = x.tails.event_age[side] = 0.0
+        x.flat_length = x.longest_flat = x.second_flat = x.flat_share = 0.0
         for b in range(len(bins.visits)):
             bins.visits[b] = 0.0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vmanomaly.config.model import FLATLINE_SCORE
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.model.online import OnlineModel, Points
 from vmanomaly.model.state import Column, SeriesState
@@ -54,9 +55,12 @@ class TemporalEnvelopeModel(OnlineModel):
     - **Scale**: :math:`\sigma` is the larger of the quartiles' distance / 1.349 and 1.2533 times
       the mean absolute residual. Quantiles are tracked by stochastic approximation [2]_, upper and
       lower apart.
-    - **Tails**: a bound that is exceeded again and again within about a week widens, and narrows
-      in quiet weeks, so that alarms stay rare whatever the distribution of the noise [3]_. One
-      event changes nothing. It is never nearer than normal noise reaches once in two weeks.
+    - **Tails**: a bound that is exceeded again and again within weeks widens, and narrows in quiet
+      weeks, so that alarms stay rare whatever the distribution of the noise [3]_. One event changes
+      nothing, and a giant among smaller ones little. It is never nearer than normal noise reaches
+      once in two weeks.
+    - **Flatlines**: how long the value has not moved is compared with how long it usually does
+      not; the score of this is an output, and evidence of an incident.
     - **Level shift**: when `changepoint_window` consecutive residuals lie on one side, with a mean
       beyond :math:`3.7 \sigma`, level and scale are taken from them and the profiles are kept.
       From then on the range covers the level before as well, and `yhat` goes over to the new one
@@ -65,7 +69,7 @@ class TemporalEnvelopeModel(OnlineModel):
 
     A fit goes over its window twice, the second time with the profiles of the first. What the
     residuals reach once a week is then extrapolated [4]_ from those of their largest values that
-    recur more often than incidents do: isolated spikes widen nothing.
+    recur more often than twice a week.
 
     A forecast is the level, the trend, which dies down, the profiles of that time, and the share
     of the last few residuals that has been left after so long. Its bounds are those of
@@ -137,7 +141,7 @@ class TemporalEnvelopeModel(OnlineModel):
     @property
     def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
         """Everything that `provide_series` may ask for; a class cannot know the forecasts."""
-        return (*OnlineModel.outputs, *self._forecast_names)
+        return (*OnlineModel.outputs, FLATLINE_SCORE, *self._forecast_names)
 
     @property
     def default_outputs(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -201,6 +205,7 @@ class TemporalEnvelopeModel(OnlineModel):
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         bounds = points.blank_bounds()
+        (flatlines,) = points.blanks(1)
         forecasts = np.full((len(self.forecast_at), 3, *points.values.shape), np.nan)
         profiles, places = self._calendar(points.timestamps)
         walk_rows(
@@ -211,11 +216,13 @@ class TemporalEnvelopeModel(OnlineModel):
             self._horizons,
             envelopes_of(state),
             bounds,
+            flatlines,
             forecasts,
             NO_TRACES,
         )
         of_each = (side for forecast in forecasts for side in forecast)
-        return bounds._asdict() | dict(zip(self._forecast_names, of_each, strict=True))
+        named = dict(zip(self._forecast_names, of_each, strict=True))
+        return bounds._asdict() | {FLATLINE_SCORE: flatlines} | named
 
     def _calendar(self, timestamps: IntArray) -> tuple[Profiles, Places]:
         """Return the profiles, and where the timestamps and those forecast at them lie."""

@@ -18,27 +18,37 @@ from vmanomaly.series import FloatArray
 BELOW, ABOVE = SIDES = (0, 1)
 
 TAILS = np.dtype(
-    [(name, np.float64, (len(SIDES),)) for name in ("reach", "n_events", "n_quiet")], align=True
+    [
+        (name, np.float64, (len(SIDES),))
+        for name in ("reach", "n_events", "peak", "event_age", "largest")
+    ],
+    align=True,
 )
 """What is known of both tails, by side:
 
 - `reach`: how far residuals reach beyond a quantile;
 - `n_events`: how often they reached beyond the bound recently;
-- `n_quiet`: the samples since the last time.
+- `peak`, `event_age`: how far they reached in the event in progress, and its samples so far; both
+  0 where there is none;
+- `largest`: the highest peak of late.
 """
 
 TAIL_RANGES = dict.fromkeys(TAILS.names or (), NOT_NEGATIVE)
 """What may stand in such a row, by name."""
 
-_MEMORY = 1.0
+_MEMORY = 2.0
 """Weeks after which an event counts 1/e."""
 _MARGIN = 1.1
 """Where a bound that is exceeded too often moves to, in what was seen."""
-_FULL_WEIGHT = 3.0
+_FULL_WEIGHT = 2.0
 """Recent events beyond the first at which a bound adopts what was seen at once."""
+_MOST_GROWTH = 1.5
+"""How much higher an event counts than the highest before it."""
+_MOST_GROWTH_IN_FIT = 2.0
+"""How much higher the highest event of a fit counts than the next."""
 _NARROWING = 0.4
 """Share of what a bound is too wide by that it loses in a week without events."""
-_INCIDENTS_PER_WEEK = 30.0
+_INCIDENTS_PER_WEEK = 2.0
 _INCIDENTS_PER_SAMPLE = 0.01
 """Events that may be incidents, whichever are fewer."""
 _LARGEST_REACH = 1e306
@@ -50,8 +60,10 @@ def learn_tails(
 ) -> None:
     """Widen a bound that is exceeded repeatedly, and narrow it otherwise.
 
-    One event changes nothing; from the second in a week on they count more and more, until the
-    bound lies a little beyond what was seen.
+    An event begins with a sample beyond the bound and is over after `window` samples. One changes
+    nothing; the second within weeks counts half, and from the third on the bound lies a little
+    beyond what was seen. What was seen only once counts up to one and a half times what was seen
+    before, so that one spike of any size among others widens nothing by much.
 
     Parameters
     ----------
@@ -62,25 +74,41 @@ def learn_tails(
     reach
         How far normal noise does, of which nothing is narrower.
     window
-        Samples without an event that separate it from the next.
+        Samples that an event takes.
     weeks
         The time that the sample represents.
     """
-    reaches, n_events, n_quiet = tails.reach, tails.n_events, tails.n_quiet
     for side in SIDES:
         excess = below if side == BELOW else above
-        tail = max(reaches[side], reach)
-        if reaches[side] > reach:
-            reaches[side] += (reach - reaches[side]) * min(_NARROWING * weeks, 1.0)
-        n_events[side] *= math.exp(-weeks / _MEMORY)
-        if excess > tail * (1.0 + 1e-9) and n_quiet[side] >= window:
-            n_events[side] += 1.0
-            weight = min((n_events[side] - 1.0) / _FULL_WEIGHT, 1.0)
-            reaches[side] = math.exp(
-                (1.0 - weight) * math.log(tail) + weight * math.log(excess * _MARGIN)
-            )
-            n_quiet[side] = 0.0
-        n_quiet[side] += 1.0
+        tail = max(tails.reach[side], reach)
+        narrowing = min(_NARROWING * weeks, 1.0)
+        if tails.reach[side] > reach:
+            tails.reach[side] += (reach - tails.reach[side]) * narrowing
+        tails.largest[side] -= tails.largest[side] * narrowing
+        tails.n_events[side] *= math.exp(-weeks / _MEMORY)
+        if tails.event_age[side] > 0.0:
+            tails.peak[side] = max(tails.peak[side], excess)
+            tails.event_age[side] += 1.0
+        elif excess > tail * (1.0 + 1e-9):
+            tails.peak[side] = excess
+            tails.event_age[side] = 1.0
+        if tails.event_age[side] >= window:
+            _learn_event(tails, side, tail)
+
+
+@spliced
+def _learn_event(tails: Record, side: int, tail: float) -> None:
+    """Widen the bound on a side by an event that is over."""
+    peak = tails.peak[side]
+    tails.n_events[side] += 1.0
+    weight = min((tails.n_events[side] - 1.0) / _FULL_WEIGHT, 1.0)
+    seen = min(peak, _MOST_GROWTH * max(tails.largest[side], tail))
+    if weight > 0.0:
+        adopted = math.log(max(seen, 1e-300) * _MARGIN)
+        wider = math.exp((1.0 - weight) * math.log(max(tail, 1e-300)) + weight * adopted)
+        tails.reach[side] = min(wider, _LARGEST_REACH)
+    tails.largest[side] = min(max(tails.largest[side], peak), _LARGEST_REACH)
+    tails.peak[side] = tails.event_age[side] = 0.0
 
 
 @kernel
@@ -112,16 +140,21 @@ def measure_tail(
         float64, shape (n,), overwritten.
     """
     n_events = _largest_of_events(excesses, sigma, window, room)
-    tail = _extrapolated(room[:n_events], len(excesses), weeks)
+    tail = _extrapolated(room[:n_events], len(excesses), reach, weeks)
     tails.reach[side] = tail
     tails.n_events[side] = _events_of_late(excesses, max(tail, reach), window, weeks)
+    tails.largest[side] = _largest_beyond(excesses, max(tail, reach))
+    tails.peak[side] = tails.event_age[side] = 0.0
 
 
 @spliced
 def _largest_of_events(
     excesses: FloatArray, threshold: float, window: int, largest: FloatArray
 ) -> int:
-    """Fill in the largest excess of every event above the threshold; return how many these are."""
+    """Fill in the largest excess of every event above the threshold; return how many these are.
+
+    One that is not over at the end is left out: it may be an incident in progress.
+    """
     n_events = 0
     quiet = window
     for excess in excesses:
@@ -133,15 +166,16 @@ def _largest_of_events(
             else:
                 largest[n_events - 1] = max(largest[n_events - 1], excess)
             quiet = 0
-    return n_events
+    return n_events - 1 if n_events > 0 and quiet < window else n_events
 
 
 @spliced
-def _extrapolated(events: FloatArray, n_samples: int, weeks: float) -> float:
+def _extrapolated(events: FloatArray, n_samples: int, reach: float, weeks: float) -> float:
     """Return what events reach once a week, by extrapolation from those that recur within days.
 
-    Four a day at most, and no more than a hundredth of the samples, are left out: they may be
-    incidents, which must not become normal. The tail is taken as exponential.
+    Two a week at most, and no more than a hundredth of the samples, are left out: they may be
+    incidents, which must not become normal. Of what is left, the highest counts up to twice the
+    next, or twice what normal noise reaches. The tail is taken as exponential.
     """
     n_events = len(events)
     rank = 1 + int(min(_INCIDENTS_PER_WEEK * weeks, _INCIDENTS_PER_SAMPLE * n_samples))
@@ -149,10 +183,12 @@ def _extrapolated(events: FloatArray, n_samples: int, weeks: float) -> float:
         return 0.0
     last = min(n_events - 1, 2 * rank + 10)
     recurring = select(events, n_events - rank)
+    next_to_it = select(events, n_events - rank - 1) if n_events > rank else 0.0
+    recurring = min(recurring, _MOST_GROWTH_IN_FIT * max(next_to_it, reach))
     slope = 0.0
     if last > rank:
         frequent = select(events, n_events - 1 - last)
-        slope = (recurring - frequent) / math.log((last + 1) / rank)
+        slope = max(recurring - frequent, 0.0) / math.log((last + 1) / rank)
     reach = recurring + slope * math.log(max(rank / max(weeks, 0.1), 1.0))
     return float(min(reach, _LARGEST_REACH))
 
@@ -168,3 +204,12 @@ def _events_of_late(excesses: FloatArray, tail: float, window: int, weeks: float
             count += math.exp(-weeks * (1.0 - i / len(excesses)) / _MEMORY)
             quiet = 0
     return count
+
+
+@spliced
+def _largest_beyond(excesses: FloatArray, tail: float) -> float:
+    largest = 0.0
+    for excess in excesses:
+        if excess > tail:
+            largest = max(largest, excess)
+    return min(largest, _LARGEST_REACH)

@@ -12,7 +12,13 @@ from vmanomaly.model.online import Bounds, Points, micro_batch
 from vmanomaly.model.temporal_envelope.calendar import Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins, Envelopes
 from vmanomaly.model.temporal_envelope.forecast import forecast, learn_forecast, steady
-from vmanomaly.model.temporal_envelope.learn import Rates, bounds_of, learn_one, profile_at
+from vmanomaly.model.temporal_envelope.learn import (
+    Rates,
+    bounds_of,
+    flatline_score_of,
+    learn_one,
+    profile_at,
+)
 from vmanomaly.series import BoolArray, FloatArray
 
 
@@ -73,6 +79,7 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
     horizons: FloatArray | None,
     envelopes: Envelopes,
     bounds: Bounds,
+    flatlines: FloatArray,
     forecasts: FloatArray,
     traces: Traces,
 ) -> None:
@@ -91,6 +98,9 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
         Changed.
     bounds
         Written.
+    flatlines
+        float64, shape (S, T): how unusually long a series has been standing still at its samples,
+        written.
     forecasts
         float64, shape (H, 3, S, T): the forecast and its bounds, written.
     traces
@@ -110,6 +120,8 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
                     yhat, lower, upper = bounds_of(x, profile, rates)
                     bounds.yhat[s, t] = yhat
                     bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
+                    if math.isfinite(points.values[s, t]):
+                        flatlines[s, t] = flatline_score_of(x, points.values[s, t])
                     if horizons is not None:
                         for h in range(len(horizons)):
                             ahead = t + (h + 1) * n_timestamps
