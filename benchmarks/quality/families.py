@@ -13,11 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from benchmarks.quality.labelled import LabelledSeries, Window, probation
+from benchmarks.quality.labelled import START, LabelledSeries, Window, probation
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 
-START = 1_767_571_200_000
-"""Monday 2026-01-05T00:00:00Z, Unix milliseconds."""
 STEP = 300_000
 DAY = 288
 """Points of a day."""

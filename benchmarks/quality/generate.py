@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from benchmarks.quality.families import START, special_families
-from benchmarks.quality.labelled import LabelledSeries, Window, probation
+from benchmarks.quality.families import special_families
+from benchmarks.quality.labelled import START, LabelledSeries, Window, probation
 from vmanomaly.series import FloatArray, IntArray
 
 SECOND = 1000

@@ -8,6 +8,8 @@ import numpy as np
 
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
+START = 1_767_571_200_000
+"""Of all series made up: Monday 2026-01-05T00:00:00Z, Unix milliseconds."""
 PROBATION = 0.15
 MAX_PROBATION = 750
 

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from benchmarks.quality.generate import DAY, MINUTE, START
+from benchmarks.quality.generate import DAY, MINUTE
+from benchmarks.quality.labelled import START
 from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatch
 
 Rng: TypeAlias = np.random.Generator

@@ -113,9 +113,10 @@ def _scores(
     output = model.infer(state, batch, starts)
     policy = Policy.of(config.models["good"], config.reader.queries["cpu"])
     applied = None if model.applies_policies else policy
-    wanted = [name for name in ("anomaly_score", "flatline_score") if name in model.outputs]
+    wanted = ["anomaly_score", *(name for name in model.outputs if name == "flatline_score")]
     scores = score_series(batch, output, applied, wanted).outputs.values()
-    return np.fmax.reduce(list(scores))
+    largest: FloatArray = np.fmax.reduce(list(scores))
+    return largest
 
 
 REPLAYED: list[tuple[str, dict[str, float]]] = [
@@ -221,7 +222,7 @@ def test_an_incident_continues_after_a_fit_as_before_it(tmp_path: Path) -> None:
     )
     before, after = first.outputs["incident_score"], second.outputs["incident_score"]
     assert np.nanmax(before[0]) < 1 < before[1, -1]
-    assert after[0, 0] < 1 < after[1, 0]
+    assert np.nanmax(after[0, :3]) < 1 < np.nanmax(after[1, :3])
 
 
 def test_a_short_fit_window_starts_without_evidence(tmp_path: Path) -> None:
