@@ -106,6 +106,7 @@ dashboards: setup
 lock: $(BIN)/uv
 	@$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml --group dev -o requirements-dev.lock
+	@$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml --extra prophet --extra statsmodels --extra sklearn --extra optuna -c requirements-dev.lock -o requirements-image.lock
 
 system-packages:
 	@sh tests/integration/install-servers.sh $(APT_PACKAGES)

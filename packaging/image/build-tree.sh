@@ -21,7 +21,7 @@ $uv build --wheel --python "$(command -v python3)" --out-dir "$build/wheel" \
 $uv venv --python "$(command -v python3)" /opt/vmanomaly
 VIRTUAL_ENV=/opt/vmanomaly
 export VIRTUAL_ENV
-$uv pip sync --require-hashes "$checkout/requirements.lock"
+$uv pip sync --require-hashes "$checkout/requirements-image.lock"
 $uv pip install --no-deps "$build"/wheel/*.whl
 
 # What users mount, read and import.

@@ -23,6 +23,8 @@ from vmanomaly.series import Labels, SeriesBatch
 logger = logging.getLogger(__name__)
 
 STEP_MS = 60_000
+# They have no kernels but those of other models.
+WITHOUT_KERNELS = frozenset({"auto", "custom", "holtwinters", "prophet"})
 
 
 def main() -> None:
@@ -41,7 +43,7 @@ def main() -> None:
 def sections() -> Iterator[ModelSection]:
     """Yield a section of every built-in model, with forecasts where it has them."""
     for entry in MODELS:
-        if entry.implementation is None or entry.alias == "custom":
+        if entry.implementation is None or entry.alias in WITHOUT_KERNELS:
             continue
         yield section_of(entry)
         if "forecast_at" in entry.section.model_fields:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from tests.model.cases import CASES, section_of
+from tests.model.cases import CASES, WITH_YHAT, section_of
 from tests.model.cases import name_of as name_of_case
 from vmanomaly.config.model.temporal_envelope_multivariate import (
     TemporalEnvelopeMultivariateSection,
@@ -63,7 +63,8 @@ def batches(begin: int, end: int, n_queries: int) -> list[SeriesBatch]:
 
 
 def univariate(case: str) -> AnyDetector:
-    keys = {**CASES[case], "provide_series": OUTPUTS}
+    outputs = OUTPUTS if case in WITH_YHAT else OUTPUTS[:2]
+    keys = {**CASES[case], "provide_series": outputs}
     section = section_of(case).model_validate({"class": name_of_case(case), **keys})
     return create_detector(create_model(section, QUERIES[0]), section, QUERIES[:1])
 

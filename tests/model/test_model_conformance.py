@@ -275,7 +275,7 @@ def test_calls_may_be_split_between_micro_batches(
 def test_a_point_changes_nothing_before_its_micro_batch_ends(
     make_online: MakeModel, alias: str, seed: int, width: int, change: int
 ) -> None:
-    model = make_online(alias, min_n_samples_seen=0)
+    model = make_online(alias, min_n_samples_seen=1)
     past, present = telemetry(seed, 2, 50), telemetry(seed + 1, 2, 40)
     other = present.copy()
     other[:, change] = [1e9, NAN]
@@ -506,7 +506,7 @@ def test_finite_samples_give_finite_ordered_bounds_and_scores(
     decay: float,
     history_strength: float,
 ) -> None:
-    model = make_model(alias, decay=decay, history_strength=history_strength, min_n_samples_seen=0)
+    model = make_model(alias, decay=decay, history_strength=history_strength, min_n_samples_seen=1)
     half = (len(values) + 1) // 2
     state = model.fit(grid(np.array([values[:half]])))
     batch = grid(np.array([[*values[half:], 0.0]]), half)
@@ -677,7 +677,7 @@ def test_days_on_which_the_clocks_change(
     make_online: MakeModel, alias: str, tz: str, midnight: int
 ) -> None:
     """Three days around a change, in pieces and at once, alone and together."""
-    model = make_online(alias, tz=tz, min_n_samples_seen=0)
+    model = make_online(alias, tz=tz, min_n_samples_seen=1)
     values = telemetry(13, 2, 6 * 24 * 3, missing=0.02)
     timestamps = midnight * 1000 + 10 * STEP * np.arange(values.shape[1], dtype=np.int64)
     labels = (Labels({"series": "a"}), Labels({"series": "b"}))

@@ -27,7 +27,7 @@ N_PAST = 600
 
 # What gives the envelopes does not matter here: this one is fast and has no memory of its own.
 CHANNEL_MODEL = OnlineZscoreModel(
-    z_threshold=3.5, decay=1.0, min_n_samples_seen=0, history_strength=1.0
+    z_threshold=3.5, decay=1.0, min_n_samples_seen=1, history_strength=1.0
 )
 
 
@@ -185,7 +185,7 @@ def test_policies_hold_for_what_the_other_channels_say_too() -> None:
 @examples(15)
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(1, 39), width=st.integers(1, 7))
 def test_groups_are_independent_and_calls_may_be_split(seed: int, cut: int, width: int) -> None:
-    model = model_of(min_n_samples_seen=0, decay=0.99)
+    model = model_of(min_n_samples_seen=1, decay=0.99)
     values = np.concatenate([channels_of(seed + host, 140) for host in range(3)])
     values[np.random.default_rng(seed).random(values.shape) < 0.02] = np.nan
     cut -= cut % width
@@ -293,7 +293,7 @@ def test_every_channel_has_the_envelope_of_the_section() -> None:
 def test_a_point_changes_nothing_before_its_micro_batch_ends(
     seed: int, width: int, change: int
 ) -> None:
-    model = configured(min_n_samples_seen=0, provide_series=["anomaly_score", "yhat"])
+    model = configured(min_n_samples_seen=1, provide_series=["anomaly_score", "yhat"])
     values = channels_of(seed, 240)
     other = values.copy()
     other[:, 200 + change] = [1e9, np.nan, -5.0, 0.0]
@@ -324,7 +324,7 @@ def test_every_fit_starts_from_scratch() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 1e300, np.nan])
 def test_constant_channels_and_channels_without_samples(value: float) -> None:
-    model = configured(min_n_samples_seen=0)
+    model = configured(min_n_samples_seen=1)
     state = model.fit(batch_of(np.full((4, 100), value)))
     batch = batch_of(np.full((4, 5), value), 100)
     scores = model.infer(state, batch, np.arange(5)).outputs["anomaly_score"]
@@ -336,7 +336,7 @@ def test_constant_channels_and_channels_without_samples(value: float) -> None:
 
 @pytest.mark.parametrize("shape", [(4, 0), (4, 1), (4, 2), (4, 3)])
 def test_short_windows(shape: tuple[int, int]) -> None:
-    model = configured(min_n_samples_seen=0)
+    model = configured(min_n_samples_seen=1)
     state = model.fit(batch_of(np.ones(shape)))
     batch = batch_of(channels_of(0, 6), shape[1])
     assert model.infer(state, batch, np.arange(6)).outputs["anomaly_score"].shape == (1, 6)
