@@ -130,6 +130,19 @@ class TestEnvironment:
             "so %{DS_PASSWORD} stays as it is (/"
         )
 
+    def test_a_copilot_is_warned_of_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        model, server = "openai:x", "http://user:secret@mcp:8081"
+        environ = {"VMANOMALY_COPILOT_MODEL": model, "VMANOMALY_MCP_SERVER_URL": server}
+        text = yaml.safe_dump(MINIMAL)
+        load(text, environ)
+        assert caplog.records == []
+        load(text, environ | {"VMANOMALY_COPILOT_ENABLED": "true"})
+        (message,) = [record.message for record in caplog.records]
+        assert message.startswith(
+            "VMANOMALY_COPILOT_ENABLED, VMANOMALY_COPILOT_MODEL, VMANOMALY_MCP_SERVER_URL: ignored"
+        )
+        assert "secret" not in message
+
     def test_unset_url(self) -> None:
         text = yaml.safe_dump(changed({"reader.datasource_url": "PLACE"}))
         assert problems(text.replace("PLACE", "%{DS_URL}")) == [

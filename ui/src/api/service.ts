@@ -72,16 +72,19 @@ export interface TaskMetrics {
   elapsed_s: number;
 }
 
-export interface Task {
+export interface TaskProgress {
   task_id: string;
   status: TaskStatus;
   progress: number;
   message: string;
   started_at: string;
   updated_at: string;
+  error: string | null;
+}
+
+export interface Task extends TaskProgress {
   metrics: TaskMetrics;
   result_data: { data: Matrix } | null;
-  error: string | null;
 }
 
 export interface DetectionRequest extends DatasourceFields {

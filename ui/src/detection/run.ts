@@ -2,6 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { ApiError, isAbort, messageOf } from "../api/client";
+import { followTask } from "../api/follow";
 import * as service from "../api/service";
 import { isOnline } from "../model/schema";
 import type { ModelSpec } from "../model/spec";
@@ -63,9 +64,6 @@ export const pointsOfRun = computed(() => {
   return (to - from + (parseDuration(page.value.fitWindow) ?? 0)) / stepMs;
 });
 
-const FIRST_POLL_MS = 150;
-const SLOWEST_POLL_MS = 1000;
-
 let running: AbortController | null = null;
 let taskId: string | null = null;
 
@@ -106,23 +104,17 @@ export async function runDetection(): Promise<void> {
       return;
     }
     taskId = id;
-    const task = await follow(id, asked, signal);
+    const task = await followTask(
+      () => service.getTask(id, { signal }),
+      ({ progress, message }) => (runState.value = { status: "running", asked, progress, message }),
+      signal,
+    );
     taskId = null;
     end(task, asked, key);
   } catch (error) {
     if (isAbort(error) || signal.aborted) return;
     taskId = null;
     runState.value = await failureOf(error);
-  }
-}
-
-async function follow(id: string, asked: Asked, signal: AbortSignal): Promise<service.Task> {
-  for (let wait = FIRST_POLL_MS; ; wait = Math.min(wait * 1.3, SLOWEST_POLL_MS)) {
-    const task = await service.getTask(id, { signal });
-    if (task.status !== "running") return task;
-    runState.value = { status: "running", asked, progress: task.progress, message: task.message };
-    await new Promise((resolve) => setTimeout(resolve, wait));
-    signal.throwIfAborted();
   }
 }
 

@@ -24,6 +24,7 @@ import { detect } from "../state/actions";
 import { adjust, commit, page, zone } from "../state/page";
 import { modelClasses } from "../state/server";
 import { formatTime } from "../time/zone";
+import { SuggestDialog } from "../suggest/SuggestDialog";
 import { Wizard } from "../wizard/Wizard";
 import { AdvancedSettings } from "./AdvancedSettings";
 import { schemaOf } from "./schema";
@@ -36,6 +37,7 @@ const MANY_POINTS = 1_000_000;
 /** The model, its schedule, and what starts it. */
 export function ModelPanel() {
   const [isEditing, setEditing] = useState(false);
+  const [isSuggesting, setSuggesting] = useState(false);
   const schema = useSignal<ModelSchema | null>(null);
   const problem = useSignal("");
   const className = useComputed(() => page.value.model.class);
@@ -78,6 +80,15 @@ export function ModelPanel() {
         </button>
         <button
           type="button"
+          class="button"
+          title="Suggest a model for the query"
+          disabled={draft.value.trim() === ""}
+          onClick={() => setSuggesting(true)}
+        >
+          <Icon name="wand" /> Suggest
+        </button>
+        <button
+          type="button"
           class={`button ${advancedOpen ? "on" : ""}`}
           aria-expanded={advancedOpen}
           onClick={() => adjust({ advancedOpen: !advancedOpen })}
@@ -94,6 +105,7 @@ export function ModelPanel() {
         </Notice>
       )}
       <RunNotice />
+      {isSuggesting && <SuggestDialog onClose={() => setSuggesting(false)} />}
       {isEditing && (
         <Wizard
           spec={model}

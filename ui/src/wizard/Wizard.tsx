@@ -8,6 +8,7 @@ import { Popover } from "../components/Popover";
 import { type ModelSpec, withClass } from "../model/spec";
 import { titleOfClass } from "../model/titles";
 import { modelClasses, serverModels } from "../state/server";
+import { withoutDefaults } from "./defaults";
 import { type Draft, draftOf, errorsByField, specOf } from "./draft";
 import { FieldInput, FieldRow } from "./FieldRow";
 import { type Field, fieldsOf, pathKey } from "./fields";
@@ -201,12 +202,6 @@ export function Wizard({ spec, onApply, onClose }: WizardProps) {
       </div>
     </Dialog>
   );
-}
-
-/** Leave out what a class does by itself, which would only make the address longer. */
-async function withoutDefaults(full: ModelSpec): Promise<ModelSpec> {
-  const fields = fieldsOf(await getModelSchema(full.class));
-  return specOf(fields, draftOf(fields, full), full).spec;
 }
 
 function ClassPicker({ spec, onChoose }: { spec: ModelSpec; onChoose: (name: string) => void }) {

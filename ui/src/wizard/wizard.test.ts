@@ -165,9 +165,10 @@ it("writes YAML", () => {
     empty: {},
     flag: true,
     word: "no",
+    window: "1d12h",
   });
   expect(text).toBe(
     'class: prophet\ndata_range: [0, "inf"]\nargs:\n  growth: flat\n  order: 3\n' +
-      '  holidays: [{holiday: "x y"}]\nempty: {}\nflag: true\nword: "no"\n',
+      '  holidays: [{holiday: "x y"}]\nempty: {}\nflag: true\nword: "no"\nwindow: 1d12h\n',
   );
 });

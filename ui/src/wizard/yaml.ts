@@ -2,7 +2,7 @@
 
 import type { Json } from "../model/spec";
 
-const PLAIN = /^[A-Za-z_][\w.-]*$/;
+const PLAIN = /^(?:[A-Za-z_][\w.-]*|(?:\d+(?:ms|[smhdwy]))+)$/;
 const TAKEN = /^(?:y|n|yes|no|on|off|true|false|null|nan|inf)$/i;
 
 export function toYaml(mapping: Readonly<Record<string, Json>>, indent = ""): string {

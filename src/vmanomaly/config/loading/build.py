@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from vmanomaly.config.config import Config
 from vmanomaly.config.loading import rules
 from vmanomaly.config.loading.auto import read_auto, scores_groups
+from vmanomaly.config.loading.copilot import warn_of_copilot
 from vmanomaly.config.loading.indentation import explain_section, find_keys_among_aliases
 from vmanomaly.config.loading.intervals import check_intervals, check_retention
 from vmanomaly.config.loading.legacy import modernise
@@ -121,6 +122,7 @@ def build_config(
         check_retention(settings, findings)
     member = read_member(environ, findings)
     ui_datasource = read_ui_datasource(environ, findings)
+    warn_of_copilot(environ, findings)
     warn_of_unheeded_keys(valid_models, findings)
     if reader is not None:
         rules.check_filters(reader, valid_models, member, findings)
