@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from tests.integration.servers import request, wait_until
-from tests.ui.actions import address, button, day, detect, state_of, summary, wait_for_rows
+from tests.ui.actions import address, button, day, detect, iso, state_of, summary, wait_for_rows
 from tests.ui.site import EXPR, HOSTS, SPIKES, Site
 
 TASKS = "**/api/v1/anomaly_detection/tasks"
@@ -95,6 +95,24 @@ def test_a_change_marks_the_result_out_of_date_and_a_reload_does_not_run(
     button(page, "Execute query").click()
     wait_for_rows(page, len(HOSTS))
     expect(page.locator(".summary")).to_have_count(0)
+
+
+def test_another_range_shows_the_values_there_around_the_old_result(page: Page, site: Site) -> None:
+    page.goto(address(site, **{**minutes(site), "g0_range_input": "6h"}))
+    detect(page)
+    counted = summary(page)
+    asked = f"**/api/v1/query?*start={site.end // 1000 - 86_400}*"
+    with page.expect_response(asked) as answer:
+        button(page, "Time range").click()
+        page.get_by_label("From").fill(iso(site.end // 1000 - 86_400).replace("T", " "))
+        button(page.locator(".range-form"), "Apply").click()
+    assert len(answer.value.json()["data"]["result"]) == len(HOSTS)
+    expect(page.get_by_text("This result is out of date")).to_be_visible()
+    assert summary(page) == counted
+    # Left of the result there is the value, and nothing that a model says.
+    page.locator(".u-over").first.hover(position={"x": 60, "y": 100})
+    expect(page.locator(".tooltip-row")).to_have_count(1)
+    expect(page.locator(".tooltip-row")).to_contain_text("y")
 
 
 def test_a_canceled_run_frees_its_slot(page: Page, site: Site) -> None:

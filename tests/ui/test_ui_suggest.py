@@ -39,7 +39,7 @@ def test_series_with_a_daily_cycle_get_a_model_that_learns_it(page: Page, site: 
     # All three days that there are: longer histories have too few values.
     expect(dialog.get_by_label("History")).to_contain_text("longest there is (3d)")
     expect(card.get_by_role("heading")).to_have_text("Suggestion: Temporal envelope")
-    expect(card).to_contain_text("4 / 4 (100%) series repeat each day")
+    expect(card).to_contain_text("4 of 4 series repeat each day, smoothly")
     expect(card).to_contain_text("3d cannot show a pattern of the week")
     expect(card.locator(".diff-line.added")).to_have_text(
         [re.compile(r"seasonalities: \[hod_smooth\]"), re.compile("fit_window: 2d")]

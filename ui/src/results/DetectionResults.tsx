@@ -1,5 +1,6 @@
+import { computed } from "@preact/signals";
 import { useMemo, useState } from "preact/hooks";
-import { formatLabels } from "../api/matrix";
+import { formatLabels, type Series } from "../api/matrix";
 import { formatNumber, formatShare } from "../components/format";
 import { Notice } from "../components/Notice";
 import { type Detected, detected, isOutOfDate, runState } from "../detection/run";
@@ -7,6 +8,7 @@ import type { DetectedSeries } from "../detection/result";
 import { type Anomalies, countAnomalies, summarize } from "../detection/streaks";
 import { Chart, type Spot } from "../plot/Chart";
 import { colorOf } from "../plot/palette";
+import { queryState } from "../query/run";
 import { detect } from "../state/actions";
 import { page, resolvedRange, zone } from "../state/page";
 import { SeriesTable } from "../table/SeriesTable";
@@ -15,6 +17,7 @@ import type { AbsoluteRange } from "../time/range";
 import { formatTime } from "../time/zone";
 import { detectionChart, type Layer, LAYERS, type Wanted } from "./detectionChart";
 import { Empty } from "./Empty";
+import { valuesAround } from "./raw";
 import { resetZoom, zoomTo } from "./zoom";
 
 const TITLES: Readonly<Record<Layer, string>> = {
@@ -182,7 +185,11 @@ function SeriesChart(props: {
   isSmall?: boolean;
 }) {
   const { series, anomalies, wanted, range, isSmall = false } = props;
-  const data = useMemo(() => detectionChart(series, anomalies, wanted), [series, anomalies, wanted]);
+  const found = foundSince.value;
+  const data = useMemo(
+    () => detectionChart(series, anomalies, wanted, valuesAround(series, found)),
+    [series, anomalies, wanted, found],
+  );
   const name = formatLabels(series.labels);
   return (
     <Chart
@@ -198,6 +205,19 @@ function SeriesChart(props: {
     />
   );
 }
+
+const NOTHING: readonly Series[] = [];
+
+/** The series of the query of the result at another time range, which was chosen since. */
+const foundSince = computed<readonly Series[]>(() => {
+  const [result, state] = [detected.value, queryState.value];
+  if (result === null || state.status !== "done" || !isOutOfDate.value) return NOTHING;
+  const { asked } = result;
+  const { from, to } = resolvedRange.value;
+  const isOfPage = state.asked.range.from === from && state.asked.range.to === to;
+  const isSame = state.asked.expr === asked.expr && state.asked.datasource === asked.datasource;
+  return isOfPage && isSame ? state.series : NOTHING;
+});
 
 function indexOfWorst(anomalies: readonly Anomalies[]): number {
   let worst = 0;

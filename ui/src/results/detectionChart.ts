@@ -1,6 +1,6 @@
 /** What the plot of a detection draws. */
 
-import { alignedTo, unionOfTimes } from "../api/matrix";
+import { alignedTo, type Series, unionOfTimes } from "../api/matrix";
 import type { DetectedSeries, Values } from "../detection/result";
 import type { Anomalies } from "../detection/streaks";
 import type { ModelSpec } from "../model/spec";
@@ -17,11 +17,18 @@ export interface Wanted {
   readonly spec: ModelSpec;
 }
 
-export function detectionChart(series: DetectedSeries, anomalies: Anomalies, wanted: Wanted): ChartData {
+/** Return what to draw; `around` has values of the series at other times than those of the detection. */
+export function detectionChart(
+  series: DetectedSeries,
+  anomalies: Anomalies,
+  wanted: Wanted,
+  around: Pick<Series, "times" | "values"> = { times: [], values: [] },
+): ChartData {
   const { layers, consecutive, spec } = wanted;
-  const times = unionOfTimes([series.times, ...series.forecasts.map((each) => each.times)]);
+  const times = unionOfTimes([series.times, around.times, ...series.forecasts.map((each) => each.times)]);
   const aligned = (values: Values): Values =>
     times.length === series.times.length ? values : alignedTo(times, { times: series.times, values });
+  const others = around.times.length === 0 ? [] : alignedTo(times, around);
   const lines: Line[] = [];
   const bands: Band[] = [];
 
@@ -60,7 +67,7 @@ export function detectionChart(series: DetectedSeries, anomalies: Anomalies, wan
       id: "y",
       title: "y",
       color: ({ actual }) => actual,
-      values: aligned(series.y),
+      values: aligned(series.y).map((value, index) => value ?? others[index] ?? null),
       isShown: layers.has("y"),
       width: 1.5,
     },

@@ -3,7 +3,7 @@
 import { runDetection, cancelDetection } from "../detection/run";
 import { cancelQuery, draft, runQuery } from "../query/run";
 import type { TimeRange } from "../time/range";
-import { commit, page } from "./page";
+import { commit } from "./page";
 
 export function execute(): void {
   cancelDetection();
@@ -20,5 +20,5 @@ export function detect(): void {
 /** Choose another range: the series are asked for again, a detection waits to be asked for. */
 export function chooseRange(range: TimeRange): void {
   commit({ range });
-  if (page.value.mode === "query") void runQuery();
+  void runQuery();
 }

@@ -1,6 +1,6 @@
 /** What series are like, turned into a model and its settings, with the reasons. */
 
-import { formatShare } from "../components/format";
+import { formatNumber } from "../components/format";
 import { type ModelSpec, withClass } from "../model/spec";
 import { formatDuration, parseDuration } from "../time/duration";
 import type { Characteristics, Tuned } from "./api";
@@ -22,7 +22,7 @@ const CYCLES: Readonly<Record<string, { name: string; lengthMs: number }>> = {
   month: { name: "year", lengthMs: 365 * DAY_MS },
 };
 const SHAPES: Readonly<Record<string, string>> = {
-  smooth: "smooth",
+  smooth: "smoothly",
   spiky: "with sharp peaks",
   plateau: "with plateaus",
 };
@@ -83,8 +83,8 @@ function classFor(found: Characteristics, patterns: readonly string[]): Choice {
     const reasons = patterns.map((cycle) => patternReason(found, cycle));
     if (found.has_trend) {
       const { share: trending, direction_mode: direction } = found.trend;
-      const way = direction === "up" || direction === "down" ? ` ${direction}` : "";
-      reasons.push(`${share(found, trending)} have a trend${way}, which the model follows.`);
+      const trend = { up: "an upward trend", down: "a downward trend" }[direction] ?? "a trend";
+      reasons.push(`${share(found, trending)} have ${trend}, which the model follows.`);
     }
     if (hasShifts) {
       reasons.push(
@@ -131,10 +131,10 @@ function patternReason(found: Characteristics, cycle: string): string {
   );
 }
 
-/** Write how many of the series that could be judged: 3 / 4 (75%) series. */
+/** Write how many of the series that could be judged: 3 of 4 series. */
 function share(found: Characteristics, part: number): string {
   const count = found.eligible_series_count;
-  return `${formatShare(Math.round(part * count), count)} series`;
+  return `${formatNumber(Math.round(part * count))} of ${formatNumber(count)} series`;
 }
 
 /** Return a fit window with two cycles; the present one if that is long enough. */
