@@ -9,6 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.ui.actions import address, button, day, detect, wait_for_rows
+from tests.ui.scores import OURS, scores
 from tests.ui.site import HOSTS, Site, database, service
 
 FOLDER = Path(__file__).parents[2] / "docs/images/ui"
@@ -49,10 +50,35 @@ def take(browser: Browser, site: Site) -> None:
         button(page, "Queries").click()
         page.screenshot(path=FOLDER / f"queries-{scheme}.png")
         page.context.close()
+        take_suggestions(opened(browser, scheme, 1280, 960), site, scheme)
+        take_tabs(opened(browser, scheme, 1280, 800), site, scheme)
     page = opened(browser, "light", 360, 740)
     page.goto(address(site, **run))
     detect(page)
     page.screenshot(path=FOLDER / "detect-narrow.png", full_page=True)
+    page.context.close()
+
+
+def take_suggestions(page: Page, site: Site, scheme: str) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    button(page, "Suggest").click()
+    dialog = page.get_by_role("dialog", name="Suggest a model")
+    dialog.get_by_label("Time, in seconds").fill("2")
+    button(dialog, "Tune").click()
+    dialog.get_by_role("region", name="Tuned").wait_for(timeout=120_000)
+    page.screenshot(path=FOLDER / f"suggest-{scheme}.png")
+    page.context.close()
+
+
+def take_tabs(page: Page, site: Site, scheme: str) -> None:
+    page.goto(f"{site.url}/vmui/#/incidents?{OURS}")
+    page.locator(".incident").nth(1).locator(".fold").click()
+    page.locator(".series-plot .plot-y").nth(2).wait_for(state="attached")
+    page.screenshot(path=FOLDER / f"incidents-{scheme}.png", full_page=True)
+    page.goto(f"{site.url}/vmui/#/health")
+    page.locator(".health-head h2").wait_for()
+    page.screenshot(path=FOLDER / f"health-{scheme}.png", full_page=True)
     page.context.close()
 
 
@@ -64,6 +90,8 @@ def main() -> None:
             executable_path="/usr/bin/chromium", args=["--no-sandbox"]
         )
         with database(folder) as (vm, end), service(folder, vm, end) as site:
+            vm.import_series(scores(end))
+            vm.force_flush()
             take(browser, site)
         browser.close()
 

@@ -12,31 +12,15 @@ from playwright.sync_api import Page, expect
 from tests.integration.servers import request, wait_until
 from tests.ui.actions import button, state_of
 from tests.ui.axe import violations
-from tests.ui.site import STEP_MS, Site
-
-N_POINTS = 360
-HOSTS = ("web-1", "web-2", "db-1")
-# The service itself scores other series meanwhile.
-OURS = "since=6h&label=env%3Dscored"
+from tests.ui.scores import OURS, scores
+from tests.ui.site import Site
 
 
 @pytest.fixture(scope="module")
 def scored(site: Site) -> Site:
-    """Scores as the service writes them, with an incident of two series, and one that goes on."""
-    times = [site.end - (N_POINTS - 1 - index) * STEP_MS for index in range(N_POINTS)]
-    for host in HOSTS:
-        labels = {
-            "for": "requests",
-            "model_alias": "m",
-            "scheduler_alias": "daily",
-            "preset": "default",
-            "host": host,
-            "env": "scored",
-        }
-        for name in ("anomaly_score", "incident_score", "y", "yhat", "yhat_lower", "yhat_upper"):
-            values = [value_of(name, host, index) for index in range(N_POINTS)]
-            samples = list(zip(times, values, strict=True))
-            site.vm.import_series([({"__name__": name, **labels}, samples)])
+    """The service, once its database has scores that others have written."""
+    for each in scores(site.end):
+        site.vm.import_series([each])
     site.vm.force_flush()
     wait_until(lambda: n_incidents(site) == 2, "the scores in answers of the database")
     return site
@@ -45,15 +29,6 @@ def scored(site: Site) -> Site:
 def n_incidents(site: Site) -> int:
     status, body = request("GET", f"{site.url}/api/v1/incidents?{OURS}")
     return int(json.loads(body)["data"]["n_incidents"]) if status == 200 else 0
-
-
-def value_of(name: str, host: str, index: int) -> float:
-    before = host.startswith("web") and 100 <= index < 120
-    now = host == "db-1" and index >= N_POINTS - 10
-    if name in ("anomaly_score", "incident_score"):
-        return (6.0 if host == "web-1" else 2.0) if before or now else 0.25
-    usual = {"y": 100.0, "yhat": 100.0, "yhat_lower": 90.0, "yhat_upper": 110.0}[name]
-    return usual + (80.0 if name == "y" and (before or now) else 0.0)
 
 
 @pytest.fixture
