@@ -186,6 +186,28 @@ def test_a_thousand_series_are_listed_and_fifty_drawn(page: Page, site: Site) ->
     expect(rows.nth(10)).to_contain_text(re.compile("06|05"))
 
 
+def test_series_are_grouped_by_a_label(page: Page, site: Site) -> None:
+    hosts = ("b", "a", "b", "a")
+    result = [
+        {"metric": {"host": host, "i": str(i)}, "values": [[site.end // 1000, str(i)]]}
+        for i, host in enumerate(hosts)
+    ]
+    answer = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}})
+    page.route(QUERIES, lambda route: route.fulfill(body=answer, content_type="application/json"))
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(hosts))
+    page.get_by_label("Group by").select_option("host")
+    assert state_of(page)["legend_group"] == "host"
+    rows = page.locator(".series-table tbody tr:not(.space)")
+    first_labels = page.locator(".series-table tbody td.label:nth-child(2)")
+    expect(first_labels).to_have_text(["a", "a", "b", "b"])
+    page.get_by_role("columnheader", name="max").get_by_role("button").click()
+    expect(rows.locator("td:last-child")).to_have_text(["3", "1", "2", "0"])
+    expect(page.locator("tr.group-start td.label:nth-child(2)")).to_have_text("b")
+    page.reload()
+    expect(first_labels).to_have_text(["a", "a", "b", "b"])
+
+
 def test_a_service_that_is_gone_is_said_and_waited_for(page: Page, site: Site) -> None:
     page.goto(address(site, **day(site)))
     wait_for_rows(page, len(HOSTS))

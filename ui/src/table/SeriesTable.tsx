@@ -33,17 +33,19 @@ const MOST_LABEL_COLUMNS = 6;
 /** All series as text: sorted, filtered, selected. Only the rows in view are in the page. */
 export function SeriesTable(props: Props) {
   const { caption, series, statistics, counts, isSelected, onSelect } = props;
-  const { view, hideCommonLabels, hideStatistics } = page.value;
+  const { view, hideCommonLabels, hideStatistics, groupBy } = page.value;
   const [text, setText] = useState("");
   const [sort, setSort] = useState<Sort | null>(null);
   const [top, setTop] = useState(0);
 
   const allLabels = useMemo(() => series.map(({ labels }) => labels), [series]);
   const common = useMemo(() => commonLabels(allLabels), [allLabels]);
+  const allNames = useMemo(() => [...new Set(allLabels.flatMap((labels) => Object.keys(labels)))], [allLabels]);
   const names = useMemo(() => {
-    const found = new Set(allLabels.flatMap((labels) => Object.keys(labels)));
-    return [...found].filter((name) => !(hideCommonLabels && common.has(name)));
-  }, [allLabels, common, hideCommonLabels]);
+    const shown = allNames.filter((name) => !(hideCommonLabels && common.has(name)));
+    // The label of the groups first.
+    return shown.sort((left, right) => Number(right === groupBy) - Number(left === groupBy));
+  }, [allNames, common, hideCommonLabels, groupBy]);
   const columns = names.length <= MOST_LABEL_COLUMNS && view === "table" ? names : [];
   const hidden = hideCommonLabels ? common : new Set<string>();
   const shownStatistics = [...counts, ...(hideStatistics ? [] : statistics)];
@@ -55,8 +57,12 @@ export function SeriesTable(props: Props) {
       const factor = sort.isDescending ? -1 : 1;
       found.sort((left, right) => factor * compare(left, right, sort.by));
     }
+    // Sorting is stable: within a group the order stays.
+    if (groupBy !== "") found.sort((left, right) => compare(left, right, `label:${groupBy}`));
     return found;
-  }, [series, text, sort]);
+  }, [series, text, sort, groupBy]);
+  const isGroupStart = (at: number): boolean =>
+    groupBy !== "" && at > 0 && rows[at]!.labels[groupBy] !== rows[at - 1]!.labels[groupBy];
 
   const first = Math.max(0, Math.min(Math.floor(top / ROW_PX) - 4, rows.length - 1));
   const inView = rows.slice(first, first + SHOWN_ROWS + 8);
@@ -96,6 +102,21 @@ export function SeriesTable(props: Props) {
             : `${rows.length} of ${series.length} series`}
         </span>
         <div class="spacer" />
+        <label class="switch">
+          Group by
+          <select
+            class="input"
+            value={groupBy}
+            onChange={(event) => adjust({ groupBy: event.currentTarget.value })}
+          >
+            <option value="">nothing</option>
+            {[...new Set([...allNames, ...(groupBy === "" ? [] : [groupBy])])].map((name) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
         <Switch label="Common labels" isOn={!hideCommonLabels} onChange={(on) => adjust({ hideCommonLabels: !on })} />
         <Switch label="Statistics" isOn={!hideStatistics} onChange={(on) => adjust({ hideStatistics: !on })} />
         <Switch label="List" isOn={view === "list"} onChange={(on) => adjust({ view: on ? "list" : "table" })} />
@@ -123,10 +144,10 @@ export function SeriesTable(props: Props) {
           </thead>
           <tbody>
             <Space height={first * ROW_PX} width={width} />
-            {inView.map((row) => (
+            {inView.map((row, at) => (
               <tr
                 key={row.index}
-                class={isSelected(row.index) ? "selected" : ""}
+                class={`${isSelected(row.index) ? "selected" : ""} ${isGroupStart(first + at) ? "group-start" : ""}`}
                 onClick={(event) => onSelect(row.index, event.ctrlKey || event.metaKey || event.shiftKey)}
               >
                 <td class="swatch-cell">
