@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import subprocess
@@ -110,8 +111,14 @@ def test_another_range_shows_the_values_there_around_the_old_result(page: Page, 
     expect(page.get_by_text("This result is out of date")).to_be_visible()
     assert summary(page) == counted
     # Left of the result there is the value, and nothing that a model says.
-    page.locator(".u-over").first.hover(position={"x": 60, "y": 100})
-    expect(page.locator(".tooltip-row")).to_have_count(1)
+    places = itertools.cycle((60, 90))
+
+    def has_only_the_value() -> bool:
+        # The plot may not have been drawn again yet.
+        page.locator(".u-over").first.hover(position={"x": next(places), "y": 100})
+        return page.locator(".tooltip-row").count() == 1
+
+    wait_until(has_only_the_value, "the value before the result")
     expect(page.locator(".tooltip-row")).to_contain_text("y")
 
 
