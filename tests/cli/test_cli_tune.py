@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ class TestPython:
             va.tune("missing.csv")
 
     def test_without_optuna_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vmanomaly.model.auto.find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "optuna", None)
         with pytest.raises(ConfigError, match=r"pip install 'vmanomaly\[optuna\]'"):
             va.tune(self.DATA, "mad_online")
         keys: dict[str, Any] = {

@@ -273,5 +273,10 @@ def test_examples_of_the_project_are_valid() -> None:
     assert load((root / "src/vmanomaly/demo/config.yaml").read_text()).models
     environ = dict.fromkeys(("READ_URL", "WRITE_URL"), "http://localhost:8428")
     environ["VMANOMALY_MODEL_DUMPS_DIR"] = "/models"
-    for path in ("config/vmanomaly.yaml", "isolation-forest.yaml"):
+    for path in (
+        "config/vmanomaly.yaml",
+        "isolation-forest.yaml",
+        "prophet.yaml",
+        "holtwinters.yaml",
+    ):
         assert load((root / "examples" / path).read_text(), environ).models

@@ -74,6 +74,9 @@ def parameters_by_series(learned: Learned) -> dict[Labels, Any]:
 
 
 STARTS = np.arange(300 - N_FIT)
+FOREST = {
+    "optimization": {"n_trials": 2, "n_splits": 1, "frozen_params": {"args": {"n_estimators": 5}}}
+}
 
 
 def test_each_series_is_scored_as_the_class_with_its_parameters_alone() -> None:
@@ -114,14 +117,17 @@ def test_series_with_equal_parameters_share_a_part() -> None:
     assert len(learned.state.parts) <= 2
 
 
-@pytest.mark.parametrize("tuned", ["zscore_online", "rolling_quantile"])
-def test_a_restored_state_continues_the_same(tuned: str) -> None:
-    batch, detector = batch_of(), detector_of(tuned=tuned)
+@pytest.mark.parametrize(
+    ("tuned", "keys"),
+    [("zscore_online", {}), ("rolling_quantile", {}), ("isolation_forest", FOREST)],
+)
+def test_a_restored_state_continues_the_same(tuned: str, keys: dict[str, Any]) -> None:
+    batch, detector = batch_of(), detector_of(tuned=tuned, **keys)
     learned = fitted(detector, batch)
     middle = batch.columns(N_FIT, 270)
     learned, _ = detector.infer(learned, [middle], np.arange(30))
     arrays = {name: array.copy() for name, array in learned.state.arrays().items()}
-    other = detector_of(tuned=tuned)
+    other = detector_of(tuned=tuned, **keys)
     restored = other.restore(learned.state.labels, learned.grouping, arrays)
     assert restored.state.labels == learned.state.labels
     assert restored.last_seen == learned.last_seen

@@ -49,9 +49,9 @@ def cluster(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     options.configs = options.configs or [DEFAULT_CONFIG]
-    from vmanomaly.cluster.ray_cluster import connected, import_ray
+    from vmanomaly.cluster.ray_cluster import connected, require_ray
 
-    import_ray(options.address)
+    require_ray(options.address)
     configure_logging(options.logger_level, options.logger_format)
     logger.info("vmanomaly %s", vmanomaly.__version__)
     environ = {

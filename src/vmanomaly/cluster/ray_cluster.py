@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
 from vmanomaly.errors import UsageError, VmanomalyError
+from vmanomaly.executor.local_ray import import_ray, start_ray
 
 logger = logging.getLogger(__name__)
 
-_LOOPBACK = "127.0.0.2"
-"""An address of this machine only. Ray replaces 127.0.0.1 by one that others can reach."""
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Only configurations and metrics travel; the least that Ray accepts is 75 MiB."""
 _CONNECT_S = 5.0
@@ -24,11 +22,8 @@ class ClusterError(VmanomalyError):
     """Ray cannot be reached, or cannot start what is asked of it."""
 
 
-def import_ray(address: str | None) -> None:
-    """Import Ray, with the settings that it reads only then, unless the user has set them.
-
-    It sends nothing to its makers. The one that is started here lets only those in who have its
-    token, since some of its ports are on all addresses, whatever it is told.
+def require_ray(address: str | None) -> None:
+    """Import Ray.
 
     Parameters
     ----------
@@ -40,11 +35,8 @@ def import_ray(address: str | None) -> None:
     UsageError
         It is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
-        import ray  # noqa: F401, PLC0415
+        import_ray(address)
     except ImportError as error:
         raise UsageError(
             "a cluster needs Ray, which is not installed: pip install 'vmanomaly[ray]'"
@@ -73,14 +65,7 @@ def connected(address: str | None) -> Iterator[None]:
         _check_address(address)
     try:
         if address is None:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                configure_logging=False,
-                log_to_driver=False,
-                _node_ip_address=_LOOPBACK,
-            )
+            start_ray(ray, object_store_memory=_OBJECT_STORE_BYTES)
         else:
             ray.init(address=address, configure_logging=False, log_to_driver=False)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:

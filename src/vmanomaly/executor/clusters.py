@@ -15,6 +15,7 @@ from joblib import Parallel, parallel_config
 
 from vmanomaly.errors import VmanomalyError
 from vmanomaly.executor.backends import Backend
+from vmanomaly.executor.local_ray import import_ray, start_ray
 from vmanomaly.executor.worker import Outcome
 
 _starting = threading.Lock()
@@ -33,7 +34,7 @@ class Ray(Backend):
 
     def __init__(self, n_workers: int, native_threads: int, address: str | None) -> None:
         super().__init__(n_workers, native_threads)
-        self._ray = _connected_ray(address)
+        self._ray = _connected_ray(address, n_workers)
 
     def execute(
         self, function: Callable[..., Outcome], tasks: Iterator[tuple[Any, ...]]
@@ -134,21 +135,18 @@ def _connected_dask(address: str | None, n_workers: int) -> Any:
     return client
 
 
-def _connected_ray(address: str | None) -> Any:
+def _connected_ray(address: str | None, n_workers: int) -> Any:
     """Return the module `ray`, connected to a cluster, or to one that it starts on this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray = import_module("ray")
+    ray = import_ray(address)
     import_module("ray.util.joblib").register_ray()
     with _starting:
         if not ray.is_initialized():
-            own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
             try:
-                ray.init(
-                    address=address or "local",
-                    log_to_driver=False,
-                    configure_logging=False,
-                    **({} if address else own),
-                )
+                if address is None:
+                    # Its pool refuses more workers than there are CPUs.
+                    start_ray(ray, num_cpus=max(n_workers, os.cpu_count() or 1))
+                else:
+                    ray.init(address=address, log_to_driver=False, configure_logging=False)
             except Exception as error:
                 where = f"at {address}" if address else "on this machine"
                 raise VmanomalyError(

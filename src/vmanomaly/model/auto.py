@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vmanomaly.config.tuned import tuned_section
-from vmanomaly.errors import ConfigError
 from vmanomaly.model.base import AnyModel
+from vmanomaly.model.library.extras import required
 from vmanomaly.model.registry import create_model, create_multivariate_model
 
 if TYPE_CHECKING:
@@ -44,7 +43,4 @@ def check_optuna(what: str) -> None:
     ConfigError
         It is not.
     """
-    if find_spec("optuna") is None:
-        raise ConfigError(
-            [f"{what} needs optuna, which is not installed: pip install 'vmanomaly[optuna]'"]
-        )
+    required("optuna", what, "optuna")
