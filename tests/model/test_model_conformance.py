@@ -378,7 +378,7 @@ def test_series_that_are_new_start_cold_and_missing_ones_are_remembered(
 
 @each_online_model
 @examples(20)
-@given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 9), least=st.integers(0, 40))
+@given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 9), least=st.integers(1, 40))
 def test_trust_counts_finite_samples_before_the_micro_batch(
     make_online: MakeModel, alias: str, seed: int, width: int, least: int
 ) -> None:

@@ -558,7 +558,7 @@ class TestErrors:
                 infer="assert df['y'].iloc[0] < 5, 'too high'; return df.assign(anomaly_score=0.5)",
             )
         )
-        model = folder.model(min_n_samples_seen=0)
+        model = folder.model(min_n_samples_seen=1)
         state = model.fit(grid([[1.0], [1.0]]))
         batch = grid([[1.0, 9.0, 1.0], [1.0, 2.0, 3.0]], 1)
         output = model.infer(state, batch, np.arange(3))

@@ -37,6 +37,7 @@ from vmanomaly.series import FloatArray, Labels
 WINDOW = 4
 KNOWN = REFERENCE_WINDOWS * WINDOW
 WEEKS = 1e-3
+N_TAILS = TAILS.itemsize // 8
 NUMBERS = [name for name in LEVEL.names or () if name != "tails"]
 
 
@@ -122,7 +123,7 @@ class Oracle:
     def __init__(self, group: Group) -> None:
         for name in NUMBERS:
             setattr(self, name, group.level[name].copy())
-        self.tails = group.channels["level"][:, -6:].copy()
+        self.tails = group.channels["level"][:, -N_TAILS:].copy()
         self.products = group.channels["level_products"].copy()
         self.second = group.channels["level_variance"].copy()
         self.moments = group.groups["level_moments"][0].copy()
@@ -219,11 +220,11 @@ def test_a_walk_is_the_recursion_written_out() -> None:
             oracle.learn(present[:, point], *model)
     for name in NUMBERS:
         np.testing.assert_allclose(group.level[name], getattr(oracle, name), rtol=1e-8)
-    np.testing.assert_allclose(group.channels["level"][:, -6:], oracle.tails, rtol=1e-8)
+    np.testing.assert_allclose(group.channels["level"][:, -N_TAILS:], oracle.tails, rtol=1e-8)
     np.testing.assert_allclose(group.channels["level_products"], oracle.products, rtol=1e-7)
     # The level that stayed was adopted, and the incidents widened a tail.
     assert group.level["n_known"][2] < 100
-    assert group.channels["level"][0, -6:].max() > RARE
+    assert group.channels["level"][0, -N_TAILS:].max() > RARE
 
 
 def test_a_fit_is_a_mean_and_a_variance_that_start_with_nothing() -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from vmanomaly.config.reader import Query
+from vmanomaly.config.registry import MODELS
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import Model, create_model
 from vmanomaly.model.mad_online import OnlineMADModel
@@ -24,7 +26,9 @@ def test_parameters_come_from_the_section(make_model: Callable[..., Model]) -> N
     )
 
 
-def test_a_class_without_code_names_those_that_have_it() -> None:
+def test_a_class_without_code_names_those_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_code = replace(MODELS["prophet"], implementation=None)
+    monkeypatch.setitem(MODELS._by_name, "prophet", without_code)
     section: Any = SimpleNamespace(class_name="prophet")
     query = Query(alias="cpu", expr="cpu", step="1m")
     with pytest.raises(ConfigError, match=r"prophet is known, but not part of .*zscore_online"):
