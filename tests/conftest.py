@@ -34,12 +34,14 @@ def _logging_as_before() -> Iterator[None]:
     """Undo what a test, or the code that it runs, does to the logging of the process."""
     root = logging.getLogger()
     root_level, handlers, hook = root.level, root.handlers[:], threading.excepthook
-    levels = our_levels()
+    levels, ours = our_levels(), logging.getLogger("vmanomaly")
+    our_handlers, propagates = ours.handlers[:], ours.propagate
     yield
     logging.captureWarnings(False)
     threading.excepthook = hook
     root.setLevel(root_level)
     root.handlers[:] = handlers
+    ours.handlers[:], ours.propagate = our_handlers, propagates
     for name, level in our_levels().items():
         if level != (before := levels.get(name, logging.NOTSET)):
             logging.getLogger(name).setLevel(before)

@@ -150,7 +150,7 @@ def test_a_configuration_that_says_the_same_changes_nothing(
     world.apply({"models.z.queries": ["cpu"]})
     world.apply({"settings.logger_levels": {"reader": "ERROR"}})
     world.apply({})
-    world.apply({"settings.n_workers": 2, "settings.restore_state": False})
+    world.apply({"settings.native_threads_per_worker": 2, "settings.restore_state": False})
     assert [
         message
         for message in caplog.messages

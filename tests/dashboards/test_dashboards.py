@@ -116,6 +116,7 @@ def test_metrics_that_are_asked_for_exist() -> None:
         "vmanomaly_tasks_running",
         "vmanomaly_tasks_total",
         "vmanomaly_config_reload_enabled",
+        "vmanomaly_model_last_run_timestamp_seconds",
         "vmanomaly_native_threads_per_worker",
         "vmanomaly_state_save_duration_seconds",
         "vmanomaly_ui_version_info",

@@ -68,7 +68,7 @@ def test_an_answer_that_never_ends_is_given_up_and_holds_up_no_other(
             assert client.request("GET", good.url, timeout_s=BOUND_S).body == b"{}"
             assert_timeout(failure())
         client.close()
-    assert caplog.records == []
+    assert [each for each in caplog.records if each.name.startswith("vmanomaly")] == []
 
 
 @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)

@@ -16,7 +16,7 @@ import urllib3
 
 from tests.integration.crashing_writer import HOSTS, N_BATCHES, batch
 from tests.integration.nursery import nursery
-from tests.integration.servers import VictoriaMetrics, free_port
+from tests.integration.servers import VictoriaMetrics, free_port, wait_until
 from tests.loopback import Asked, Handler, Loopback, serve
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ def test_killed_at_twenty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
         host: dict(points) for host, points in expected.items()
     }
     n_duplicates = sum(n_repeated(points) for points in received.values())
+    # New series are found a moment after their samples are there.
+    wait_until(lambda: len(vm.export("yhat")) == len(expected), "the series in exports")
     stored = {labels["host"]: set(points) for labels, points in vm.export("yhat").items()}
     assert stored == {host: set(points) for host, points in expected.items()}
     logger.info(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Registry
-from vmanomaly.errors import ConfigError
 
 REGISTRIES = (READERS, WRITERS, SCHEDULERS, MODELS)
 
@@ -24,23 +23,6 @@ def available(*registries: Registry[Any]) -> list[Any]:
 @pytest.mark.parametrize(("registry", "alias"), available(*REGISTRIES))
 def test_every_class_that_is_called_available_is_there(registry: Registry[Any], alias: str) -> None:
     assert callable(registry.implementation(alias))
-
-
-@pytest.mark.parametrize(
-    ("registry", "alias"),
-    [
-        pytest.param(registry, entry.alias, id=entry.alias)
-        for registry in REGISTRIES
-        for entry in registry
-        if entry.implementation is None
-    ],
-)
-def test_a_class_without_code_names_those_that_have_it(registry: Registry[Any], alias: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        registry.create(alias)
-    (problem,) = caught.value.problems
-    assert problem.startswith(f"the {registry.kind} class {alias} is known, but not part of")
-    assert problem.endswith(f"available: {', '.join(registry.available)}")
 
 
 PARTS = {

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 _NO_ANSWER = frozenset({"connection_error", "timeout", "ssl_error"})
 _PROBE_EVERY_S = 5.0
+_STOP_WITHIN_S = 2.0
 _MAX_REASONS = 20
 _MAX_QUERIES = 3
 _MAX_CHARACTERS = 1000
@@ -133,9 +134,14 @@ class Health:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop probing."""
+        """Stop probing, and wait a moment for the probe in progress.
+
+        A thread in the code of a database must not outlive the interpreter: C++ cannot be unwound.
+        """
         self._stopped.set()
         self._wake_up.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(_STOP_WITHIN_S)
 
     def probe_again(self) -> None:
         """Probe every datasource, which may be another one now."""

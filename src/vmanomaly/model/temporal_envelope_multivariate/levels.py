@@ -206,7 +206,7 @@ def joint_limit(n_channels: int, aggregation: str) -> float:
     Examples
     --------
     >>> round(joint_limit(8, "max"), 2), round(joint_limit(8, "l2"), 2)
-    (4.47, 2.02)
+    (4.47, 2.04)
     """
     normal = NormalDist()
     each = 2.0 * normal.cdf(-RARE)
@@ -225,7 +225,7 @@ def lone_limit(n_channels: int, aggregation: str) -> float:
     Examples
     --------
     >>> round(lone_limit(8, "max"), 2), round(lone_limit(8, "l2"), 2)
-    (4.47, 5.73)
+    (4.47, 5.78)
     """
     limit = joint_limit(n_channels, aggregation)
     return {"max": 1.0, "l2": math.sqrt(n_channels), "mean": n_channels}[aggregation] * limit
