@@ -345,7 +345,8 @@ class Siege:
         except StateError:
             # Being read, SQLite writes too, which a full disk does not let it.
             return
-        covered = [progress[job]["covered"] for job in _JOBS if job in progress]
+        # None for a job that has covered nothing yet.
+        covered = [progress[job]["covered"] or START for job in _JOBS if job in progress]
         self._stored = min(covered, default=START)
 
     def _check_status(self, status: int, allowed: set[int]) -> None:
