@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.config_helpers import changed
-from tests.fakes import FakeWriter
+from tests.fakes import FakeWriter, eventually
 from tests.service.test_service_apply import BASE, MINUTE, MODEL, START, World
 from vmanomaly.config.reader import Query
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
@@ -87,6 +87,8 @@ def test_no_timestamp_is_missing_or_twice_and_the_scores_are_the_same(
     undisturbed.pass_minutes(died + later + 5)
     first = start(content, environ)
     first.pass_minutes(died)
+    # Noted once the scores are delivered.
+    assert eventually(lambda: bool(first.service.progress()))
     second = start(
         content,
         environ,
