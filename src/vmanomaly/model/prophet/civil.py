@@ -84,7 +84,8 @@ def _phase(name: str, civil: IntArray) -> FloatArray:
         case "dow":
             return (civil + _THURSDAY * _DAY) % (7 * _DAY) / (7 * _DAY)
     months = civil.astype("datetime64[ms]").astype("datetime64[M]")
-    begin, end = ((months + offset).astype("datetime64[ms]").astype(np.int64) for offset in (0, 1))
+    one = np.timedelta64(1, "M")
+    begin, end = (each.astype("datetime64[ms]").astype(np.int64) for each in (months, months + one))
     of_month = (civil - begin) / (end - begin)
     result: FloatArray = (months.astype(np.int64) % 12 + of_month) / 12
     return result
