@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import vmanomaly
-from vmanomaly.cli.options import duration
+from vmanomaly.cli.options import add_check_interval, add_logging
 from vmanomaly.cli.output import write_output
-from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import UsageError
 
 DEFAULT_CONFIG = Path("vmanomaly.yaml")
@@ -102,22 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CONFIG",
         help=f"YAML files, or directories of them, merged in order (default: {DEFAULT_CONFIG})",
     )
-    parser.add_argument(
-        "--loggerLevel",
-        dest="logger_level",
-        type=str.upper,
-        choices=("DEBUG", "INFO", "WARNING", "ERROR", "FATAL"),
-        default="INFO",
-        help="how much is logged (default: INFO)",
-    )
-    parser.add_argument(
-        "--loggerFormat",
-        dest="logger_format",
-        type=str.lower,
-        choices=("text", "json"),
-        default="text",
-        help="one line of text or JSON per event (default: text)",
-    )
+    add_logging(parser)
     parser.add_argument(
         "--dryRun",
         dest="dry_run",
@@ -140,14 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BOOL",
         help="apply changes to the configuration files while running",
     )
-    parser.add_argument(
-        "--configCheckInterval",
-        dest="config_check_interval",
-        type=duration,
-        default=Duration.parse("30s"),
-        metavar="DURATION",
-        help="how often --watch looks for changes (default: 30s)",
-    )
+    add_check_interval(parser)
     for name in _LICENSE:
         parser.add_argument(
             f"--{name}", dest=name, metavar="X", help="accepted and ignored: no license is needed"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import vmanomaly
 from vmanomaly.cli.arguments import DEFAULT_CONFIG
-from vmanomaly.cli.options import duration
+from vmanomaly.cli.options import add_check_interval, add_logging
 from vmanomaly.cli.parser import Parser
 from vmanomaly.cli.run import serve
 from vmanomaly.config import Config, load_config
@@ -24,7 +24,6 @@ from vmanomaly.config.members import (
     SPLIT_BY,
     STRATEGIES,
 )
-from vmanomaly.config.values.duration import Duration
 from vmanomaly.logs import configure_logging, set_logger_levels
 
 if TYPE_CHECKING:
@@ -137,30 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="apply changes to the configuration files while running",
     )
-    parser.add_argument(
-        "--configCheckInterval",
-        dest="config_check_interval",
-        type=duration,
-        default=Duration.parse("30s"),
-        metavar="DURATION",
-        help="how often --watch looks for changes (default: 30s)",
-    )
-    parser.add_argument(
-        "--loggerLevel",
-        dest="logger_level",
-        type=str.upper,
-        choices=("DEBUG", "INFO", "WARNING", "ERROR", "FATAL"),
-        default="INFO",
-        help="how much is logged (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--loggerFormat",
-        dest="logger_format",
-        type=str.lower,
-        choices=("text", "json"),
-        default="text",
-        help="one line of text or JSON per event (default: %(default)s)",
-    )
+    add_check_interval(parser)
+    add_logging(parser)
     return parser
 
 

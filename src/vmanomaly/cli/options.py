@@ -125,3 +125,37 @@ def settings_of(given: Sequence[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise UsageError(f"--set {each}: the value is not YAML") from error
     return settings
+
+
+def add_logging(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a service's log: `logger_level` and `logger_format`."""
+    parser.add_argument(
+        "--loggerLevel",
+        dest="logger_level",
+        type=str.upper,
+        choices=("DEBUG", "INFO", "WARNING", "ERROR", "FATAL"),
+        default="INFO",
+        help="how much is logged (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--loggerFormat",
+        dest="logger_format",
+        type=str.lower,
+        choices=("text", "json"),
+        default="text",
+        help="one line of text or JSON per event (default: %(default)s)",
+    )
+
+
+def add_check_interval(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how often files are looked at: `config_check_interval`."""
+    from vmanomaly.config.values.duration import Duration
+
+    parser.add_argument(
+        "--configCheckInterval",
+        dest="config_check_interval",
+        type=duration,
+        default=Duration.parse("30s"),
+        metavar="DURATION",
+        help="how often --watch looks for changes (default: 30s)",
+    )

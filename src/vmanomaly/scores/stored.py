@@ -17,7 +17,7 @@ from vmanomaly.report import ScoredSeries
 from vmanomaly.report.contents import ANOMALY_SCORE, INCIDENT_SCORE, OUTPUTS
 from vmanomaly.scores.above import Above, ScoreFilter, Scorer, shared_labels
 from vmanomaly.scores.source import MOST_POINTS, MOST_SERIES, name_pattern, series_of
-from vmanomaly.series import Labels, TimeRange
+from vmanomaly.series import IntArray, Labels, TimeRange
 
 # `$pattern` says which metrics; the rows of one scorer differ in their metric only.
 _WANTED = """
@@ -88,8 +88,8 @@ class StoredScores:
         scored = {scorer for scorer in scored if wanted.series.items() <= scorer.series.items()}
         # Where a model writes both, incidents are told by the one.
         by_incident = {self._scorer(row[:5]) for row in all_rows if INCIDENT_SCORE in row[5]}
+        timestamps = _ends_of_intervals(window, step)
         first = window.start // step + 1
-        timestamps = np.arange(first, -(-window.end // step) + 1, dtype=np.int64) * step
         found: dict[Scorer, np.ndarray] = {}
         for row in self._ask(_HIGHEST, arguments | {"step": step, "threshold": threshold}, context):
             scorer = self._scorer(row[:5])
@@ -120,8 +120,8 @@ class StoredScores:
         arguments = self._arguments(name_pattern(self._format, OUTPUTS), window, wanted)
         rows = self._ask(_OUTPUTS, arguments | {"step": step}, context)
         metrics = self._outputs_by_metric({row[0] for row in rows})
+        timestamps = _ends_of_intervals(window, step)
         first = window.start // step + 1
-        timestamps = np.arange(first, -(-window.end // step) + 1, dtype=np.int64) * step
         found: dict[str, np.ndarray] = {}
         for metric, labels, bucket, highest, last in rows:
             if self._series(labels) != scorer.series:
@@ -175,3 +175,8 @@ class StoredScores:
 
     def _series(self, labels: str) -> Labels:
         return series_of(orjson.loads(labels), self._format)
+
+
+def _ends_of_intervals(window: TimeRange, step: int) -> IntArray:
+    """Return the ends of the intervals that a window reaches into."""
+    return TimeRange(window.start, -(-window.end // step) * step).grid(step)
