@@ -18,7 +18,6 @@ from vmanomaly.model.state import (
     Array,
     Column,
     Range,
-    Rule,
     SeriesState,
     ranges_of,
     records,
@@ -162,14 +161,19 @@ def factor_room(n_channels: int, rank: int) -> FactorRoom:
 
 def group_columns(rank: int) -> tuple[Column, ...]:
     """Return what is kept of the factors of a group."""
+    return factor_columns("n_learned", "factor_moments", rank)
+
+
+def factor_columns(count: str, moments: str, rank: int) -> tuple[Column, ...]:
+    """Return the columns of a model of factors by their names: what it has learned, its moments."""
     return (
-        Column("n_learned", np.float64, within=COUNT),
+        Column(count, np.float64, within=COUNT),
         Column(
-            "factor_moments",
+            moments,
             np.float64,
             (rank, rank),
             within=MOMENT,
-            rule=moments_rule("factor_moments"),
+            rule=partial(_moments_problem, name=moments),
         ),
     )
 
@@ -183,11 +187,6 @@ def channel_columns(rank: int) -> tuple[Column, ...]:
         Column("upper_quantile", np.float64, within=FINITE),
         Column("tails", np.float64, (width(TAILS),), within=ranges_of(TAILS, TAIL_RANGES)),
     )
-
-
-def moments_rule(name: str) -> Rule:
-    """Return what holds for the moments of factors in the column of that name."""
-    return partial(_moments_problem, name=name)
 
 
 def _moments_problem(arrays: Mapping[str, Array], name: str) -> str | None:

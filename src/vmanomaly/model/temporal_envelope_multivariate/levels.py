@@ -39,8 +39,8 @@ from vmanomaly.model.temporal_envelope_multivariate.dependency import (
     FactorRoom,
     Groups,
     estimate_factors,
+    factor_columns,
     learn_moments,
-    moments_rule,
     refresh,
 )
 from vmanomaly.model.temporal_envelope_multivariate.factors import (
@@ -155,16 +155,7 @@ def whitening_room(n_channels: int, rank: int) -> WhiteningRoom:
 
 def level_group_columns(rank: int) -> tuple[Column, ...]:
     """Return what is kept of the factors of the levels of a group."""
-    return (
-        Column("n_levels_learned", np.float64, within=COUNT),
-        Column(
-            "level_moments",
-            np.float64,
-            (rank, rank),
-            within=MOMENT,
-            rule=moments_rule("level_moments"),
-        ),
-    )
+    return factor_columns("n_levels_learned", "level_moments", rank)
 
 
 def level_channel_columns(rank: int) -> tuple[Column, ...]:
