@@ -56,9 +56,9 @@ test: setup ui system-packages
 	@packaging/build-ui.sh $(BIN)/python test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# No servers, and nothing that takes seconds.
+# No servers, not even within the process, and nothing that takes long: under a minute on two cores.
 unit: setup
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --ignore tests/integration --ignore tests/ui $(ARGS)
+	@$(BIN)/python -m pytest -n $$(nproc) --dist worksteal -m "not slow" $(addprefix --ignore tests/,integration ui server http) $(ARGS)
 
 test-pythons: setup system-packages
 	@WORKERS=$(WORKERS) tests/every-python.sh $(shell $(BIN)/python -c "import sys; print('%d.%d' % sys.version_info[:2])")

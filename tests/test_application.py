@@ -18,6 +18,8 @@ from tests.service.test_service_apply import answer
 from vmanomaly.application import Application
 from vmanomaly.errors import RollbackError, VmanomalyError
 
+pytestmark = pytest.mark.slow
+
 
 def free_port() -> int:
     with socket.socket() as probe:

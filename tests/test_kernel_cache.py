@@ -23,6 +23,8 @@ import vmanomaly
 from vmanomaly import kernel_cache
 from vmanomaly.kernel import kernel
 
+pytestmark = pytest.mark.slow
+
 SOURCES = {
     "__init__.py": "",
     "constants.py": "FACTOR = 10.0\n",

@@ -73,6 +73,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
         report(["http://127.0.0.1:9", "--out", str(tmp_path / "page.html"), "--timeout", "2s"])
 
 
+@pytest.mark.slow
 def test_detect_writes_a_page_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     times = np.arange("2026-01-01", "2026-01-03", dtype="datetime64[m]")
     values = np.random.default_rng(0).normal(0, 1, len(times))

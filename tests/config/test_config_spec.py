@@ -59,6 +59,7 @@ ARGS = st.dictionaries(
     labels=st.dictionaries(st.from_regex(r"l[a-z0-9_]{0,8}", fullmatch=True), TEXT, max_size=3),
     fit_start=st.integers(0, 2 * 10**9),
 )
+@pytest.mark.slow
 def test_loading_it_gives_the_same_config(
     queries: dict[str, Any],
     scale: Any,

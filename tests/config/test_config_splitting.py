@@ -150,6 +150,7 @@ def test_each_is_a_valid_config_that_runs_just_that(
     models=st.permutations(sorted(MIXED["models"])),
     schedulers=st.permutations(sorted(MIXED["schedulers"])),
 )
+@pytest.mark.slow
 def test_files_that_differ_only_in_order_are_split_alike(
     models: list[str], schedulers: list[str]
 ) -> None:

@@ -21,6 +21,8 @@ from vmanomaly.report import ScoredSeries
 from vmanomaly.report.stored import read_stored
 from vmanomaly.series import TimeRange
 
+pytestmark = pytest.mark.slow
+
 ERROR_BURST_DAY = ("2026-06-10T12:00:00Z", "2026-06-11T00:00:00Z")
 
 

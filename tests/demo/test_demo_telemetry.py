@@ -2,11 +2,14 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pytest
 
 from vmanomaly.demo.incidents import PLANTED
 from vmanomaly.demo.store import store
 from vmanomaly.demo.telemetry import DAY, POINTS, START, STEP, Telemetry, generate
 from vmanomaly.series import FloatArray
+
+pytestmark = pytest.mark.slow
 
 
 def row_of(telemetry: Telemetry, metric: str, service: str) -> FloatArray:

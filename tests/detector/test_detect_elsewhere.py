@@ -38,6 +38,8 @@ from vmanomaly.model.scoring import Policy
 from vmanomaly.model.zscore_online import OnlineZscoreModel
 from vmanomaly.series import IntArray, Labels, SeriesBatch
 
+pytestmark = pytest.mark.slow
+
 OUTPUTS = ["anomaly_score", "incident_score", "yhat", "yhat_lower", "yhat_upper"]
 QUERIES = [
     Query.model_validate({"alias": alias, "expr": alias, "step": "1m"}) for alias in ("cpu", "mem")

@@ -6,7 +6,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -39,38 +39,35 @@ MakeModel = Callable[..., Model]
 STEP = 60_000
 NAN, INF = math.nan, math.inf
 
-# A data frame for each series takes time.
-_SLOW = {"custom online": pytest.param("custom online", marks=pytest.mark.slow)}
-each_model = pytest.mark.parametrize("alias", [_SLOW.get(case, case) for case in CASES])
+
+def each(cases: Iterable[str]) -> pytest.MarkDecorator:
+    """Run a test with each of these cases; libraries, trees and data frames take time."""
+    slow = {*LIBRARY, *FORESTS, "custom", "custom online"}
+    return pytest.mark.parametrize(
+        "alias",
+        [pytest.param(case, marks=pytest.mark.slow) if case in slow else case for case in cases],
+    )
+
+
+each_model = each(CASES)
 # Libraries take too long for many examples; they have one of each test, at the end.
-each_quick_model = pytest.mark.parametrize(
-    "alias", [_SLOW.get(case, case) for case in CASES if case not in LIBRARY]
+each_quick_model = each(case for case in CASES if case not in LIBRARY)
+each_library_model = each(LIBRARY)
+each_built_in_model = each(BUILT_IN)
+each_model_with_yhat = each(WITH_YHAT)
+each_online_model = each(
+    case
+    for case in CASES
+    if issubclass(section_of(case), OnlineModelSection) and case not in OFFLINE
 )
-each_library_model = pytest.mark.parametrize("alias", LIBRARY)
-each_built_in_model = pytest.mark.parametrize("alias", BUILT_IN)
-each_model_with_yhat = pytest.mark.parametrize("alias", WITH_YHAT)
-each_online_model = pytest.mark.parametrize(
-    "alias",
-    [
-        _SLOW.get(case, case)
-        for case in CASES
-        if issubclass(section_of(case), OnlineModelSection) and case not in OFFLINE
-    ],
+each_model_that_declares = each(case for case in CASES if case not in UNDECLARED)
+each_model_whose_fit_is_a_replay = each(
+    case
+    for case in CASES
+    if issubclass(section_of(case), OnlineModelSection) and case not in (*OFFLINE, *SEVERAL_PASSES)
 )
-each_model_that_declares = pytest.mark.parametrize(
-    "alias", [case for case in CASES if case not in UNDECLARED]
-)
-each_model_whose_fit_is_a_replay = pytest.mark.parametrize(
-    "alias",
-    [
-        case
-        for case in CASES
-        if issubclass(section_of(case), OnlineModelSection)
-        and case not in (*OFFLINE, *SEVERAL_PASSES)
-    ],
-)
-each_model_with_history = pytest.mark.parametrize(
-    "alias", [case for case in CASES if "history_strength" in section_of(case).model_fields]
+each_model_with_history = each(
+    case for case in CASES if "history_strength" in section_of(case).model_fields
 )
 
 

@@ -187,6 +187,7 @@ class TestTheFile:
         two.write(small("OnlineModel"))
         assert [each.model().online for each in (one, two, one)] == [False, True, False]
 
+    @pytest.mark.slow
     def test_the_package_is_there_for_custom_models_only(self) -> None:
         code = (
             "import sys, vmanomaly.cli, vmanomaly.service; "
@@ -278,6 +279,7 @@ class TestWhatIsWrongWithIt:
             "groupby: model.custom.CustomModel is not multivariate"
         )
 
+    @pytest.mark.slow
     def test_pandas_is_not_installed(self, folder: Folder) -> None:
         folder.write(GUIDE)
         folder.write(small().replace("import pandas as pd", ""), "model/without.py")

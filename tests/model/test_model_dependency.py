@@ -198,6 +198,7 @@ def test_quantiles_approach_those_of_the_samples() -> None:
 
 @examples(30)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5))
+@pytest.mark.slow
 def test_groups_do_not_know_of_each_other(seed: int, sizes: list[int]) -> None:
     past, present = related(seed, sum(sizes), 60), related(seed + 1, sum(sizes), 15)
     together = Groups(sizes, rank=3)

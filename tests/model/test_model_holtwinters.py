@@ -63,6 +63,7 @@ QUICK = {"initialization_method": "heuristic"}
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_forecasts_are_those_of_statsmodels(args: dict[str, Any]) -> None:
     y = samples()
     learned = model(args=args).fit_series(hours(len(y)), y)
@@ -77,6 +78,7 @@ def test_forecasts_are_those_of_statsmodels(args: dict[str, Any]) -> None:
     np.testing.assert_allclose(found["yhat"] - found["yhat_lower"], half_width, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_forecasts_are_the_same_through_a_stored_state() -> None:
     y = np.stack([samples(), samples(seed=1), np.full(192, 7.0)])
     labels = tuple(Labels({"host": name}) for name in "abc")

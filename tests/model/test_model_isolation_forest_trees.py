@@ -187,6 +187,7 @@ def trees() -> Trees:
 
 @given(data=st.data())
 @settings(max_examples=300)
+@pytest.mark.slow
 def test_a_forged_tree_is_refused_or_ends(trees: Trees, data: st.DataObject) -> None:
     """Whatever passes the check is scored, without a look beyond the arrays."""
     arrays: list[Any] = [array.copy() for array in trees]

@@ -90,6 +90,7 @@ def expected_of(
 PAST, PRESENT = batch(0, N_PAST), batch(N_PAST, 12)
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_library() -> None:
     expected = expected_of()
     wanted = [name for name in expected.columns if name != "ds"]
@@ -107,6 +108,7 @@ def test_predictions_of_one_point_are_those_of_the_library() -> None:
         np.testing.assert_allclose(found[name][0], expected[name], rtol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 def test_seasonalities_and_holidays_are_those_of_the_library() -> None:
     days = [{"holiday": "Big day", "ds": "2025-06-20", "lower_window": 0, "upper_window": 1}]
     frame = pd.DataFrame(days).assign(ds=lambda found: pd.to_datetime(found["ds"]))

@@ -35,6 +35,7 @@ def test_a_class_without_code_names_those_that_have_it(monkeypatch: pytest.Monke
         create_model(section, query)
 
 
+@pytest.mark.slow
 def test_no_compiler_is_imported_before_a_model_is_created() -> None:
     code = "import sys, vmanomaly.model, vmanomaly.model.scoring; print('numba' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

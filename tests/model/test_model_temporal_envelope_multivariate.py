@@ -184,6 +184,7 @@ def test_policies_hold_for_what_the_other_channels_say_too() -> None:
 
 @examples(15)
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(1, 39), width=st.integers(1, 7))
+@pytest.mark.slow
 def test_groups_are_independent_and_calls_may_be_split(seed: int, cut: int, width: int) -> None:
     model = model_of(min_n_samples_seen=1, decay=0.99)
     values = np.concatenate([channels_of(seed + host, 140) for host in range(3)])
@@ -290,6 +291,7 @@ def test_every_channel_has_the_envelope_of_the_section() -> None:
 
 @examples(10)
 @given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 7), change=st.integers(0, 39))
+@pytest.mark.slow
 def test_a_point_changes_nothing_before_its_micro_batch_ends(
     seed: int, width: int, change: int
 ) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.quality.groups import judge_group, score_group, table
 from benchmarks.quality.labelled_groups import LabelledGroup, generate_groups, read_skab
 from vmanomaly.config.model.temporal_envelope_multivariate import (
     TemporalEnvelopeMultivariateSection,
 )
+
+pytestmark = pytest.mark.slow
 
 DAY = 86_400_000
 

@@ -29,6 +29,8 @@ from vmanomaly.series import SeriesBatch, TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3_600_000
 ZSCORE = ZscoreOnlineSection(class_name="zscore_online")
 

@@ -24,6 +24,8 @@ from vmanomaly.reader.scanner import Answer, Scanner
 from vmanomaly.reader.vm import VmReader
 from vmanomaly.series import Labels, TimeRange
 
+pytestmark = pytest.mark.slow
+
 STEP_MS = 60_000
 START_MS = 1_700_000_040_000
 MIB = 1 << 20

@@ -249,6 +249,7 @@ def test_series_met_again_have_the_same_labels(path: Path) -> None:
     assert all(one is other for one, other in zip(first.labels, second.labels, strict=True))
 
 
+@pytest.mark.slow
 def test_neither_pandas_nor_pyarrow_is_needed(path: Path) -> None:
     """In a process of its own: other tests may have imported them."""
     code = (
@@ -376,6 +377,7 @@ def test_reads_are_measured() -> None:
     st.integers(1, 40),
 )
 @examples(40)
+@pytest.mark.slow
 def test_the_grid_is_that_of_a_plain_loop(rows: list[tuple[int, str, int]], step: int) -> None:
     time_range = TimeRange(START, START + 200)
     expected: dict[tuple[str, int], tuple[int, int]] = {}

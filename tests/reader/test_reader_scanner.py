@@ -84,6 +84,7 @@ SERIES = st.builds(
 
 
 @given(st.lists(SERIES, max_size=6), st.booleans(), st.lists(st.integers(0, 200), max_size=8))
+@pytest.mark.slow
 def test_scans_what_json_reads(
     result: list[dict[str, Any]], compact: bool, sizes: list[int]
 ) -> None:

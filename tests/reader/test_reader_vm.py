@@ -254,6 +254,7 @@ PROMETHEUS_REFUSAL = (
         (400, PROMETHEUS_REFUSAL, 11_000),
     ],
 )
+@pytest.mark.slow
 def test_smaller_pieces_where_the_server_refuses(status: int, words: str, limit: int) -> None:
     length = 3 * limit + 10
     with serve(refusing(limit, status, words)) as server:
@@ -392,6 +393,7 @@ def test_failures_are_logged_when_they_begin_and_end(caplog: pytest.LogCaptureFi
     assert messages[1][1].endswith(" s and 3 failures")
 
 
+@pytest.mark.slow
 def test_an_outage_that_hits_seven_queries_is_told_in_three_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -16,6 +16,8 @@ from benchmarks.regression.record import RUNS, keep
 from vmanomaly.config import load_config
 from vmanomaly.config.registry import MODELS
 
+pytestmark = pytest.mark.slow
+
 Row = tuple[str, str, str, str, float]
 
 YAMLS = Path(__file__).parents[2] / "benchmarks" / "regression"

@@ -24,6 +24,8 @@ from vmanomaly.series import JobKey, Labels, SeriesBatch, TimeRange
 from vmanomaly.service import Service
 from vmanomaly.service.job import QueryJob
 
+pytestmark = pytest.mark.slow
+
 MINUTE = 60_000
 START = 1_000 * MINUTE
 MODEL = {"class": "zscore_online", "queries": "all", "schedulers": "all"}

@@ -17,6 +17,8 @@ from tests.service.test_service_backtesting import scores
 from vmanomaly.config import Config
 from vmanomaly.config.loading.model_spec import read_model_spec
 
+pytestmark = pytest.mark.slow
+
 TUNED = ["mad_online", "temporal_envelope_multivariate"]
 UNTIL = FROM + 160 * STEP
 

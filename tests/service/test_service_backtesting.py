@@ -28,6 +28,8 @@ from vmanomaly.scheduler import Scheduler, create_scheduler
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models
 
+pytestmark = pytest.mark.slow
+
 
 def scores(config: Config, clock: FakeClock, executor: Executor) -> dict[Point, float]:
     """Run the only scheduler to its end; return what was written, each point once."""

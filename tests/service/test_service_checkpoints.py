@@ -22,6 +22,8 @@ from vmanomaly.service.preview import preview
 from vmanomaly.service.write_budget import WriteBudget
 from vmanomaly.state import StateStore
 
+pytestmark = pytest.mark.slow
+
 MINUTELY = {"infer_every": "1m", "fit_every": "1000d"}
 LOAD = Labels({"query": "load"})
 

@@ -17,6 +17,8 @@ from tests.service.test_service_apply import BASE, MINUTE, MODEL, START, World
 from vmanomaly.config.reader import Query
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 
+pytestmark = pytest.mark.slow
+
 FIT_EVERY = 10
 CONTENT: dict[str, Any] = changed(
     {

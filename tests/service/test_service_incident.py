@@ -31,6 +31,8 @@ from vmanomaly.service.job import QueryJob
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.writer.format import added_labels
 
+pytestmark = pytest.mark.slow
+
 UNIVARIATE = [case for case in CASES if not MODELS[name_of(case)].section.multivariate]
 NOT_IN_YAML = {"class_folder", "provide_series"}
 SECOND = 1000

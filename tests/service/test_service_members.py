@@ -16,6 +16,8 @@ from vmanomaly.config.reader import Query
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 from vmanomaly.state.store import read_index
 
+pytestmark = pytest.mark.slow
+
 FOUR: dict[str, Any] = changed(
     {
         "models": {"x": {**MODEL, "schedulers": ["quick"]}},

@@ -22,6 +22,8 @@ from vmanomaly.series import TimeRange
 from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models
 
+pytestmark = pytest.mark.slow
+
 STEP = 10_000
 START = 1_750_000_020_000
 N_QUERIES = 7

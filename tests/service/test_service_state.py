@@ -24,6 +24,8 @@ from vmanomaly.service.keeper import Keeper
 from vmanomaly.service.preview import preview
 from vmanomaly.state import StateStore
 
+pytestmark = pytest.mark.slow
+
 # Never in between, between two fits, and longer than fits are apart.
 INTERVALS = ["0s", "13m", "1000d"]
 

@@ -395,6 +395,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 def test_looking_reads_what_a_killed_process_has_left_in_the_log(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from tests.state.test_state_store import *\n"

@@ -154,6 +154,7 @@ def test_progress_is_whole_never_falls_and_is_100_only_in_the_end() -> None:
     assert task.snapshot()["progress"] == 100
 
 
+@pytest.mark.slow
 def test_what_a_task_worked_with_is_forgotten_when_it_has_ended() -> None:
     class Credentials:
         pass
@@ -230,6 +231,7 @@ def test_a_stop_does_not_wait_long_for_a_task_that_does_not_hear() -> None:
     wait(tasks)
 
 
+@pytest.mark.slow
 def test_a_thousand_tasks_leave_nothing_behind() -> None:
     tasks, _ = create()
     before = threading.active_count()

@@ -27,6 +27,8 @@ from vmanomaly.service.health import Health
 from vmanomaly.service.plan import create_jobs, create_models
 from vmanomaly.tasks.history import score_history
 
+pytestmark = pytest.mark.slow
+
 # Prophet takes a second for every piece, and holtwinters does the same with pieces.
 CLASSES = [alias for alias in MODELS.available if alias not in {*NOT_TUNED, "prophet"}]
 

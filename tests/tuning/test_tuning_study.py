@@ -21,6 +21,8 @@ from vmanomaly.series import Labels, SeriesBatch
 from vmanomaly.tuning import Evaluation, Outcome, Sample, study, tune
 from vmanomaly.tuning.spaces import Dimension, Facts, space_of
 
+pytestmark = pytest.mark.slow
+
 STEP = 60_000
 ZSCORE = space_of("zscore_online", Facts(STEP, 300), {})
 

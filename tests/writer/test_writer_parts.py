@@ -100,6 +100,7 @@ def test_every_sample_that_can_be_taken_is_taken(
         assert outcome == Sent()
 
 
+@pytest.mark.slow
 def test_one_late_series_among_many_costs_few_requests() -> None:
     receiver = Receiver()
     receiver.stored["777"][START + STEP] = 1.0

@@ -17,6 +17,8 @@ from vmanomaly.writer.delivery.disk_queue import DiskQueue
 from vmanomaly.writer.delivery.queue import QueueError, Record
 from vmanomaly.writer.delivery.segment import encode
 
+pytestmark = pytest.mark.slow
+
 BIG = 1 << 30
 N_CASES, N_CHUNKS = 2000, 10
 SEGMENT = "0000000001.segment"
