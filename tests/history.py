@@ -24,7 +24,7 @@ END = START + N_POINTS * STEP
 FROM = START + 160 * STEP
 ONLINE = [
     alias
-    for alias in MODELS.available
+    for alias in MODELS.aliases
     if alias not in NOT_TUNED and MODELS.implementation(alias).online
 ]
 Point = tuple[Labels, str, str, int]

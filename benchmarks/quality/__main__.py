@@ -48,7 +48,7 @@ def _arguments() -> argparse.Namespace:
         "models",
         nargs="*",
         type=_model,
-        default=[_model(alias) for alias in ONE_CONFIGURATION if alias in MODELS.available],
+        default=[_model(alias) for alias in ONE_CONFIGURATION],
         help="classes of models, or sections such as '{class: std, period: 288}'",
     )
     parser.add_argument("--nab", type=Path, help="folder of the Numenta Anomaly Benchmark")
@@ -63,8 +63,8 @@ def _model(text: str) -> tuple[str, ModelSection]:
     raw = yaml.safe_load(text)
     raw = {"class": raw} if isinstance(raw, str) else raw
     alias = raw.get("class") if isinstance(raw, dict) else None
-    if alias not in MODELS.available or MODELS[alias].section.multivariate:
-        univariate = [name for name in MODELS.available if not MODELS[name].section.multivariate]
+    if alias not in MODELS.aliases or MODELS[alias].section.multivariate:
+        univariate = [name for name in MODELS.aliases if not MODELS[name].section.multivariate]
         raise argparse.ArgumentTypeError(
             f"no model {alias} of single series; there is {', '.join(univariate)}"
         )

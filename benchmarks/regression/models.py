@@ -109,7 +109,7 @@ def sections(queries: Iterable[str], schedulers: Iterable[str], multivariate: bo
     plain = {"queries": ["plain"], "schedulers": ["plain"]}
     many = {"queries": [each for each in queries if each != "plain"], "schedulers": ["options"]}
     models: Section = {}
-    for alias in MODELS.available:
+    for alias in MODELS.aliases:
         # What `auto` runs is there with parameters of its own.
         if alias == "auto" or MODELS[alias].section.multivariate != multivariate:
             continue

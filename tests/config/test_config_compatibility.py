@@ -62,7 +62,7 @@ SECTIONS: list[tuple[str, type[Section], dict[str, Any]]] = [
     ),
     *(
         ("models.z", MODELS[alias].section, with_model(alias))
-        for alias in MODELS.available
+        for alias in MODELS.aliases
         if alias != "custom"
     ),
 ]

@@ -169,7 +169,7 @@ def test_unknown_key(path: str, value: Any, problem: str) -> None:
         ("schedulers.live.infer_every", "schedulers.live.infer_every: required, but not set"),
         (
             "models.z.class",
-            f"models.z.class: required, but not set; available: {', '.join(MODELS.available)}",
+            f"models.z.class: required, but not set; available: {', '.join(MODELS.aliases)}",
         ),
     ],
 )
@@ -193,7 +193,7 @@ def test_null_is_the_same_as_left_out() -> None:
         (
             "models.z.class",
             "neural",
-            f"unknown model class, got 'neural'; available: {', '.join(MODELS.available)}",
+            f"unknown model class, got 'neural'; available: {', '.join(MODELS.aliases)}",
         ),
         (
             "models.z.class",

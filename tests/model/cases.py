@@ -63,7 +63,7 @@ _CUSTOM: dict[str, dict[str, Any]] = {
 CASES: dict[str, dict[str, Any]] = {
     **{
         alias: required(MODELS[alias].section)
-        for alias in MODELS.available
+        for alias in MODELS.aliases
         if not (MODELS[alias].section.multivariate or alias == "auto")
     },
     **_FORMS,

@@ -3,16 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from vmanomaly.config.reader import Query
-from vmanomaly.config.registry import MODELS
-from vmanomaly.errors import ConfigError
-from vmanomaly.model import Model, create_model
+from vmanomaly.model import Model
 from vmanomaly.model.mad_online import OnlineMADModel
 from vmanomaly.model.zscore_online import OnlineZscoreModel
 
@@ -24,15 +18,6 @@ def test_parameters_come_from_the_section(make_model: Callable[..., Model]) -> N
     assert make_model("mad_online", compression=50, history_strength=2.0) == OnlineMADModel(
         threshold=2.5, compression=50, decay=1.0, min_n_samples_seen=16, history_strength=2.0
     )
-
-
-def test_a_class_without_code_names_those_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_code = replace(MODELS["prophet"], implementation=None)
-    monkeypatch.setitem(MODELS._by_name, "prophet", without_code)
-    section: Any = SimpleNamespace(class_name="prophet")
-    query = Query(alias="cpu", expr="cpu", step="1m")
-    with pytest.raises(ConfigError, match=r"prophet is known, but not part of .*zscore_online"):
-        create_model(section, query)
 
 
 @pytest.mark.slow

@@ -142,7 +142,7 @@ def test_what_is_missing_is_named_before_anything_runs(
 
 
 def test_every_model_is_run_with_two_sets_of_parameters(tmp_path: Path) -> None:
-    classes = [alias for alias in MODELS.available if alias != "auto"]
+    classes = [alias for alias in MODELS.aliases if alias != "auto"]
     run_with: dict[str, set[str]] = {alias: set() for alias in classes}
     for run in RUNS:
         raw = yaml.safe_load((YAMLS / f"{run}.yaml").read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from tests.server.api_client import Client, serving
 from vmanomaly.config.registry import MODELS
 from vmanomaly.config.spec import resolved_mapping
 
-AVAILABLE = [alias for alias in MODELS.available if alias != "custom"]
+AVAILABLE = [alias for alias in MODELS.aliases if alias != "custom"]
 
 
 @pytest.fixture(scope="module")

@@ -264,7 +264,6 @@ class TestDetection:
             ({"start_infer_s": 20, "end_infer_s": 10}, "end_infer_s"),
             ({"model_spec": {"class": "mad_online", "threshold": -1}}, "model_spec.threshold"),
             ({"model_spec": {"class": "custom"}}, "model_spec.class"),
-            ({"datasource_type": "vlogs"}, "datasource_type"),
             ({"datasource_type": "mysql"}, "datasource_type"),
             ({"start_infer_s": "x"}, "start_infer_s"),
             ({"fit_every": "1ms", "start_infer_s": 0}, "fit_every"),
@@ -275,8 +274,6 @@ class TestDetection:
         self, change: dict[str, Any], error: str
     ) -> None:
         with serving() as client:
-            if change.get("datasource_type") == "vlogs" and "vlogs" in _readers():
-                return
             assert error in client.error(
                 422, "POST", TASKS, {"query": "up", "step": "1m", **change}
             )
@@ -317,12 +314,6 @@ class TestDetection:
             client.error(404, "GET", f"{TASKS}/nope")
             client.error(404, "DELETE", f"{TASKS}/nope")
             client.error(422, "GET", f"{TASKS}?limit=0")
-
-
-def _readers() -> list[str]:
-    from vmanomaly.config.registry import READERS
-
-    return READERS.available
 
 
 class TestCharacteristics:

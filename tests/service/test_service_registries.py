@@ -1,4 +1,4 @@
-"""What holds for every class that a registry calls available."""
+"""What holds for every class of the registries."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vmanomaly.config.registry import MODELS, READERS, SCHEDULERS, WRITERS, Regi
 REGISTRIES = (READERS, WRITERS, SCHEDULERS, MODELS)
 
 
-def available(*registries: Registry[Any]) -> list[Any]:
+def each_class(*registries: Registry[Any]) -> list[Any]:
     return [
         pytest.param(registry, alias, id=f"{registry.kind} {alias}")
         for registry in registries
-        for alias in registry.available
+        for alias in registry.aliases
     ]
 
 
-@pytest.mark.parametrize(("registry", "alias"), available(*REGISTRIES))
-def test_every_class_that_is_called_available_is_there(registry: Registry[Any], alias: str) -> None:
+@pytest.mark.parametrize(("registry", "alias"), each_class(*REGISTRIES))
+def test_every_class_has_its_code(registry: Registry[Any], alias: str) -> None:
     assert callable(registry.implementation(alias))
 
 
@@ -32,14 +32,14 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize(("registry", "alias"), available(READERS, WRITERS, SCHEDULERS))
+@pytest.mark.parametrize(("registry", "alias"), each_class(READERS, WRITERS, SCHEDULERS))
 def test_a_class_is_made_of_what_there_is(registry: Registry[Any], alias: str) -> None:
     parameters = inspect.signature(registry.implementation(alias)).parameters.values()
     needed = {each.name for each in parameters if each.default is each.empty}
     assert needed <= PARTS[registry.kind]
 
 
-@pytest.mark.parametrize(("registry", "alias"), available(READERS, WRITERS))
+@pytest.mark.parametrize(("registry", "alias"), each_class(READERS, WRITERS))
 def test_readers_and_writers_can_be_warmed_up_before_there_is_one(
     registry: Registry[Any], alias: str
 ) -> None:

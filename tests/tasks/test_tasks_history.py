@@ -30,7 +30,7 @@ from vmanomaly.tasks.history import score_history
 pytestmark = pytest.mark.slow
 
 # Prophet takes a second for every piece, and holtwinters does the same with pieces.
-CLASSES = [alias for alias in MODELS.available if alias not in {*NOT_TUNED, "prophet"}]
+CLASSES = [alias for alias in MODELS.aliases if alias not in {*NOT_TUNED, "prophet"}]
 
 
 def scheduler(**keys: Any) -> dict[str, Any]:

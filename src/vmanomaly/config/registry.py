@@ -47,7 +47,6 @@ from vmanomaly.config.writer.duckdb import DuckdbWriterSection
 from vmanomaly.config.writer.noop import NoopWriterSection
 from vmanomaly.config.writer.remote_write import RemoteWriteSection
 from vmanomaly.config.writer.vm import VmWriterSection
-from vmanomaly.errors import ConfigError
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -65,8 +64,7 @@ class Entry(Generic[SectionT]):
     section
         Its keys.
     implementation
-        `module:name` of the class, or the function, that makes it; None where this version has
-        none.
+        `module:name` of the class, or the function, that makes it.
     detector
         `module:name` of what makes its detector, where that is none of the usual ones.
     deprecated_names
@@ -76,7 +74,7 @@ class Entry(Generic[SectionT]):
     alias: str
     names: tuple[str, ...]
     section: type[SectionT]
-    implementation: str | None = None
+    implementation: str
     deprecated_names: tuple[str, ...] = ()
     detector: str | None = None
 
@@ -118,22 +116,9 @@ class Registry(Generic[SectionT]):
         """The canonical names of all classes."""
         return [entry.alias for entry in self]
 
-    @property
-    def available(self) -> list[str]:
-        """The canonical names of the classes that this version runs."""
-        return [entry.alias for entry in self if entry.implementation]
-
     def implementation(self, name: str) -> Any:
-        """Return what runs the class called `name`; its code is imported only now.
-
-        Raises
-        ------
-        ConfigError
-            This version has no code for it.
-        """
+        """Return what runs the class called `name`; its code is imported only now."""
         entry = self._by_name.get(name) or self._by_name["custom"]
-        if entry.implementation is None:
-            raise ConfigError([self._missing(entry)])
         return resolve_name(entry.implementation)
 
     def create(self, name: str, **parts: object) -> Any:
@@ -145,11 +130,6 @@ class Registry(Generic[SectionT]):
             One of its names.
         parts
             What it can be made from. It is given those that its parameters name.
-
-        Raises
-        ------
-        ConfigError
-            This version has no code for it.
         """
         made = self.implementation(name)
         wanted = inspect.signature(made).parameters
@@ -201,10 +181,9 @@ class Registry(Generic[SectionT]):
         path
             The place of the key.
         findings
-            Takes a problem for a class that is unknown, or that this version does not run, and a
-            warning for a deprecated name.
+            Takes a problem for a class that is unknown, and a warning for a deprecated name.
         """
-        choose = f"available: {', '.join(self.available)}"
+        choose = f"available: {', '.join(self.aliases)}"
         if is_left_out(name):
             if self.default is None:
                 findings.error(path, f"required, but not set; {choose}")
@@ -221,17 +200,9 @@ class Registry(Generic[SectionT]):
             reason = f"did you mean {close[0]}?" if close else choose
             findings.error(path, f"unknown {self.kind} class, {show_value(path, name)}; {reason}")
             return None
-        if entry.implementation is None:
-            findings.error(path, self._missing(entry))
         if name in entry.deprecated_names:
             findings.warn(path, f"{name} is deprecated and runs as {entry.alias}; write that")
         return entry
-
-    def _missing(self, entry: Entry[SectionT]) -> str:
-        return (
-            f"the {self.kind} class {entry.alias} is known, but not part of this version; "
-            f"available: {', '.join(self.available)}"
-        )
 
 
 READERS: Registry[ReaderSection] = Registry(

@@ -39,7 +39,7 @@ def tuned_class(name: object, path: Path, findings: Findings) -> str | None:
     """
     entry = MODELS.get(name) if isinstance(name, str) else None
     if entry is None or entry.alias in NOT_TUNED:
-        known = ", ".join(alias for alias in MODELS.available if alias not in NOT_TUNED)
+        known = ", ".join(alias for alias in MODELS.aliases if alias not in NOT_TUNED)
         findings.error(
             path,
             f"expected a built-in class that can be tuned, {show_value(path, name)}; "

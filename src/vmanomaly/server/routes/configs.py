@@ -16,7 +16,7 @@ from vmanomaly.config.loading.ui_datasource import DATASOURCE_TYPES
 from vmanomaly.config.model import INCIDENT_SCORE
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import VmReaderSection
-from vmanomaly.config.registry import MODELS, READERS
+from vmanomaly.config.registry import MODELS
 from vmanomaly.config.spec import dump_yaml, resolved_mapping
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_url, not_looking_for_files
@@ -115,7 +115,7 @@ def configs_router(api: Api) -> APIRouter:
     ) -> YamlResponse:
         config = api.config()
         kind = DATASOURCE_TYPES.get(datasource_type)
-        if kind is None or READERS.get(kind) is None:
+        if kind is None:
             raise WrongValueError("datasource_type", "expected vm or vlogs")
         url = _datasource_url(datasource_url, config)
         tenant = {"tenant_id": tenant_id} if tenant_id else {}
@@ -151,7 +151,7 @@ def configs_router(api: Api) -> APIRouter:
             },
         }
         findings = Findings()
-        if build_config(sections, {}, findings) is None and kind in READERS.available:
+        if build_config(sections, {}, findings) is None:
             raise ConfigError(findings.problems, findings.n_problems, findings.details)
         return YamlResponse(dump_yaml(sections))
 

@@ -58,7 +58,7 @@ class ValidModel(BaseModel):
 
 def model_classes() -> list[str]:
     """Return the classes that requests can name: those of this version but the users' own."""
-    return [alias for alias in MODELS.available if alias != "custom"]
+    return [alias for alias in MODELS.aliases if alias != "custom"]
 
 
 def models_router() -> APIRouter:
