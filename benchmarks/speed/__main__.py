@@ -5,12 +5,13 @@ from benchmarks.speed import (
     encode,
     fetch,
     fit_memory,
+    groups,
     infer_cycle,
     models,
     scanner,
     state,
 )
 
-for measurement in (scanner, fetch, encode, digests, models, infer_cycle, fit_memory, state):
+for measurement in (scanner, fetch, encode, digests, models, groups, infer_cycle, fit_memory, state):
     measurement.main()
     print()

@@ -251,9 +251,9 @@ def test_a_fit_is_a_mean_and_a_variance_that_start_with_nothing() -> None:
     np.testing.assert_allclose(group.channels["level_variance"], 1.0 / RARE**2, rtol=0.1)
 
 
-@pytest.mark.parametrize("n_channels", [1, 2, 5, 12])
-def test_squares_of_whitened_differences_are_those_of_hotelling(n_channels: int) -> None:
-    group = Group(n_channels, rank=3)
+@pytest.mark.parametrize(("n_channels", "rank"), [(1, 3), (2, 3), (5, 3), (12, 3), (12, 8)])
+def test_squares_of_whitened_differences_are_those_of_hotelling(n_channels: int, rank: int) -> None:
+    group = Group(n_channels, rank)
     group.fit(channels_of(4, n_channels, 600))
     oracle = Oracle(group)
     loadings, own = oracle.factor_model()
@@ -263,7 +263,34 @@ def test_squares_of_whitened_differences_are_those_of_hotelling(n_channels: int)
     standard = oracle.standard * RARE * np.sqrt(oracle.variance) / oracle.own
     squared = standard @ np.linalg.solve(loadings @ loadings.T + np.diag(own), standard) * RARE**2
     whitened = scores * joint_limit(n_channels, "l2")
-    assert (whitened**2).sum() == pytest.approx(squared / RARE**2 * 1.0, rel=1e-6)
+    assert (whitened**2).sum() == pytest.approx(squared / RARE**2 * 1.0, rel=1e-9)
+
+
+def test_channels_that_hardly_differ_are_whitened_as_exactly() -> None:
+    # A hundredth of the variance is noise, the least there is, and some factors are tiny.
+    group = Group(6, rank=5)
+    group.fit(channels_of(22, 6, 600))
+    group.channels["level_products"][:] = np.random.default_rng(23).normal(size=(6, 5))
+    group.channels["level_products"][:, 2:] *= 1e-6
+    squares = (group.channels["level_products"] ** 2).sum(axis=1)
+    group.channels["level_variance"][:] = squares * (1.0 + 1e-4)
+    oracle = Oracle(group)
+    loadings, own = oracle.factor_model()
+    present = channels_of(24, 6, 1)
+    found = group.scores(present)[:, 0] * joint_limit(6, "l2")
+    oracle.look(present[:, 0], loadings, own)
+    np.testing.assert_allclose(found, abs(oracle.whole / oracle.reach), rtol=1e-8)
+
+
+def test_a_group_of_three_has_two_factors_at_most() -> None:
+    past, present = channels_of(25, 3, 300), channels_of(26, 3, 200)
+    two, eight = Group(3, rank=2), Group(3, rank=8)
+    for group in (two, eight):
+        group.fit(past)
+    np.testing.assert_array_equal(two.scores(present), eight.scores(present))
+    for name, array in two.channels.arrays().items():
+        expected = array if name != "level_products" else np.pad(array, ((0, 0), (0, 6)))
+        np.testing.assert_array_equal(eight.channels[name], expected)
 
 
 def test_whitened_normal_noise_is_uncorrelated_and_of_variance_1() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from vmanomaly.config.model import CONTRIBUTION
 from vmanomaly.model.base import ModelOutput
 from vmanomaly.model.grouping import GroupedBatch
-from vmanomaly.model.scoring import Policy, chosen, least_score, score_series
-from vmanomaly.series import FloatArray, Labels, Predictions, SeriesBatch
+from vmanomaly.model.scoring import Policy, chosen, least_score, scored_outputs
+from vmanomaly.series import FloatArray, IntArray, Labels, Predictions
 
 
 def score_groups(
@@ -44,9 +44,70 @@ def score_groups(
         at_least = batch.per_group(np.fmax, _least_scores(batch, policies))
         outputs = {**outputs, "anomaly_score": np.fmax(outputs["anomaly_score"], at_least)}
     written = model_output.eligible & batch.complete
-    return chosen(
-        batch.labels, batch.timestamps, outputs, written, model_output.trusted, provide_series
+    return Predictions(
+        batch.labels,
+        batch.timestamps,
+        chosen(outputs, written, model_output.trusted, provide_series),
     )
+
+
+def channel_outputs(
+    batch: GroupedBatch,
+    model_output: ModelOutput,
+    policies: Mapping[str, Policy],
+    provide_series: Sequence[str],
+) -> dict[str, FloatArray]:
+    """Return the outputs of single channels by name, each of shape (C, T).
+
+    Nothing is written where any channel of the group has no finite sample. Everything else is as
+    `score_series` does it.
+
+    Parameters
+    ----------
+    batch, model_output
+        As for `score_groups`.
+    policies
+        Of the model and every query, by the query's alias; or empty for none.
+    provide_series
+        The outputs wanted, in order; of channels only.
+    """
+    sizes = np.diff(batch.offsets)
+    written, trusted = (
+        np.repeat(of_groups, sizes, axis=0)
+        for of_groups in (model_output.eligible & batch.complete, model_output.trusted)
+    )
+    found: dict[str, FloatArray] = {}
+    for policy, rows in _rows_by_policy(batch, policies):
+        scored = scored_outputs(
+            batch.values[rows],
+            ModelOutput(
+                {name: values[rows] for name, values in model_output.channels.items()},
+                written[rows],
+                trusted[rows],
+            ),
+            policy,
+            provide_series,
+        )
+        if isinstance(rows, slice):
+            return scored
+        for name, values in scored.items():
+            found.setdefault(name, np.empty(batch.values.shape))[rows] = values
+    return found
+
+
+def _rows_by_policy(
+    batch: GroupedBatch, policies: Mapping[str, Policy]
+) -> Iterator[tuple[Policy, IntArray | slice]]:
+    """Yield each policy with the rows that it is for: all at once where there is only one."""
+    distinct = set(policies.values()) or {Policy()}
+    if len(distinct) == 1:
+        yield distinct.pop(), slice(None)
+        return
+    rows: dict[Policy, list[int]] = {}
+    for query_key, of_query in _rows_by_query(batch).items():
+        rows.setdefault(policies[query_key], []).extend(of_query)
+    for policy, of_policy in rows.items():
+        yield policy, np.array(of_policy)
 
 
 def score_channels(
@@ -57,31 +118,17 @@ def score_channels(
 ) -> dict[str, Predictions]:
     """Return the outputs of single channels, by the alias of their query.
 
-    Nothing is written where any channel of the group has no finite sample. Everything else is as
-    `score_series` does it. Parameters as for `score_groups`; `provide_series` names outputs of
-    channels only.
+    Parameters are those of `channel_outputs`.
     """
-    group_of_channel = np.repeat(np.arange(len(batch.labels)), np.diff(batch.offsets))
-    written = model_output.eligible & batch.complete
-    predictions = {}
-    for query_key in dict.fromkeys(channel.query_key for channel in batch.channels):
-        rows = rows_of(batch, query_key)
-        groups = group_of_channel[rows]
-        predictions[query_key] = score_series(
-            SeriesBatch(
-                tuple(batch.channels[row].labels for row in rows),
-                batch.timestamps,
-                batch.values[rows],
-            ),
-            ModelOutput(
-                {name: values[rows] for name, values in model_output.channels.items()},
-                written[groups],
-                model_output.trusted[groups],
-            ),
-            policies.get(query_key, Policy()),
-            provide_series,
+    outputs = channel_outputs(batch, model_output, policies, provide_series)
+    return {
+        query_key: Predictions(
+            tuple(batch.channels[row].labels for row in rows),
+            batch.timestamps,
+            {name: values[rows] for name, values in outputs.items()},
         )
-    return predictions
+        for query_key, rows in _rows_by_query(batch).items()
+    }
 
 
 def score_contributions(batch: GroupedBatch, model_output: ModelOutput) -> dict[str, Predictions]:
@@ -100,10 +147,11 @@ def score_contributions(batch: GroupedBatch, model_output: ModelOutput) -> dict[
     by_query = score_channels(batch, model_output, {}, (CONTRIBUTION,))
     names = channel_names(batch)
     named = {}
-    for query_key, predictions in by_query.items():
+    for (query_key, predictions), rows in zip(
+        by_query.items(), _rows_by_query(batch).values(), strict=True
+    ):
         labels = tuple(
-            Labels({"channel": names[row], **batch.channels[row].labels})
-            for row in rows_of(batch, query_key)
+            Labels({"channel": names[row], **batch.channels[row].labels}) for row in rows
         )
         named[query_key] = replace(predictions, labels=labels)
     return named
@@ -141,14 +189,16 @@ def channel_names(batch: GroupedBatch) -> tuple[str, ...]:
 def _least_scores(batch: GroupedBatch, policies: Mapping[str, Policy]) -> FloatArray:
     """Return the minimum score of each sample, NaN where there is none; shape (C, T)."""
     result = np.full(batch.values.shape, np.nan)
-    for query_key, policy in policies.items():
-        rows = rows_of(batch, query_key)
+    for policy, rows in _rows_by_policy(batch, policies):
         least = least_score(batch.values[rows], policy)
         if least is not None:
             result[rows] = least
     return result
 
 
-def rows_of(batch: GroupedBatch, query_key: str) -> list[int]:
-    """Return where the channels of one query are."""
-    return [row for row, channel in enumerate(batch.channels) if channel.query_key == query_key]
+def _rows_by_query(batch: GroupedBatch) -> dict[str, list[int]]:
+    """Return where the channels of each query are."""
+    rows: dict[str, list[int]] = {}
+    for row, channel in enumerate(batch.channels):
+        rows.setdefault(channel.query_key, []).append(row)
+    return rows

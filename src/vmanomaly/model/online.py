@@ -155,7 +155,36 @@ class OnlineModel(Model):
         self, state: SeriesState, batch: SeriesBatch, micro_batch_starts: IntArray
     ) -> ModelOutput:
         """Predict and learn the batch, one micro-batch after the other; updates `state`."""
-        points, eligible, trusted = self._observe(state, batch, micro_batch_starts, predicted=True)
+        rows = state.rows(batch.labels)
+        return self.infer_rows(state, rows, batch.timestamps, batch.values, micro_batch_starts)
+
+    def infer_rows(
+        self,
+        state: SeriesState,
+        rows: IntArray,
+        timestamps: IntArray,
+        values: FloatArray,
+        micro_batch_starts: IntArray,
+    ) -> ModelOutput:
+        """Predict and learn as `infer` does, given where the series are in the state.
+
+        Parameters
+        ----------
+        state
+            Updated.
+        rows
+            int64, shape (S,): the row of every series.
+        timestamps, values, micro_batch_starts
+            As for `infer`.
+        """
+        points, eligible, trusted = observe(
+            state,
+            rows,
+            timestamps,
+            values,
+            micro_batch_starts,
+            min_n_samples_seen=self.min_n_samples_seen,
+        )
         return ModelOutput(self._walk(state, points), eligible, trusted)
 
     def _observe(
@@ -201,7 +230,7 @@ def observe(
         As in `ModelOutput`.
     """
     points = Points(
-        rows,
+        _read_only(rows, np.int64),
         np.empty(len(rows), np.int64),
         state.n_samples_seen[rows],
         _read_only(timestamps, np.int64),

@@ -16,7 +16,7 @@ import numpy as np
 
 from vmanomaly.config.model import FLATLINE_SCORE, INCIDENT_SCORE
 from vmanomaly.model.base import LARGEST, ModelOutput
-from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, Predictions, SeriesBatch
+from vmanomaly.series import BoolArray, FloatArray, Predictions, SeriesBatch
 
 if TYPE_CHECKING:
     from vmanomaly.config.model import ModelSection
@@ -184,6 +184,30 @@ def score_series(
     ValueError
         An output that is wanted is missing, or cannot be computed.
     """
+    outputs = scored_outputs(batch.values, model_output, policy, provide_series)
+    return Predictions(batch.labels, batch.timestamps, outputs)
+
+
+def scored_outputs(
+    y: FloatArray,
+    model_output: ModelOutput,
+    policy: Policy | None,
+    provide_series: Sequence[str] | None,
+) -> dict[str, FloatArray]:
+    """Return the outputs of `score_series` by name, each of shape (S, T).
+
+    Parameters
+    ----------
+    y
+        float64, shape (S, T): the values of the batch.
+    model_output, policy, provide_series
+        As for `score_series`.
+
+    Raises
+    ------
+    ValueError
+        As for `score_series`.
+    """
     outputs: Mapping[str, FloatArray] = model_output.outputs
     if policy is not None:
         outputs = adjusted(outputs, policy)
@@ -191,17 +215,13 @@ def score_series(
             others = (name for name in outputs if name not in ("anomaly_score", FLATLINE_SCORE))
             provide_series = ("anomaly_score", *others)
         if "anomaly_score" in provide_series:
-            outputs = {**outputs, "anomaly_score": policed_score(outputs, batch.values, policy)}
+            outputs = {**outputs, "anomaly_score": policed_score(outputs, y, policy)}
         if FLATLINE_SCORE in provide_series and FLATLINE_SCORE in outputs:
-            flat = apply_policies(
-                outputs[FLATLINE_SCORE], batch.values, outputs.get("yhat"), policy
-            )
+            flat = apply_policies(outputs[FLATLINE_SCORE], y, outputs.get("yhat"), policy)
             outputs = {**outputs, FLATLINE_SCORE: flat}
     return chosen(
-        batch.labels,
-        batch.timestamps,
-        {**outputs, "y": batch.values},
-        model_output.eligible & np.isfinite(batch.values),
+        {**outputs, "y": y},
+        model_output.eligible & np.isfinite(y),
         model_output.trusted,
         tuple(outputs) if provide_series is None else provide_series,
     )
@@ -232,19 +252,15 @@ def needed_outputs(
 
 
 def chosen(
-    labels: tuple[Labels, ...],
-    timestamps: IntArray,
     outputs: Mapping[str, FloatArray],
     written: BoolArray,
     trusted: BoolArray,
     provide_series: Sequence[str],
-) -> Predictions:
+) -> dict[str, FloatArray]:
     """Return the outputs that are wanted: NaN where nothing is written, 0 where no score counts.
 
     Parameters
     ----------
-    labels, timestamps
-        One label set per row, and Unix milliseconds.
     outputs
         By name, float64, shape (R, T).
     written
@@ -268,11 +284,7 @@ def chosen(
     for name in ("anomaly_score", FLATLINE_SCORE):
         if name in wanted:
             outputs = {**outputs, name: np.where(trusted, outputs[name], 0.0)}
-    return Predictions(
-        labels,
-        timestamps,
-        {name: np.where(written, outputs[name], np.nan) for name in wanted},
-    )
+    return {name: np.where(written, outputs[name], np.nan) for name in wanted}
 
 
 def adjusted(outputs: Mapping[str, FloatArray], policy: Policy) -> dict[str, FloatArray]:

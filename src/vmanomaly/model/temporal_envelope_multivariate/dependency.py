@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from statistics import NormalDist
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vmanomaly.kernel import inlined, inner, kernel
+from vmanomaly.kernel import inner, kernel
 from vmanomaly.model.online import Bounds
 from vmanomaly.model.state import (
     COUNT,
@@ -38,6 +37,7 @@ from vmanomaly.model.temporal_envelope_multivariate.factors import (
     factor_analysis,
     shrunk_covariance,
 )
+from vmanomaly.model.temporal_envelope_multivariate.whitening import invert
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 
 LARGEST_DEVIATION = 2.0
@@ -130,25 +130,26 @@ class FactorRoom(NamedTuple):
     uniquenesses, leverages : ndarray of float64, shape (C,)
         The variance of each channel that the factors do not explain, and the share of a channel in
         what it is fitted by.
-    posterior, triangle : ndarray of float64, shape (K, K)
-        The covariance of the factors given all channels, and the Cholesky factor of its inverse.
+    posterior, precision : ndarray of float64, shape (K, K)
+        The covariance of the factors given all channels, and its inverse.
     lower, upper : ndarray of float64, shape (C,)
         The bounds, from what is expected.
     clipped, centres : ndarray of float64, shape (C,)
         The deviations of a point as they count, and what is expected of them.
-    factors : ndarray of float64, shape (K,)
-        The expected factors at a point.
+    weighted, factors : ndarray of float64, shape (K,)
+        What the channels of a point say of the factors, and the expected factors.
     """
 
     loadings: FloatArray
     uniquenesses: FloatArray
     leverages: FloatArray
     posterior: FloatArray
-    triangle: FloatArray
+    precision: FloatArray
     lower: FloatArray
     upper: FloatArray
     clipped: FloatArray
     centres: FloatArray
+    weighted: FloatArray
     factors: FloatArray
 
 
@@ -156,7 +157,8 @@ def factor_room(n_channels: int, rank: int) -> FactorRoom:
     """Return room for groups of up to that many channels."""
     of_channels = (n_channels,)
     shapes = [(n_channels, rank), of_channels, of_channels, (rank, rank), (rank, rank)]
-    return FactorRoom(*(np.empty(shape) for shape in (*shapes, *[of_channels] * 4, (rank,))))
+    shapes += [of_channels] * 4 + [(rank,)] * 2
+    return FactorRoom(*(np.empty(shape) for shape in shapes))
 
 
 def group_columns(rank: int) -> tuple[Column, ...]:
@@ -294,80 +296,51 @@ def _expect(
 
 
 @inner
-def _cholesky(matrix: FloatArray, lower: FloatArray) -> None:
-    """Factor a symmetric positive definite matrix into `lower` times its transpose."""
-    n = matrix.shape[0]
-    for i in range(n):
-        for j in range(i + 1):
-            total = matrix[i, j]
-            for k in range(j):
-                total -= lower[i, k] * lower[j, k]
-            if i == j:
-                lower[i, i] = math.sqrt(max(total, 1e-12))
-            else:
-                lower[i, j] = total / lower[j, j]
-
-
-@inlined
-def _forward(lower: FloatArray, vector: FloatArray) -> None:
-    """Solve `lower` x = `vector` in place."""
-    for i in range(len(vector)):
-        total = vector[i]
-        for k in range(i):
-            total -= lower[i, k] * vector[k]
-        vector[i] = total / lower[i, i]
-
-
-@inlined
-def _backward(lower: FloatArray, vector: FloatArray) -> None:
-    """Solve the transpose of `lower` times x = `vector` in place."""
-    n = len(vector)
-    for i in range(n - 1, -1, -1):
-        total = vector[i]
-        for k in range(i + 1, n):
-            total -= lower[k, i] * vector[k]
-        vector[i] = total / lower[i, i]
-
-
-@inner
 def refresh(
-    products: FloatArray, moments: FloatArray, variances: FloatArray, room: FactorRoom
+    rank: int, products: FloatArray, moments: FloatArray, variances: FloatArray, room: FactorRoom
 ) -> None:
-    """Derive the factor model of a group from what is kept of it."""
-    n_channels, rank = products.shape
+    """Derive the factor model of a group from what is kept of its first `rank` factors."""
     loadings, uniquenesses = room.loadings, room.uniquenesses
-    posterior, triangle, scratch = room.posterior, room.triangle, room.factors
-    _cholesky(moments, triangle)
-    for c in range(n_channels):
+    posterior, precision = room.posterior, room.precision
+    for i in range(rank):
+        for j in range(rank):
+            posterior[i, j] = moments[i, j]
+            precision[i, j] = 1.0 if i == j else 0.0
+    invert(posterior, rank)
+    for c in range(len(products)):
         shared = 0.0
         for k in range(rank):
-            loadings[c, k] = products[c, k]
-        _forward(triangle, loadings[c])
-        _backward(triangle, loadings[c])
+            loadings[c, k] = 0.0
+        for i in range(rank):
+            product = products[c, i]
+            for k in range(rank):
+                loadings[c, k] += product * posterior[i, k]
         for k in range(rank):
             shared += loadings[c, k] * products[c, k]
         variance = max(variances[c], LEAST_VARIANCE)
         uniquenesses[c] = min(max(variance - shared, LEAST_UNIQUENESS * variance), variance)
+        weight = 1.0 / uniquenesses[c]
+        for i in range(rank):
+            weighted = loadings[c, i] * weight
+            for k in range(rank):
+                precision[i, k] += weighted * loadings[c, k]
     for i in range(rank):
         for j in range(rank):
-            total = 1.0 if i == j else 0.0
-            for c in range(n_channels):
-                total += loadings[c, i] * loadings[c, j] / uniquenesses[c]
-            posterior[i, j] = total
-    _cholesky(posterior, triangle)
-    for i in range(rank):
-        posterior[i, :] = 0.0
-        posterior[i, i] = 1.0
-        _forward(triangle, posterior[i])
-        _backward(triangle, posterior[i])
+            posterior[i, j] = precision[i, j]
+    invert(posterior, rank)
+
+
+@inner
+def _measure_leverages(n_channels: int, rank: int, room: FactorRoom) -> None:
+    """Fill in the share of each channel in what it is fitted by."""
     for c in range(n_channels):
-        for k in range(rank):
-            scratch[k] = loadings[c, k]
-        _forward(triangle, scratch)
         total = 0.0
-        for k in range(rank):
-            total += scratch[k] * scratch[k]
-        room.leverages[c] = total / uniquenesses[c]
+        for i in range(rank):
+            fitted = 0.0
+            for k in range(rank):
+                fitted += room.posterior[i, k] * room.loadings[c, k]
+            total += room.loadings[c, i] * fitted
+        room.leverages[c] = total / room.uniquenesses[c]
 
 
 @kernel
@@ -422,6 +395,8 @@ def walk_groups(
         if rank == 0 or n_channels < 2 or n_learned[group] < 2.0:
             continue
         mine = slice(groups.channel_rows[first], groups.channel_rows[first] + n_channels)
+        # The other factors are 0, as `fit_group` leaves them, and stay so.
+        n_factors = min(rank, n_channels - 1)
         products, variances = relations.factor_products[mine], relations.variance[mine]
         lowers, uppers = relations.lower_quantile[mine], relations.upper_quantile[mine]
         tails, moments = relations.tails[mine], groups.factor_moments[group]
@@ -433,7 +408,8 @@ def walk_groups(
                 if not usable[g, t]:
                     continue
                 if not fresh:
-                    refresh(products, moments, variances, room)
+                    refresh(n_factors, products, moments, variances, room)
+                    _measure_leverages(n_channels, n_factors, room)
                     for c in range(n_channels):
                         reach = groups.reaches[g] * (uppers[c] - lowers[c])
                         below = parameters.width * max(reach, tails[c].reach[BELOW])
@@ -441,15 +417,19 @@ def walk_groups(
                         room.lower[c] = min(min(lowers[c], 0.0) - below, -LEAST_DISTANCE)
                         room.upper[c] = max(max(uppers[c], 0.0) + above, LEAST_DISTANCE)
                     fresh = True
-                estimate_factors(deviations[first : first + n_channels, t], room)
+                estimate_factors(n_factors, deviations[first : first + n_channels, t], room)
                 for c in range(n_channels):
-                    centre = room.centres[c]
+                    fitted = 0.0
+                    for k in range(n_factors):
+                        fitted += room.loadings[c, k] * room.factors[k]
+                    own = (room.clipped[c] - fitted) / (1.0 - room.leverages[c])
+                    centre = room.centres[c] = room.clipped[c] - own
                     bounds.yhat[first + c, t] = centre
                     bounds.yhat_lower[first + c, t] = centre + room.lower[c]
                     bounds.yhat_upper[first + c, t] = centre + room.upper[c]
                 n_learned[group] = parameters.decay * n_learned[group] + 1.0
                 weight = 1.0 / n_learned[group]
-                learn_moments(weight, room, products, moments, variances)
+                learn_moments(n_factors, weight, room, products, moments, variances)
                 for c in range(n_channels):
                     residual = deviations[first + c, t] - room.centres[c]
                     reach = max(groups.reaches[g] * (uppers[c] - lowers[c]), _LEAST_SPREAD)
@@ -462,28 +442,24 @@ def walk_groups(
 
 
 @inner
-def estimate_factors(deviations: FloatArray, room: FactorRoom) -> None:
-    """Fill in the expected factors given all channels, and each channel's mean given the others."""
-    n_channels, rank = len(deviations), len(room.factors)
-    loadings, clipped, factors = room.loadings, room.clipped, room.factors
-    for c in range(n_channels):
-        clipped[c] = min(max(deviations[c], -LARGEST_DEVIATION), LARGEST_DEVIATION)
-    factors[:] = 0.0
+def estimate_factors(rank: int, deviations: FloatArray, room: FactorRoom) -> None:
+    """Fill in the deviations as they count, and the expected factors given all of them."""
+    clipped, weighted, factors = room.clipped, room.weighted, room.factors
     for k in range(rank):
-        weighted = 0.0
-        for c in range(n_channels):
-            weighted += loadings[c, k] * clipped[c] / room.uniquenesses[c]
-        for i in range(rank):
-            factors[i] += room.posterior[i, k] * weighted
-    for c in range(n_channels):
-        fitted = 0.0
+        weighted[k] = factors[k] = 0.0
+    for c in range(len(deviations)):
+        clipped[c] = min(max(deviations[c], -LARGEST_DEVIATION), LARGEST_DEVIATION)
+        weight = clipped[c] / room.uniquenesses[c]
         for k in range(rank):
-            fitted += loadings[c, k] * factors[k]
-        room.centres[c] = clipped[c] - (clipped[c] - fitted) / (1.0 - room.leverages[c])
+            weighted[k] += room.loadings[c, k] * weight
+    for k in range(rank):
+        for i in range(rank):
+            factors[i] += room.posterior[k, i] * weighted[k]
 
 
 @inner
 def learn_moments(
+    rank: int,
     weight: float,
     room: FactorRoom,
     products: FloatArray,
@@ -492,7 +468,6 @@ def learn_moments(
 ) -> None:
     """Move the moments to what a point says they are, by its weight among all points."""
     clipped, factors = room.clipped, room.factors
-    rank = len(factors)
     for i in range(rank):
         for j in range(rank):
             moment = room.posterior[i, j] + factors[i] * factors[j]

@@ -121,27 +121,29 @@ class WhiteningRoom(NamedTuple):
 
     Attributes
     ----------
-    blend, rotated, vectors : ndarray of float64, shape (K, K)
+    blend, root, ratio, inverse : ndarray of float64, shape (K, K)
         What is taken of the factors, and what it is computed from.
     shares, blended : ndarray of float64, shape (K,)
         Of a point in the factors, and what is taken of these.
     own : ndarray of float64, shape (C,)
         The standard deviation of each channel's own noise.
-    recent, difference, units : ndarray of float64, shape (C,)
-        The recent level with the point, its distance from the reference, and what whitened
-        differences are multiples of.
+    recent, difference, spans, units : ndarray of float64, shape (C,)
+        The recent level with the point, its distance from the reference, `RARE`th parts of the
+        bound of the channel alone, and what whitened differences are multiples of.
     standard, whitened : ndarray of float64, shape (C,)
         The difference in standard deviations, and those of all channels without what they share.
     """
 
     blend: FloatArray
-    rotated: FloatArray
-    vectors: FloatArray
+    root: FloatArray
+    ratio: FloatArray
+    inverse: FloatArray
     shares: FloatArray
     blended: FloatArray
     own: FloatArray
     recent: FloatArray
     difference: FloatArray
+    spans: FloatArray
     units: FloatArray
     standard: FloatArray
     whitened: FloatArray
@@ -149,7 +151,7 @@ class WhiteningRoom(NamedTuple):
 
 def whitening_room(n_channels: int, rank: int) -> WhiteningRoom:
     """Return room for groups of up to that many channels."""
-    shapes = [(rank, rank)] * 3 + [(rank,)] * 2 + [(n_channels,)] * 6
+    shapes = [(rank, rank)] * 4 + [(rank,)] * 2 + [(n_channels,)] * 7
     return WhiteningRoom(*(np.zeros(shape) for shape in shapes))
 
 
@@ -360,6 +362,8 @@ def walk_levels(
         mine = slice(groups.channel_rows[first], groups.channel_rows[first] + n_channels)
         products, variances = levels.level_products[mine], levels.level_variance[mine]
         level, moments = levels.level[mine], groups.factor_moments[group]
+        # The other factors are 0, as `fit_levels` leaves them, and stay so.
+        rank = min(products.shape[1], n_channels - 1)
         limit, lone = groups.reaches[g], lones[g]
         for b in range(len(starts)):
             begin = starts[b]
@@ -369,14 +373,18 @@ def walk_levels(
                 if not usable[g, t]:
                     continue
                 if not fresh:
-                    refresh(products, moments, variances, room)
+                    refresh(rank, products, moments, variances, room)
                     find_blend(
-                        room.posterior, whitening.blend, whitening.rotated, whitening.vectors
+                        room.precision,
+                        rank,
+                        whitening.blend,
+                        whitening.root,
+                        whitening.ratio,
+                        whitening.inverse,
                     )
                     fresh = True
-                _whiten(
-                    level, values[first : first + n_channels, t], parameters, lone, room, whitening
-                )
+                present = values[first : first + n_channels, t]
+                _whiten(rank, level, present, parameters, lone, room, whitening)
                 _bound(level, limit, n_known, whitening, values, first, t, bounds)
             if not fresh:
                 continue
@@ -385,12 +393,12 @@ def walk_levels(
                     continue
                 present = values[first : first + n_channels, t]
                 if end - begin > 1:
-                    _whiten(level, present, parameters, lone, room, whitening)
+                    _whiten(rank, level, present, parameters, lone, room, whitening)
                 if _learn_levels(level, present, parameters, whitening):
-                    estimate_factors(whitening.standard[:n_channels], room)
+                    estimate_factors(rank, whitening.standard[:n_channels], room)
                     groups.n_learned[group] = parameters.decay * groups.n_learned[group] + 1.0
                     weight = 1.0 / groups.n_learned[group]
-                    learn_moments(weight, room, products, moments, variances)
+                    learn_moments(rank, weight, room, products, moments, variances)
 
 
 @inner
@@ -463,6 +471,7 @@ def _learn_level(x: Record, y: float, recent: float, parameters: DependencyParam
 
 @inner
 def _whiten(
+    rank: int,
     level: Array,
     values: FloatArray,
     parameters: DependencyParameters,
@@ -471,10 +480,11 @@ def _whiten(
     whitening: WhiteningRoom,
 ) -> None:
     """Fill in how far a point of all channels is from their references."""
-    n_channels, rank = len(values), len(whitening.shares)
+    n_channels = len(values)
     loadings, shares, whitened = room.loadings, whitening.shares, whitening.whitened
     n_known = float(REFERENCE_WINDOWS * parameters.window)
-    shares[:] = 0.0
+    for k in range(rank):
+        shares[k] = whitening.blended[k] = 0.0
     for c in range(n_channels):
         x = level[c]
         y = min(max(values[c], -_LARGE), _LARGE)
@@ -487,19 +497,21 @@ def _whiten(
             recent = x.recent + (y - x.recent) / min(x.n_known + 1.0, float(parameters.window))
         difference = recent - x.reference
         whitening.recent[c], whitening.difference[c] = recent, difference
-        whitening.units[c] = unit
+        whitening.spans[c] = whitening.units[c] = unit
         whitening.standard[c] = difference / (RARE * spread) if known else 0.0
         whitening.own[c] = own = math.sqrt(room.uniquenesses[c])
         whitened[c] = whitening.standard[c] / (inflation * own)
+        weight = whitened[c] / own
         for k in range(rank):
-            shares[k] += loadings[c, k] / own * whitened[c]
-    for k in range(rank):
-        whitening.blended[k] = 0.0
-        for j in range(rank):
-            whitening.blended[k] += whitening.blend[k, j] * shares[j]
+            shares[k] += loadings[c, k] * weight
+    for j in range(rank):
+        for k in range(rank):
+            whitening.blended[k] += whitening.blend[j, k] * shares[j]
     for c in range(n_channels):
+        shared = 0.0
         for k in range(rank):
-            whitened[c] -= loadings[c, k] / whitening.own[c] * whitening.blended[k]
+            shared += loadings[c, k] * whitening.blended[k]
+        whitened[c] -= shared / whitening.own[c]
         side = ABOVE if whitened[c] > 0.0 else BELOW
         reach = max(level[c].tails.reach[side] / RARE, 1.0)
         whitening.units[c] *= reach
@@ -520,7 +532,7 @@ def _learn_levels(
         known = x.n_known >= n_known
         beyond = abs(whitened) >= RARE
         # The unit holds the tails, of which the bound of the channel itself knows nothing.
-        own = RARE * _spread(x) * _inflation(x.n_swings)
+        own = RARE * whitening.spans[c]
         beyond = known and (beyond or abs(whitening.difference[c]) >= own)
         usual = usual and known and not beyond
         if known:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from vmanomaly.config.model import CONTRIBUTION
 from vmanomaly.model.base import LARGEST, ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch
-from vmanomaly.model.joint import rows_of, score_channels
+from vmanomaly.model.joint import channel_outputs
 from vmanomaly.model.online import Bounds, OnlineModel, observe
 from vmanomaly.model.scoring import Policy
 from vmanomaly.model.state import Array, Column, SeriesState
@@ -206,17 +207,16 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
             min_n_samples_seen=self.min_n_samples_seen,
         )
         channel_rows = state.channel_rows(rows)
-        numbers = state.channels.labels
-        of_batch = tuple(numbers[row] for row in channel_rows)
         values = _complete_only(batch, complete)
-        own = self.channel_model.infer(
-            state.channels, SeriesBatch(of_batch, batch.timestamps, values), micro_batch_starts
+        own = self.channel_model.infer_rows(
+            state.channels, channel_rows, batch.timestamps, values, micro_batch_starts
         )
         deviations = _deviations(values, own.outputs)
-        sizes = np.diff(batch.offsets).tolist()
+        sizes = np.diff(batch.offsets)
+        largest = int(sizes.max(initial=0))
         conditional = Bounds(*(np.full(deviations.shape, np.nan) for _ in Bounds._fields))
         of_groups = (state[column.name] for column in group_columns(self.dependency_rank))
-        reaches = np.array([reach_of_noise(self.step, n) for n in sizes])
+        reaches = _of_sizes(partial(reach_of_noise, self.step), sizes)
         walk_groups(
             Groups(batch.offsets, rows, channel_rows, reaches, *of_groups),
             relations_of(state.channels),
@@ -224,20 +224,26 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
             eligible & batch.per_group(np.logical_and, np.isfinite(deviations)),
             deviations,
             self._parameters,
-            factor_room(max(sizes, default=0), self.dependency_rank),
+            factor_room(largest, self.dependency_rank),
             conditional,
         )
         levels = self._walk_levels(state, batch, rows, points.starts, eligible & complete)
+        wanted, score = ("anomaly_score", *own.outputs), ("anomaly_score",)
         own_answer, conditional_answer, level_answer = (
-            self._apply_policies(batch, ModelOutput({}, eligible, trusted, channels=envelope))
-            for envelope in (
-                own.outputs,
-                _in_units_of_y(conditional._asdict(), own.outputs),
-                levels._asdict(),
+            channel_outputs(
+                batch,
+                ModelOutput({}, eligible, trusted, channels=envelope),
+                self.policies,
+                names,
+            )
+            for envelope, names in (
+                (own.outputs, wanted),
+                (_in_units_of_y(conditional._asdict(), own.outputs), score),
+                (levels._asdict(), score),
             )
         )
         points_scores = np.fmax(
-            own_answer.pop("anomaly_score"), conditional_answer.pop("anomaly_score")
+            own_answer.pop("anomaly_score"), conditional_answer["anomaly_score"]
         )
         level_scores = level_answer["anomaly_score"]
         of_points, of_levels = (
@@ -264,9 +270,10 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
         levels = Bounds(*(np.full(batch.values.shape, np.nan) for _ in Bounds._fields))
         if self.dependency_rank == 0:
             return levels
-        sizes = np.diff(batch.offsets).tolist()
+        sizes = np.diff(batch.offsets)
+        largest = int(sizes.max(initial=0))
         limits, lones = (
-            np.array([limit(n, self.score_aggregation) for n in sizes])
+            _of_sizes(partial(limit, aggregation=self.score_aggregation), sizes)
             for limit in (joint_limit, lone_limit)
         )
         of_groups = (state[column.name] for column in level_group_columns(self.dependency_rank))
@@ -278,8 +285,8 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
             usable,
             np.ascontiguousarray(batch.values),
             self._parameters,
-            factor_room(max(sizes, default=0), self.dependency_rank),
-            whitening_room(max(sizes, default=0), self.dependency_rank),
+            factor_room(largest, self.dependency_rank),
+            whitening_room(largest, self.dependency_rank),
             levels,
         )
         return levels
@@ -329,16 +336,6 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
                 self.random_state,
             )
 
-    def _apply_policies(self, batch: GroupedBatch, output: ModelOutput) -> dict[str, FloatArray]:
-        """Return what one envelope gives for each channel, and its scores; shape (C, T)."""
-        names = ("anomaly_score", *output.channels)
-        answer = {name: np.full(batch.values.shape, np.nan) for name in names}
-        for query_key, predictions in score_channels(batch, output, self.policies, names).items():
-            rows = rows_of(batch, query_key)
-            for name, values in predictions.outputs.items():
-                answer[name][rows] = values
-        return answer
-
     def _warn(self, batch: GroupedBatch) -> None:
         sizes = np.diff(batch.offsets)
         for g in np.flatnonzero(sizes > self.recommended_max_channels):
@@ -364,6 +361,12 @@ def _small_enough(batch: GroupedBatch, max_channels: int) -> GroupedBatch:
         batch.timestamps,
         batch.values[rows],
     )
+
+
+def _of_sizes(function: Callable[[int], float], sizes: IntArray) -> FloatArray:
+    """Return a function of the size of every group, called once for each size there is."""
+    distinct, places = np.unique(sizes, return_inverse=True)
+    return np.array([function(size) for size in distinct.tolist()], np.float64)[places]
 
 
 def _complete_only(batch: GroupedBatch, complete: BoolArray) -> FloatArray:

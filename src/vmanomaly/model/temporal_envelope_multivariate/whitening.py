@@ -7,66 +7,132 @@ import math
 from vmanomaly.kernel import inlined, inner
 from vmanomaly.series import FloatArray
 
-_SWEEPS = 12
-_NOTHING = 1e-9
+_LEAST_PIVOT = 1e-12
+_ITERATIONS = 20
+_CONVERGED = 1e-7
+"""Distance of the ratio from 1 whose square is no more than a rounding error."""
+
+
+@inner
+def invert(matrix: FloatArray, rank: int) -> None:
+    """Invert a symmetric positive definite matrix in place, by the method of Gauss and Jordan.
+
+    Parameters
+    ----------
+    matrix
+        float64, at least of shape (`rank`, `rank`); what is beyond is left as it is.
+    rank
+        K, the rows and columns to invert.
+    """
+    for k in range(rank):
+        pivot = max(matrix[k, k], _LEAST_PIVOT)
+        scale = 1.0 / pivot
+        matrix[k, k] = 1.0
+        for j in range(rank):
+            matrix[k, j] *= scale
+        for i in range(rank):
+            if i != k:
+                factor = matrix[i, k]
+                matrix[i, k] = 0.0
+                for j in range(rank):
+                    matrix[i, j] -= factor * matrix[k, j]
 
 
 @inner
 def find_blend(
-    posterior: FloatArray, blend: FloatArray, rotated: FloatArray, vectors: FloatArray
+    precision: FloatArray,
+    rank: int,
+    blend: FloatArray,
+    root: FloatArray,
+    ratio: FloatArray,
+    inverse: FloatArray,
 ) -> None:
     r"""Fill in what whitening takes of the factors.
 
     With loadings :math:`B` in units of the noise, the inverse root of :math:`I + B B^T` is
-    :math:`I - B G B^T`, :math:`G = P (I + P^{1/2})^{-1}` with the posterior :math:`P`, whose
-    eigenvectors Jacobi's rotations find.
+    :math:`I - B G B^T`, :math:`G = (M + M^{1/2})^{-1}` with the precision :math:`M = I + B^T B` of
+    the factors. Its root is found by Newton's method, in the product form of the iteration of
+    Denman and Beavers [1]_: :math:`X_0 = R_0 = M`, and while the ratio :math:`R_k` differs from 1
+
+    .. math::
+
+        X_{k+1} = (\mu X_k + \mu^{-1} X_k R_k^{-1}) / 2, \qquad
+        R_{k+1} = (\mu^2 R_k + \mu^{-2} R_k^{-1} + 2) / 4
+
+    where :math:`\mu` makes the traces of both terms of :math:`R_{k+1}` equal, so that few steps are
+    needed however large the precision is.
 
     Parameters
     ----------
-    posterior
-        float64, shape (K, K), symmetric and positive definite.
+    precision
+        float64, shape (K, K), symmetric, no eigenvalue less than 1.
+    rank
+        The factors that there are: the rows and columns to look at.
     blend
         float64, shape (K, K): G, written.
-    rotated, vectors
+    root, ratio, inverse
         float64, shape (K, K), overwritten.
+
+    References
+    ----------
+    .. [1] N. J. Higham, "Functions of Matrices: Theory and Computation", SIAM, 2008, chapter 6.
     """
-    rank = len(posterior)
-    for i in range(rank):
-        for j in range(rank):
-            rotated[i, j] = posterior[i, j]
-            vectors[i, j] = 1.0 if i == j else 0.0
-    for _ in range(_SWEEPS):
-        left = 0.0
-        for i in range(rank - 1):
-            for j in range(i + 1, rank):
-                left += abs(rotated[i, j])
-                if abs(rotated[i, j]) > _NOTHING:
-                    _rotate(rotated, vectors, i, j)
-        if left < _NOTHING:
+    _scale(precision, 1.0, rank, root)
+    _scale(precision, 1.0, rank, ratio)
+    for _ in range(_ITERATIONS):
+        _scale(ratio, 1.0, rank, inverse)
+        invert(inverse, rank)
+        squared = math.sqrt(_trace(inverse, rank) / _trace(ratio, rank))
+        half = 0.5 * math.sqrt(squared)
+        _scale(root, half, rank, blend)
+        _add_product(root, inverse, half / squared, rank, blend)
+        _scale(blend, 1.0, rank, root)
+        _scale(ratio, 0.25 * squared, rank, ratio)
+        _add(inverse, 0.25 / squared, rank, ratio)
+        # No eigenvalue of the ratio is less than 1.
+        distance = 0.0
+        for i in range(rank):
+            ratio[i, i] += 0.5
+            distance = max(distance, abs(ratio[i, i] - 1.0))
+        if distance < _CONVERGED:
             break
-    for k in range(rank):
-        root = math.sqrt(max(rotated[k, k], 0.0))
-        rotated[k, k] = root * root / (1.0 + root)
-    for i in range(rank):
-        for j in range(i + 1):
-            total = 0.0
-            for k in range(rank):
-                total += vectors[i, k] * vectors[j, k] * rotated[k, k]
-            blend[i, j] = blend[j, i] = total
+    # The square of the root is the precision times the ratio, whose inverse root is a step away.
+    _scale(precision, 1.0, rank, blend)
+    _add(root, 1.5, rank, blend)
+    _add_product(root, ratio, -0.5, rank, blend)
+    invert(blend, rank)
 
 
 @inlined
-def _rotate(matrix: FloatArray, vectors: FloatArray, i: int, j: int) -> None:
-    """Make one element of a symmetric matrix 0, and turn the vectors along."""
-    half = (matrix[j, j] - matrix[i, i]) / (2.0 * matrix[i, j])
-    tangent = (1.0 if half >= 0.0 else -1.0) / (abs(half) + math.sqrt(half * half + 1.0))
-    cosine = 1.0 / math.sqrt(tangent * tangent + 1.0)
-    sine = tangent * cosine
-    for k in range(len(matrix)):
-        one, other = matrix[k, i], matrix[k, j]
-        matrix[k, i], matrix[k, j] = cosine * one - sine * other, sine * one + cosine * other
-    for k in range(len(matrix)):
-        one, other = matrix[i, k], matrix[j, k]
-        matrix[i, k], matrix[j, k] = cosine * one - sine * other, sine * one + cosine * other
-        one, other = vectors[k, i], vectors[k, j]
-        vectors[k, i], vectors[k, j] = cosine * one - sine * other, sine * one + cosine * other
+def _trace(matrix: FloatArray, rank: int) -> float:
+    total = 0.0
+    for i in range(rank):
+        total += matrix[i, i]
+    return total
+
+
+@inlined
+def _scale(matrix: FloatArray, factor: float, rank: int, scaled: FloatArray) -> None:
+    for i in range(rank):
+        for j in range(rank):
+            scaled[i, j] = factor * matrix[i, j]
+
+
+@inlined
+def _add(matrix: FloatArray, factor: float, rank: int, total: FloatArray) -> None:
+    """Add `factor` times a matrix."""
+    for i in range(rank):
+        for j in range(rank):
+            total[i, j] += factor * matrix[i, j]
+
+
+@inlined
+def _add_product(
+    left: FloatArray, right: FloatArray, factor: float, rank: int, total: FloatArray
+) -> None:
+    """Add `factor` times the product of two matrices."""
+    for i in range(rank):
+        for k in range(rank):
+            share = factor * left[i, k]
+            for j in range(rank):
+                total[i, j] += share * right[k, j]
