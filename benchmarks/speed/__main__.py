@@ -12,6 +12,16 @@ from benchmarks.speed import (
     state,
 )
 
-for measurement in (scanner, fetch, encode, digests, models, groups, infer_cycle, fit_memory, state):
+for measurement in (
+    scanner,
+    fetch,
+    encode,
+    digests,
+    models,
+    groups,
+    infer_cycle,
+    fit_memory,
+    state,
+):
     measurement.main()
     print()

@@ -306,7 +306,7 @@ def refresh(
         for j in range(rank):
             posterior[i, j] = moments[i, j]
             precision[i, j] = 1.0 if i == j else 0.0
-    invert(posterior, rank)
+    invert(posterior, rank, room.weighted)
     for c in range(len(products)):
         shared = 0.0
         for k in range(rank):
@@ -322,12 +322,12 @@ def refresh(
         weight = 1.0 / uniquenesses[c]
         for i in range(rank):
             weighted = loadings[c, i] * weight
-            for k in range(rank):
+            for k in range(i + 1):
                 precision[i, k] += weighted * loadings[c, k]
     for i in range(rank):
-        for j in range(rank):
-            posterior[i, j] = precision[i, j]
-    invert(posterior, rank)
+        for j in range(i + 1):
+            posterior[i, j] = precision[j, i] = precision[i, j]
+    invert(posterior, rank, room.weighted)
 
 
 @inner

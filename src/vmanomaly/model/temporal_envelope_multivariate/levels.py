@@ -381,6 +381,7 @@ def walk_levels(
                         whitening.root,
                         whitening.ratio,
                         whitening.inverse,
+                        whitening.shares,
                     )
                     fresh = True
                 present = values[first : first + n_channels, t]

@@ -14,8 +14,8 @@ _CONVERGED = 1e-7
 
 
 @inner
-def invert(matrix: FloatArray, rank: int) -> None:
-    """Invert a symmetric positive definite matrix in place, by the method of Gauss and Jordan.
+def invert(matrix: FloatArray, rank: int, column: FloatArray) -> None:
+    """Invert a symmetric positive definite matrix in place, by sweeps of its lower triangle.
 
     Parameters
     ----------
@@ -23,19 +23,32 @@ def invert(matrix: FloatArray, rank: int) -> None:
         float64, at least of shape (`rank`, `rank`); what is beyond is left as it is.
     rank
         K, the rows and columns to invert.
+    column
+        float64, shape (K,), overwritten.
+
+    References
+    ----------
+    .. [1] J. H. Goodnight, "A tutorial on the SWEEP operator", The American Statistician 33(3),
+       1979.
     """
     for k in range(rank):
-        pivot = max(matrix[k, k], _LEAST_PIVOT)
-        scale = 1.0 / pivot
-        matrix[k, k] = 1.0
-        for j in range(rank):
-            matrix[k, j] *= scale
+        scale = 1.0 / max(matrix[k, k], _LEAST_PIVOT)
+        for j in range(k):
+            column[j] = matrix[k, j]
+        for i in range(k, rank):
+            column[i] = matrix[i, k]
         for i in range(rank):
-            if i != k:
-                factor = matrix[i, k]
-                matrix[i, k] = 0.0
-                for j in range(rank):
-                    matrix[i, j] -= factor * matrix[k, j]
+            factor = column[i] * scale
+            for j in range(i + 1):
+                matrix[i, j] -= factor * column[j]
+        for j in range(k):
+            matrix[k, j] = column[j] * scale
+        for i in range(k + 1, rank):
+            matrix[i, k] = column[i] * scale
+        matrix[k, k] = -scale
+    for i in range(rank):
+        for j in range(i + 1):
+            matrix[i, j] = matrix[j, i] = -matrix[i, j]
 
 
 @inner
@@ -46,6 +59,7 @@ def find_blend(
     root: FloatArray,
     ratio: FloatArray,
     inverse: FloatArray,
+    column: FloatArray,
 ) -> None:
     r"""Fill in what whitening takes of the factors.
 
@@ -70,8 +84,8 @@ def find_blend(
         The factors that there are: the rows and columns to look at.
     blend
         float64, shape (K, K): G, written.
-    root, ratio, inverse
-        float64, shape (K, K), overwritten.
+    root, ratio, inverse, column
+        float64, shape (K, K), and (K,) for the last; overwritten.
 
     References
     ----------
@@ -81,7 +95,7 @@ def find_blend(
     _scale(precision, 1.0, rank, ratio)
     for _ in range(_ITERATIONS):
         _scale(ratio, 1.0, rank, inverse)
-        invert(inverse, rank)
+        invert(inverse, rank, column)
         squared = math.sqrt(_trace(inverse, rank) / _trace(ratio, rank))
         half = 0.5 * math.sqrt(squared)
         _scale(root, half, rank, blend)
@@ -100,7 +114,7 @@ def find_blend(
     _scale(precision, 1.0, rank, blend)
     _add(root, 1.5, rank, blend)
     _add_product(root, ratio, -0.5, rank, blend)
-    invert(blend, rank)
+    invert(blend, rank, column)
 
 
 @inlined
@@ -130,9 +144,11 @@ def _add(matrix: FloatArray, factor: float, rank: int, total: FloatArray) -> Non
 def _add_product(
     left: FloatArray, right: FloatArray, factor: float, rank: int, total: FloatArray
 ) -> None:
-    """Add `factor` times the product of two matrices."""
+    """Add `factor` times the product of two symmetric matrices, which is symmetric too."""
     for i in range(rank):
         for k in range(rank):
             share = factor * left[i, k]
-            for j in range(rank):
+            for j in range(i + 1):
                 total[i, j] += share * right[k, j]
+        for j in range(i):
+            total[j, i] = total[i, j]
