@@ -1,4 +1,4 @@
-"""The ways of joblib to execute work on this machine, and how each of them fails."""
+"""What executes work, and the ways of joblib to do it on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
-from vmanomaly.executor.worker import Outcome
+from vmanomaly.executor.worker import Outcome, attempt
 
 
 class Backend(ABC):
@@ -31,16 +31,16 @@ class Backend(ABC):
 
     @abstractmethod
     def execute(
-        self, function: Callable[..., Outcome], tasks: Iterator[tuple[Any, ...]]
+        self, function: Callable[..., Any], tasks: Iterator[tuple[int, tuple[Any, ...]]]
     ) -> Iterator[Outcome]:
-        """Yield the outcomes of tasks, in any order.
+        """Yield the outcomes of calls of a function, in any order.
 
         Parameters
         ----------
         function
-            As `worker.attempt`; called with the id of this process, the native threads and a task.
+            Can be pickled.
         tasks
-            Taken one by one, as workers become free.
+            The number of a piece and its arguments; taken one by one, as workers become free.
         """
 
     def is_death(self, error: Exception) -> bool:
@@ -51,10 +51,11 @@ class Backend(ABC):
         """End the tasks in progress as soon as possible; may be called again and again."""
 
     def _calls(
-        self, function: Callable[..., Outcome], tasks: Iterator[tuple[Any, ...]]
+        self, function: Callable[..., Any], tasks: Iterator[tuple[int, tuple[Any, ...]]]
     ) -> Iterator[Any]:
-        call = delayed(function)
-        return (call(os.getpid(), self._native_threads, *task) for task in tasks)
+        """Return what joblib executes."""
+        call = delayed(attempt)
+        return (call(os.getpid(), self._native_threads, function, *task) for task in tasks)
 
 
 class _Streaming(Backend):
@@ -63,7 +64,7 @@ class _Streaming(Backend):
     name: ClassVar[str]
 
     def execute(
-        self, function: Callable[..., Outcome], tasks: Iterator[tuple[Any, ...]]
+        self, function: Callable[..., Any], tasks: Iterator[tuple[int, tuple[Any, ...]]]
     ) -> Iterator[Outcome]:
         parallel = Parallel(
             n_jobs=self._n_workers,

@@ -1,4 +1,4 @@
-"""Pieces of work to results, in order, whatever executes them; joblib does the execution."""
+"""Pieces of work to results, in order, whatever executes them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
 from vmanomaly.context import RunContext
-from vmanomaly.errors import StoppedError, WorkerDiedError
+from vmanomaly.errors import StoppedError
 from vmanomaly.executor.backends import Backend, Processes, Threads
-from vmanomaly.executor.worker import Outcome, attempt
+from vmanomaly.executor.worker import Outcome, death_of
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +98,8 @@ class Executor:
         if kind == "processes":
             return Processes(self.n_workers, self.native_threads)
         # Imported where configured only.
-        clusters = import_module("vmanomaly.executor.clusters")
-        made = clusters.Ray if kind == "ray" else clusters.Dask
+        module = import_module(f"vmanomaly.executor.{kind}_backend")
+        made = module.Ray if kind == "ray" else module.Dask
         backend: Backend = made(self.n_workers, self.native_threads, self.address)
         return backend
 
@@ -149,7 +149,7 @@ class _Call:
                 )
                 for suspect in suspects:
                     if not self._survived([suspect]):
-                        self._outcomes[suspect] = Outcome(suspect, None, _died())
+                        self._outcomes[suspect] = death_of(suspect)
         outcomes = (self._outcomes[number] for number in range(len(self._pieces)))
         return [each.result if each.error is None else each.error for each in outcomes]
 
@@ -159,7 +159,7 @@ class _Call:
     def _survived(self, numbers: Sequence[int]) -> bool:
         """Execute some pieces; return whether no worker has died of them."""
         try:
-            for outcome in self._backend.execute(attempt, self._tasks(numbers)):
+            for outcome in self._backend.execute(self._function, self._tasks(numbers)):
                 self._outcomes[outcome.number] = outcome
                 # Says that the work goes on; after a stop, what is out is waited for.
                 with suppress(StoppedError):
@@ -173,17 +173,10 @@ class _Call:
         self._context.check()
         return True
 
-    def _tasks(self, numbers: Sequence[int]) -> Iterator[Piece]:
+    def _tasks(self, numbers: Sequence[int]) -> Iterator[tuple[int, Piece]]:
         """Yield what each worker takes next; nothing after the work was stopped."""
         for number in numbers:
             if self._context.is_cancelled or self._context.remaining_s == 0.0:
                 return
             self._sent.add(number)
-            yield self._function, number, self._pieces[number]
-
-
-def _died() -> WorkerDiedError:
-    return WorkerDiedError(
-        "the worker process died of it; if it was killed for want of memory, reduce "
-        "settings.n_workers or the data"
-    )
+            yield number, self._pieces[number]

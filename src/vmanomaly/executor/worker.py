@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from vmanomaly.errors import SkippedError
+from vmanomaly.errors import SkippedError, WorkerDiedError
 from vmanomaly.failures import as_remote
 
 _prepared = threading.local()
@@ -62,6 +62,18 @@ def attempt(
         return Outcome(number, None, SkippedError(str(error)))
     except BaseException as error:  # noqa: BLE001 - returned
         return Outcome(number, None, as_remote(error) if is_elsewhere else error)
+
+
+def death_of(number: int) -> Outcome:
+    """Return what came of a piece if its worker died of it."""
+    return Outcome(
+        number,
+        None,
+        WorkerDiedError(
+            "the worker process died of it; if it was killed for want of memory, reduce "
+            "settings.n_workers or the data"
+        ),
+    )
 
 
 def _prepare(native_threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Clusters on this machine give what a loop gives, and survive a worker that dies."""
+"""Dask on this machine gives what a loop gives, and survives a worker that dies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _lenient() -> Iterator[None]:
-    """Their packages warn of their own affairs."""
+    """Dask warns of its own affairs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -31,22 +31,27 @@ def squared(number: int) -> int:
     return number * number
 
 
-def kills_once(number: int, folder: str) -> int:
-    """Kill the worker at the first attempt of a piece."""
+def kills(number: int, folder: str) -> int:
+    """Kill the worker: with 2 at the first attempt, with 4 at every one."""
     mark = Path(folder) / "died"
-    if number == 2 and not mark.exists():
+    if number == 4 or (number == 2 and not mark.exists()):
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
-@pytest.mark.parametrize("kind", ["dask"])
-def test_a_cluster_gives_what_a_loop_gives(kind: str, tmp_path: Path) -> None:
-    executor = Executor(kind, 2)
-    results = executor.map(squared, [(number,) for number in range(9)], RunContext())
+DASK = Executor("dask", 2)
+
+
+def test_dask_gives_what_a_loop_gives() -> None:
+    results = DASK.map(squared, [(number,) for number in range(9)], RunContext())
     assert "four" in str(results[4])
     del results[4]
     assert results == [number * number for number in range(9) if number != 4]
-    pieces = [(number, str(tmp_path)) for number in range(6)]
-    assert executor.map(kills_once, pieces, RunContext()) == list(range(6))
-    assert not any(isinstance(each, WorkerDiedError) for each in results)
+
+
+def test_a_worker_that_dies_costs_the_piece_that_always_kills_it(tmp_path: Path) -> None:
+    pieces = [(number, str(tmp_path)) for number in range(7)]
+    results = DASK.map(kills, pieces, RunContext())
+    assert isinstance(results.pop(4), WorkerDiedError)
+    assert results == [0, 1, 2, 3, 5, 6]
