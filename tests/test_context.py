@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from concurrent.futures import Future
@@ -128,3 +129,19 @@ def test_what_is_over_is_broken_off_until_its_block_is_left(is_cancelled: bool) 
         pass
     context.cancel()
     assert not called.acquire(blocking=False)
+
+
+def elsewhere(context: RunContext) -> RunContext:
+    """Return what another process gets."""
+    there: RunContext = pickle.loads(pickle.dumps(context))  # noqa: S301 - our own
+    return there
+
+
+def test_another_process_gets_the_deadline_and_nothing_else() -> None:
+    context = RunContext(time.monotonic() + 100.0)
+    context.cancel()
+    assert elsewhere(context).remaining_s == pytest.approx(100.0, abs=5.0)
+    elsewhere(context).check()
+    assert elsewhere(RunContext()).remaining_s is None
+    with pytest.raises(DeadlineExceededError):
+        elsewhere(RunContext(time.monotonic() - 1.0)).check()

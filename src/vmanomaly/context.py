@@ -22,6 +22,8 @@ OnProgress: TypeAlias = Callable[[int, int, str], None]
 class RunContext:
     """How a piece of work is stopped, and how far it is. Safe to use from several threads.
 
+    Pickled, it becomes one with the same deadline: who sends work to another process ends it there.
+
     Parameters
     ----------
     deadline_s
@@ -71,6 +73,10 @@ class RunContext:
         self.checked_s = time.monotonic()
         self._on_cancel: dict[object, Callable[[], None]] = {}
         self._lock: threading.RLock = parent._lock if parent is not None else threading.RLock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        left = self.remaining_s
+        return _context_until, (None if left is None else time.time() + left,)
 
     @property
     def is_cancelled(self) -> bool:
@@ -213,3 +219,8 @@ class RunContext:
         with self._lock:
             for context in (self, *self._parents):
                 del context._on_cancel[key]
+
+
+def _context_until(until_s: float | None) -> RunContext:
+    """Return a context with a deadline by the clock, which other processes and machines share."""
+    return RunContext(None if until_s is None else time.monotonic() + until_s - time.time())

@@ -72,6 +72,15 @@ def test_results_come_in_the_order_of_the_pieces(executor: Executor) -> None:
 
 
 @each_executor
+def test_each_result_is_told_as_it_comes(executor: Executor) -> None:
+    told: dict[int, object] = {}
+    results = executor.map(
+        fails, [(number,) for number in range(6)], RunContext(), on_result=told.__setitem__
+    )
+    assert [told[number] for number in range(6)] == results
+
+
+@each_executor
 def test_no_pieces_are_no_results(executor: Executor) -> None:
     assert executor.map(scaled, [], RunContext()) == []
 

@@ -16,7 +16,8 @@ from vmanomaly.config.loading.model_spec import read_model_spec
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.detector import Learned
-from vmanomaly.errors import CancelledError
+from vmanomaly.errors import CancelledError, WorkerDiedError
+from vmanomaly.executor import Executor
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 from vmanomaly.tuning.detector import AutoDetector
 from vmanomaly.tuning.state import TunedState
@@ -105,6 +106,36 @@ def test_the_parameters_do_not_depend_on_the_other_series_or_on_workers() -> Non
     for row, labels in enumerate(batch.labels):
         alone = parameters_by_series(fitted(detector_of(), batch.keep([row])))
         assert alone[labels] == together[labels]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_series", [1, 3])
+def test_other_processes_find_the_same(n_series: int) -> None:
+    """A single series has its trials there, several have their searches."""
+    batch, workers = batch_of(n_series), {"n_trials": 17, "n_jobs": 2}
+    here = parameters_by_series(fitted(detector_of(optimization={"n_trials": 17}), batch))
+    detector = detector_of(optimization=workers)
+    detector._executor = Executor("processes")
+    assert parameters_by_series(fitted(detector, batch)) == here
+
+
+class KillsWorker(Executor):
+    """Says of one piece that a worker died of it."""
+
+    def map(self, *args: Any, **keys: Any) -> list[Any]:
+        results = super().map(*args, **keys)
+        results[1] = WorkerDiedError("died")
+        return results
+
+
+def test_a_worker_that_dies_costs_the_series_that_it_tuned() -> None:
+    batch, detector = batch_of(), detector_of()
+    detector._executor = KillsWorker()
+    learned, result = detector.fit([batch.columns(0, N_FIT)])
+    assert [failure.labels for failure in result.failures] == [(batch.labels[1],)]
+    expected = parameters_by_series(fitted(detector_of(), batch))
+    del expected[batch.labels[1]]
+    assert parameters_by_series(learned) == expected
 
 
 def test_series_with_equal_parameters_share_a_part() -> None:

@@ -16,7 +16,8 @@ from vmanomaly.config.reader import Query
 from vmanomaly.config.registry import MODELS
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
-from vmanomaly.errors import CancelledError
+from vmanomaly.errors import CancelledError, WorkerDiedError
+from vmanomaly.executor import Executor
 from vmanomaly.series import Labels, SeriesBatch
 from vmanomaly.tuning import Evaluation, Outcome, Sample, study, tune
 from vmanomaly.tuning.spaces import Dimension, Facts, space_of
@@ -136,6 +137,19 @@ class Slow:
         self.begun.set()
         time.sleep(self.seconds)
         return section_of(chosen)
+
+
+class KillsWorker(Executor):
+    """Says of every piece that a worker died of it."""
+
+    def map(self, function: Any, pieces: Any, *_: Any, **__: Any) -> list[Any]:
+        return [WorkerDiedError("died") for _ in pieces]
+
+
+def test_a_trial_of_which_a_worker_dies_is_a_failed_one() -> None:
+    found = tune(section_of, sample(), ZSCORE, params(n_trials=9), executor=KillsWorker())
+    assert (found.n_trials, found.stopped_by) == (9, "n_trials")
+    assert found.evaluation == found.defaults
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

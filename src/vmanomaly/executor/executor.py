@@ -21,6 +21,9 @@ Result = TypeVar("Result")
 Piece: TypeAlias = tuple[Any, ...]
 """The arguments of one call."""
 
+OnResult: TypeAlias = Callable[[int, Any], None]
+"""Takes the number of a piece, and what its call returned or raised."""
+
 
 @dataclass(frozen=True, slots=True)
 class Executor:
@@ -55,6 +58,7 @@ class Executor:
         pieces: Sequence[Piece],
         context: RunContext,
         preferred: str = "processes",
+        on_result: OnResult = lambda number, result: None,
     ) -> list[Result | BaseException]:
         """Call a function with each of the pieces.
 
@@ -69,6 +73,9 @@ class Executor:
         preferred
             The kind of executor where none is set; `here` for work that is not worth sending,
             which the calling thread does, whatever is set.
+        on_result
+            Called by this thread with the number of a piece, and what came of it, as soon as that
+            is known.
 
         Returns
         -------
@@ -89,8 +96,11 @@ class Executor:
             or (self.n_workers == 1 and kind in {"threads", "processes"})
             or not pieces
         ):
-            return [_here(function, piece, context) for piece in pieces]
-        return _Call(self._backend(kind), function, pieces, context).results()
+            return [
+                _here(function, number, piece, context, on_result)
+                for number, piece in enumerate(pieces)
+            ]
+        return _Call(self._backend(kind), function, pieces, context, on_result).results()
 
     def _backend(self, kind: str) -> Backend:
         if kind == "threads":
@@ -105,13 +115,20 @@ class Executor:
 
 
 def _here(
-    function: Callable[..., Result], piece: Piece, context: RunContext
+    function: Callable[..., Result],
+    number: int,
+    piece: Piece,
+    context: RunContext,
+    on_result: OnResult,
 ) -> Result | BaseException:
     context.check()
+    result: Result | BaseException
     try:
-        return function(*piece)
+        result = function(*piece)
     except BaseException as error:  # noqa: BLE001 - returned
-        return error
+        result = error
+    on_result(number, result)
+    return result
 
 
 class _Call:
@@ -123,11 +140,13 @@ class _Call:
         function: Callable[..., Any],
         pieces: Sequence[Piece],
         context: RunContext,
+        on_result: OnResult,
     ) -> None:
         self._backend = backend
         self._function = function
         self._pieces = pieces
         self._context = context
+        self._on_result = on_result
         self._outcomes: dict[int, Outcome] = {}
         self._sent: set[int] = set()
 
@@ -149,9 +168,12 @@ class _Call:
                 )
                 for suspect in suspects:
                     if not self._survived([suspect]):
-                        self._outcomes[suspect] = death_of(suspect)
-        outcomes = (self._outcomes[number] for number in range(len(self._pieces)))
-        return [each.result if each.error is None else each.error for each in outcomes]
+                        self._note(death_of(suspect))
+        return [_result(self._outcomes[number]) for number in range(len(self._pieces))]
+
+    def _note(self, outcome: Outcome) -> None:
+        self._outcomes[outcome.number] = outcome
+        self._on_result(outcome.number, _result(outcome))
 
     def _without_outcome(self, numbers: Sequence[int]) -> list[int]:
         return [number for number in numbers if number not in self._outcomes]
@@ -160,7 +182,7 @@ class _Call:
         """Execute some pieces; return whether no worker has died of them."""
         try:
             for outcome in self._backend.execute(self._function, self._tasks(numbers)):
-                self._outcomes[outcome.number] = outcome
+                self._note(outcome)
                 # Says that the work goes on; after a stop, what is out is waited for.
                 with suppress(StoppedError):
                     self._context.check()
@@ -180,3 +202,7 @@ class _Call:
                 return
             self._sent.add(number)
             yield number, self._pieces[number]
+
+
+def _result(outcome: Outcome) -> Any:
+    return outcome.result if outcome.error is None else outcome.error

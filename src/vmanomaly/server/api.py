@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from fastapi import HTTPException, Request
 
 from vmanomaly.config import Config
+from vmanomaly.executor import Executor
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.service.workers import create_executor
 from vmanomaly.tasks import Tasks
 
 JSON_TYPE = "application/json"
@@ -32,6 +34,10 @@ class Api:
     config: Callable[[], Config]
     tasks: Tasks
     metrics: Metrics
+
+    def executor(self) -> Executor:
+        """Return what executes the work of models, as the settings say."""
+        return create_executor(self.config().settings)
 
 
 def media_type(request: Request) -> str:

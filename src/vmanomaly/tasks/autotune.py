@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ from vmanomaly.config.section import read_section
 from vmanomaly.config.tuned import parameters_of
 from vmanomaly.context import RunContext
 from vmanomaly.errors import ConfigError, DeadlineExceededError
+from vmanomaly.executor import Executor
 from vmanomaly.model import create_model, create_multivariate_model, warm_up
 from vmanomaly.model.auto import check_optuna
 from vmanomaly.model.grouping import group_channels, select
@@ -63,6 +65,8 @@ class Autotune:
         Gaps up to so many steps are no gaps in the profile.
     use_profile_hints
         Whether what the series are like narrows the search.
+    executor
+        Executes trials.
     """
 
     queries: Sequence[Query]
@@ -72,6 +76,7 @@ class Autotune:
     timezone: str = "UTC"
     short_gap_steps: int = 2
     use_profile_hints: bool = True
+    executor: Executor = field(default_factory=Executor)
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,9 @@ def suggest(
     sample = _sample(request, section_of({}), batches)
     facts = _facts(request, sample, profile)
     space = space_of(request.class_name, facts, request.frozen, params.optimized_business_params)
-    outcome = tune(section_of, sample, space, params, context, on_trial, deadline_s)
+    outcome = tune(
+        section_of, sample, space, params, context, on_trial, deadline_s, request.executor
+    )
     n_available = sum(n_series for _, n_series in given)
     return Suggestion(
         section_of(outcome.parameters), outcome, profile, counts["series"], n_available
@@ -267,13 +274,13 @@ def _read_params(given: Mapping[str, Any], findings: Findings) -> OptimizationPa
 
 
 def _section_of(request: Autotune) -> Callable[[Mapping[str, Any]], ModelSection]:
-    section = MODELS[request.class_name].section
+    """Return what makes a section of the class; it can be pickled, as trials have to be."""
+    return partial(_section, request.class_name, request.frozen)
 
-    def section_of(chosen: Mapping[str, Any]) -> ModelSection:
-        parameters = parameters_of(request.class_name, chosen, request.frozen)
-        return section.model_validate({**parameters, "class": request.class_name})
 
-    return section_of
+def _section(class_name: str, frozen: Mapping[str, Any], chosen: Mapping[str, Any]) -> ModelSection:
+    parameters = parameters_of(class_name, chosen, frozen)
+    return MODELS[class_name].section.model_validate({**parameters, "class": class_name})
 
 
 def _sample(request: Autotune, section: ModelSection, batches: Sequence[SeriesBatch]) -> Sample:

@@ -26,13 +26,13 @@ from vmanomaly.detector import (
     ToFit,
     create_detector,
 )
-from vmanomaly.errors import StoppedError
+from vmanomaly.errors import StoppedError, WorkerDiedError
 from vmanomaly.executor import Executor
 from vmanomaly.model import AnyModel, create_model, create_multivariate_model
 from vmanomaly.model.grouping import GroupedBatch, Grouping, group_key, select
 from vmanomaly.model.state import Array
 from vmanomaly.series import IntArray, Labels, SeriesBatch
-from vmanomaly.tuning.parallel import run_all
+from vmanomaly.tuning.parallel import preferred_for, with_workers
 from vmanomaly.tuning.report import summary
 from vmanomaly.tuning.sample import Batch, Sample
 from vmanomaly.tuning.spaces import Dimension, Facts, space_of, start_of
@@ -138,12 +138,15 @@ class AutoDetector:
         rows_of: dict[bytes, list[int]] = {}
         if self.starts_without_data:
             rows_of[_key(parameters_at(space, start_of(space)))] = []
-        for row, parameters in enumerate(self._tune(batch, context)):
-            rows_of.setdefault(_key(parameters), []).append(row)
+        failures: list[Failure] = []
+        for row, found in enumerate(self._tune(batch, context)):
+            if isinstance(found, BaseException):
+                failures.append(Failure(found, (batch.labels[row],)))
+            else:
+                rows_of.setdefault(_key(found.parameters), []).append(row)
         # What earlier fits chose is not needed any more.
         self._detectors = {key: self._detector(key) for key in rows_of}
         parts: list[TunedPart] = []
-        failures: list[Failure] = []
         n_valid_points = 0
         skipped: dict[Labels, str] = {}
         for key, rows in rows_of.items():
@@ -218,58 +221,44 @@ class AutoDetector:
             n_forgotten += n_of_part
         return (self._joined(parts), n_forgotten) if n_forgotten else (learned, 0)
 
-    def _tune(self, batch: Batch, context: RunContext) -> list[Mapping[str, Any]]:
-        """Return the parameters of each series or group."""
-        params = self._section.optimization_params
+    def _tune(self, batch: Batch, context: RunContext) -> list[Outcome | BaseException]:
+        """Return what was found for each series or group, or that a worker died of it."""
         n_rows = len(batch.labels)
         context.expect(n_rows)
+        n_jobs = self._section.optimization_params.n_jobs
+        tune_row = partial(_tune_one, self._section, self._queries)
+        if n_rows == 1:
+            outcome = tune_row(batch, context, n_jobs, self._executor)
+            self._note_tuned(batch.labels[0], outcome, context)
+            return [outcome]
         # Many series are tuned next to each other; the trials of a single one are.
-        side_by_side = params.n_jobs != 1 and n_rows > 1
-        own = params.model_copy(update={"n_jobs": 1}) if side_by_side else params
-
-        def tune_row(row: int) -> Mapping[str, Any]:
-            context.check()
-            single = _rows(batch, [row])
-            outcome = self._tune_one(single, own, context)
-            logger.info(
-                "Tuned %s of query '%s', series %s: %s",
-                self._section.tuned_class_name,
-                ",".join(query.alias for query in self._queries),
-                batch.labels[row],
-                summary(outcome),
-            )
-            context.step("tuning")
-            return outcome.parameters
-
-        return run_all(tune_row, range(n_rows), params.n_jobs if side_by_side else 1)
-
-    def _tune_one(self, batch: Batch, params: Any, context: RunContext) -> Outcome:
-        sample = Sample(self._queries, (batch,))
-        space = self._space(batch, sample.spread)
-        return tune(partial(tuned_section, self._section), sample, space, params, context)
-
-    def _space(self, batch: Batch, spread: float = 1.0) -> tuple[Dimension, ...]:
-        params = self._section.optimization_params
-        folds = split(
-            len(batch.timestamps),
-            params.n_splits,
-            params.validation_scheme,
-            params.train_val_ratio,
+        workers = with_workers(self._executor or Executor(), n_jobs)
+        return workers.map(
+            tune_row,
+            [(_rows(batch, [row]), context, 1, None) for row in range(n_rows)],
+            context,
+            preferred_for(self._section.tuned_class_name),
+            lambda row, outcome: self._note_tuned(batch.labels[row], outcome, context),
         )
-        query = self._queries[0]
-        facts = Facts(
-            step=int(query.step),
-            n_points=min((fold.n_fit for fold in folds), default=0),
-            tz=query.tz,
-            limit=params.anomaly_percentage,
-            spread=spread,
-        )
-        return space_of(
+
+    def _note_tuned(
+        self, labels: Labels, outcome: Outcome | BaseException, context: RunContext
+    ) -> None:
+        context.step("tuning")
+        if isinstance(outcome, WorkerDiedError):
+            return
+        if isinstance(outcome, BaseException):
+            raise outcome
+        logger.info(
+            "Tuned %s of query '%s', series %s: %s",
             self._section.tuned_class_name,
-            facts,
-            self._section.frozen,
-            params.optimized_business_params,
+            ",".join(query.alias for query in self._queries),
+            labels,
+            summary(outcome),
         )
+
+    def _space(self, batch: Batch) -> tuple[Dimension, ...]:
+        return _space(self._section, self._queries, len(batch.timestamps), 1.0)
 
     def _detector(self, key: bytes) -> AnyDetector:
         """Return the detector with some parameters."""
@@ -338,6 +327,38 @@ class AutoDetector:
         nothing = Grouping(self._section.groupby, (), (), np.zeros(1, np.int64))
         aliases = [query.alias for query in self._queries]
         return LeftOut(mismatches=select(nothing, aliases, left).mismatches)
+
+
+def _tune_one(
+    section: AutoSection,
+    queries: Sequence[Query],
+    batch: Batch,
+    context: RunContext,
+    n_jobs: int,
+    executor: Executor | None,
+) -> Outcome:
+    """Tune one series or group. Runs wherever the executor has it run."""
+    sample = Sample(queries, (batch,))
+    space = _space(section, queries, sample.n_columns, sample.spread)
+    params = section.optimization_params.model_copy(update={"n_jobs": n_jobs})
+    return tune(partial(tuned_section, section), sample, space, params, context, executor=executor)
+
+
+def _space(
+    section: AutoSection, queries: Sequence[Query], n_columns: int, spread: float
+) -> tuple[Dimension, ...]:
+    params = section.optimization_params
+    folds = split(n_columns, params.n_splits, params.validation_scheme, params.train_val_ratio)
+    facts = Facts(
+        step=int(queries[0].step),
+        n_points=min((fold.n_fit for fold in folds), default=0),
+        tz=queries[0].tz,
+        limit=params.anomaly_percentage,
+        spread=spread,
+    )
+    return space_of(
+        section.tuned_class_name, facts, section.frozen, params.optimized_business_params
+    )
 
 
 def _model(section: ModelSection, queries: Sequence[Query]) -> AnyModel:

@@ -65,6 +65,11 @@ class Evaluation:
         return not (np.isnan(self.violation) or np.isnan(self.loss))
 
 
+def failed(error: BaseException) -> Evaluation:
+    """Return the evaluation of a parameter set with which the model fails."""
+    return Evaluation(np.nan, np.inf, np.inf, 0, f"{type(error).__name__}: {error}")
+
+
 def evaluate(
     section: ModelSection,
     sample: Sample,
@@ -112,8 +117,7 @@ def evaluate(
             raise
     except Exception as error:
         logger.debug("A trial of %s failed", section.class_name, exc_info=True)
-        reason = f"{type(error).__name__}: {error}"
-        return Evaluation(np.nan, np.inf, np.inf, 0, reason)
+        return failed(error)
     if not found:
         return Evaluation(np.nan, np.nan, np.nan, state_bytes)
     share, violation, loss = np.concatenate(found, axis=1)

@@ -16,12 +16,13 @@ from vmanomaly.config.model import ModelSection
 from vmanomaly.config.model.auto import OptimizationParams
 from vmanomaly.config.values.mappings import merged
 from vmanomaly.context import RunContext
-from vmanomaly.errors import DeadlineExceededError
-from vmanomaly.tuning.objective import Evaluation, evaluate
-from vmanomaly.tuning.parallel import run_all
+from vmanomaly.errors import DeadlineExceededError, WorkerDiedError
+from vmanomaly.executor import Executor
+from vmanomaly.tuning.objective import Evaluation, evaluate, failed
+from vmanomaly.tuning.parallel import preferred_for, with_workers
 from vmanomaly.tuning.sample import Sample
 from vmanomaly.tuning.spaces import Dimension, combinations, start_of
-from vmanomaly.tuning.splits import split
+from vmanomaly.tuning.splits import Fold, split
 
 if TYPE_CHECKING:
     import optuna
@@ -79,6 +80,7 @@ def tune(
     context: RunContext | None = None,
     on_trial: OnTrial = lambda n_trials: None,
     deadline_s: float | None = None,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Search the parameters that keep the share of anomalies within its limit and predict best.
 
@@ -89,7 +91,8 @@ def tune(
     Parameters
     ----------
     section_of
-        Makes the section of a class with some of its keys.
+        Makes the section of a class with some of its keys. What executes trials in other processes
+        pickles it.
     sample
         The data. Those of a class that scores groups are groups.
     space
@@ -102,6 +105,9 @@ def tune(
         Told after each few trials.
     deadline_s
         When the search has to end, by `time.monotonic`; None for `timeout` from now.
+    executor
+        Executes trials, `n_jobs` at a time; what suits the class by default. The first one is
+        executed here.
 
     Raises
     ------
@@ -116,11 +122,7 @@ def tune(
         sample.n_columns, params.n_splits, params.validation_scheme, params.train_val_ratio
     )
 
-    def judge(context: RunContext, place: Place, partly: bool = False) -> Evaluation:
-        section = section_of(parameters_at(space, place))
-        limit = params.anomaly_percentage
-        return evaluate(section, sample, folds, limit, params.exact, context, partly=partly)
-
+    judge = partial(_judged, section_of, space, sample, folds, params)
     start = start_of(space)
     first_deadline = None if deadline_s is None else deadline_s + _FIRST_MAY_EXCEED_S
     defaults = judge(RunContext(first_deadline, parent=context), start, partly=True)
@@ -132,9 +134,15 @@ def tune(
     if not defaults.is_judged:
         stopped_by = "timeout" if search.remaining_s == 0.0 else "data"
     elif params.n_trials > 1 and space:
-        n_trials, stopped_by = _search(
-            space, params, partial(judge, search), tried, context, search, on_trial
-        )
+        workers = with_workers(executor or Executor(), params.n_jobs)
+        preferred = preferred_for(section_of(parameters_at(space, start)).class_name)
+
+        def judge_all(places: Sequence[Place]) -> list[Evaluation | None]:
+            pieces = [(place,) for place in places]
+            found = workers.map(partial(_attempt, judge, search), pieces, context, preferred)
+            return [_evaluation_of(each) for each in found]
+
+        n_trials, stopped_by = _search(space, params, judge_all, tried, context, search, on_trial)
     elif not space:
         stopped_by = "space"
     best = _best(tried, start, params.optimize_complexity)
@@ -154,10 +162,44 @@ def parameters_at(space: Sequence[Dimension], place: Place) -> dict[str, Any]:
     return merged(*options)
 
 
+def _judged(
+    section_of: Callable[[Mapping[str, Any]], ModelSection],
+    space: Sequence[Dimension],
+    sample: Sample,
+    folds: Sequence[Fold],
+    params: OptimizationParams,
+    context: RunContext,
+    place: Place,
+    partly: bool = False,
+) -> Evaluation:
+    section = section_of(parameters_at(space, place))
+    limit = params.anomaly_percentage
+    return evaluate(section, sample, folds, limit, params.exact, context, partly=partly)
+
+
+def _attempt(
+    judge: Callable[[RunContext, Place], Evaluation], search: RunContext, place: Place
+) -> Evaluation | None:
+    """Judge a parameter set; None if the time of the search is up. Runs where trials do."""
+    try:
+        search.check()
+        return judge(search, place)
+    except DeadlineExceededError:
+        return None
+
+
+def _evaluation_of(found: Evaluation | BaseException | None) -> Evaluation | None:
+    if isinstance(found, WorkerDiedError):
+        return failed(found)
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
 def _search(
     space: Sequence[Dimension],
     params: OptimizationParams,
-    judge: Callable[[Place], Evaluation],
+    judge_all: Callable[[Sequence[Place]], list[Evaluation | None]],
     tried: dict[Place, Evaluation],
     context: RunContext,
     search: RunContext,
@@ -180,14 +222,6 @@ def _search(
         )
     )
 
-    def attempt(place: Place) -> Evaluation | None:
-        try:
-            search.check()
-            return judge(place)
-        except DeadlineExceededError:
-            context.check()
-            return None
-
     while n_trials < params.n_trials:
         if len(tried) >= n_places:
             return n_trials, "space"
@@ -199,7 +233,8 @@ def _search(
             trial = study.ask(distributions)
             asked.append((trial, tuple(trial.params[name] for name in names)))
         new = list(dict.fromkeys(place for _, place in asked if place not in tried))
-        results = run_all(attempt, new, params.n_jobs)
+        results = judge_all(new)
+        context.check()
         tried |= {
             place: result for place, result in zip(new, results, strict=True) if result is not None
         }

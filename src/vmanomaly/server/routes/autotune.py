@@ -18,6 +18,7 @@ from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_time_zone
 from vmanomaly.context import RunContext
 from vmanomaly.errors import ConfigError
+from vmanomaly.executor import Executor
 from vmanomaly.series import SeriesBatch, TimeRange
 from vmanomaly.server.api import Api, only_json
 from vmanomaly.server.datasource import Datasource, DatasourceFields, datasource_of
@@ -148,7 +149,7 @@ def autotune_router(api: Api) -> APIRouter:
     def create(body: AutotuneTaskRequest, request: Request) -> TaskStarted:
         config = api.config()
         datasource = datasource_of(body, request, config)
-        asked = _asked_for(body, datasource, config)
+        asked = _asked_for(body, datasource, config, api.executor())
         time_range = range_of_one_query(body.start, body.end, body.step)
         read = partial(_read, datasource, asked.queries, time_range, body.limit)
         task = api.tasks.start(KIND, partial(autotune, asked, read))
@@ -167,7 +168,9 @@ def autotune_router(api: Api) -> APIRouter:
     return router
 
 
-def _asked_for(body: AutotuneTaskRequest, datasource: Datasource, config: Config) -> Autotune:
+def _asked_for(
+    body: AutotuneTaskRequest, datasource: Datasource, config: Config, executor: Executor
+) -> Autotune:
     """Return what a request asks for, checked as far as that can be done without reading."""
     zone = read_argument("timezone", as_time_zone, body.timezone or config.reader.tz)
     optimization = {"timeout": _DEFAULT_TIMEOUT_S, **body.optimization_params}
@@ -186,6 +189,7 @@ def _asked_for(body: AutotuneTaskRequest, datasource: Datasource, config: Config
         timezone=zone,
         short_gap_steps=body.short_gap_steps,
         use_profile_hints=body.use_profile_hints,
+        executor=executor,
     )
 
 
