@@ -116,14 +116,20 @@ def _restore(known: Subject, attack: str, rng: Generator, folder: Path) -> str:
 def _rows(content: Content) -> Iterator[tuple[Labels, bytes]]:
     """Yield all that is stored of each series or group, wherever it lies."""
     arrays, labels = content.arrays, content.members.labels
+    ragged = sorted(name for name in arrays if f"{name}_offsets" in arrays)
+    elsewhere = {*ragged, *(f"{name}_offsets" for name in ragged)}
     grouping = content.members.grouping
     for row, label_set in enumerate(labels):
         parts = [
             array[row].tobytes()
             for name, array in sorted(arrays.items())
-            if not name.startswith(_ELSEWHERE)
+            if name not in elsewhere
+            and not name.startswith(_ELSEWHERE)
             and not ("digest_start" in arrays and name.startswith("centroid_"))
         ]
+        for name in ragged:
+            begin, end = arrays[f"{name}_offsets"][row : row + 2]
+            parts += [b"%d " % (end - begin), arrays[name][begin:end].tobytes()]
         if "digest_start" in arrays:
             for start, size in zip(
                 arrays["digest_start"][row], arrays["n_centroids"][row], strict=True

@@ -64,6 +64,11 @@ _FORMS: dict[str, tuple[str, dict[str, Any]]] = {
         "isolation_forest_multivariate",
         {"args": {"n_estimators": 4}, "contamination": 0.05, "groupby": ["rack"]},
     ),
+    "holtwinters": (
+        "holtwinters",
+        {"seasonality": "12m", "args": {"initialization_method": "heuristic"}},
+    ),
+    "prophet": ("prophet", {"forecast_at": ["10m"], "args": {"uncertainty_samples": 20}}),
     "custom": ("tests.model.custom_models.JsonLast", {"class_folder": Path()}),
     "custom batch": ("tests.model.custom_models.BatchBand", {"class_folder": Path()}),
 }

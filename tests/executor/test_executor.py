@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_info
 
 from vmanomaly.context import RunContext
@@ -117,6 +118,15 @@ def test_a_worker_that_dies_costs_the_piece_that_killed_it(
     assert [each for each in results if each is not results[5]] == [*range(5), *range(6, 12)]
     assert "A worker died; executing" in caplog.text
     assert PROCESSES.map(kills, [(1, 5)], RunContext()) == [1]
+
+
+@pytest.mark.slow
+def test_fewer_workers_use_those_that_are_there() -> None:
+    pieces = [(number,) for number in range(8)]
+    Executor("processes", 3).map(process_of, pieces, RunContext())
+    before = set(get_reusable_executor(reuse=True)._processes)
+    assert set(PROCESSES.map(process_of, pieces, RunContext())) <= before
+    assert set(get_reusable_executor(reuse=True)._processes) == before
 
 
 def test_native_threads_are_limited_in_worker_processes() -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
@@ -50,42 +50,41 @@ class Backend(ABC):
     def interrupt(self) -> None:  # noqa: B027 - optional
         """End the tasks in progress as soon as possible; may be called again and again."""
 
-    def _calls(
-        self, function: Callable[..., Any], tasks: Iterator[tuple[int, tuple[Any, ...]]]
-    ) -> Iterator[Any]:
-        """Return what joblib executes."""
-        call = delayed(attempt)
-        return (call(os.getpid(), self._native_threads, function, *task) for task in tasks)
 
-
-class _Streaming(Backend):
+class _Joblib(Backend):
     """Yields each outcome as soon as there is one."""
-
-    name: ClassVar[str]
 
     def execute(
         self, function: Callable[..., Any], tasks: Iterator[tuple[int, tuple[Any, ...]]]
     ) -> Iterator[Outcome]:
-        parallel = Parallel(
-            n_jobs=self._n_workers,
-            backend=self.name,
-            return_as="generator_unordered",
-            batch_size=1,
-            pre_dispatch="n_jobs",
+        with self._backend():
+            parallel = Parallel(
+                return_as="generator_unordered", batch_size=1, pre_dispatch=self._n_workers
+            )
+        call = delayed(attempt)
+        yield from parallel(
+            call(os.getpid(), self._native_threads, function, *task) for task in tasks
         )
-        yield from parallel(self._calls(function, tasks))
+
+    @abstractmethod
+    def _backend(self) -> Any:
+        """Return a context in which joblib uses this backend."""
 
 
-class Threads(_Streaming):
+class Threads(_Joblib):
     """Threads of this process. They cannot be interrupted."""
 
-    name = "threading"
+    def _backend(self) -> Any:
+        return parallel_config("threading", n_jobs=self._n_workers)
 
 
-class Processes(_Streaming):
-    """Processes of this machine, which joblib keeps for the next use."""
+class Processes(_Joblib):
+    """Processes of this machine, which joblib keeps for the next use.
 
-    name = "loky"
+    There is one pool of them. It grows, but never shrinks: that would wait for the work of others.
+    """
+
+    _n_processes: ClassVar[int] = 0
 
     def __init__(self, n_workers: int, native_threads: int) -> None:
         super().__init__(n_workers, native_threads)
@@ -101,3 +100,12 @@ class Processes(_Streaming):
         if not self._interrupted:
             self._interrupted = True
             get_reusable_executor(reuse=True).shutdown(wait=False, kill_workers=True)
+
+    def _backend(self) -> Any:
+        Processes._n_processes = max(Processes._n_processes, self._n_workers)
+        return parallel_config(
+            "loky",
+            n_jobs=Processes._n_processes,
+            # By default it depends on their number, and another one makes joblib replace the pool.
+            inner_max_num_threads=self._native_threads,
+        )

@@ -15,13 +15,13 @@ from vmanomaly.model.library.chatter import warnings_logged
 from vmanomaly.model.library.state import RaggedColumn, RaggedState
 from vmanomaly.model.online import observe
 from vmanomaly.model.parallel import ParallelModel, Run, in_turn
-from vmanomaly.model.state import FINITE, Array, Column, SeriesState
+from vmanomaly.model.state import FINITE, Array, Column, Range, SeriesState
 from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
 
 StateT = TypeVar("StateT", bound=RaggedState)
 
 CONSTANT = (
-    Column("is_constant", np.bool_),
+    Column("is_constant", np.bool_, within=Range(0, 1)),
     Column("constant", np.float64, within=FINITE),
 )
 """Whether all points of a series were equal, and their value then."""
