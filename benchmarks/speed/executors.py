@@ -1,16 +1,20 @@
 """What workers gain for Prophet, next to a plain loop of joblib over the library.
 
-Fits and predicts series of two weeks at 5 minutes with one worker, two processes and two actors of
-Ray: `python -m benchmarks.speed.executors [SERIES]`, in seconds.
+Fits series of two weeks at 5 minutes and predicts the next hour of each:
+
+    python -m benchmarks.speed.executors [--series 200]
+
+Workers are started, and have loaded the library, before the time is taken. Every executor has to
+give the predictions that one worker gives, to the bit.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,10 +25,18 @@ from vmanomaly.config.reader import Query
 from vmanomaly.detector import create_detector
 from vmanomaly.executor import Executor
 from vmanomaly.model import create_model
-from vmanomaly.series import Labels, SeriesBatch
+from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
 STEP = 300_000
-N_PAST, N_NEW = 14 * 288, 12
+N_PAST, N_NEW, N_WARM = 14 * 288, 12, 4
+
+
+class Measured(NamedTuple):
+    """Seconds, and what was predicted."""
+
+    fit_s: float
+    infer_s: float
+    outputs: Mapping[str, FloatArray] | None = None
 
 
 def telemetry(n_series: int, first: int, n: int) -> SeriesBatch:
@@ -36,20 +48,20 @@ def telemetry(n_series: int, first: int, n: int) -> SeriesBatch:
     return SeriesBatch(labels, timestamps, values)
 
 
-def measured(executor: Executor, past: SeriesBatch, new: SeriesBatch) -> tuple[float, float]:
+def measured(executor: Executor, past: SeriesBatch, new: SeriesBatch) -> Measured:
     section = ProphetSection.model_validate({"class": "prophet"})
     query = Query.model_validate({"alias": "q", "expr": "q", "step": "5m"})
     detector = create_detector(create_model(section, query), section, [query], executor=executor)
-    # Workers are started, and have loaded the library.
-    warm = past.keep(range(4))
-    detector.infer(detector.fit([warm])[0], [new.keep(range(4))], np.zeros(1, np.int64))
+    warm = past.keep(range(N_WARM))
+    detector.infer(detector.fit([warm])[0], [new.keep(range(N_WARM))], np.zeros(1, np.int64))
     started = time.perf_counter()
     learned, fitted = detector.fit([past])
     fit_s = time.perf_counter() - started
     _, inferred = detector.infer(learned, [new], np.zeros(1, np.int64))
+    infer_s = time.perf_counter() - started - fit_s
     assert not fitted.failures
     assert not inferred.failures
-    return fit_s, time.perf_counter() - started - fit_s
+    return Measured(fit_s, infer_s, inferred.parts[0].predictions.outputs)
 
 
 def plain_fit(timestamps: Any, values: Any) -> Any:
@@ -65,32 +77,46 @@ def plain_predict(fitted: Any, timestamps: Any) -> Any:
     return fitted.predict(pd.DataFrame({"ds": timestamps.astype("datetime64[ms]")}))
 
 
-def plain(past: SeriesBatch, new: SeriesBatch) -> tuple[float, float]:
+def plain(past: SeriesBatch, new: SeriesBatch) -> Measured:
     parallel = Parallel(2)
 
-    def both(batch: SeriesBatch) -> tuple[float, float]:
+    def both(batch: SeriesBatch) -> Measured:
         started = time.perf_counter()
         fits = parallel(delayed(plain_fit)(batch.timestamps, row) for row in batch.values)
         fit_s = time.perf_counter() - started
         parallel(delayed(plain_predict)(fitted, new.timestamps) for fitted in fits)
-        return fit_s, time.perf_counter() - started - fit_s
+        return Measured(fit_s, time.perf_counter() - started - fit_s)
 
-    both(past.keep(range(4)))
+    both(past.keep(range(N_WARM)))
     return both(past)
 
 
 def main() -> None:
-    n_series = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    """Print a row for each executor, in seconds, and how much faster it is than one worker."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--series", type=int, default=200)
+    n_series = parser.parse_args().series
     past, new = telemetry(n_series, 0, N_PAST), telemetry(n_series, N_PAST, N_NEW)
-    runs: dict[str, Callable[[], tuple[float, float]]] = {
+    runs: dict[str, Callable[[], Measured]] = {
         "1 worker": lambda: measured(Executor(), past, new),
+        "2 threads": lambda: measured(Executor("threads", 2), past, new),
         "2 processes": lambda: measured(Executor("processes", 2), past, new),
+        "2 tasks of Ray": lambda: measured(Executor("ray", 2), past, new),
+        "2 workers of Dask": lambda: measured(Executor("dask", 2), past, new),
         "joblib and Prophet alone, 2 processes": lambda: plain(past, new),
-        "2 actors of Ray": lambda: measured(Executor("ray", 2), past, new),
     }
+    print(f"{n_series} series, {N_PAST} points each, {N_NEW} predicted")
+    print(f"| {'executed by':37} |  fit s | infer s | speed-up |")
+    first: Measured | None = None
     for name, run in runs.items():
-        fit_s, infer_s = run()
-        print(f"{name}: fit {fit_s:.1f} s, infer {infer_s:.1f} s", flush=True)
+        found = run()
+        first = first or found
+        if found.outputs is not None and first.outputs is not None:
+            for output, expected in first.outputs.items():
+                np.testing.assert_array_equal(found.outputs[output], expected, f"{name}: {output}")
+        speed_up = (first.fit_s + first.infer_s) / (found.fit_s + found.infer_s)
+        figures = f"{found.fit_s:6.1f} | {found.infer_s:7.1f} | {speed_up:8.2f}"
+        print(f"| {name:37} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":
