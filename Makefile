@@ -83,6 +83,7 @@ endurance: setup system-packages
 	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/server/test_api_openapi.py
 	@$(BIN)/python -m benchmarks.endurance.kills --kills $(KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.node_kills --kills $(NODE_KILLS) --seed $(SEED)
+	@$(BIN)/python -m benchmarks.endurance.executor_kills --kills $(NODE_KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.churn --minutes $(CHURN_MINUTES)
 	@$(BIN)/python -m benchmarks.endurance.answers --cases $(ANSWERS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.forged_states --cases $(FORGED_STATES) --seed $(SEED)

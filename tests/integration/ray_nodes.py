@@ -65,6 +65,11 @@ class Nodes:
         """Return when all nodes have joined."""
         self._cluster.wait_for_nodes(120)
 
+    @property
+    def others(self) -> list[str]:
+        """The addresses of the nodes without the services of the whole cluster."""
+        return list(self._others)
+
     def can_be_killed(self, address: str) -> bool:
         """Tell whether a node is not the one with the services of the whole cluster."""
         return address in self._others

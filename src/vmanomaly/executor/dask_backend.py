@@ -15,9 +15,11 @@ from vmanomaly.executor.backends import Backend
 from vmanomaly.executor.worker import Outcome, attempt
 
 _WORKERS_COME_WITHIN_S = 30
+_ALLOWED_FAILURES = 1
+"""Of a task on this machine, where what kills a worker is likely to kill them all."""
 
 _starting = threading.Lock()
-_clients: dict[tuple[str | None, int], Any] = {}
+_clients: dict[str | None, Any] = {}
 
 
 class Dask(Backend):
@@ -57,12 +59,24 @@ class Dask(Backend):
 
         try:
             send(self._n_workers)
+            death: Exception | None = None
             while in_progress and (future := self._done.get()) is not None:
-                if in_progress.pop(future.key, None) is not None:
+                if in_progress.pop(future.key, None) is None:
+                    continue
+                try:
+                    outcome = self._outcome(future)
+                except self._killed_worker as error:
+                    # The others are waited for: they could kill the worker of what comes next.
+                    death = error
+                    continue
+                if death is None:
                     send(1)
-                    yield self._outcome(future)
+                yield outcome
+            if death is not None:
+                raise death
         finally:
-            self._client.cancel(list(in_progress.values()))
+            if in_progress:
+                self._client.cancel(list(in_progress.values()))
 
     def is_death(self, error: Exception) -> bool:
         """Tell whether an exception of `execute` says that a worker died."""
@@ -89,7 +103,7 @@ def _connected(address: str | None, n_workers: int) -> Any:
     """Return a client of a Dask cluster, or of one that it starts on this machine."""
     distributed = import_module("distributed")
     with _starting:
-        client = _clients.get((address, n_workers))
+        client = _clients.get(address)
         if client is None or client.status != "running":
             try:
                 cluster = address or _local_cluster(distributed, n_workers)
@@ -100,7 +114,10 @@ def _connected(address: str | None, n_workers: int) -> Any:
                 raise VmanomalyError(
                     f"settings.executor: the Dask cluster {where} cannot be used: {error}"
                 ) from error
-            _clients[address, n_workers] = client
+            _clients[address] = client
+        elif address is None and n_workers > len(client.cluster.workers):
+            client.cluster.scale(n_workers)
+            client.wait_for_workers(n_workers, _WORKERS_COME_WITHIN_S)
     return client
 
 
@@ -110,6 +127,5 @@ def _local_cluster(distributed: Any, n_workers: int) -> Any:
         n_workers=n_workers,
         threads_per_worker=1,
         dashboard_address=None,
-        # What kills a worker here is likely to kill all of them.
-        scheduler_kwargs={"allowed_failures": 1},
+        scheduler_kwargs={"allowed_failures": _ALLOWED_FAILURES},
     )

@@ -12,21 +12,20 @@ from vmanomaly.model.parallel import ParallelModel
 
 
 def with_workers(executor: Executor, n_jobs: int) -> Executor:
-    """Return an executor with so many workers, -1 for one per CPU.
+    """Return an executor with so many workers, -1 for one per CPU of this machine.
 
     On this machine there are not more of them than CPUs: each computes all the time.
 
     Examples
     --------
-    >>> with_workers(Executor("ray"), 300)
-    Executor(kind='ray', n_workers=300, address=None, native_threads=1)
-    >>> with_workers(Executor(), 300).n_workers == with_workers(Executor(), -1).n_workers
+    >>> with_workers(Executor("ray", address="10.0.0.5:6379"), 300).n_workers
+    300
+    >>> with_workers(Executor("ray"), 1_000_000) == with_workers(Executor("ray"), -1)
     True
     """
     n_cpus = cpu_count()
-    is_here = executor.kind not in {"ray", "dask"}
-    n_workers = n_cpus if n_jobs == -1 or (is_here and n_jobs > n_cpus) else n_jobs
-    return replace(executor, n_workers=n_workers)
+    is_too_many = executor.address is None and n_jobs > n_cpus
+    return replace(executor, n_workers=n_cpus if n_jobs == -1 or is_too_many else n_jobs)
 
 
 def preferred_for(class_name: str) -> str:
