@@ -41,7 +41,7 @@ def report(arguments: Sequence[str]) -> int:
     from vmanomaly.report import Report, render
 
     is_url = options.source.startswith(("http://", "https://"))
-    scored = _queried(options) if is_url else _stored(options)
+    scored, resolution = _queried(options) if is_url else (_stored(options), "")
     shown = redact_url(options.source) if is_url else options.source
     if not scored:
         raise UsageError(
@@ -56,8 +56,8 @@ def report(arguments: Sequence[str]) -> int:
     n_series = len({(item.query, item.series) for item in scored})
     n_models = len({item.model for item in scored})
     write_output(
-        f"{target}: {n_series} series scored by {counted(n_models, 'model')}; open it in a "
-        "browser\n"
+        f"{target}: {n_series} series scored by {counted(n_models, 'model')}{resolution}; open it "
+        "in a browser\n"
     )
     return DONE
 
@@ -71,23 +71,27 @@ def _stored(options: argparse.Namespace) -> list[ScoredSeries]:
     return read_stored(path, None if options.since is None else int(options.since))
 
 
-def _queried(options: argparse.Namespace) -> list[ScoredSeries]:
+def _queried(options: argparse.Namespace) -> tuple[list[ScoredSeries], str]:
+    """Return the scores, and in words how far apart they are."""
     from vmanomaly.config.values.duration import Duration
-    from vmanomaly.report.queried import read_queried
+    from vmanomaly.report.contents import ANOMALY_SCORE
+    from vmanomaly.report.queried import read_queried, selector_of
+    from vmanomaly.report.queried_step import find_step
     from vmanomaly.series import TimeRange
 
     since = options.since or Duration(_DEFAULT_SINCE_MS)
-    minutes = -(-int(since) // (_MOST_STEPS * _MINUTE_MS))
-    step = options.step or Duration(max(1, minutes) * _MINUTE_MS)
     options.url, options.since = options.source, since
     now = round(time.time() * 1000)
-    return read_queried(
-        connection_of(options),
-        TimeRange(now - int(since), now),
-        step,
-        options.prefix,
-        options.match,
-    )
+    section, time_range = connection_of(options), TimeRange(now - int(since), now)
+    step, words = options.step, ""
+    if step is None:
+        selector = selector_of(options.prefix, options.match, [ANOMALY_SCORE])
+        stored = find_step(section, time_range, selector) or Duration(_MINUTE_MS)
+        times = -(-int(since) // (_MOST_STEPS * int(stored)))
+        step = Duration(max(1, times) * int(stored))
+        words = f" (scores are stored every {stored})" if times > 1 else " as stored"
+    scored = read_queried(section, time_range, step, options.prefix, options.match)
+    return scored, f", a point every {step}{words}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,7 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     database = parser.add_argument_group("scores in a database")
     database.add_argument(
-        "--step", metavar="DURATION", type=duration, help="distance of the points; default 1m"
+        "--step",
+        metavar="DURATION",
+        type=duration,
+        help="distance of the points; by default that of the scores",
     )
     database.add_argument(
         "--prefix", default="", metavar="TEXT", help="what metric_format puts before $VAR"
