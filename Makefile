@@ -15,6 +15,7 @@ CHURN_MINUTES ?= 60
 NODE_KILLS ?= 20
 ANSWERS ?= 10000000
 FORGED_STATES ?= 100000
+TASKS ?= 1000
 EXAMPLES ?= 50
 SEED ?= 1
 # Models for make quality, such as MODELS="mad_online '{class: std, period: 288}'".
@@ -85,6 +86,7 @@ endurance: setup system-packages
 	@$(BIN)/python -m benchmarks.endurance.node_kills --kills $(NODE_KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.executor_kills --kills $(NODE_KILLS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.churn --minutes $(CHURN_MINUTES)
+	@$(BIN)/python -m benchmarks.endurance.tasks --tasks $(TASKS)
 	@$(BIN)/python -m benchmarks.endurance.answers --cases $(ANSWERS) --seed $(SEED)
 	@$(BIN)/python -m benchmarks.endurance.forged_states --cases $(FORGED_STATES) --seed $(SEED)
 
