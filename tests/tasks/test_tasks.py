@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 import weakref
@@ -240,3 +241,15 @@ def test_a_thousand_tasks_leave_nothing_behind() -> None:
         wait(tasks)
     assert len(tasks.newest("detection", 5000)) == 100
     assert threading.active_count() <= before + 1
+
+
+def test_threads_wait_less_for_the_interpreter_while_a_task_runs() -> None:
+    usual = sys.getswitchinterval()
+    tasks, _ = create()
+    with deaf(tasks):
+        other = tasks.start("autotune", quick)
+        wait(tasks, n_running=1)
+        assert other.has_ended
+        assert sys.getswitchinterval() < usual / 10
+    wait(tasks)
+    assert sys.getswitchinterval() == usual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -17,6 +18,7 @@ _KEPT_S = 3600.0
 _MAX_RESULT_BYTES = 256 << 20
 _CANCELED_END_WITHIN_S = 2.0
 _NICE = 10
+_SWITCH_INTERVAL_S = 0.0002
 
 
 class NoFreeSlotError(VmanomalyError):
@@ -28,6 +30,9 @@ class Tasks:
 
     Tasks of all kinds share the slots. A slot is free again when the work has really ended, not
     when a task is canceled; the next one waits a moment for that.
+
+    Live runs come first: tasks have a lower priority, and while one runs, a thread that waits for
+    the interpreter gets it after 0.2 ms instead of 5 ms.
 
     Parameters
     ----------
@@ -52,6 +57,7 @@ class Tasks:
         self._tasks: OrderedDict[str, Task] = OrderedDict()
         self._threads: dict[str, threading.Thread] = {}
         self._is_stopped = False
+        self._usual_switch_interval_s = sys.getswitchinterval()
 
     @property
     def limits(self) -> dict[str, int]:
@@ -168,6 +174,10 @@ class Tasks:
             self._metrics.tasks.labels(task.kind, task.status.value).inc()
 
     def _count_running(self, kind: str) -> None:
+        # A run of a few milliseconds must not wait for a task time and again.
+        sys.setswitchinterval(
+            _SWITCH_INTERVAL_S if self._threads else self._usual_switch_interval_s
+        )
         running = sum(self._tasks[task_id].kind == kind for task_id in self._threads)
         self._metrics.tasks_running.labels(kind).set(running)
 
