@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from benchmarks.endurance.churning_source import N_COHORTS, ChurningSource
+from benchmarks.endurance.churning_source import serve as churning
 from tests.loopback import Asked, Handler, serve
 from tests.server.api_client import Client, serving
 
@@ -268,6 +270,14 @@ class TestDetection:
             ({"start_infer_s": "x"}, "start_infer_s"),
             ({"fit_every": "1ms", "start_infer_s": 0}, "fit_every"),
             ({"anomaly_threshold": "nan"}, "anomaly_threshold"),
+            ({"step": "1ms"}, "step: expected a duration of at least 1s"),
+            ({"infer_every": "10ms"}, "infer_every: expected a duration of at least 1s"),
+            ({"fit_window": 0.5}, "fit_window: expected a duration of at least 1s"),
+            (
+                {"step": "1s", "start_infer_s": 0, "end_infer_s": 10**9},
+                "step: cuts fit_window and the interval into 1,000,086,400 points, more than",
+            ),
+            ({"fit_window": "1000w"}, "step: cuts fit_window and the interval into 10,081,440"),
         ],
     )
     def test_what_can_be_checked_is_refused_at_once(
@@ -308,6 +318,25 @@ class TestDetection:
                     assert time.monotonic() < until
                     time.sleep(0.02)
             client.tasks.stop(0)
+
+    @pytest.mark.slow
+    def test_a_million_points_a_series_are_more_than_a_result_may_hold(self) -> None:
+        end = 1_750_000_000
+        body = {
+            "query": "requests",
+            "start_infer_s": end - 1_000_000,
+            "end_infer_s": end,
+            "model_spec": {"class": "zscore_online"},
+        }
+        with (
+            churning(ChurningSource(N_COHORTS, period_s=10**9)) as url,
+            serving({"reader.datasource_url": url}) as client,
+        ):
+            task_id = client.ok("POST", TASKS, body)["task_id"]
+            task = wait_for_end(client, task_id)
+        assert task["status"] == "error"
+        assert "the result has more than 5,000,000 samples; shorten the interval" in task["error"]
+        assert task["result_data"] is None
 
     def test_unknown_tasks(self) -> None:
         with serving() as client:

@@ -168,6 +168,18 @@ def test_a_column_that_says_what_is_an_anomaly_is_no_value(tmp_path: Path) -> No
         ),
         ("time,value\n2026-01-01T00:00:00Z,1\n", "no series with two times or more"),
         ("time,value\n" + rows("", ""), "no column"),
+        (
+            "time,value\n" + rows(1, 2.5, "broken", -3e5),
+            "row 3: column 'value' holds 'broken', which is no number; remove it, or leave",
+        ),
+        (
+            "time,cpu,mem\n" + rows(*[f"{n},{n / 7}" for n in range(30)], "31,oops"),
+            "leave the field empty; if the column tells series apart, name it with by",
+        ),
+        (
+            "time,value\n2026-01-01T00:00:00Z,1\n" + "\0" * 3_000_000,
+            "CSV Error on Line: 3: Maximum line size of 2000000 bytes exceeded",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -180,6 +192,27 @@ def test_text_among_numbers_is_named_where_the_column_is_given(tmp_path: Path) -
     file = write(tmp_path, "time,value\n" + rows(1, "broken", 3))
     with pytest.raises(TableError, match=r"row 2: column 'value' holds 'broken', which is no numb"):
         gridded(file, value="value")
+
+
+def test_numbers_that_name_series_may_have_a_text_among_them(tmp_path: Path) -> None:
+    codes = [*[200, 404, 500, 503] * 10, "none"]
+    text = "time,code,value\n" + rows(*[f"{code},{n}" for n, code in enumerate(codes)])
+    table = read_files([str(write(tmp_path, text))])
+    assert guess_layout(table).by == ("code",)
+    ids = "time,id,value\n" + rows(*[f"{n},{n}" for n in range(40)], "x,41")
+    table = read_files([str(write(tmp_path, ids))])
+    assert guess_layout(table, by=["id"]).by == ("id",)
+
+
+def test_a_file_that_is_larger_than_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, "time,value\n" + rows(*range(50)))
+    monkeypatch.setattr("vmanomaly.tables.files.available_memory", lambda: 50 * 2 * 2 * 64)
+    assert read_files([str(file)]).n_rows == 50
+    monkeypatch.setattr("vmanomaly.tables.files.available_memory", lambda: 49 * 2 * 2 * 64)
+    with pytest.raises(TableError, match="holds more than 49 rows, which is what the memory has"):
+        read_files([str(file)])
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])

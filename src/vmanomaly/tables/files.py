@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmanomaly.errors import TableError
+from vmanomaly.monitoring.resources import available_memory
 from vmanomaly.tables.table import Table
 
 _READERS = {
@@ -30,6 +32,9 @@ _READERS = {
     ".ndjson": "read_json",
 }
 _MAX_ROWS = 200_000_000
+_BYTES_PER_CELL = 64
+"""Of a column while it is read and looked at, copies included."""
+_BEGINNING_BYTES = 64 << 10
 _MEMORY_LIMIT = "60%"
 FILE_NAME = "filename"
 """The column that says which of several files a row is from."""
@@ -95,12 +100,14 @@ def _reader(file: str) -> str:
 def _read_stdin() -> Table:
     # A file: DuckDB looks at a table more than once.
     with tempfile.TemporaryDirectory() as folder:
-        content = sys.stdin.buffer.read()
-        if not content.strip():
+        begins = sys.stdin.buffer.read(_BEGINNING_BYTES)
+        if not begins.strip():
             raise TableError("standard input is empty")
-        is_json = content.lstrip()[:1] in (b"{", b"[")
+        is_json = begins.lstrip()[:1] in (b"{", b"[")
         file = Path(folder, "input.jsonl" if is_json else "input.csv")
-        file.write_bytes(content)
+        with file.open("wb") as copy:
+            copy.write(begins)
+            shutil.copyfileobj(sys.stdin.buffer, copy)
         return _read("read_json" if is_json else "read_csv", [str(file)], "standard input")
 
 
@@ -120,13 +127,19 @@ def _read(reader: str, files: list[str], source: str) -> Table:
                 params={"files": escaped},
             )
             kinds = dict(zip(relation.columns, map(str, relation.types), strict=True))
-            columns = relation.limit(_MAX_ROWS + 1).fetchnumpy()
+            max_rows = _max_rows(len(kinds))
+            columns = relation.limit(max_rows + 1).fetchnumpy()
             zoned = [name for name, kind in kinds.items() if "TIME ZONE" in kind]
             if reader == "read_csv":
                 for name in zoned:
                     _check_zones(connection, escaped, name, source)
         except duckdb.Error as error:
-            raise TableError(f"{source} cannot be read: {_first_line(error)}") from error
+            raise TableError(f"{source} cannot be read: {_cause(error)}") from error
+    if len(next(iter(columns.values()), ())) > max_rows:
+        raise TableError(
+            f"{source} holds more than {max_rows:,} rows, which is what the memory has room for; "
+            "read it in parts, or fewer columns of it"
+        )
     plain = {name: _plain(values) for name, values in columns.items()}
     if several:
         plain[FILE_NAME] = _short_names(plain[FILE_NAME])
@@ -137,9 +150,12 @@ def _read(reader: str, files: list[str], source: str) -> Table:
     )
     if table.n_rows == 0:
         raise TableError(f"{source} holds no rows")
-    if table.n_rows > _MAX_ROWS:
-        raise TableError(f"{source} holds more than {_MAX_ROWS:,} rows; read it in parts")
     return table
+
+
+def _max_rows(n_columns: int) -> int:
+    """Return how many rows of so many columns fit into half of the memory."""
+    return min(_MAX_ROWS, available_memory() // 2 // _BYTES_PER_CELL // max(n_columns, 1))
 
 
 def _check_zones(
@@ -186,5 +202,11 @@ def _plain(values: Any) -> NDArray[Any]:
     return np.asarray(np.ma.filled(values.astype(object), None))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].removeprefix("Invalid Input Error: ")
+def _cause(error: Exception) -> str:
+    """Return what DuckDB says is wrong: its first line, and of CSV the line that tells why."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    first = lines[0].removeprefix("Invalid Input Error: ")
+    if not first.startswith("CSV Error"):
+        return first
+    why = next((line for line in lines[1:] if not line.startswith("Original Line")), "")
+    return f"{first}: {why}" if why else first

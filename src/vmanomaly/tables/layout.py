@@ -20,6 +20,9 @@ _TRUTH_NAMES = frozenset(
     {"anomaly", "is_anomaly", "label", "labels", "changepoint", "outlier", "is_outlier", "target"}
 )
 _MOST_SERIES = 100_000
+_MOST, _NEARLY_ALL = 0.5, 0.9
+_MANY_NUMBERS = 20
+_NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d{1,15}(,\d+)?\s*")
 
 
@@ -105,6 +108,9 @@ def guess_layout(
             and not is_numeric(table.columns[name])
             and not is_time(table.columns[name])
         )
+        for name in labels:
+            otherwise = "; if the column tells series apart, name it with by"
+            _refuse_text_among_numbers(table, name, _NEARLY_ALL, _MANY_NUMBERS, otherwise)
         if labels:
             guessed.append(f"series are told apart by {_listed(labels)}")
     return Layout(time, values, labels, truth, tuple(guessed))
@@ -146,9 +152,40 @@ def _guess_values(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     commas = [name for name in names if _has_decimal_commas(table.columns[name])]
     if commas:
         return tuple(commas)
+    for name in names:
+        _refuse_text_among_numbers(table, name, _MOST)
     raise TableError(
         f"{table.source} has no column of numbers; name one with value. "
         f"Its columns are {table.named_columns}"
+    )
+
+
+def _refuse_text_among_numbers(
+    table: Table, name: str, share: float, n_different: int = 1, otherwise: str = ""
+) -> None:
+    """Raise where a column is no column of numbers because of a few texts, and name the first.
+
+    Parameters
+    ----------
+    table, name
+        The column.
+    share
+        At least so much of it has to be numbers,
+    n_different
+        of which so many have to differ.
+    otherwise
+        What else to do.
+    """
+    texts = [(row, str(each)) for row, each in enumerate(table.columns[name]) if each is not None]
+    others = [(row, text) for row, text in texts if not _NUMBER.fullmatch(text)]
+    if not others or len(others) > (1 - share) * len(texts):
+        return
+    if len({text for _, text in texts}) - len({text for _, text in others}) < n_different:
+        return
+    row, text = others[0]
+    raise TableError(
+        f"{table.source}, row {row + 1}: column {name!r} holds {text[:40]!r}, which is no number; "
+        f"remove it, or leave the field empty{otherwise}"
     )
 
 

@@ -32,6 +32,8 @@ from vmanomaly.tasks.detection import Detection, detect
 KIND = "detection"
 DAY_MS = 86_400_000
 _MOST_PIECES = 100_000
+_MOST_POINTS = 10_000_000
+_SHORTEST = Duration(1000)
 
 
 class DetectionTaskRequest(DatasourceFields):
@@ -265,6 +267,17 @@ def _stretch(body: DetectionTaskRequest) -> BacktestingSection:
         raise WrongValueError("end_infer_s", "is before start_infer_s")
     if start == end:
         start -= 1
+    for name in ("step", "fit_window", "fit_every", "infer_every"):
+        given = getattr(body, name)
+        if given is not None and given < _SHORTEST:
+            raise WrongValueError(name, f"expected a duration of at least {_SHORTEST}")
+    n_points = (end - start + body.fit_window) // body.step
+    if n_points > _MOST_POINTS:
+        raise WrongValueError(
+            "step",
+            f"cuts fit_window and the interval into {n_points:,} points, more than "
+            f"{_MOST_POINTS:,}; make it longer, or them shorter",
+        )
     if (end - start) // body.fit_every >= _MOST_PIECES:
         raise WrongValueError(
             "fit_every", f"cuts the interval into more than {_MOST_PIECES} pieces; make it longer"
