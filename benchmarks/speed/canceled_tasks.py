@@ -28,18 +28,17 @@ from vmanomaly.tasks.detection import Detection, detect
 STEP_MS = 300_000
 DAY_MS = 86_400_000
 MOMENTS_S = (0.5, 1.3, 2.9)
+HOLTWINTERS = {"class": "holtwinters", "frequency": "5m", "seasonality": "1d"}
 CASES: dict[str, tuple[dict[str, Any], int, int]] = {
     "temporal_envelope": ({"class": "temporal_envelope"}, 20_000, 7),
     "mad_online": ({"class": "mad_online"}, 100_000, 7),
     "isolation_forest": ({"class": "isolation_forest", "args": {"n_estimators": 500}}, 2_000, 7),
     "prophet": ({"class": "prophet"}, 500, 14),
-    "prophet, one long series": ({"class": "prophet"}, 1, 365),
-    "holtwinters": ({"class": "holtwinters", "frequency": "5m", "seasonality": "1d"}, 500, 14),
-    "holtwinters, one long series": (
-        {"class": "holtwinters", "frequency": "5m", "seasonality": "1d"},
-        1,
-        365,
-    ),
+    "prophet, a long series": ({"class": "prophet"}, 1, 60),
+    "prophet, a very long series": ({"class": "prophet"}, 1, 365),
+    "holtwinters": (HOLTWINTERS, 500, 14),
+    "holtwinters, a long series": (HOLTWINTERS, 1, 60),
+    "holtwinters, a very long series": (HOLTWINTERS, 1, 365),
     "auto": (
         {
             "class": "auto",

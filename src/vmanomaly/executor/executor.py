@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
+from vmanomaly.checkpoint import stopped_by
 from vmanomaly.context import RunContext
 from vmanomaly.errors import StoppedError
 from vmanomaly.executor.backends import Backend, Processes, Threads
@@ -124,7 +125,11 @@ def _here(
     context.check()
     result: Result | BaseException
     try:
-        result = function(*piece)
+        with stopped_by(context.check):
+            result = function(*piece)
+    except StoppedError as error:
+        context.check()
+        result = error
     except BaseException as error:  # noqa: BLE001 - returned
         result = error
     on_result(number, result)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from vmanomaly.checkpoint import checkpoint
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import ConfigError, SkippedError
 from vmanomaly.model.base import LARGEST
@@ -138,7 +139,10 @@ class HoltWinters(LibraryModel):
         if self._is_of_factors and samples.min() <= 0.0:
             raise SkippedError("values of 0 or less, which mul and use_boxcox do not take")
         unit = _unit(samples)
-        fitted = _constructor()(samples / unit, **arguments).fit()
+        # With a long season, an iteration takes part of a second, and a fit minutes.
+        fitted = _constructor()(samples / unit, **arguments).fit(
+            minimize_kwargs={"callback": lambda *_: checkpoint()}
+        )
         return _learned(fitted, int(arguments.get("seasonal_periods") or 0)) | {
             "origin": int(timestamps[0] + round((len(samples) - 1) * spacing)),
             "spacing": spacing,
