@@ -21,8 +21,12 @@ from vmanomaly.failures import RemoteError
 HERE = Executor()
 THREADS = Executor("threads", 2)
 PROCESSES = Executor("processes", 2)
+APART = Executor(n_workers=2, apart=True)
 each_executor = pytest.mark.parametrize(
-    "executor", [HERE, THREADS, PROCESSES], ids=["here", "threads", "processes"]
+    "executor", [HERE, THREADS, PROCESSES, APART], ids=["here", "threads", "processes", "apart"]
+)
+each_kind_of_processes = pytest.mark.parametrize(
+    "executor", [PROCESSES, APART], ids=["processes", "apart"]
 )
 
 
@@ -103,21 +107,31 @@ def test_an_exception_is_the_result_of_its_piece_only(executor: Executor) -> Non
     assert str(results[4]) == "no data"
     assert isinstance(results[0], Exception)
     assert "number: 0" in str(results[0])
-    if executor is PROCESSES:
+    if executor in {PROCESSES, APART}:
         assert isinstance(results[0], RemoteError)
         assert 'raise NeedsTwoArgumentsError("number", str(number))' in str(results[0].__cause__)
 
 
 @pytest.mark.slow
+@each_kind_of_processes
 def test_a_worker_that_dies_costs_the_piece_that_killed_it(
-    caplog: pytest.LogCaptureFixture,
+    executor: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        results = PROCESSES.map(kills, [(number, 5) for number in range(12)], RunContext())
+        results = executor.map(kills, [(number, 5) for number in range(12)], RunContext())
     assert isinstance(results[5], WorkerDiedError)
     assert [each for each in results if each is not results[5]] == [*range(5), *range(6, 12)]
     assert "A worker died; executing" in caplog.text
-    assert PROCESSES.map(kills, [(1, 5)], RunContext()) == [1]
+    assert executor.map(kills, [(1, 5)], RunContext()) == [1]
+
+
+def test_work_apart_has_a_process_of_its_own_which_is_kept() -> None:
+    alone = Executor("threads", apart=True)
+    (first,) = alone.map(process_of, [(0,)], RunContext())
+    assert first != os.getpid()
+    assert alone.map(process_of, [(0,)] * 3, RunContext()) == [first] * 3
+    assert alone.map(process_of, [(0,)], RunContext(), "here") == [os.getpid()]
+    assert first not in PROCESSES.map(process_of, [(0,)] * 4, RunContext())
 
 
 @pytest.mark.slow
@@ -138,16 +152,17 @@ def test_native_threads_are_limited_in_worker_processes() -> None:
 
 
 @pytest.mark.slow
-def test_a_cancelled_call_ends_the_work_in_progress() -> None:
-    PROCESSES.map(process_of, [(0,)], RunContext())
+@each_kind_of_processes
+def test_a_cancelled_call_ends_the_work_in_progress(executor: Executor) -> None:
+    executor.map(process_of, [(0,)], RunContext())
     context = RunContext()
     timer = threading.Timer(0.3, context.cancel)
     timer.start()
     with pytest.raises(CancelledError):
-        PROCESSES.map(sleeps, [(3600.0,)] * 6, context)
+        executor.map(sleeps, [(3600.0,)] * 6, context)
     timer.join()
     # And the next one has workers again.
-    assert PROCESSES.map(kills, [(3, 5), (4, 5)], RunContext()) == [3, 4]
+    assert executor.map(kills, [(3, 5), (4, 5)], RunContext()) == [3, 4]
 
 
 def test_a_deadline_ends_the_work_in_progress() -> None:

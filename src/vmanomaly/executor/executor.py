@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from vmanomaly.checkpoint import stopped_by
 from vmanomaly.context import RunContext
 from vmanomaly.errors import StoppedError
+from vmanomaly.executor.apart import Apart
 from vmanomaly.executor.backends import Backend, Processes, Threads
 from vmanomaly.executor.worker import Outcome, death_of
 
@@ -41,6 +42,9 @@ class Executor:
         Of the Ray or Dask cluster; None to start one on this machine.
     native_threads : int
         Threads that BLAS and the like may use in a worker process.
+    apart : bool
+        Whether the work is done in processes of its own, also with one worker: where threads or
+        processes would do it, and nobody else is to wait for it. A stop ends it at once.
 
     Examples
     --------
@@ -52,6 +56,7 @@ class Executor:
     n_workers: int = 1
     address: str | None = None
     native_threads: int = 1
+    apart: bool = False
 
     def map(
         self,
@@ -92,22 +97,26 @@ class Executor:
             The cluster cannot be used.
         """
         kind = preferred if preferred == "here" else self.kind or preferred
+        is_of_this_machine = kind in {"threads", "processes"}
         if (
             kind == "here"
-            or (self.n_workers == 1 and kind in {"threads", "processes"})
+            or (self.n_workers == 1 and is_of_this_machine and not self.apart)
             or not pieces
         ):
             return [
                 _here(function, number, piece, context, on_result)
                 for number, piece in enumerate(pieces)
             ]
-        return _Call(self._backend(kind), function, pieces, context, on_result).results()
+        backend = self._backend("apart" if self.apart and is_of_this_machine else kind)
+        return _Call(backend, function, pieces, context, on_result).results()
 
     def _backend(self, kind: str) -> Backend:
         if kind == "threads":
             return Threads(self.n_workers, self.native_threads)
         if kind == "processes":
             return Processes(self.n_workers, self.native_threads)
+        if kind == "apart":
+            return Apart(self.n_workers, self.native_threads)
         # Imported where configured only.
         module = import_module(f"vmanomaly.executor.{kind}_backend")
         made = module.Ray if kind == "ray" else module.Dask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import HTTPException, Request
 
@@ -36,8 +36,8 @@ class Api:
     metrics: Metrics
 
     def executor(self) -> Executor:
-        """Return what executes the work of models, as the settings say."""
-        return create_executor(self.config().settings)
+        """Return what executes a task, as the settings say, apart from what jobs use."""
+        return replace(create_executor(self.config().settings), apart=True)
 
 
 def media_type(request: Request) -> str:

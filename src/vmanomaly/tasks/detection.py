@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
@@ -13,6 +13,7 @@ from vmanomaly.config.reader import Query
 from vmanomaly.config.scheduler import BacktestingSection
 from vmanomaly.context import RunContext
 from vmanomaly.detector import AnyDetector, create_detector
+from vmanomaly.executor import Executor
 from vmanomaly.model import create_model, create_multivariate_model
 from vmanomaly.reader import Reader
 from vmanomaly.scheduler.backtesting import backtesting_runs
@@ -45,12 +46,15 @@ class Detection:
         What is scored, and how it is cut: `inference_only`.
     anomaly_threshold
         A point with a score above it counts as an anomaly.
+    executor
+        Executes the work of models that compute each series by itself.
     """
 
     query: Query
     model: ModelSection
     stretch: BacktestingSection
     anomaly_threshold: float = 1.0
+    executor: Executor = field(default_factory=Executor)
 
 
 def detect(
@@ -119,9 +123,12 @@ def detect(
 
 def _create_detector(request: Detection) -> AnyDetector:
     section, queries = request.model, [request.query]
-    if section.multivariate:
-        return create_detector(create_multivariate_model(section, queries), section, queries)
-    return create_detector(create_model(section, request.query), section, queries)
+    model = (
+        create_multivariate_model(section, queries)
+        if section.multivariate
+        else create_model(section, request.query)
+    )
+    return create_detector(model, section, queries, executor=request.executor)
 
 
 def _read_range(runs: Sequence[Run]) -> TimeRange:

@@ -15,6 +15,7 @@ from vmanomaly.config import Config
 from vmanomaly.config.loading.model_spec import read_model_spec
 from vmanomaly.config.scheduler import BacktestingSection
 from vmanomaly.config.values.duration import Duration
+from vmanomaly.executor import Executor
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader, create_reader
 from vmanomaly.server.api import Api, only_json
@@ -186,7 +187,7 @@ def detection_router(api: Api) -> APIRouter:
     )
     def create(body: DetectionTaskRequest, request: Request) -> TaskStarted:
         config = api.config()
-        detection, datasource = _asked_for(body, request, config)
+        detection, datasource = _asked_for(body, request, config, api.executor())
         task = api.tasks.start(KIND, partial(detect, detection, partial(_reader, datasource)))
         return TaskStarted(task_id=task.id, status=TaskStatus.RUNNING.value)
 
@@ -237,7 +238,7 @@ def json_response(content: Mapping[str, Any]) -> Response:
 
 
 def _asked_for(
-    body: DetectionTaskRequest, request: Request, config: Config
+    body: DetectionTaskRequest, request: Request, config: Config, executor: Executor
 ) -> tuple[Detection, Datasource]:
     """Return what a request asks for, checked as far as that can be done without reading."""
     datasource = datasource_of(body, request, config)
@@ -255,6 +256,7 @@ def _asked_for(
             model=model,
             stretch=_stretch(body),
             anomaly_threshold=body.anomaly_threshold,
+            executor=executor,
         ),
         datasource,
     )
