@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_info
 from vmanomaly.context import RunContext
 from vmanomaly.errors import CancelledError, DeadlineExceededError, SkippedError, WorkerDiedError
 from vmanomaly.executor import Executor
+from vmanomaly.executor.backends import Processes
 from vmanomaly.failures import RemoteError
 
 HERE = Executor()
@@ -135,7 +136,8 @@ def test_work_apart_has_a_process_of_its_own_which_is_kept() -> None:
 
 
 @pytest.mark.slow
-def test_fewer_workers_use_those_that_are_there() -> None:
+def test_fewer_workers_use_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Processes, "_n_processes", 0)
     pieces = [(number,) for number in range(8)]
     Executor("processes", 3).map(process_of, pieces, RunContext())
     before = set(get_reusable_executor(reuse=True)._processes)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.loopback import Asked, Handler, serve
 from tests.server.api_client import Client, serving
+from vmanomaly.executor import Executor
 
 TASKS = "/api/v1/autotune/tasks"
 END = 1_700_092_800
@@ -49,8 +50,10 @@ def noise(handler: Handler, asked: Asked) -> None:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with serve(noise) as server, serving({"reader.datasource_url": server.url}) as client:
-        yield client
+    with serve(noise) as server:
+        keys = {"reader.datasource_url": server.url, "settings.executor": "threads"}
+        with serving(keys) as client:
+            yield client
 
 
 def wait_for_end(client: Client, task_id: str) -> Any:
@@ -102,6 +105,21 @@ def test_the_same_seed_gives_the_same(client: Client) -> None:
     first, second = (result_of(client, body)["data"] for body in bodies)
     for name in ("modelConfig", "bestParams", "bestScore"):
         assert first[name] == second[name]
+
+
+def test_trials_run_on_the_executor_of_the_settings(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Executor] = []
+    original = Executor.map
+
+    def noted(executor: Executor, *args: Any, **keys: Any) -> list[Any]:
+        used.append(executor)
+        return original(executor, *args, **keys)
+
+    monkeypatch.setattr(Executor, "map", noted)
+    result_of(client, BODY)
+    assert {executor.kind for executor in used} == {"threads"}
 
 
 def test_several_queries_have_policies_of_their_own(client: Client) -> None:
