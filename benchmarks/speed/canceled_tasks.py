@@ -20,6 +20,7 @@ from vmanomaly.config.reader import HttpQuery
 from vmanomaly.config.scheduler import BacktestingSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
+from vmanomaly.executor import Executor
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
 from vmanomaly.tasks import Note, Tasks
@@ -76,6 +77,7 @@ def _measure(spec: dict[str, Any], n_series: int, days: int, moment_s: float) ->
             infer_every=Duration(STEP_MS),
             inference_only=True,
         ),
+        executor=Executor(n_workers=2, apart=True),
     )
 
     def work(context: RunContext, note: Note) -> bytes:

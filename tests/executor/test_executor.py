@@ -127,11 +127,12 @@ def test_a_worker_that_dies_costs_the_piece_that_killed_it(
 
 
 def test_work_apart_has_a_process_of_its_own_which_is_kept() -> None:
-    alone = Executor("threads", apart=True)
+    alone = Executor(apart=True)
     (first,) = alone.map(process_of, [(0,)], RunContext())
     assert first != os.getpid()
     assert alone.map(process_of, [(0,)] * 3, RunContext()) == [first] * 3
     assert alone.map(process_of, [(0,)], RunContext(), "here") == [os.getpid()]
+    assert Executor("threads", apart=True).map(process_of, [(0,)], RunContext()) == [os.getpid()]
     assert first not in PROCESSES.map(process_of, [(0,)] * 4, RunContext())
 
 

@@ -43,8 +43,8 @@ class Executor:
     native_threads : int
         Threads that BLAS and the like may use in a worker process.
     apart : bool
-        Whether the work is done in processes of its own, also with one worker: where threads or
-        processes would do it, and nobody else is to wait for it. A stop ends it at once.
+        Whether processes of its own do the work, also with one worker, unless another kind is set:
+        nobody else is to wait for it, and a stop ends it at once.
 
     Examples
     --------
@@ -97,18 +97,18 @@ class Executor:
             The cluster cannot be used.
         """
         kind = preferred if preferred == "here" else self.kind or preferred
-        is_of_this_machine = kind in {"threads", "processes"}
+        if self.apart and kind != "here" and self.kind in {None, "processes"}:
+            kind = "apart"
         if (
             kind == "here"
-            or (self.n_workers == 1 and is_of_this_machine and not self.apart)
+            or (self.n_workers == 1 and kind in {"threads", "processes"})
             or not pieces
         ):
             return [
                 _here(function, number, piece, context, on_result)
                 for number, piece in enumerate(pieces)
             ]
-        backend = self._backend("apart" if self.apart and is_of_this_machine else kind)
-        return _Call(backend, function, pieces, context, on_result).results()
+        return _Call(self._backend(kind), function, pieces, context, on_result).results()
 
     def _backend(self, kind: str) -> Backend:
         if kind == "threads":
