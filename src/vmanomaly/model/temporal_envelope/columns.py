@@ -19,6 +19,7 @@ from vmanomaly.model.state import (
     records,
     width,
 )
+from vmanomaly.model.temporal_envelope.runs import N_BEFORE, RUNS
 from vmanomaly.model.temporal_envelope.tails import TAIL_RANGES, TAILS
 from vmanomaly.series import FloatArray, SingleArray
 
@@ -53,6 +54,7 @@ ENVELOPE = np.dtype(
         ("longest_flat", np.float64),
         ("second_flat", np.float64),
         ("flat_share", np.float64),
+        ("runs", RUNS),
     ],
     align=True,
 )
@@ -72,7 +74,8 @@ ENVELOPE = np.dtype(
 - `outage`: the share of samples without noise, of late, since a shift to a flat level; else 0;
 - `base`: a level that follows over a day, from which profiles are learned;
 - `flat_length`: consecutive samples that hardly differ from the one before, `longest_flat` and
-  `second_flat`: the longest such runs of late, `flat_share`: the share of such samples.
+  `second_flat`: the longest such runs of late, `flat_share`: the share of such samples;
+- `runs`: what the last samples say together.
 """
 
 FORECAST = np.dtype(
@@ -138,6 +141,7 @@ _ENVELOPE_RANGES = TAIL_RANGES | {
     "longest_flat": COUNT,
     "second_flat": COUNT,
     "flat_share": Range(0.0, 1.0),
+    "position": Range(0.0, N_BEFORE - 1.0),
 }
 _FORECAST_RANGES = {
     "n_known": Range(0.0, COUNT.most),

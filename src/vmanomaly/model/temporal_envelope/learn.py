@@ -15,6 +15,7 @@ from vmanomaly.model.state import Record
 from vmanomaly.model.temporal_envelope.calendar import DAY, WEEK, Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins
 from vmanomaly.model.temporal_envelope.flatlines import flatline_score, learn_flatline
+from vmanomaly.model.temporal_envelope.runs import forget_runs, learn_runs, limit_of
 from vmanomaly.model.temporal_envelope.tails import ABOVE, BELOW, learn_tails
 
 LARGE = 1e306
@@ -27,8 +28,10 @@ IQR_OF_NORMAL = 1.349
 _SIGMA_PER_DEVIATION = math.sqrt(math.pi / 2.0)
 """Makes the mean absolute deviation of a normal distribution its standard deviation."""
 _SCALE_GAIN = 0.001
-_CALM_WEEKS = 2.0
-"""Weeks in which normal noise reaches beyond the bounds about once."""
+CALM_WEEKS = 2.0
+"""Weeks in which noise reaches beyond the bounds about once."""
+_PATIENCE = 0.5
+"""Recent events beyond a bound from which on it does not narrow."""
 _SHIFT_SIGMAS = 3.7
 """The mean of a run of residuals that is a new level."""
 _GLIDE = 8
@@ -67,6 +70,12 @@ def clipped(value: float, limit: float) -> float:
 
 
 @inner
+def clipped_between(value: float, end: float) -> float:
+    """Return the value, between 0 and `end`."""
+    return min(max(value, min(end, 0.0)), max(end, 0.0))
+
+
+@inner
 def sigma_of(x: Record) -> float:
     """Return the scale of the residuals: the larger of two estimates of a normal's deviation.
 
@@ -86,11 +95,11 @@ def reach_of(x: Record, sigma: float) -> float:
     """Return how far normal noise reaches beyond a quartile.
 
     Two distances of the quartiles, or where samples are many the quantile of the normal
-    distribution that one of them exceeds in `_CALM_WEEKS`, by its asymptotic expansion.
+    distribution that one of them exceeds in `CALM_WEEKS`, by its asymptotic expansion.
     """
     reach = 2.0 * IQR_OF_NORMAL
     if x.step > 0.0:
-        rarity = math.log(2.0 * _CALM_WEEKS * WEEK / x.step)
+        rarity = math.log(2.0 * CALM_WEEKS * WEEK / x.step)
         if rarity > 2.0:
             z = math.sqrt(2.0 * rarity - math.log(4.0 * math.pi * rarity))
             reach = max(reach, z - 0.5 * IQR_OF_NORMAL)
@@ -127,13 +136,19 @@ def expected_of(x: Record, profile: float) -> float:
 def bounds_of(x: Record, profile: float, rates: Rates) -> tuple[float, float, float]:
     """Return `yhat`, `yhat_lower` and `yhat_upper`, from the sum of the profiles.
 
-    While the level before may come back, it is between the bounds too.
+    While the level before may come back, it is between the bounds too. After a sample beyond a
+    limit that two in a row hardly ever exceed, that limit is the bound.
     """
     expected = expected_of(x, profile)
-    reach = reach_of(x, sigma_of(x))
+    sigma = sigma_of(x)
+    reach = reach_of(x, sigma)
     width = rates.iqr_threshold / 2.0
     lower = min(x.residuals.lower, 0.0) - width * max(reach, x.tails.reach[BELOW])
     upper = max(x.residuals.upper, 0.0) + width * max(reach, x.tails.reach[ABOVE])
+    if x.outage == 0.0:
+        together = width * sigma
+        lower = max(lower, min(x.residuals.lower, 0.0, -together * limit_of(x.runs, BELOW)))
+        upper = min(upper, max(x.residuals.upper, 0.0, together * limit_of(x.runs, ABOVE)))
     least, most = expected, expected
     if x.shift != 0.0:
         before = x.level + x.slope + profile + x.shift
@@ -272,6 +287,7 @@ def _learn_shift(
             x.level = clipped(x.level + x.shift, LARGE)
             x.base = clipped(x.base + x.shift, LARGE)
             x.shift = x.n_returned = x.run_length = x.outage = 0.0
+            forget_runs(x.runs)
             return
         if x.shift_age > 3.0 * _GLIDE * rates.changepoint_window and x.outage == 0.0:
             x.shift = 0.0
@@ -307,6 +323,7 @@ def _take_up(x: Record, profile: float, rates: Rates) -> None:
     x.shift = clipped(before - shift, LARGE)
     x.slope = x.fast = x.shift_age = x.n_returned = 0.0
     x.outage = 1.0 if outage else 0.0
+    forget_runs(x.runs)
     factor = min(max(ratio, 1.0) ** 0.7, math.e)
     scaled = x.residuals
     scaled.lower = clipped(scaled.lower * factor, LARGE)
@@ -326,13 +343,16 @@ def learn_one(
     places: Places,
     t: int,
     rates: Rates,
-) -> tuple[float, float]:
-    """Learn a sample, and return its distance from the level and from `yhat`."""
+) -> tuple[float, float, float]:
+    """Learn a sample, and return its distance from the level, from `yhat`, and from both levels.
+
+    The last one is 0 between the level and the one before while that may come back.
+    """
     y = clipped(y, LARGE)
     x.n_learned += 1.0
     if x.n_learned == 1.0:
         x.last_time, x.level, x.base, x.last_sample = timestamp, y, y, y
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     duration = _pass_time(x, timestamp)
     profile = profile_at(bins, profiles, places, t, x.step)
     expected = expected_of(x, profile)
@@ -344,6 +364,7 @@ def learn_one(
     sigma = max(sigma_of(x), _least(expected))
     reach = reach_of(x, sigma)
     distance = residual - _unsettled(x, rates.changepoint_window)
+    outside = residual - clipped_between(residual, x.shift)
     limit = 0.5 * rates.loss_reactivity * sigma
     if x.n_learned <= 4.0:
         limit = LARGE
@@ -358,7 +379,17 @@ def learn_one(
             weeks = duration / WEEK
             above = residual - max(x.residuals.quartile_3, 0.0) - max(x.shift, 0.0)
             below = -residual + min(x.residuals.quartile_1, 0.0) + min(x.shift, 0.0)
-            learn_tails(x.tails, below, above, reach, rates.changepoint_window, weeks)
+            learn_tails(
+                x.tails,
+                below,
+                above,
+                reach,
+                rates.changepoint_window,
+                weeks,
+                CALM_WEEKS,
+                _PATIENCE,
+            )
+            learn_runs(x.runs, outside / sigma, rates.changepoint_window, weeks)
         _learn_scale(x, distance, sigma_of(x), change, rates)
         from_base = clipped(bounded + level - x.base, LARGE)
         base_gain = max(min(rates.alpha, duration / _BASE_TIME), 1.0 / x.n_learned, rates.forget)
@@ -367,4 +398,4 @@ def learn_one(
     else:
         _learn_outage(x, profile, change)
     _learn_shift(x, residual, profile, sigma, change, rates)
-    return residual, distance
+    return residual, distance, outside

@@ -12,6 +12,7 @@ from vmanomaly.model.temporal_envelope.calendar import WEEK, Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins, Envelopes
 from vmanomaly.model.temporal_envelope.forecast import learn_products, persistence
 from vmanomaly.model.temporal_envelope.learn import (
+    CALM_WEEKS,
     LARGE,
     SETTLED,
     Rates,
@@ -20,7 +21,15 @@ from vmanomaly.model.temporal_envelope.learn import (
     reach_of,
     sigma_of,
 )
-from vmanomaly.model.temporal_envelope.tails import BELOW, SIDES, measure_tail
+from vmanomaly.model.temporal_envelope.runs import (
+    PAIR_REACH,
+    SPELL_REACH,
+    add_to_runs,
+    forget_runs,
+    pair_of,
+    spell_of,
+)
+from vmanomaly.model.temporal_envelope.tails import BELOW, SIDES, WEEKLY, measure_tail
 from vmanomaly.model.temporal_envelope.walk import Traces
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 
@@ -62,6 +71,7 @@ def restart(
         for side in SIDES:
             x.tails.reach[side] = x.tails.n_events[side] = x.tails.largest[side] = 0.0
             x.tails.peak[side] = x.tails.event_age[side] = 0.0
+        forget_runs(x.runs)
         x.flat_length = x.longest_flat = x.second_flat = x.flat_share = 0.0
         for b in range(len(bins.visits)):
             bins.visits[b] = 0.0
@@ -97,7 +107,17 @@ def measure(
         reach, window = reach_of(x, sigma), rates.changepoint_window
         for side in SIDES:
             _excesses(x, side, traces.residuals[s, :n], alive, excesses)
-            measure_tail(x.tails, side, excesses[:n], sigma, reach, window, weeks, room)
+            measure_tail(x.tails, side, excesses[:n], sigma, reach, window, weeks, CALM_WEEKS, room)
+        _measure_runs(
+            x.runs,
+            traces.outsides[s, :n],
+            alive,
+            max(sigma, 1e-12),
+            window,
+            weeks,
+            excesses,
+            room,
+        )
         x.shift = 0.0
 
 
@@ -122,6 +142,37 @@ def _measure_scale(
     x.residuals.quartile_1 = quantile(kept, 0.25)
     x.residuals.quartile_3 = quantile(kept, 0.75)
     x.residuals.upper = quantile(kept, rates.upper)
+
+
+@spliced
+def _measure_runs(
+    runs: Record,
+    outsides: FloatArray,
+    alive: BoolArray,
+    sigma: float,
+    window: int,
+    weeks: float,
+    reaches: FloatArray,
+    room: FloatArray,
+) -> None:
+    """Set how far two samples in a row, and eight of twelve, reach together.
+
+    `reaches` and `room` have a place for each sample.
+    """
+    n = len(outsides)
+    for side in SIDES:
+        forget_runs(runs)
+        for i in range(n):
+            below, above = pair_of(runs, outsides[i] / sigma)
+            reaches[i] = (below if side == BELOW else above) if alive[i] else 0.0
+            add_to_runs(runs, outsides[i] / sigma)
+        measure_tail(runs.pair, side, reaches[:n], 0.0, PAIR_REACH, window, weeks, WEEKLY, room)
+        forget_runs(runs)
+        for i in range(n):
+            below, above = spell_of(runs, outsides[i] / sigma)
+            reaches[i] = (below if side == BELOW else above) if alive[i] else 0.0
+            add_to_runs(runs, outsides[i] / sigma)
+        measure_tail(runs.spell, side, reaches[:n], 0.0, SPELL_REACH, window, weeks, WEEKLY, room)
 
 
 @inner

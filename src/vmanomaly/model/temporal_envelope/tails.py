@@ -36,8 +36,12 @@ TAILS = np.dtype(
 TAIL_RANGES = dict.fromkeys(TAILS.names or (), NOT_NEGATIVE)
 """What may stand in such a row, by name."""
 
+WEEKLY = 1.0
+"""The rarity of a bound that is to be exceeded about once a week."""
+IMPATIENT = math.inf
+"""The patience of a bound that narrows whatever happened of late."""
 _MEMORY = 2.0
-"""Weeks after which an event counts 1/e."""
+"""After this many times as long as a bound is to hold, an event counts 1/e."""
 _MARGIN = 1.1
 """Where a bound that is exceeded too often moves to, in what was seen."""
 _FULL_WEIGHT = 2.0
@@ -56,7 +60,14 @@ _LARGEST_REACH = 1e306
 
 @kernel
 def learn_tails(
-    tails: Record, below: float, above: float, reach: float, window: int, weeks: float
+    tails: Record,
+    below: float,
+    above: float,
+    reach: float,
+    window: int,
+    weeks: float,
+    rarity: float,
+    patience: float,
 ) -> None:
     """Widen a bound that is exceeded repeatedly, and narrow it otherwise.
 
@@ -77,15 +88,21 @@ def learn_tails(
         Samples that an event takes.
     weeks
         The time that the sample represents.
+    rarity
+        Weeks in which a bound is to be exceeded about once; events are remembered twice as long.
+    patience
+        Recent events from which on the bound does not narrow; infinity where it always does. It
+        narrows the more slowly the more there are.
     """
     for side in SIDES:
         excess = below if side == BELOW else above
         tail = max(tails.reach[side], reach)
         narrowing = min(_NARROWING * weeks, 1.0)
+        narrowing *= max(1.0 - tails.n_events[side] / patience, 0.0)
         if tails.reach[side] > reach:
             tails.reach[side] += (reach - tails.reach[side]) * narrowing
         tails.largest[side] -= tails.largest[side] * narrowing
-        tails.n_events[side] *= math.exp(-weeks / _MEMORY)
+        tails.n_events[side] *= math.exp(-weeks / (_MEMORY * rarity))
         if tails.event_age[side] > 0.0:
             tails.peak[side] = max(tails.peak[side], excess)
             tails.event_age[side] += 1.0
@@ -120,13 +137,14 @@ def measure_tail(
     reach: float,
     window: int,
     weeks: float,
+    rarity: float,
     room: FloatArray,
 ) -> None:
     """Set one tail from the excesses of a whole window.
 
     Parameters
     ----------
-    tails, reach, window
+    tails, reach, window, rarity
         As for `learn_tails`.
     side
         `BELOW` or `ABOVE`.
@@ -140,9 +158,9 @@ def measure_tail(
         float64, shape (n,), overwritten.
     """
     n_events = _largest_of_events(excesses, sigma, window, room)
-    tail = _extrapolated(room[:n_events], len(excesses), reach, weeks)
+    tail = _extrapolated(room[:n_events], len(excesses), reach, weeks, rarity)
     tails.reach[side] = tail
-    tails.n_events[side] = _events_of_late(excesses, max(tail, reach), window, weeks)
+    tails.n_events[side] = _events_of_late(excesses, max(tail, reach), window, weeks, rarity)
     tails.largest[side] = _largest_beyond(excesses, max(tail, reach))
     tails.peak[side] = tails.event_age[side] = 0.0
 
@@ -170,8 +188,10 @@ def _largest_of_events(
 
 
 @spliced
-def _extrapolated(events: FloatArray, n_samples: int, reach: float, weeks: float) -> float:
-    """Return what events reach once a week, by extrapolation from those that recur within days.
+def _extrapolated(
+    events: FloatArray, n_samples: int, reach: float, weeks: float, rarity: float
+) -> float:
+    """Return what events reach once in `rarity` weeks, extrapolated from those of every few days.
 
     Two a week at most, and no more than a hundredth of the samples, are left out: they may be
     incidents, which must not become normal. Of what is left, the highest counts up to twice the
@@ -189,19 +209,21 @@ def _extrapolated(events: FloatArray, n_samples: int, reach: float, weeks: float
     if last > rank:
         frequent = select(events, n_events - 1 - last)
         slope = max(recurring - frequent, 0.0) / math.log((last + 1) / rank)
-    reach = recurring + slope * math.log(max(rank / max(weeks, 0.1), 1.0))
+    reach = recurring + slope * math.log(max(rarity * rank / max(weeks, 0.1), 1.0))
     return float(min(reach, _LARGEST_REACH))
 
 
 @spliced
-def _events_of_late(excesses: FloatArray, tail: float, window: int, weeks: float) -> float:
+def _events_of_late(
+    excesses: FloatArray, tail: float, window: int, weeks: float, rarity: float
+) -> float:
     """Return the events beyond the tail, each weighing less the longer ago it was."""
     count = 0.0
     quiet = window
     for i in range(len(excesses)):
         quiet += 1
         if excesses[i] > tail and quiet > window:
-            count += math.exp(-weeks * (1.0 - i / len(excesses)) / _MEMORY)
+            count += math.exp(-weeks * (1.0 - i / len(excesses)) / (_MEMORY * rarity))
             quiet = 0
     return count
 

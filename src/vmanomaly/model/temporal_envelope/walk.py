@@ -27,7 +27,7 @@ class Traces(NamedTuple):
 
     Attributes
     ----------
-    residuals, distances : ndarray of float64, shape (S, T)
+    residuals, distances, outsides : ndarray of float64, shape (S, T)
         What `learn_one` returned for every finite sample, one after the other.
     alive : ndarray of bool, shape (S, T)
         Whether there was no outage at them.
@@ -39,6 +39,7 @@ class Traces(NamedTuple):
 
     residuals: FloatArray
     distances: FloatArray
+    outsides: FloatArray
     alive: BoolArray
     fasts: FloatArray
     steadies: FloatArray
@@ -56,11 +57,15 @@ def traces_of_residuals(n_series: int, n_timestamps: int) -> Traces:
     """Return room for the traces of the second pass of a fit."""
     shape = (n_series, n_timestamps)
     return NO_TRACES._replace(
-        residuals=np.empty(shape), distances=np.empty(shape), alive=np.empty(shape, np.bool_)
+        residuals=np.empty(shape),
+        distances=np.empty(shape),
+        outsides=np.empty(shape),
+        alive=np.empty(shape, np.bool_),
     )
 
 
 NO_TRACES = Traces(
+    np.empty((0, 0)),
     np.empty((0, 0)),
     np.empty((0, 0)),
     np.empty((0, 0), np.bool_),
@@ -135,12 +140,13 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
                 y, timestamp = points.values[s, t], float(points.timestamps[t])
                 learned = math.isfinite(y)
                 if learned:
-                    residual, distance = learn_one(
+                    residual, distance, outside = learn_one(
                         x, bins, y, timestamp, profiles, places, t, rates
                     )
                     if traces.residuals.size > 0:
                         traces.residuals[s, n_learned] = residual
                         traces.distances[s, n_learned] = distance
+                        traces.outsides[s, n_learned] = outside
                         traces.alive[s, n_learned] = x.outage == 0.0
                         n_learned += 1
                 if traces.fasts.size > 0:

@@ -27,8 +27,10 @@ from vmanomaly.model.temporal_envelope.learn import IQR_OF_NORMAL
 from vmanomaly.model.temporal_envelope.tails import (
     ABOVE,
     BELOW,
+    IMPATIENT,
     TAIL_RANGES,
     TAILS,
+    WEEKLY,
     learn_tails,
     measure_tail,
 )
@@ -280,7 +282,9 @@ def fit_group(
     sigmas, room = spreads / IQR_OF_NORMAL, np.empty(n_samples)
     for side, excesses in ((BELOW, below), (ABOVE, above)):
         for c, tails in enumerate(records(channels["tails"], TAILS)):
-            measure_tail(tails, side, excesses[c], sigmas[c], reaches[c], window, weeks, room)
+            measure_tail(
+                tails, side, excesses[c], sigmas[c], reaches[c], window, weeks, WEEKLY, room
+            )
 
 
 def _expect(
@@ -435,7 +439,16 @@ def walk_groups(
                     reach = max(groups.reaches[g] * (uppers[c] - lowers[c]), _LEAST_SPREAD)
                     below = min(lowers[c], 0.0) - residual
                     above = residual - max(uppers[c], 0.0)
-                    learn_tails(tails[c], below, above, reach, parameters.window, parameters.weeks)
+                    learn_tails(
+                        tails[c],
+                        below,
+                        above,
+                        reach,
+                        parameters.window,
+                        parameters.weeks,
+                        WEEKLY,
+                        IMPATIENT,
+                    )
                     step = 2.0 * weight * max(uppers[c] - lowers[c], _LEAST_SPREAD)
                     lowers[c] += step * (parameters.lower - (1.0 if residual <= lowers[c] else 0.0))
                     uppers[c] += step * (parameters.upper - (1.0 if residual <= uppers[c] else 0.0))

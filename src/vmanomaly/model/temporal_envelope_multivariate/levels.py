@@ -26,8 +26,10 @@ from vmanomaly.model.state import (
 from vmanomaly.model.temporal_envelope.tails import (
     ABOVE,
     BELOW,
+    IMPATIENT,
     TAIL_RANGES,
     TAILS,
+    WEEKLY,
     learn_tails,
 )
 from vmanomaly.model.temporal_envelope_multivariate.dependency import (
@@ -539,7 +541,7 @@ def _learn_levels(
         if known:
             side = ABOVE if whitened > 0.0 else BELOW
             whole = whitened * max(x.tails.reach[side] / RARE, 1.0)
-            learn_tails(x.tails, -whole, whole, RARE, n_quiet, parameters.weeks)
+            learn_tails(x.tails, -whole, whole, RARE, n_quiet, parameters.weeks, WEEKLY, IMPATIENT)
         if not beyond:
             x.n_beyond = max(x.n_beyond - 1.0, 0.0)
             # As much of the sample as moved the recent level.
