@@ -11,7 +11,7 @@ from scipy.stats import chi2, norm, t
 from vmanomaly.model.online import Bounds
 from vmanomaly.model.scoring import score
 from vmanomaly.model.state import SeriesState, records
-from vmanomaly.model.temporal_envelope.tails import TAILS, learn_tails
+from vmanomaly.model.temporal_envelope.tails import IMPATIENT, TAILS, WEEKLY, learn_tails
 from vmanomaly.model.temporal_envelope_multivariate.dependency import (
     DependencyParameters,
     Groups,
@@ -165,7 +165,9 @@ class Oracle:
         beyond &= self.known
         for c, tails in enumerate(records(self.tails, TAILS)):
             if self.known[c]:
-                learn_tails(tails, -self.whole[c], self.whole[c], RARE, KNOWN, WEEKS)
+                learn_tails(
+                    tails, -self.whole[c], self.whole[c], RARE, KNOWN, WEEKS, WEEKLY, IMPATIENT
+                )
         inside = ~beyond
         self.recent = self.reference + self.difference
         self.n_beyond = np.where(beyond, self.n_beyond + 1, np.maximum(self.n_beyond - 1, 0))

@@ -11,8 +11,10 @@ from vmanomaly.model.state import Record
 from vmanomaly.model.temporal_envelope.tails import (
     ABOVE,
     BELOW,
+    IMPATIENT,
     SIDES,
     TAILS,
+    WEEKLY,
     learn_tails,
     measure_tail,
 )
@@ -23,25 +25,38 @@ REACH = 3.0
 WINDOW = 16
 
 
-def learned(events: dict[int, float], n_samples: int, side: int = ABOVE) -> Record:
+def learned(
+    events: dict[int, float], n_samples: int, side: int = ABOVE, patience: float = IMPATIENT
+) -> Record:
     """The tails after samples without excess, except those of the events."""
     tails = np.zeros(1, TAILS)[0]
     for t in range(n_samples):
         excesses = [-1.0, -1.0]
         excesses[side] = events.get(t, -1.0)
-        learn_tails(tails, excesses[BELOW], excesses[ABOVE], REACH, WINDOW, STEP_WEEKS)
+        learn(tails, excesses[BELOW], excesses[ABOVE], patience)
     return tails
+
+
+def learn(tails: Record, below: float, above: float, patience: float = IMPATIENT) -> None:
+    learn_tails(tails, below, above, REACH, WINDOW, STEP_WEEKS, WEEKLY, patience)
 
 
 def bound(tails: Record, side: int = ABOVE) -> float:
     return max(float(tails["reach"][side]), REACH)
 
 
-def measured(side: int, excesses: FloatArray, sigma: float, reach: float, weeks: float) -> float:
+def measured(
+    side: int,
+    excesses: FloatArray,
+    sigma: float,
+    reach: float,
+    weeks: float,
+    rarity: float = WEEKLY,
+) -> float:
     """How far the residuals reach that have these excesses."""
     tails = np.zeros(1, TAILS)[0]
     room = np.empty(len(excesses))
-    measure_tail(tails, side, excesses, sigma, reach, WINDOW, weeks, room)
+    measure_tail(tails, side, excesses, sigma, reach, WINDOW, weeks, rarity, room)
     return float(tails["reach"][side])
 
 
@@ -78,8 +93,25 @@ def test_a_bound_that_is_too_wide_narrows_in_quiet_weeks() -> None:
     tails = learned({20 * n: 10.0 for n in range(6)}, 120)
     wide = tails["reach"][ABOVE] - REACH
     for _ in range(2016):
-        learn_tails(tails, -1.0, -1.0, REACH, WINDOW, STEP_WEEKS)
+        learn(tails, -1.0, -1.0)
     assert tails["reach"][ABOVE] - REACH == pytest.approx(wide * math.exp(-0.4), rel=0.01)
+
+
+def test_a_patient_bound_narrows_only_when_its_events_are_long_ago() -> None:
+    """The steps of a year: the events fade, and where few are left, the bound narrows."""
+    patience = 0.5
+    tails = learned({20 * n: 10.0 for n in range(6)}, 120, patience=patience)
+    events, wide = float(tails["n_events"][ABOVE]), bound(tails) - REACH
+    expected = 1.0
+    n_quiet = 52 * 2016
+    for t in range(n_quiet):
+        fraction = max(1.0 - events * math.exp(-t * STEP_WEEKS / 2.0) / patience, 0.0)
+        expected *= 1.0 - 0.4 * STEP_WEEKS * fraction
+        learn(tails, -1.0, -1.0, patience)
+        if t == 3 * 2016:
+            assert bound(tails) - REACH == wide
+    assert expected < 0.1
+    assert bound(tails) - REACH == pytest.approx(wide * expected, rel=1e-6)
 
 
 def test_events_of_long_ago_do_not_count() -> None:
@@ -98,6 +130,18 @@ def test_what_recurs_is_extrapolated_to_once_a_week(weeks: int) -> None:
         found.append(measured(ABOVE, excesses, 0.0, 0.1, float(weeks)))
     # One of 100.8 events a week.
     assert np.median(found) == pytest.approx(math.log(100.8), rel=0.2)
+
+
+def test_what_recurs_is_extrapolated_to_once_in_as_many_weeks_as_asked_for() -> None:
+    """An exponential tail reaches further by its scale times the logarithm of how much rarer."""
+    rng = np.random.default_rng(1)
+    excesses = np.zeros(2016)
+    excesses[:2000:20] = rng.exponential(1.0, 100)
+    once, rarely = (measured(ABOVE, excesses, 0.0, 0.1, 1.0, rarity) for rarity in (1.0, 8.0))
+    ascending = np.sort(excesses[excesses > 0.0])
+    # From the third of a week, of which two may be incidents, to the 17th.
+    scale = (ascending[-3] - ascending[-17]) / math.log(17 / 3)
+    assert rarely - once == pytest.approx(scale * math.log(8.0), rel=1e-6)
 
 
 def test_two_spikes_a_week_move_no_bound() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vmanomaly.config.model import FLATLINE_SCORE, INCIDENT_SCORE
+from vmanomaly.config.model import BEYOND_LEVELS, FLATLINE_SCORE, INCIDENT_SCORE
 from vmanomaly.kernel import kernel
 from vmanomaly.model.state import MOST_EVIDENCE, SeriesState
 from vmanomaly.series import FloatArray, IntArray, Predictions
@@ -98,6 +98,8 @@ def add_incident_score(
     # Rows first: they may make room, and move the column.
     rows = state.rows(predictions.labels)
     scores = predictions.outputs["anomaly_score"]
+    if BEYOND_LEVELS in predictions.outputs:
+        scores = np.fmin(scores, predictions.outputs[BEYOND_LEVELS])
     if FLATLINE_SCORE in predictions.outputs:
         scores = np.fmax(scores, predictions.outputs[FLATLINE_SCORE])
     outputs = {

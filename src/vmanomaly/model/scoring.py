@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from vmanomaly.config.model import FLATLINE_SCORE, INCIDENT_SCORE
+from vmanomaly.config.model import BEYOND_LEVELS, FLATLINE_SCORE, INCIDENT_SCORE
 from vmanomaly.model.base import LARGEST, ModelOutput
 from vmanomaly.series import BoolArray, FloatArray, Predictions, SeriesBatch
 
@@ -26,6 +26,9 @@ BOUNDS = ("yhat", "yhat_lower", "yhat_upper")
 """What a score is computed from."""
 
 _JUST_ABOVE_1 = math.nextafter(1.0, 2.0)
+
+_EVIDENCE = (FLATLINE_SCORE, BEYOND_LEVELS)
+"""What the incident score is made of in addition to the anomaly score, where a model gives it."""
 
 _T = TypeVar("_T")
 
@@ -162,7 +165,8 @@ def score_series(
        `min_rel_dev_from_expected` scores 0.
     8. A point that is not yet trusted scores 0, whatever its value.
 
-    A flatline score is subject to 4 to 8 too.
+    A flatline score is subject to 4 to 6 and 8 too: a value that stands still hardly deviates. What
+    limits the incident score is subject to 4 to 8.
 
     Points of which `y` is NaN or infinite, and points that are not eligible, are NaN in every
     output.
@@ -177,7 +181,7 @@ def score_series(
         Of the model and the query; None for a model that has done 1 to 7 itself.
     provide_series
         The outputs wanted, in order; None for the score and then all that the model gave, but for
-        a flatline score. `timestamp` is ignored.
+        a flatline score and what limits the incident score. `timestamp` is ignored.
 
     Raises
     ------
@@ -212,19 +216,28 @@ def scored_outputs(
     if policy is not None:
         outputs = adjusted(outputs, policy)
         if provide_series is None:
-            others = (name for name in outputs if name not in ("anomaly_score", FLATLINE_SCORE))
+            others = (name for name in outputs if name not in ("anomaly_score", *_EVIDENCE))
             provide_series = ("anomaly_score", *others)
         if "anomaly_score" in provide_series:
             outputs = {**outputs, "anomaly_score": policed_score(outputs, y, policy)}
-        if FLATLINE_SCORE in provide_series and FLATLINE_SCORE in outputs:
-            flat = apply_policies(outputs[FLATLINE_SCORE], y, outputs.get("yhat"), policy)
-            outputs = {**outputs, FLATLINE_SCORE: flat}
+        for name in _EVIDENCE:
+            if name in provide_series and name in outputs:
+                yhat, of_name = outputs.get("yhat"), policy
+                if name == FLATLINE_SCORE:
+                    of_name = _without_least_deviations(policy)
+                policed = apply_policies(outputs[name], y, yhat, of_name)
+                outputs = {**outputs, name: policed}
     return chosen(
         {**outputs, "y": y},
         model_output.eligible & np.isfinite(y),
         model_output.trusted,
         tuple(outputs) if provide_series is None else provide_series,
     )
+
+
+def _without_least_deviations(policy: Policy) -> Policy:
+    none = (0.0, 0.0)
+    return replace(policy, min_dev_from_expected=none, min_rel_dev_from_expected=none)
 
 
 def needed_outputs(
@@ -237,7 +250,7 @@ def needed_outputs(
     provide_series
         The outputs asked for.
     available
-        What the model gives; a flatline score is used if it is among them.
+        What the model gives; what the incident score is made of too is used if it is among them.
 
     Examples
     --------
@@ -247,7 +260,7 @@ def needed_outputs(
     if INCIDENT_SCORE not in provide_series:
         return tuple(provide_series)
     others = [name for name in provide_series if name != INCIDENT_SCORE]
-    evidence = ["anomaly_score", *([FLATLINE_SCORE] if FLATLINE_SCORE in available else [])]
+    evidence = ["anomaly_score", *(name for name in _EVIDENCE if name in available)]
     return tuple(dict.fromkeys([*others, *evidence]))
 
 
@@ -281,7 +294,7 @@ def chosen(
         raise ValueError(
             f"provide_series asks for {', '.join(missing)}; the model gives {', '.join(outputs)}"
         )
-    for name in ("anomaly_score", FLATLINE_SCORE):
+    for name in ("anomaly_score", *_EVIDENCE):
         if name in wanted:
             outputs = {**outputs, name: np.where(trusted, outputs[name], 0.0)}
     return {name: np.where(written, outputs[name], np.nan) for name in wanted}

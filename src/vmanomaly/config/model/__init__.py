@@ -1,6 +1,7 @@
 """The section `models`: one module per class."""
 
 from vmanomaly.config.model.base import (
+    BEYOND_LEVELS,
     CONTRIBUTION,
     FLATLINE_SCORE,
     INCIDENT_SCORE,
@@ -12,6 +13,7 @@ from vmanomaly.config.model.custom import CustomSection
 from vmanomaly.config.model.temporal_envelope import Holidays
 
 __all__ = [
+    "BEYOND_LEVELS",
     "CONTRIBUTION",
     "FLATLINE_SCORE",
     "INCIDENT_SCORE",

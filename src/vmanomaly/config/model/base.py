@@ -39,6 +39,10 @@ CONTRIBUTION = "contribution"
 """Of models of groups that can say it: the share of each channel in the score, in percent."""
 FLATLINE_SCORE = "flatline_score"
 """Of models that notice how long a series stands still: the incident score is made of it too."""
+BEYOND_LEVELS = "beyond_levels"
+"""Of models whose range covers two levels for a while, and never written: how far a sample that is
+back at the level before is beyond both, the largest float for all others. The evidence of the
+incident score is never larger."""
 
 
 class ModelSection(Section):

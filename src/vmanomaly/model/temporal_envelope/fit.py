@@ -63,7 +63,7 @@ def _fit_block(
     n_series, n_timestamps = points.values.shape
     n_horizons = 0 if horizons is None else len(horizons)
     bounds = points.blank_bounds()
-    (flatlines,) = points.blanks(1)
+    flatlines, beyond_levels = points.blanks(2)
     forecasts = np.empty((n_horizons, 3, *bounds.yhat.shape))
     n_samples = np.isfinite(points.values).sum(axis=1)
     enough = n_samples > 2 * SETTLED
@@ -74,9 +74,9 @@ def _fit_block(
     of_second = traces_of_residuals(n_series, n_timestamps)
     room = np.empty((2, n_timestamps))
     known = profiles, places, rates, horizons, envelopes
-    walk_rows(points, *known, bounds, flatlines, forecasts, of_first)
+    walk_rows(points, *known, bounds, flatlines, beyond_levels, forecasts, of_first)
     restart(again, profiles, places, envelopes, room[0])
-    walk_rows(again, *known, bounds, flatlines, forecasts, of_second)
+    walk_rows(again, *known, bounds, flatlines, beyond_levels, forecasts, of_second)
     if horizons is not None:
         measure_forecasts(points, horizons, of_first, rates, envelopes, *room)
     envelopes.envelope["n_learned"][points.rows] = n_samples

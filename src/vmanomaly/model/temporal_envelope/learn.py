@@ -10,12 +10,18 @@ import math
 from typing import NamedTuple
 
 from vmanomaly.kernel import inlined, inner, spliced
+from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import widened
 from vmanomaly.model.state import Record
 from vmanomaly.model.temporal_envelope.calendar import DAY, WEEK, Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins
 from vmanomaly.model.temporal_envelope.flatlines import flatline_score, learn_flatline
-from vmanomaly.model.temporal_envelope.runs import forget_runs, learn_runs, limit_of
+from vmanomaly.model.temporal_envelope.runs import (
+    NO_LIMIT,
+    forget_runs,
+    learn_runs,
+    limit_of,
+)
 from vmanomaly.model.temporal_envelope.tails import ABOVE, BELOW, learn_tails
 
 LARGE = 1e306
@@ -146,9 +152,13 @@ def bounds_of(x: Record, profile: float, rates: Rates) -> tuple[float, float, fl
     lower = min(x.residuals.lower, 0.0) - width * max(reach, x.tails.reach[BELOW])
     upper = max(x.residuals.upper, 0.0) + width * max(reach, x.tails.reach[ABOVE])
     if x.outage == 0.0:
-        together = width * sigma
-        lower = max(lower, min(x.residuals.lower, 0.0, -together * limit_of(x.runs, BELOW)))
-        upper = min(upper, max(x.residuals.upper, 0.0, together * limit_of(x.runs, ABOVE)))
+        unit = width * max(sigma, _least(expected))
+        limit = limit_of(x.runs, BELOW)
+        if limit < NO_LIMIT:
+            lower = max(lower, min(x.residuals.lower, 0.0, -unit * limit))
+        limit = limit_of(x.runs, ABOVE)
+        if limit < NO_LIMIT:
+            upper = min(upper, max(x.residuals.upper, 0.0, unit * limit))
     least, most = expected, expected
     if x.shift != 0.0:
         before = x.level + x.slope + profile + x.shift
@@ -156,6 +166,28 @@ def bounds_of(x: Record, profile: float, rates: Rates) -> tuple[float, float, fl
     yhat = expected + _unsettled(x, rates.changepoint_window)
     lower, upper = widened(yhat, min(least + lower, yhat), max(most + upper, yhat))
     return yhat, lower, upper
+
+
+@inner
+def beyond_levels_of(x: Record, profile: float, y: float, lower: float, upper: float) -> float:
+    """Return how far a sample that is back at the level before lies beyond both levels.
+
+    Its score would be high only because `yhat` is on its way to the present one. In the distance
+    from the levels to the bound, 0 between them; `LARGEST` for a sample nearer to the present
+    level.
+    """
+    if x.shift == 0.0:
+        return LARGEST
+    expected = expected_of(x, profile)
+    before = x.level + x.slope + profile + x.shift
+    if abs(y - before) >= abs(y - expected):
+        return LARGEST
+    least, most = min(expected, before), max(expected, before)
+    if y > most:
+        return float(min((y - most) / max(upper - most, 1e-300), LARGEST))
+    if y < least:
+        return float(min((least - y) / max(least - lower, 1e-300), LARGEST))
+    return 0.0
 
 
 @inner

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmanomaly.config.model import FLATLINE_SCORE
+from vmanomaly.config.model import BEYOND_LEVELS, FLATLINE_SCORE
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.model.online import OnlineModel, Points
 from vmanomaly.model.state import Column, SeriesState
@@ -205,7 +205,7 @@ class TemporalEnvelopeModel(OnlineModel):
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         bounds = points.blank_bounds()
-        (flatlines,) = points.blanks(1)
+        flatlines, beyond_levels = points.blanks(2)
         forecasts = np.full((len(self.forecast_at), 3, *points.values.shape), np.nan)
         profiles, places = self._calendar(points.timestamps)
         walk_rows(
@@ -217,12 +217,14 @@ class TemporalEnvelopeModel(OnlineModel):
             envelopes_of(state),
             bounds,
             flatlines,
+            beyond_levels,
             forecasts,
             NO_TRACES,
         )
         of_each = (side for forecast in forecasts for side in forecast)
         named = dict(zip(self._forecast_names, of_each, strict=True))
-        return bounds._asdict() | {FLATLINE_SCORE: flatlines} | named
+        evidence = {FLATLINE_SCORE: flatlines, BEYOND_LEVELS: beyond_levels}
+        return bounds._asdict() | evidence | named
 
     def _calendar(self, timestamps: IntArray) -> tuple[Profiles, Places]:
         """Return the profiles, and where the timestamps and those forecast at them lie."""

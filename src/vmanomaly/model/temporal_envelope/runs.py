@@ -20,9 +20,10 @@ N_BEFORE = 11
 _NEEDED = 8
 """How many of twelve must be beyond the limit."""
 PAIR_REACH = 2.3
-SPELL_REACH = 1.05
+SPELL_REACH = 1.1
 """What both samples of a pair, and eight of twelve, of normal noise reach as rarely as one reaches
 3.7."""
+NO_LIMIT = math.inf
 _PAIR_MARGIN = 1.25
 _SPELL_MARGIN = 2.0
 """The limits in what recurs; the more samples overlap, the more their reach varies."""
@@ -75,7 +76,7 @@ def spell_of(runs: Record, deviation: float) -> tuple[float, float]:
 
 @inner
 def limit_of(runs: Record, side: int) -> float:
-    """Return the deviation from which on the next sample is part of a run; infinity for none.
+    """Return the deviation from which on the next sample is part of a run, or `NO_LIMIT`.
 
     The rules are one sample short: if the next one is beyond the limit too, they are fulfilled.
     """
@@ -85,7 +86,7 @@ def limit_of(runs: Record, side: int) -> float:
         newest, others = -runs.newest, -runs.ordered[_NEEDED - 2]
     else:
         newest, others = runs.newest, runs.ordered[N_BEFORE - _NEEDED + 1]
-    limit = math.inf
+    limit = NO_LIMIT
     if newest >= pair:
         limit = pair
     if others >= spell:

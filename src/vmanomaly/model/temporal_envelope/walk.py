@@ -14,6 +14,7 @@ from vmanomaly.model.temporal_envelope.columns import Bins, Envelopes
 from vmanomaly.model.temporal_envelope.forecast import forecast, learn_forecast, steady
 from vmanomaly.model.temporal_envelope.learn import (
     Rates,
+    beyond_levels_of,
     bounds_of,
     flatline_score_of,
     learn_one,
@@ -85,6 +86,7 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
     envelopes: Envelopes,
     bounds: Bounds,
     flatlines: FloatArray,
+    beyond_levels: FloatArray,
     forecasts: FloatArray,
     traces: Traces,
 ) -> None:
@@ -103,9 +105,9 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
         Changed.
     bounds
         Written.
-    flatlines
+    flatlines, beyond_levels
         float64, shape (S, T): how unusually long a series has been standing still at its samples,
-        written.
+        and how far those that are back at the level before are beyond both levels, written.
     forecasts
         float64, shape (H, 3, S, T): the forecast and its bounds, written.
     traces
@@ -127,6 +129,9 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
                     bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
                     if math.isfinite(points.values[s, t]):
                         flatlines[s, t] = flatline_score_of(x, points.values[s, t])
+                        beyond_levels[s, t] = beyond_levels_of(
+                            x, profile, points.values[s, t], lower, upper
+                        )
                     if horizons is not None:
                         for h in range(len(horizons)):
                             ahead = t + (h + 1) * n_timestamps
