@@ -180,6 +180,21 @@ def test_a_flatline_is_evidence_too_and_written_only_if_asked_for() -> None:
     np.testing.assert_array_equal(found.outputs["incident_score"][0], follow(2.0, NAN, 2.0))
 
 
+def test_a_sample_back_at_the_level_before_is_no_more_evidence_than_it_is_beyond_both() -> None:
+    assert needed_outputs(["incident_score"], ("flatline_score", "beyond_levels")) == (
+        "anomaly_score",
+        "flatline_score",
+        "beyond_levels",
+    )
+    whole = predictions(
+        anomaly_score=[2.0, 0.9, 0.9, 2.0],
+        flatline_score=[0.0, 0.0, 2.0, 0.0],
+        beyond_levels=[1e308, 0.1, 0.1, 1e308],
+    )
+    found = add_incident_score(whole, SeriesState([]), ["incident_score"])
+    np.testing.assert_array_equal(found.outputs["incident_score"][0], follow(2.0, 0.1, 2.0, 2.0))
+
+
 def test_scores_below_0_count_as_0_and_infinite_ones_as_large() -> None:
     np.testing.assert_array_equal(follow(-5.0, math.inf), follow(0.0, 2.5))
 

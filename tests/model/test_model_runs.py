@@ -82,7 +82,7 @@ def test_what_samples_reach_together_and_their_limits(kind: str) -> None:
         expected = []
         for side, sign in zip(SIDES, (-1.0, 1.0), strict=True):
             of_pair = 1.25 * max(pair["reach"][side], 2.3)
-            of_spell = 2.0 * max(spell["reach"][side], 1.1)
+            of_spell = 2.0 * max(spell["reach"][side], 1.05)
             # With the sample, two of two, or eight of twelve, would be beyond the limit.
             met = [of_pair] if sign * last[-1] >= of_pair else []
             met += [of_spell] if (sign * last >= of_spell).sum() >= 7 else []
@@ -92,7 +92,7 @@ def test_what_samples_reach_together_and_their_limits(kind: str) -> None:
         n_limits += int(np.isfinite(expected).sum())
         learn(runs, deviation, WINDOW, STEP_WEEKS)
         learn_tails(pair, pairs[0], pairs[1], 2.3, WINDOW, STEP_WEEKS, 1.0, math.inf)
-        learn_tails(spell, spells[0], spells[1], 1.1, WINDOW, STEP_WEEKS, 1.0, math.inf)
+        learn_tails(spell, spells[0], spells[1], 1.05, WINDOW, STEP_WEEKS, 1.0, math.inf)
         last = np.append(last[1:], deviation)
     assert kind == "normal" or n_limits > 0
     for name in TAILS.names or ():

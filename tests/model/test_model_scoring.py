@@ -213,6 +213,24 @@ def test_both_deviations_must_be_exceeded() -> None:
     assert [score_of(y, **both) for y in (14.0, 17.0, 19.0)] == [0.0, 0.0, 4.5]
 
 
+@pytest.mark.parametrize(
+    ("policy", "flatline"),
+    [
+        ({"min_dev_from_expected": (99.0, 99.0)}, 3.0),
+        ({"min_rel_dev_from_expected": (99.0, 99.0)}, 3.0),
+        ({"detection_direction": "below_expected"}, 0.0),
+        ({"data_range": (0.0, 10.0), "anomaly_score_outside_data_range": 5.0}, 5.0),
+    ],
+)
+def test_a_flatline_need_not_deviate(policy: dict[str, Any], flatline: float) -> None:
+    """A frozen value hardly does; on which side it is, and whether it is possible, still counts."""
+    batch, output = one_point(
+        10.5, {"yhat": 10.0, "yhat_lower": 8.0, "yhat_upper": 12.0, "flatline_score": 3.0}
+    )
+    found = score_series(batch, output, Policy(**policy), ["flatline_score"])
+    assert found.outputs["flatline_score"] == [[flatline]]
+
+
 def test_from_zero_every_relative_deviation_is_exceeded() -> None:
     assert score_of(1.0, 0.0, -1.0, 1.0, min_rel_dev_from_expected=(50.0, 50.0)) == 1.0
 

@@ -20,9 +20,9 @@ N_BEFORE = 11
 _NEEDED = 8
 """How many of twelve must be beyond the limit."""
 PAIR_REACH = 2.3
-SPELL_REACH = 1.1
-"""What both samples of a pair, and eight of twelve, of normal noise reach as rarely as one reaches
-3.7."""
+SPELL_REACH = 1.05
+"""What normal noise reaches with two samples in a row, and with eight of twelve, as rarely as one
+sample reaches 3.7."""
 NO_LIMIT = math.inf
 _PAIR_MARGIN = 1.25
 _SPELL_MARGIN = 2.0
