@@ -142,8 +142,8 @@ def expected_of(x: Record, profile: float) -> float:
 def bounds_of(x: Record, profile: float, rates: Rates) -> tuple[float, float, float]:
     """Return `yhat`, `yhat_lower` and `yhat_upper`, from the sum of the profiles.
 
-    While the level before may come back, it is between the bounds too. After a sample beyond a
-    limit that two in a row hardly ever exceed, that limit is the bound.
+    While the level before may come back, it is between the bounds too. Where the next sample may
+    complete a run, the limit of such runs is the bound.
     """
     expected = expected_of(x, profile)
     sigma = sigma_of(x)

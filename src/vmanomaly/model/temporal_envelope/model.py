@@ -59,6 +59,9 @@ class TemporalEnvelopeModel(OnlineModel):
       weeks, so that alarms stay rare whatever the distribution of the noise [3]_. One event changes
       nothing, and a giant among smaller ones little. It is never nearer than normal noise reaches
       once in two weeks.
+    - **Runs**: how far two samples in a row, and eight of twelve, reach together is learned in the
+      same way. Where the last samples are beyond such a limit, so that another one would complete
+      the run, the limit is the bound [5]_.
     - **Flatlines**: how long the value has not moved is compared with how long it usually does
       not; the score of this is an output, and evidence of an incident.
     - **Level shift**: when `changepoint_window` consecutive residuals lie on one side, with a mean
@@ -68,8 +71,8 @@ class TemporalEnvelopeModel(OnlineModel):
       level without noise is an outage, in which nothing but the level is learned.
 
     A fit goes over its window twice, the second time with the profiles of the first. What the
-    residuals reach once a week is then extrapolated [4]_ from those of their largest values that
-    recur more often than twice a week.
+    residuals reach once in two weeks is then extrapolated [4]_ from those of their largest values
+    that recur more often than twice a week.
 
     A forecast is the level, the trend, which dies down, the profiles of that time, and the share
     of the last few residuals that has been left after so long. Its bounds are those of
@@ -109,6 +112,8 @@ class TemporalEnvelopeModel(OnlineModel):
     .. [3] I. Gibbs, E. Candes, "Adaptive conformal inference under distribution shift", NeurIPS
        2021.
     .. [4] A. Siffer et al., "Anomaly detection in streams with extreme value theory", KDD 2017.
+    .. [5] C. W. Champ, W. H. Woodall, "Exact results for Shewhart control charts with supplementary
+       runs rules", Technometrics 29(4), 1987.
 
     Examples
     --------
