@@ -161,6 +161,23 @@ def test_isolated_slow_samples_are_normal_and_several_of_them_are_not(
     assert found["score"][570:].max() < 1.2
 
 
+def test_only_the_next_sample_is_judged_with_the_ones_before(
+    make_model: Callable[..., Model], latency: FloatArray
+) -> None:
+    """Later points of a micro-batch have neighbours that are not known when it is predicted."""
+    model = make_model("temporal_envelope", seasonalities=[])
+    labels = (Labels({"job": "api"}),)
+    values = latency.copy()
+    last = 2 * WEEK + 299
+    values[last] += 25.0
+    times = START + STEP * np.arange(len(values), dtype=np.int64)
+    state = model.fit(SeriesBatch(labels, times[: last + 1], values[None, : last + 1].copy()))
+    present = SeriesBatch(labels, times[last + 1 : last + 21], values[None, last + 1 : last + 21])
+    upper = model.infer(state, present, np.zeros(1, np.int64)).outputs["yhat_upper"][0]
+    assert upper[0] < upper[1] - 5.0
+    np.testing.assert_allclose(upper[1:], upper[1], atol=0.5)
+
+
 def test_a_range_of_quantiles_stays_one(make_model: Callable[..., Model]) -> None:
     """`iqr_threshold` 0: the bounds are quantiles, whatever samples say together."""
     rng = np.random.default_rng(2)

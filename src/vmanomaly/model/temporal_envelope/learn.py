@@ -139,11 +139,12 @@ def expected_of(x: Record, profile: float) -> float:
 
 
 @spliced
-def bounds_of(x: Record, profile: float, rates: Rates) -> tuple[float, float, float]:
+def bounds_of(x: Record, profile: float, rates: Rates, is_next: bool) -> tuple[float, float, float]:
     """Return `yhat`, `yhat_lower` and `yhat_upper`, from the sum of the profiles.
 
     While the level before may come back, it is between the bounds too. Where the next sample may
-    complete a run, the limit of such runs is the bound.
+    complete a run, the limit of such runs is the bound. `is_next` says that the last samples are
+    the ones right before: later points of a micro-batch complete nothing that is known.
     """
     expected = expected_of(x, profile)
     sigma = sigma_of(x)
@@ -151,7 +152,7 @@ def bounds_of(x: Record, profile: float, rates: Rates) -> tuple[float, float, fl
     width = rates.iqr_threshold / 2.0
     lower = min(x.residuals.lower, 0.0) - width * max(reach, x.tails.reach[BELOW])
     upper = max(x.residuals.upper, 0.0) + width * max(reach, x.tails.reach[ABOVE])
-    if x.outage == 0.0:
+    if is_next and x.outage == 0.0:
         unit = width * max(sigma, _least(expected))
         limit = limit_of(x.runs, BELOW)
         if limit < NO_LIMIT:

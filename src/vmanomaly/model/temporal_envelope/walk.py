@@ -124,7 +124,7 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
             if points.predicted and x.n_learned > 0.0:
                 for t in range(begin, end):
                     profile = profile_at(bins, profiles, places, t, x.step)
-                    yhat, lower, upper = bounds_of(x, profile, rates)
+                    yhat, lower, upper = bounds_of(x, profile, rates, t == begin)
                     bounds.yhat[s, t] = yhat
                     bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
                     if math.isfinite(points.values[s, t]):
