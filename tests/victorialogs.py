@@ -2,7 +2,8 @@
 
 It answers `stats_query_range` as VictoriaLogs does: what was measured on a build of July 2025, and,
 with `exclusive_end`, what the source of later releases says. Of LogsQL it knows `*` and
-`field:=value` filters, and `stats` with the functions below. Nothing here uses the product's code.
+`field:=value` filters, and `stats` with the functions below. `field_names` and `field_values`
+answer as its documentation says. Nothing here uses the product's code.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.loopback import Asked, Handler, Loopback, serve
 
 PATH = "/select/logsql/stats_query_range"
+FIELDS = ("/select/logsql/field_names", "/select/logsql/field_values")
 NS = 10**9
 
 _UNITS = {"ns": 1, "ms": 10**6, "s": NS, "m": 60 * NS, "h": 3600 * NS, "KiB": 1024}
@@ -28,7 +30,7 @@ _STATS = re.compile(
     r"^(?P<filter>.*?)\|\s*(?:stats\s+)?(?:by\s*\((?P<by>[^)]*)\)\s*)?(?P<rest>.+)$"
 )
 _CALL = re.compile(r"(?P<name>\w+)\((?P<field>[^)]*)\)(?:\s+(?:as\s+)?(?P<result>\w+))?")
-_FILTER = re.compile(r"^(?P<field>[\w.:]+):=(?P<value>\S+)$")
+_FILTER = re.compile(r'^(?P<field>[\w.:]+):=(?:"(?P<prefix>.*)"\*|(?P<value>\S+))$')
 
 Fields = dict[str, str]
 
@@ -121,6 +123,8 @@ class VictoriaLogs:
         parts = urlsplit(asked.path)
         if parts.path == "/health":
             handler.reply(body=b"OK", mime="text/plain")
+        elif parts.path in FIELDS:
+            self._fields(handler, asked, parse_qs(parts.query, strict_parsing=True))
         elif parts.path != PATH:
             text = f'unsupported path requested: "{parts.path}"'
             handler.reply(400, text.encode(), mime="text/plain")
@@ -130,6 +134,21 @@ class VictoriaLogs:
         else:
             arguments = asked.body.decode() or parts.query
             self._query(handler, asked, parse_qs(arguments, strict_parsing=True))
+
+    def _fields(self, handler: Handler, asked: Asked, form: dict[str, list[str]]) -> None:
+        if "query" not in form:
+            handler.reply(400, b"missing `query` arg", mime="text/plain")
+            return
+        tenant = (asked.headers.get("AccountID", "0"), asked.headers.get("ProjectID", "0"))
+        logs = [json.loads(line) for line in self.lines.get(tenant, ())]
+        logs = [log for log in logs if _matches(form["query"][0].strip(), log)]
+        if "field" in form:
+            hits = Counter(log.get(form["field"][0], "") for log in logs)
+        else:
+            hits = Counter(name for log in logs for name in log)
+        found = hits.most_common(int(form.get("limit", ["1000"])[0]))
+        values = [{"value": value, "hits": n} for value, n in found if value]
+        handler.reply(body=json.dumps({"values": values}).encode())
 
     def _query(self, handler: Handler, asked: Asked, form: dict[str, list[str]]) -> None:
         tenant = tuple(asked.headers.get(name, "0") for name in ("AccountID", "ProjectID"))
@@ -181,7 +200,10 @@ class VictoriaLogs:
 def _matches(text: str, log: Fields) -> bool:
     found = _FILTER.match(text)
     assert found or text == "*", text
-    return found is None or log.get(found["field"]) == found["value"]
+    if found is None:
+        return True
+    value = log.get(found["field"], "")
+    return value.startswith(found["prefix"]) if found["value"] is None else value == found["value"]
 
 
 def _aggregate(

@@ -54,6 +54,7 @@ def test_no_answer_holds_a_secret(api: Client) -> None:
         assert "hunter" not in text
     found = api.ok("GET", "/api/v1/server/datasource")
     assert found["server_datasource_url"] == "http://vm:8428/x"
+    assert found["server_datasource_type"] == "vm"
 
 
 def test_each_class_has_a_schema_that_its_defaults_obey(api: Client) -> None:

@@ -16,6 +16,7 @@ from benchmarks.endurance.churning_source import N_COHORTS, ChurningSource
 from benchmarks.endurance.churning_source import serve as churning
 from tests.loopback import Asked, Handler, serve
 from tests.server.api_client import Client, serving
+from tests.victorialogs import victorialogs
 
 EMPTY = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
 PASSED_ON = {"pass_auth_headers": "true"}
@@ -89,6 +90,46 @@ def test_queries_go_to_where_victorialogs_answers_them() -> None:
             assert (asked.headers["AccountID"], asked.headers["ProjectID"]) == ("12", "3")
         error = client.error(422, "GET", "/api/v1/labels?datasource_type=vlogs")
         assert "datasource_type: VictoriaLogs has nothing at /api/v1/labels" in error
+
+
+def test_a_reader_of_logs_is_asked_as_one_without_saying_so() -> None:
+    changes = {"reader.class": "vlogs", "reader.queries": {"n": {"expr": "* | stats count()"}}}
+    with serve(empty) as server, serve(empty) as other:
+        with serving({"reader.datasource_url": server.url, **changes}) as client:
+            client.ok("GET", query())
+            client.ok("GET", query(datasource_type="vm"))
+            client.ok("GET", query(other.url))
+            assert client.ok("GET", "/api/v1/server/datasource") == {
+                "server_datasource_url": server.url,
+                "server_datasource_type": "vlogs",
+                "ui_datasource_url": None,
+                "ui_datasource_type": None,
+            }
+        paths = [asked.path.partition("?")[0] for asked in server.requests + other.requests]
+        of_metrics = "/api/v1/query_range"
+        assert paths == ["/select/logsql/stats_query_range", of_metrics, of_metrics]
+
+
+def test_fields_of_logs_and_their_values_are_passed_on() -> None:
+    base = "/select/logsql"
+    with victorialogs() as (logs, server), serving() as client:
+        logs.add({"_time": "2026-01-01T00:00:00Z", "level": "error"}, tenant=("12", "3"))
+        for url in (server.url, f"{server.url}{base}/stats_query_range"):
+            of_logs = {"datasource_type": "vlogs", "datasource_url": url, "tenant_id": "12:3"}
+            arguments = urlencode({"query": "*", "start": "2026-01-01T00:00:00Z", **of_logs})
+            names = client.ok("GET", f"{base}/field_names?{arguments}")
+            assert {each["value"] for each in names["values"]} == {"_time", "level"}
+            values = client.ok("GET", f"{base}/field_values?field=level&limit=9&{arguments}")
+            assert [each["value"] for each in values["values"]] == ["error"]
+        asked = [urlsplit(asked.path) for asked in server.requests]
+        assert [each.path for each in asked] == [f"{base}/field_names", f"{base}/field_values"] * 2
+        assert not any("datasource" in each.query for each in asked)
+        error = client.error(422, "GET", f"{base}/field_names?query=*&datasource_url={server.url}")
+        assert "datasource_type: VictoriaMetrics has nothing at /select/logsql/field_names" in error
+        # Nothing else of VictoriaLogs can be reached: lines may hold anything.
+        client.error(404, "GET", f"{base}/query?{arguments}")
+        client.error(404, "GET", f"{base}/tail?{arguments}")
+        client.error(405, "POST", f"{base}/field_names")
 
 
 @pytest.mark.parametrize(

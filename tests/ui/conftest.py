@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.integration.servers import wait_until
 from tests.ui.site import EXPR, Site, database, service
 
+# Long enough for a machine that runs other tests meanwhile.
+TIMEOUT_MS = 15_000
 BUILT = Path(__file__).parents[2] / "src/vmanomaly/server/ui/index.html"
 
 
@@ -39,6 +41,7 @@ def detect_once(site: Site) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium",
@@ -60,7 +63,7 @@ def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, timezone_id="UTC", locale="en-US"
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))

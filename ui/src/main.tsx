@@ -21,9 +21,10 @@ async function start(): Promise<void> {
   const hadState = page.value.expr !== "";
   if (hadState && tab.value === "") show();
   await askServer();
-  // A first visit starts from what the service runs.
+  // A first visit starts from what the service runs; another datasource knows none of it.
   const first = Object.values(serverQueries.value)[0];
-  if (!hadState && draft.value === "" && first !== undefined) draft.value = first;
+  const isOfServer = page.value.datasourceUrl === "";
+  if (!hadState && isOfServer && draft.value === "" && first !== undefined) draft.value = first;
 }
 
 effect(() => {

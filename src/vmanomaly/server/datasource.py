@@ -14,7 +14,11 @@ from vmanomaly.config import Config
 from vmanomaly.config.http import HttpSection
 from vmanomaly.config.loading.ui_datasource import DATASOURCE_TYPES
 from vmanomaly.config.problems import Findings
-from vmanomaly.config.reader import HttpReaderSection, VmReaderSection
+from vmanomaly.config.reader import (
+    HttpReaderSection,
+    VlogsReaderSection,
+    VmReaderSection,
+)
 from vmanomaly.config.registry import READERS
 from vmanomaly.config.section import read_section
 from vmanomaly.config.server import ServerSection
@@ -37,7 +41,7 @@ class DatasourceFields(BaseModel):
     datasource_url
         Its address; by default that of the reader.
     datasource_type
-        `vm` or `vlogs`.
+        `vm` or `vlogs`; by default that of the reader, or `vm` for another address.
     tenant_id
         In a cluster.
     pass_auth_headers
@@ -79,7 +83,8 @@ class DatasourceChoice:
     url
         Its address; None leaves it to the configuration.
     type
-        `vm`, `vlogs` or `vmlogs`; None for `vm`.
+        `vm`, `vlogs` or `vmlogs`; None for that of the reader where the address is the reader's,
+        too, and for `vm` elsewhere.
     tenant_id
         In a cluster.
     authorization
@@ -200,6 +205,11 @@ def choose_datasource(choice: DatasourceChoice, config: Config) -> Datasource:
     return Datasource(section, None if trusted else Guard(_own_ports(config)))
 
 
+def type_of(reader: HttpReaderSection) -> str:
+    """Return what requests call the type of a reader's datasource."""
+    return "vlogs" if isinstance(reader, VlogsReaderSection) else "vm"
+
+
 def section_like(connection: HttpSection) -> VmReaderSection:
     """Return a section that reads where another one connects to, as that does."""
     given = {"class": "vm", "datasource_url": connection.datasource_url}
@@ -209,7 +219,13 @@ def section_like(connection: HttpSection) -> VmReaderSection:
 
 
 def _kind(choice: DatasourceChoice, config: Config) -> str:
-    given = choice.type or (config.ui_datasource.type if config.ui_datasource else "vm")
+    reader, fixed = config.reader, config.ui_datasource
+    if choice.type:
+        given = choice.type
+    elif fixed is not None:
+        given = fixed.type
+    else:
+        given = "vm" if choice.url or not isinstance(reader, HttpReaderSection) else type_of(reader)
     kind = DATASOURCE_TYPES.get(given)
     if kind is None:
         raise WrongValueError("datasource_type", "expected vm or vlogs")

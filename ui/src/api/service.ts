@@ -11,6 +11,7 @@ export interface BuildInfo {
 
 export interface DatasourceInfo {
   server_datasource_url: string | null;
+  server_datasource_type: string | null;
   ui_datasource_url: string | null;
   ui_datasource_type: string | null;
 }
@@ -161,6 +162,17 @@ export const getLabelValues = (fields: DatasourceFields, label: string, args: Te
     ...asArguments(fields),
     ...args,
   }).then((answer) => answer.data);
+/** Fields of logs, and values of one of them. */
+export const getLogFields = (fields: DatasourceFields, args: Text) => getLogNames("field_names", fields, args);
+export const getLogValues = (fields: DatasourceFields, field: string, args: Text) =>
+  getLogNames("field_values", fields, { field, ...args });
+
+function getLogNames(path: string, fields: DatasourceFields, args: Text): Promise<string[]> {
+  return getJson<{ values: { value: string }[] }>(`select/logsql/${path}`, {
+    ...asArguments(fields),
+    ...args,
+  }).then((answer) => answer.values.map(({ value }) => value));
+}
 
 export const startDetection = (asked: DetectionRequest, options: Options) =>
   postJson<{ task_id: string }>(TASKS, asked, options).then((answer) => answer.task_id);

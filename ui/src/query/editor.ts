@@ -64,6 +64,13 @@ const theme = EditorView.theme({
   ".cm-completionInfo": { maxWidth: "320px", padding: "6px 10px" },
 });
 
+const COMPLETION = {
+  icons: false,
+  maxRenderedOptions: 60,
+  // After the name of a field of logs its values follow.
+  activateOnCompletion: ({ type }: { readonly type?: string }) => type === "field",
+};
+
 export function createEditor(parent: HTMLElement, text: string, handlers: Handlers): Editor {
   const language = new Compartment();
   const view = new EditorView({
@@ -77,7 +84,6 @@ export function createEditor(parent: HTMLElement, text: string, handlers: Handle
         closeBrackets(),
         syntaxHighlighting(highlighting),
         EditorView.lineWrapping,
-        placeholder("Query, such as rate(http_requests_total[5m])"),
         EditorView.contentAttributes.of({ "aria-label": "Query", spellcheck: "false" }),
         EditorView.domEventHandlers({ beforeinput: typeOverSelection }),
         EditorView.updateListener.of((update) => {
@@ -103,8 +109,13 @@ export function createEditor(parent: HTMLElement, text: string, handlers: Handle
       if (from !== to) view.dispatch({ changes: { from: 0, to: from.length, insert: to } });
     },
     setLanguage(type, hasCompletion) {
-      const extension: Extension[] = [type === "vlogs" ? logsQl() : metricsQl(hasCompletion)];
-      if (hasCompletion) extension.push(autocompletion({ icons: false, maxRenderedOptions: 60 }));
+      const isOfLogs = type === "vlogs";
+      const example = isOfLogs ? "* | stats by (level) count() as lines" : "rate(http_requests_total[5m])";
+      const extension: Extension[] = [
+        isOfLogs ? logsQl() : metricsQl(hasCompletion),
+        placeholder(`Query, such as ${example}`),
+      ];
+      if (hasCompletion) extension.push(autocompletion(COMPLETION));
       view.dispatch({ effects: language.reconfigure(extension) });
     },
     focus: () => view.focus(),

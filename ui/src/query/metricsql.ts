@@ -6,8 +6,8 @@ import { LanguageType, PromQLExtension } from "@prometheus-io/codemirror-promql"
 import { getLabelNames, getLabelValues } from "../api/service";
 import { datasourceFields } from "../state/server";
 import { METRICSQL_FUNCTIONS } from "./functions";
+import { keptNames } from "./kept";
 
-const KEPT_MS = 60_000;
 const MOST_NAMES = "5000";
 
 /** Return the language, with names from the datasource in its completion. */
@@ -35,18 +35,16 @@ function functions(context: CompletionContext): CompletionResult | null {
   };
 }
 
-/** Asks the datasource for names, and keeps the answers for a minute. */
+/** Asks the datasource for names. */
 class Names {
-  private readonly kept = new Map<string, { atMs: number; answer: Promise<string[]> }>();
-
   labelNames(metricName?: string): Promise<string[]> {
-    return this.ask(`names ${metricName}`, () =>
+    return keptNames(`names ${metricName}`, () =>
       getLabelNames(datasourceFields.value, { limit: MOST_NAMES, ...(metricName ? { "match[]": metricName } : {}) }),
     );
   }
 
   labelValues(labelName: string, metricName?: string): Promise<string[]> {
-    return this.ask(`values ${labelName} ${metricName}`, () =>
+    return keptNames(`values ${labelName} ${metricName}`, () =>
       getLabelValues(datasourceFields.value, labelName, {
         limit: MOST_NAMES,
         ...(metricName ? { "match[]": metricName } : {}),
@@ -68,15 +66,5 @@ class Names {
 
   flags(): Promise<Record<string, string>> {
     return Promise.resolve({});
-  }
-
-  private ask(what: string, request: () => Promise<string[]>): Promise<string[]> {
-    const key = `${JSON.stringify(datasourceFields.value)} ${what}`;
-    const kept = this.kept.get(key);
-    if (kept !== undefined && Date.now() - kept.atMs < KEPT_MS) return kept.answer;
-    // Completion is a help only: without the datasource there are no names.
-    const answer = request().catch(() => []);
-    this.kept.set(key, { atMs: Date.now(), answer });
-    return answer;
   }
 }

@@ -27,14 +27,18 @@ export const datasourceUrl = computed(
 );
 
 export const datasourceType = computed(() => {
-  const fixed = isDatasourceFixed.value ? datasourceInfo.value?.ui_datasource_type : "";
-  const type = fixed || page.value.datasourceType || "vm";
+  const info = datasourceInfo.value;
+  const fixed = isDatasourceFixed.value ? info?.ui_datasource_type : "";
+  const { datasourceUrl: own, datasourceType: chosen } = page.value;
+  const ofServer = own === "" ? info?.server_datasource_type : "";
+  const type = fixed || chosen || ofServer || "vm";
   return type === "vmlogs" || type === "vlogs" ? "vlogs" : "vm";
 });
 
 /** Which datasource requests are for; nothing of it where the server decides. */
 export const datasourceFields = computed<service.DatasourceFields>(() => {
-  const { datasourceUrl: url, datasourceType: type, tenant } = page.value;
+  const { datasourceUrl: url, datasourceType: chosen, tenant } = page.value;
+  const type = chosen || (datasourceType.value === "vlogs" ? "vlogs" : "");
   const fixed = isDatasourceFixed.value;
   // 0 is what links of vmui have that were made without tenants.
   const isChosen = tenant !== "" && tenant !== "0";

@@ -13,9 +13,10 @@ from vmanomaly.config import Config
 from vmanomaly.config.loading.model_spec import written_model_spec
 from vmanomaly.config.model import ModelSection
 from vmanomaly.config.model.base import OnlineModelSection
-from vmanomaly.config.reader import Query, VmReaderSection
+from vmanomaly.config.reader import HttpReaderSection, Query
 from vmanomaly.config.registry import MODELS
 from vmanomaly.server.api import Api
+from vmanomaly.server.datasource import type_of
 from vmanomaly.server.values import WrongValueError
 from vmanomaly.state.assessment import assess
 from vmanomaly.state.compatibility import parse_version
@@ -100,13 +101,14 @@ class DatasourceInfo(BaseModel):
 
     Attributes
     ----------
-    server_datasource_url
-        That of the reader.
+    server_datasource_url, server_datasource_type
+        That of the reader; null if it reads nothing over HTTP.
     ui_datasource_url, ui_datasource_type
         That of all requests, if the environment fixes it.
     """
 
     server_datasource_url: str | None
+    server_datasource_type: str | None
     ui_datasource_url: str | None
     ui_datasource_type: str | None
 
@@ -142,9 +144,10 @@ def catalogue_router(api: Api) -> APIRouter:
     def datasource() -> DatasourceInfo:
         config = api.config()
         reader, fixed = config.reader, config.ui_datasource
-        url = reader.datasource_url if isinstance(reader, VmReaderSection) else None
+        of_reader = reader if isinstance(reader, HttpReaderSection) else None
         return DatasourceInfo(
-            server_datasource_url=without_login(url),
+            server_datasource_url=without_login(of_reader.datasource_url if of_reader else None),
+            server_datasource_type=type_of(of_reader) if of_reader else None,
             ui_datasource_url=None if fixed is None else without_login(fixed.url),
             ui_datasource_type=None if fixed is None else fixed.type,
         )

@@ -41,6 +41,8 @@ _OF_LOGS = {
     "api/v1/query_range": "select/logsql/stats_query_range",
 }
 """Where VictoriaLogs answers what VictoriaMetrics answers at these paths, in the same format."""
+_ONLY_OF_LOGS = ("select/logsql/field_names", "select/logsql/field_values")
+"""What VictoriaLogs alone has, for completion."""
 _NO_TENANTS = frozenset({"400", "404", "405", "501"})
 
 Arguments: TypeAlias = Sequence[tuple[str, str]]
@@ -124,6 +126,7 @@ def queries_router(api: Api) -> APIRouter:
         "prettify-query",
         "vmui/config.json",
         "vmui/timezone",
+        *_ONLY_OF_LOGS,
     ):
         router.add_api_route(
             f"/{path}",
@@ -195,6 +198,8 @@ def _answer(datasource: Datasource, path: str, arguments: Arguments) -> Response
     try:
         if isinstance(datasource.section, VlogsReaderSection):
             answer = _fetch(client, _logs_url(client, path), arguments, tenant_headers(tenant))
+        elif path in _ONLY_OF_LOGS:
+            raise WrongValueError("datasource_type", f"VictoriaMetrics has nothing at /{path}")
         else:
             answer = _fetch(client, client.url(path, tenant), arguments)
     finally:
@@ -203,10 +208,11 @@ def _answer(datasource: Datasource, path: str, arguments: Arguments) -> Response
 
 
 def _logs_url(client: HttpClient, path: str) -> str:
-    if path not in _OF_LOGS:
+    found = path if path in _ONLY_OF_LOGS else _OF_LOGS.get(path)
+    if found is None:
         raise WrongValueError("datasource_type", f"VictoriaLogs has nothing at /{path}")
     root = client.url("").removesuffix("/" + _OF_LOGS["api/v1/query_range"]).rstrip("/")
-    return f"{root}/{_OF_LOGS[path]}"
+    return f"{root}/{found}"
 
 
 def _client(datasource: Datasource) -> HttpClient:
