@@ -8,6 +8,7 @@ import { prefer, preferences } from "../state/preferences";
 import type { AbsoluteRange } from "../time/range";
 import { zone } from "../state/page";
 import { effectiveTheme } from "../state/theme";
+import { type DenseLines, denseLines, isDense } from "./dense";
 import { type Palette, readPalette } from "./palette";
 
 export interface Line {
@@ -19,7 +20,6 @@ export interface Line {
   readonly width?: number;
   readonly dash?: readonly number[];
   readonly scale?: "y" | "score";
-  readonly isStepped?: boolean;
   /** Draw diamonds at the values, which stand out by shape too. */
   readonly hasMarkers?: boolean;
   readonly hasNoLine?: boolean;
@@ -199,6 +199,7 @@ function options(
   width: number,
   height: number,
 ): uPlot.Options {
+  const dense = isDense(data) ? denseLines(data, palette) : null;
   const position = new Map(data.lines.map(({ id }, index) => [id, index + 1]));
   const hasScore = data.lines.some(({ scale, isShown }) => scale === "score" && isShown);
   const axis = {
@@ -221,7 +222,7 @@ function options(
     focus: { alpha: data.fadesOthers ? 0.25 : 1 },
     scales: {
       x: { time: true, range: () => [range.from / 1000, range.to / 1000] },
-      y: { range: (_plot, low, high) => padded(low, high) },
+      y: { range: (view, low, high) => (dense === null ? padded(low, high) : padded(...extentInView(view, dense))) },
       score: { range: (_plot, _low, high) => [0, Math.max(2, (high ?? 1) * 1.1)] },
     },
     axes: [
@@ -235,44 +236,60 @@ function options(
         ? [{ ...axis, scale: "score", side: 1 as const, grid: { show: false }, size: 40 }]
         : []),
     ],
-    series: [{}, ...data.lines.map((line) => seriesOptions(line, palette))],
+    series: [{}, ...data.lines.map((line) => seriesOptions(line, palette, dense !== null))],
     bands: data.bands.flatMap(({ upper, lower, fill }) => {
       const pair = [position.get(upper), position.get(lower)];
       if (pair[0] === undefined || pair[1] === undefined) return [];
       return [{ series: [pair[0], pair[1]] as [number, number], fill: fill(palette) }];
     }),
-    hooks: { draw: [(view) => drawMarkers(view, data, palette)] },
+    hooks: { draw: [(view) => dense?.draw(view), (view) => drawMarkers(view, data, palette)] },
   };
 }
 
-function seriesOptions(line: Line, palette: Palette): uPlot.Series {
+function extentInView(view: uPlot, dense: DenseLines): [number | null, number | null] {
+  const [first, last] = view.series[0]!.idxs ?? [0, view.data[0].length - 1];
+  return dense.extent(first, last);
+}
+
+function seriesOptions(line: Line, palette: Palette, isDense: boolean): uPlot.Series {
   const options: uPlot.Series = {
     label: line.title,
     stroke: line.color(palette),
     width: line.width ?? 1.5,
     show: line.isShown,
     scale: line.scale ?? "y",
+    // Between pixels too, or gentle slopes become stairs.
+    pxAlign: 0,
     points: line.hasMarkers
       ? { show: false }
-      : { size: 4, fill: line.color(palette), filter: isolated },
+      : { size: 4, fill: line.color(palette), filter: isolatedOf(line.values) },
   };
   if (line.dash !== undefined) options.dash = [...line.dash];
-  if (line.hasNoLine) options.paths = () => null;
+  if (line.hasNoLine || isDense) options.paths = () => null;
+  // What is drawn as pixels has its range from there too.
+  if (isDense) options.auto = false;
   return options;
 }
 
-/** Return the indexes of values without a neighbor that a line could lead to. */
-function isolated(view: uPlot, index: number, isShown: boolean): number[] | null {
-  if (isShown) return null;
-  const values = view.data[index]!;
-  const [first, last] = view.series[0]!.idxs ?? [0, values.length - 1];
+/** Return what finds the indexes in view of values without a neighbor that a line could lead to. */
+function isolatedOf(values: Line["values"]): uPlot.Series.Points.Filter {
+  let isolated: number[] | null = null;
+  return (view, _index, isShown) => {
+    if (isShown) return null;
+    isolated ??= indexesOfIsolated(values);
+    const [first, last] = view.series[0]!.idxs ?? [0, values.length - 1];
+    const found = isolated.filter((at) => at >= first && at <= last);
+    return found.length > 0 ? found : null;
+  };
+}
+
+function indexesOfIsolated(values: Line["values"]): number[] {
+  const isMissing = (at: number): boolean => (values[at] ?? null) === null;
   const found: number[] = [];
-  for (let at = first; at <= last; at += 1) {
-    if (values[at] !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null) {
-      found.push(at);
-    }
+  for (let at = 0; at < values.length; at += 1) {
+    if (!isMissing(at) && isMissing(at - 1) && isMissing(at + 1)) found.push(at);
   }
-  return found.length > 0 ? found : null;
+  return found;
 }
 
 function padded(low: number | null, high: number | null): [number, number] {
@@ -390,11 +407,17 @@ function handleGestures(view: uPlot, range: AbsoluteRange, gestures: Gestures): 
   const { over } = view;
   let current = { from: range.from / 1000, to: range.to / 1000 };
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let nextFrame = 0;
 
+  const draw = (): void => {
+    nextFrame = 0;
+    view.setScale("x", { min: current.from, max: current.to });
+  };
+  view.scales.x!.range = () => [current.from, current.to];
   const show = (from: number, to: number): void => {
     current = { from, to };
-    view.scales.x!.range = () => [current.from, current.to];
-    view.setScale("x", { min: from, max: to });
+    // Some mice tell more often than the screen shows.
+    if (nextFrame === 0) nextFrame = requestAnimationFrame(draw);
   };
   const ask = (): void => {
     const { from, to } = current;
@@ -416,7 +439,7 @@ function handleGestures(view: uPlot, range: AbsoluteRange, gestures: Gestures): 
     // Without a key the wheel scrolls the page.
     if (!event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
-    const at = view.posToVal(event.offsetX, "x");
+    const at = current.from + (event.offsetX / over.clientWidth) * (current.to - current.from);
     const factor = event.deltaY < 0 ? 0.8 : 1.25;
     show(at - (at - current.from) * factor, at + (current.to - at) * factor);
     clearTimeout(timer);
@@ -449,6 +472,7 @@ function handleGestures(view: uPlot, range: AbsoluteRange, gestures: Gestures): 
   over.addEventListener("dblclick", reset);
   return () => {
     clearTimeout(timer);
+    cancelAnimationFrame(nextFrame);
     over.removeEventListener("wheel", wheel);
     over.removeEventListener("mousedown", press, { capture: true });
     over.removeEventListener("dblclick", reset);

@@ -98,8 +98,6 @@ export function QueryResults() {
 
 /** Among more lines one is hard to follow. */
 const MOST_CLEAR = 8;
-/** Fading draws all lines again at each move of the pointer, which takes too long from here on. */
-const MOST_FADED_POINTS = 100_000;
 const NONE: readonly Series[] = [];
 
 function chartData(series: readonly Series[], shown: readonly number[]): ChartData {
@@ -107,7 +105,7 @@ function chartData(series: readonly Series[], shown: readonly number[]): ChartDa
   return {
     times,
     bands: [],
-    fadesOthers: shown.length > MOST_CLEAR && shown.length * times.length <= MOST_FADED_POINTS,
+    fadesOthers: shown.length > MOST_CLEAR,
     lines: shown.map((index) => ({
       id: String(index),
       title: formatLabels(series[index]!.labels),
