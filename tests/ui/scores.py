@@ -1,4 +1,4 @@
-"""Scores as a service writes them: an incident of two series, and one that goes on."""
+"""Scores as a service writes them: an incident of two series, and one that lasts."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ READ = """() => {
   window.before = window.after;
   window.after = canvas.getContext('2d').getImageData(...box.map((each) => each * ratio)).data;
 }"""
-# How much is covered, how much of it differs, and of pixels that both cover those with other colors.
+# How much is covered, how much of it differs, and how many pixels of both have other colors.
 COMPARE = """() => {
   let covered = 0, apart = 0, solid = 0, otherColors = 0;
   for (let at = 0; at < window.after.length; at += 4) {

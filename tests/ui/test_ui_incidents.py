@@ -45,10 +45,10 @@ def facts(page: Page) -> dict[str, str]:
 
 def test_incidents_are_grouped_and_the_newest_is_open(incidents: Page, scored: Site) -> None:
     found = facts(incidents)
-    assert (found["Going on"], found["In this range"]) == ("1", "2 incidents")
+    assert (found["Ongoing"], found["In this range"]) == ("1", "2 incidents")
     assert found["Scores from"] == scored.vm.url
     now, before = (incidents.locator(".incident").nth(number) for number in (0, 1))
-    expect(now).to_contain_text("going on")
+    expect(now).to_contain_text("ongoing")
     expect(now).to_contain_text("host=db-1")
     expect(now.locator(".series-plot .plot-y")).to_have_attribute("d", re.compile("^M.*L"))
     expect(now.locator(".plot-band")).to_have_attribute("d", re.compile("Z$"))

@@ -123,13 +123,15 @@ def test_a_zoom_asks_once_and_a_double_click_resets_it(page: Page, site: Site) -
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.5, y, steps=8)
     assert asked == []
-    page.mouse.up()
+    with page.expect_response(QUERIES):
+        page.mouse.up()
     page.wait_for_function(
         "location.hash.includes('range_input=6h') || location.hash.includes('range_input=5h59m')"
     )
     wait_for_rows(page, len(HOSTS))
     assert len(asked) == 1
-    page.locator(".u-over").dblclick(position={"x": 300, "y": 80})
+    with page.expect_response(QUERIES):
+        page.locator(".u-over").dblclick(position={"x": 300, "y": 80})
     page.wait_for_function("location.hash.includes('range_input=1d')")
     assert len(asked) == 2
 
@@ -340,6 +342,58 @@ def test_the_login_is_passed_on_where_that_is_chosen(page: Page, site: Site) -> 
     page.get_by_role("button", name="Settings", exact=True).click()
     page.get_by_label("Pass the login of this page on to the datasource").check()
     button(page, "Apply").click()
-    button(page, "Execute query").click()
-    wait_for_rows(page, len(HOSTS))
+    with page.expect_response(QUERIES):
+        button(page, "Execute query").click()
     assert ["pass_auth_headers=true" in url for url in asked] == [False, True]
+
+
+def test_the_plot_and_the_selection_stay_while_another_range_loads(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    rows = page.locator(".series-table tbody tr:not(.space)")
+    rows.nth(2).click()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(QUERIES, hold)
+    button(page, "Time range").click()
+    button(page, "Last 12 hours").click()
+    expect(page.locator(".results [role=status]").first).to_have_text("Getting data…")
+    expect(page.locator(".chart canvas")).to_be_visible()
+    held[0].continue_()
+    expect(page.locator(".waiting-note")).to_have_count(0)
+    expect(rows.nth(2)).to_have_class(re.compile("selected"))
+    # Another query is not drawn as this one.
+    page.locator(".cm-content").fill('ui_requests{host="db-1"}')
+    button(page, "Execute query").click()
+    expect(page.locator(".loading")).to_have_text("Getting data…")
+    expect(page.locator(".chart")).to_have_count(0)
+    held[1].continue_()
+    wait_for_rows(page, 1)
+
+
+def test_a_very_wide_screen_has_larger_text_and_a_higher_plot(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    sizes = """() => {
+      const box = (name) => document.querySelector(name).getBoundingClientRect();
+      return {
+        text: parseFloat(getComputedStyle(document.querySelector('.series-table td')).fontSize),
+        row: box('.series-table tbody tr').height,
+        plot: box('.chart canvas').height,
+        main: box('.results').width,
+      };
+    }"""
+    usual = page.evaluate(sizes)
+    page.set_viewport_size({"width": 3840, "height": 2160})
+    page.wait_for_function(
+        f"document.querySelector('.chart canvas').clientHeight > {usual['plot']}"
+    )
+    wide = page.evaluate(sizes)
+    ratios = {name: wide[name] / usual[name] for name in usual}
+    assert 1.3 < ratios["text"] < 1.6
+    assert abs(ratios["row"] - ratios["text"]) < 0.05
+    assert 700 < wide["plot"] < 900
+    assert 3200 < wide["main"] < 3600

@@ -26,7 +26,7 @@ export type IconName = keyof typeof PATHS;
 
 export function Icon({ name }: { name: IconName }) {
   return (
-    <svg class="icon" viewBox="0 0 24 24" width="16" height="16" aria-hidden="true" focusable="false">
+    <svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
       <path
         d={PATHS[name]}
         fill={name === "play" ? "currentColor" : "none"}

@@ -67,7 +67,7 @@ export function QueryDrawer({ onClose }: { onClose: () => void }) {
 
   return (
     <Dialog title="Queries" isDrawer onClose={onClose}>
-      <div class="row tabs" role="group" aria-label="Which queries">
+      <div class="row wrap tabs" role="group" aria-label="Which queries">
         {(Object.keys(shelves) as Shelf[]).map((each) => (
           <button
             key={each}

@@ -47,7 +47,7 @@ export function IncidentItem({ incident, data, isFirst, onFilter, onWindow }: Pr
           </span>
           <strong id={`${id}-title`}>{titleOf(incident)}</strong>
         </button>
-        {incident.ongoing && <span class="badge anomaly">going on</span>}
+        {incident.ongoing && <span class="badge anomaly">ongoing</span>}
         <span class="incident-labels">
           {Object.entries(incident.labels).map(([name, value]) => (
             <button

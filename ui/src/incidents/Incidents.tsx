@@ -28,7 +28,7 @@ const TITLES: Readonly<Record<Filter, string>> = {
   query: "Query",
 };
 
-/** The tab that tells what is going on now, and what was. */
+/** The tab that tells what is anomalous now, and what was. */
 export function Incidents() {
   const state = readIncidentsState(tabParams.value);
   useSignalEffect(() => {
@@ -235,7 +235,7 @@ function Overview({ data, state }: { data: Found; state: IncidentsState }) {
     <section class="panel results" aria-label="Timeline">
       <dl class="summary" aria-live="polite">
         <div class={ongoing > 0 ? "is-ongoing" : ""}>
-          <dt>Going on</dt>
+          <dt>Ongoing</dt>
           <dd>{formatNumber(ongoing)}</dd>
         </div>
         <div>

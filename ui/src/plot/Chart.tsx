@@ -7,6 +7,7 @@ import { formatShort } from "../components/format";
 import { prefer, preferences } from "../state/preferences";
 import type { AbsoluteRange } from "../time/range";
 import { zone } from "../state/page";
+import { scale } from "../state/scale";
 import { effectiveTheme } from "../state/theme";
 import { type DenseLines, denseLines, isDense } from "./dense";
 import { type Palette, readPalette } from "./palette";
@@ -62,6 +63,9 @@ interface Props {
 const WHEEL_PAUSE_MS = 350;
 const LOWEST_PX = 160;
 const HIGHEST_PX = 1200;
+const USUAL_PX = 380;
+/** Of the window, where that is more. */
+const USUAL_SHARE = 0.36;
 
 interface Place extends Spot {
   readonly left: number;
@@ -77,16 +81,18 @@ export function Chart({ data, range, label, fixedHeight, tooltip, onRange, onRes
   const gestures = useRef({ onRange, onReset });
   gestures.current = { onRange, onReset };
   const [place, setPlace] = useState<Place | null>(null);
-  const height = fixedHeight ?? preferences.value.plotHeight;
+  const drawnAt = scale.value;
+  const chosenHeight = preferences.value.plotHeight ?? usualHeight(drawnAt);
+  const height = (fixedHeight ?? chosenHeight) * drawnAt;
   const theme = effectiveTheme.value;
   const zoneName = zone.value;
 
   useEffect(() => {
     const element = host.current;
     if (element === null) return;
-    const palette = readPalette();
+    const palette = readPalette(drawnAt);
     const view = new uPlot(
-      options(data, palette, range, zoneName, element.clientWidth, plotHeight(frame.current, height)),
+      options(data, palette, range, zoneName, drawnAt, element.clientWidth, plotHeight(frame.current, height)),
       aligned(data),
       element,
     );
@@ -105,7 +111,7 @@ export function Chart({ data, range, label, fixedHeight, tooltip, onRange, onRes
       plot.current = null;
       setPlace(null);
     };
-  }, [data, range.from, range.to, height, theme, zoneName]);
+  }, [data, range.from, range.to, height, drawnAt, theme, zoneName]);
 
   return (
     <div class="chart" ref={frame}>
@@ -130,7 +136,7 @@ export function Chart({ data, range, label, fixedHeight, tooltip, onRange, onRes
           {tooltip(place)}
         </div>
       )}
-      {fixedHeight === undefined && <Grip height={height} />}
+      {fixedHeight === undefined && <Grip height={chosenHeight} />}
       <button
         type="button"
         class="button quiet icon-only full-screen"
@@ -142,6 +148,10 @@ export function Chart({ data, range, label, fixedHeight, tooltip, onRange, onRes
       </button>
     </div>
   );
+}
+
+function usualHeight(drawnAt: number): number {
+  return Math.round(Math.max(USUAL_PX, (USUAL_SHARE * window.innerHeight) / drawnAt));
 }
 
 /** The lower border, which changes the height. */
@@ -168,7 +178,7 @@ function Grip({ height }: { height: number }) {
         const start = event.clientY;
         const element = event.currentTarget;
         element.setPointerCapture(event.pointerId);
-        const move = (moved: PointerEvent): void => change(height + moved.clientY - start);
+        const move = (moved: PointerEvent): void => change(height + (moved.clientY - start) / scale.value);
         element.addEventListener("pointermove", move);
         element.addEventListener("pointerup", () => element.removeEventListener("pointermove", move), {
           once: true,
@@ -196,28 +206,30 @@ function options(
   palette: Palette,
   range: AbsoluteRange,
   zoneName: string,
+  drawnAt: number,
   width: number,
   height: number,
 ): uPlot.Options {
-  const dense = isDense(data) ? denseLines(data, palette) : null;
+  const dense = isDense(data) ? denseLines(data, palette, drawnAt) : null;
   const position = new Map(data.lines.map(({ id }, index) => [id, index + 1]));
   const hasScore = data.lines.some(({ scale, isShown }) => scale === "score" && isShown);
   const axis = {
     stroke: palette.text,
     font: palette.font,
     grid: { stroke: palette.grid, width: 1 },
-    ticks: { stroke: palette.grid, width: 1, size: 5 },
+    ticks: { stroke: palette.grid, width: 1, size: 5 * drawnAt },
+    gap: 5 * drawnAt,
   };
   return {
     width,
     height,
-    padding: [12, 24, 0, 0],
+    padding: [12 * drawnAt, 24 * drawnAt, 0, 0],
     legend: { show: false },
     tzDate: (seconds) => inZone(seconds, zoneName),
     cursor: {
       drag: { x: true, y: false, setScale: false },
       focus: { prox: 24 },
-      points: { size: 7, width: 2 },
+      points: { size: 7 * drawnAt, width: 2 },
     },
     focus: { alpha: data.fadesOthers ? 0.25 : 1 },
     scales: {
@@ -226,17 +238,18 @@ function options(
       score: { range: (_plot, _low, high) => [0, Math.max(2, (high ?? 1) * 1.1)] },
     },
     axes: [
-      { ...axis, values: timeLabels(zoneName) },
+      { ...axis, values: timeLabels(zoneName), size: 50 * drawnAt, space: 50 * drawnAt },
       {
         ...axis,
-        size: (_plot, values) => 18 + 6.6 * Math.max(4, ...(values ?? []).map((text) => text.length)),
+        size: (_plot, values) => (18 + 6.6 * Math.max(4, ...(values ?? []).map((text) => text.length))) * drawnAt,
+        space: 30 * drawnAt,
         values: (_plot, splits) => splits.map(formatShort),
       },
       ...(hasScore
-        ? [{ ...axis, scale: "score", side: 1 as const, grid: { show: false }, size: 40 }]
+        ? [{ ...axis, scale: "score", side: 1 as const, grid: { show: false }, size: 40 * drawnAt }]
         : []),
     ],
-    series: [{}, ...data.lines.map((line) => seriesOptions(line, palette, dense !== null))],
+    series: [{}, ...data.lines.map((line) => seriesOptions(line, palette, drawnAt, dense !== null))],
     bands: data.bands.flatMap(({ upper, lower, fill }) => {
       const pair = [position.get(upper), position.get(lower)];
       if (pair[0] === undefined || pair[1] === undefined) return [];
@@ -251,18 +264,18 @@ function extentInView(view: uPlot, dense: DenseLines): [number | null, number | 
   return dense.extent(first, last);
 }
 
-function seriesOptions(line: Line, palette: Palette, isDense: boolean): uPlot.Series {
+function seriesOptions(line: Line, palette: Palette, drawnAt: number, isDense: boolean): uPlot.Series {
   const options: uPlot.Series = {
     label: line.title,
     stroke: line.color(palette),
-    width: line.width ?? 1.5,
+    width: (line.width ?? 1.5) * drawnAt,
     show: line.isShown,
     scale: line.scale ?? "y",
     // Between pixels too, or gentle slopes become stairs.
     pxAlign: 0,
     points: line.hasMarkers
       ? { show: false }
-      : { size: 4, fill: line.color(palette), filter: isolatedOf(line.values) },
+      : { size: 4 * drawnAt, fill: line.color(palette), filter: isolatedOf(line.values) },
   };
   if (line.dash !== undefined) options.dash = [...line.dash];
   if (line.hasNoLine || isDense) options.paths = () => null;
@@ -328,7 +341,7 @@ function inZone(seconds: number, zoneName: string): Date {
 
 function drawMarkers(view: uPlot, data: ChartData, palette: Palette): void {
   const { ctx } = view;
-  const size = 4.5 * devicePixelRatio;
+  const size = 4.5 * devicePixelRatio * scale.peek();
   data.lines.forEach((line, index) => {
     if (!line.hasMarkers || view.series[index + 1]?.show !== true) return;
     ctx.save();

@@ -20,12 +20,12 @@ export interface DenseLines {
   draw(view: uPlot): void;
 }
 
-export function denseLines(data: ChartData, palette: Palette): DenseLines {
+export function denseLines(data: ChartData, palette: Palette, drawnAt: number): DenseLines {
   const times = Float64Array.from(data.times);
   const lines = data.lines.map((line) => ({
     values: Float64Array.from(line.values, (value) => value ?? NaN),
     color: rgb(line.color(palette)),
-    width: line.width ?? 1.5,
+    width: (line.width ?? 1.5) * drawnAt,
   }));
   const all = layer();
   const focused = layer();

@@ -17,7 +17,7 @@ export interface Palette {
 
 const N_SERIES = 12;
 
-export function readPalette(): Palette {
+export function readPalette(scale: number): Palette {
   const style = getComputedStyle(document.documentElement);
   const token = (name: string): string => style.getPropertyValue(`--${name}`).trim();
   return {
@@ -32,7 +32,7 @@ export function readPalette(): Palette {
     forecast: token("forecast"),
     forecastBand: token("forecast-band"),
     boundary: token("boundary"),
-    font: `11px ${style.getPropertyValue("--font")}`,
+    font: `${Math.round(11 * scale)}px ${style.getPropertyValue("--font")}`,
   };
 }
 

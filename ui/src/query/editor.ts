@@ -34,11 +34,11 @@ const highlighting = HighlightStyle.define([
 ]);
 
 const theme = EditorView.theme({
-  "&": { fontSize: "13px", backgroundColor: "transparent" },
+  "&": { fontSize: "1.3rem", backgroundColor: "transparent" },
   "&.cm-focused": { outline: "none" },
-  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55", maxHeight: "240px", overflow: "auto" },
-  ".cm-content": { padding: "7px 0", caretColor: "var(--text)" },
-  ".cm-line": { padding: "0 10px" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55", maxHeight: "24rem", overflow: "auto" },
+  ".cm-content": { padding: "0.7rem 0", caretColor: "var(--text)" },
+  ".cm-line": { padding: "0 1rem" },
   ".cm-cursor": { borderLeftColor: "var(--text)" },
   ".cm-placeholder": { color: "var(--text-soft)" },
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
@@ -52,16 +52,16 @@ const theme = EditorView.theme({
     background: "var(--raised)",
     color: "var(--text)",
     border: "1px solid var(--border)",
-    borderRadius: "6px",
+    borderRadius: "0.6rem",
     boxShadow: "var(--shadow)",
   },
-  ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: "var(--mono)", fontSize: "12px", maxHeight: "260px" },
-  ".cm-tooltip.cm-tooltip-autocomplete > ul > li": { padding: "3px 8px" },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: "var(--mono)", fontSize: "1.2rem", maxHeight: "26rem" },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul > li": { padding: "0.3rem 0.8rem" },
   ".cm-tooltip-autocomplete ul li[aria-selected]": { background: "var(--accent)", color: "var(--on-accent)" },
   ".cm-completionMatchedText": { textDecoration: "none", fontWeight: "700" },
   ".cm-completionDetail": { color: "var(--text-soft)", fontStyle: "normal" },
   ".cm-tooltip-autocomplete ul li[aria-selected] .cm-completionDetail": { color: "inherit" },
-  ".cm-completionInfo": { maxWidth: "320px", padding: "6px 10px" },
+  ".cm-completionInfo": { maxWidth: "32rem", padding: "0.6rem 1rem" },
 });
 
 const COMPLETION = {

@@ -19,7 +19,12 @@ export interface Asked {
 
 export type QueryState =
   | { readonly status: "idle" }
-  | { readonly status: "loading"; readonly asked: Asked }
+  | {
+      readonly status: "loading";
+      readonly asked: Asked;
+      /** What the same query found for another range. */
+      readonly before: readonly Series[];
+    }
   | { readonly status: "error"; readonly asked: Asked; readonly message: string }
   | {
       readonly status: "done";
@@ -29,6 +34,9 @@ export type QueryState =
     };
 
 export const queryState = signal<QueryState>({ status: "idle" });
+
+/** What is in view, or was until it is known what comes instead. */
+let shown: Extract<QueryState, { status: "done" }> | null = null;
 
 /** What the field holds, which counts once it is executed. */
 export const draft = signal(page.value.expr);
@@ -53,8 +61,9 @@ export async function runQuery(): Promise<void> {
     return;
   }
   addToHistory(asked.expr);
-  const before = queryState.peek();
-  queryState.value = { status: "loading", asked };
+  const { status } = queryState.peek();
+  if (status !== "done" && status !== "loading") shown = null;
+  queryState.value = { status: "loading", asked, before: shown !== null && isSame(shown.asked, asked) ? shown.series : [] };
   const startedMs = performance.now();
   try {
     const matrix = await queryRange(
@@ -63,15 +72,20 @@ export async function runQuery(): Promise<void> {
       { signal: mine.signal },
     );
     const series = matrix.result.filter(({ values }) => values !== undefined).map(readSeries);
-    queryState.value = { status: "done", asked, series, tookMs: performance.now() - startedMs };
+    queryState.value = shown = { status: "done", asked, series, tookMs: performance.now() - startedMs };
   } catch (error) {
     if (isAbort(error)) return;
     // A banner says that nothing answers; what is shown stays.
     queryState.value =
-      error instanceof UnreachableError && before.status === "done"
-        ? before
+      error instanceof UnreachableError && shown !== null
+        ? shown
         : { status: "error", asked, message: messageOf(error) };
   }
+}
+
+function isSame(before: Asked, asked: Asked): boolean {
+  // A query of the address runs before the service has said what its datasource is.
+  return before.expr === asked.expr && (before.datasource || asked.datasource) === asked.datasource;
 }
 
 export function cancelQuery(): void {

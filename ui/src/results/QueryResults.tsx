@@ -1,5 +1,5 @@
 import { useMemo, useState } from "preact/hooks";
-import { alignedTo, formatLabels, type Series, unionOfTimes } from "../api/matrix";
+import { alignedTo, commonLabels, formatLabels, type Series, unionOfTimes } from "../api/matrix";
 import { formatNumber } from "../components/format";
 import { Chart, type ChartData, type Spot } from "../plot/Chart";
 import { colorOf, paint } from "../plot/palette";
@@ -18,9 +18,10 @@ const MOST_DRAWN = 50;
 export function QueryResults() {
   const state = queryState.value;
   const [selected, setSelected] = useState<ReadonlySet<number>>(new Set());
-  const series = state.status === "done" ? state.series : NONE;
+  const series = state.status === "done" ? state.series : state.status === "loading" ? state.before : NONE;
+  const names = useMemo(() => JSON.stringify(series.map(({ labels }) => labels)), [series]);
+  useMemo(() => setSelected(new Set()), [names]);
   const table = useMemo(() => {
-    setSelected(new Set());
     return series.map((each, index) => ({
       color: colorOf(index),
       labels: each.labels,
@@ -32,11 +33,13 @@ export function QueryResults() {
     const wanted = [...series.keys()].filter((index) => selected.size === 0 || selected.has(index));
     return wanted.slice(0, MOST_DRAWN);
   }, [series, selected]);
+  const common = useMemo(() => commonLabels(shown.map((index) => series[index]!.labels)), [series, shown]);
   const data = useMemo(() => chartData(series, shown), [series, shown]);
 
   if (state.status === "idle") return <Empty kind="start" />;
   if (state.status === "error") return <Empty kind="failed" />;
-  if (state.status === "loading") return <div class="loading" role="status">Getting data…</div>;
+  const isLoading = state.status === "loading";
+  if (isLoading && series.length === 0) return <div class="loading" role="status">Getting data…</div>;
   if (series.length === 0) return <Empty kind="nothing" asked={state.asked} />;
 
   const tooltip = ({ index, line }: Spot) => {
@@ -51,7 +54,7 @@ export function QueryResults() {
             <div key={each} class="tooltip-row">
               <span class="dot" style={{ background: colorOf(each) }} />
               <strong>{formatNumber(values?.[index])}</strong>
-              <span class="labels">{formatLabels(series[each]!.labels)}</span>
+              <span class="labels">{formatLabels(series[each]!.labels, common)}</span>
             </div>
           );
         })}
@@ -70,7 +73,12 @@ export function QueryResults() {
   };
 
   return (
-    <section class="panel results" aria-label="Results">
+    <section class={`panel results ${isLoading ? "waiting" : ""}`} aria-label="Results" aria-busy={isLoading}>
+      {isLoading && (
+        <div class="waiting-note" role="status">
+          Getting data…
+        </div>
+      )}
       <Chart
         data={data}
         range={resolvedRange.value}

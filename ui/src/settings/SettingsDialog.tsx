@@ -99,7 +99,7 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
             )}
           </div>
           <p id={`${id}-url-note`} class="hint">
-            {isFixed ? "Set by the server." : ofServer && `That of the server is ${ofServer}.`}
+            {isFixed ? "Set by the server." : ofServer && `The server's default is ${ofServer}.`}
           </p>
         </div>
 

@@ -21,7 +21,7 @@ export function Header() {
   return (
     <header class="header">
       <a class="brand" href={tabAddress("")}>
-        <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden="true">
+        <svg viewBox="0 0 32 32" aria-hidden="true">
           <rect width="32" height="32" rx="7" class="brand-back" />
           <path class="brand-line" d="M4 21h6l3-4 3 3 3-13 4 17 2-3h3" />
         </svg>

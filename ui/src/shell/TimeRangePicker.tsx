@@ -3,16 +3,14 @@ import { Icon } from "../components/Icon";
 import { Popover } from "../components/Popover";
 import { forgetZoom } from "../results/zoom";
 import { chooseRange } from "../state/actions";
-import { page, resolvedRange, zone } from "../state/page";
+import { now, page, resolvedRange, zone } from "../state/page";
 import { isAbsolute, RELATIVE_RANGES, type TimeRange, titleOf } from "../time/range";
-import { formatOffset, formatTime, parseTime } from "../time/zone";
+import { formatOffset, formatRange, formatTime, parseTime } from "../time/zone";
 
 export function TimeRangePicker() {
   const { range } = page.value;
   const { from, to } = resolvedRange.value;
-  const text = isAbsolute(range)
-    ? `${formatTime(from, zone.value)} – ${formatTime(to, zone.value)}`
-    : titleOf(range.relative);
+  const text = isAbsolute(range) ? formatRange(from, to, zone.value, now.value) : titleOf(range.relative);
   return (
     <Popover
       align="end"

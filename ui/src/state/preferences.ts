@@ -10,7 +10,8 @@ export interface Preferences {
   timezone: string;
   completion: boolean;
   passAuthHeaders: boolean;
-  plotHeight: number;
+  /** In pixels at the usual scale; null for what suits the screen. */
+  plotHeight: number | null;
   /** Where links from incidents lead; empty for none. */
   grafanaUrl: string;
 }
@@ -26,7 +27,7 @@ export const DEFAULT_PREFERENCES: Preferences = {
   timezone: "",
   completion: true,
   passAuthHeaders: false,
-  plotHeight: 380,
+  plotHeight: null,
   grafanaUrl: "",
 };
 

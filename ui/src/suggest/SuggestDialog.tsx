@@ -44,7 +44,7 @@ export function SuggestDialog({ onClose }: { onClose: () => void }) {
   return (
     <Dialog title="Suggest a model" isWide onClose={onClose}>
       <section class="suggest-part" aria-labelledby="suggest-look">
-        <h3 id="suggest-look">From what the series are like</h3>
+        <h3 id="suggest-look">From the data</h3>
         <div class="row wrap">
           <code class="suggest-query">{query}</code>
           <span class="hint">with the step {step.value}</span>
@@ -163,7 +163,7 @@ function Tuning(props: {
 
   return (
     <section class="suggest-part" aria-labelledby="suggest-tune">
-      <h3 id="suggest-tune">By trying settings</h3>
+      <h3 id="suggest-tune">By tuning</h3>
       <p class="hint">
         Fits the class with many settings to {titleOfHistory(historyMs)} of history and keeps what predicts best
         and finds no more anomalies than expected. Domain knowledge stays as it is.

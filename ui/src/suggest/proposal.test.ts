@@ -117,7 +117,7 @@ describe("what tuning found", () => {
   };
   it("is said in words", () => {
     expect(tuningReasons(tuned)).toEqual([
-      "12 trials on 4 series in 60 s; then the time was over.",
+      "12 trials on 4 series in 60 s; the time was up.",
       "The loss is 0.25, and 0.5 with the defaults; less is better.",
       "0.42% of the points that were not learned from are anomalies; at most 1% were expected.",
     ]);

@@ -163,8 +163,8 @@ function remarks(found: Characteristics, historyMs: number): string[] {
 }
 
 const ENDS: Readonly<Record<string, string>> = {
-  timeout: "then the time was over",
-  n_trials: "as many as were to be tried",
+  timeout: "the time was up",
+  n_trials: "no more were asked for",
   space: "which is all there is to try",
   data: "the history is too short for more",
 };

@@ -3,6 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import { commonLabels, formatLabels, type Labels } from "../api/matrix";
 import { formatNumber } from "../components/format";
 import { adjust, page } from "../state/page";
+import { scale } from "../state/scale";
 import { parseFilter } from "./filter";
 
 export interface TableSeries {
@@ -26,6 +27,7 @@ interface Props {
 
 type Sort = { readonly by: string; readonly isDescending: boolean };
 
+/** At the usual scale. */
 const ROW_PX = 30;
 const SHOWN_ROWS = 14;
 const MOST_LABEL_COLUMNS = 6;
@@ -64,7 +66,8 @@ export function SeriesTable(props: Props) {
   const isGroupStart = (at: number): boolean =>
     groupBy !== "" && at > 0 && rows[at]!.labels[groupBy] !== rows[at - 1]!.labels[groupBy];
 
-  const first = Math.max(0, Math.min(Math.floor(top / ROW_PX) - 4, rows.length - 1));
+  const rowPx = ROW_PX * scale.value;
+  const first = Math.max(0, Math.min(Math.floor(top / rowPx) - 4, rows.length - 1));
   const inView = rows.slice(first, first + SHOWN_ROWS + 8);
 
   const header = (name: string, title: string, isNumber: boolean): ComponentChildren => {
@@ -143,7 +146,7 @@ export function SeriesTable(props: Props) {
             </tr>
           </thead>
           <tbody>
-            <Space height={first * ROW_PX} width={width} />
+            <Space height={first * rowPx} width={width} />
             {inView.map((row, at) => (
               <tr
                 key={row.index}
@@ -174,7 +177,7 @@ export function SeriesTable(props: Props) {
                 {!hideStatistics && statistics.map((name) => cell(row, name))}
               </tr>
             ))}
-            <Space height={(rows.length - first - inView.length) * ROW_PX} width={width} />
+            <Space height={(rows.length - first - inView.length) * rowPx} width={width} />
           </tbody>
         </table>
         {rows.length === 0 && <p class="empty-note">No series matches the filter.</p>}

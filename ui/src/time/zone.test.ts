@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatOffset, formatTime, fromCivil, isZone, parseTime } from "./zone";
+import { formatOffset, formatRange, formatTime, fromCivil, isZone, parseTime } from "./zone";
 
 const BERLIN = "Europe/Berlin";
 
@@ -9,6 +9,12 @@ describe("times in a zone", () => {
     expect(formatTime(Date.UTC(2026, 6, 1, 11, 30), BERLIN)).toBe("2026-07-01 13:30:00");
     expect(formatOffset(Date.UTC(2026, 6, 1), BERLIN)).toBe("UTC+02:00");
     expect(formatOffset(Date.UTC(2026, 6, 1), "America/St_Johns")).toBe("UTC−02:30");
+  });
+  it("of a range leave out the year of today and whole minutes", () => {
+    const [from, to, now] = [Date.UTC(2026, 2, 1, 9, 30), Date.UTC(2026, 2, 2, 9, 30), Date.UTC(2026, 5, 1)];
+    expect(formatRange(from, to, "UTC", now)).toBe("03-01 09:30 – 03-02 09:30");
+    expect(formatRange(from, to + 5000, "UTC", now)).toBe("03-01 09:30:00 – 03-02 09:30:05");
+    expect(formatRange(from, to, "UTC", Date.UTC(2027, 0, 1))).toBe("2026-03-01 09:30 – 2026-03-02 09:30");
   });
   it("are read back as they were, on both sides of a change", () => {
     for (let hour = 0; hour < 72; hour += 1) {

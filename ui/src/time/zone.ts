@@ -72,6 +72,17 @@ export function formatTime(timestampMs: number, zone: string): string {
   return `${year}-${two(month)}-${two(day)} ${two(hour)}:${two(minute)}:${two(second)}`;
 }
 
+/** Return both ends of a range, without what they and the clock leave no doubt about. */
+export function formatRange(from: number, to: number, zone: string, nowMs: number): string {
+  const ends = [from, to].map((each) => civil(each, zone));
+  const year = civil(nowMs, zone).year;
+  const hasYear = ends.some((each) => each.year !== year);
+  const hasSeconds = ends.some(({ second }) => second !== 0);
+  return [from, to]
+    .map((each) => formatTime(each, zone).slice(hasYear ? 0 : "2026-".length, hasSeconds ? undefined : -":00".length))
+    .join(" – ");
+}
+
 /** Read what `formatTime` writes, also with a T or without seconds or the time of day. */
 export function parseTime(text: string, zone: string): number | null {
   const found = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?$/.exec(text.trim());
