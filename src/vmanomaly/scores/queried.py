@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from vmanomaly.scores.source import (
     ALIASES,
     MOST_POINTS,
     MOST_SERIES,
+    SCORES,
     name_pattern,
     output_labels,
     query_label,
@@ -34,6 +36,13 @@ _MODEL, _SCHEDULER, _PRESET = ALIASES
 _LOOKBACK_MS = 3_600_000
 _MINUTE_MS = 60_000
 _COUNTED_LABELS = 8
+
+_FUNCTIONS_OF_OUTPUTS = (
+    ("max_over_time", (INCIDENT_SCORE,)),
+    ("max_over_time", (ANOMALY_SCORE,)),
+    ("last_over_time", tuple(name for name in OUTPUTS if name not in SCORES)),
+)
+"""The highest score of an interval, and the last of all else; only this keeps names of series."""
 
 Read = Callable[[str, TimeRange, int], SeriesBatch]
 
@@ -123,15 +132,12 @@ class QueriedScores:
         found: dict[str, np.ndarray] = {}
         timestamps = window.grid(step)
         with _Reading(self._section, self._guard, context) as read:
-            for output in OUTPUTS:
-                # The highest score of an interval, and the last of everything else.
-                is_score = output in (INCIDENT_SCORE, ANOMALY_SCORE)
-                function = "max_over_time" if is_score else "last_over_time"
-                expr = f"{function}({self._selector((output,), wanted)}[{step - 1}ms])"
+            for function, outputs in _FUNCTIONS_OF_OUTPUTS:
+                expr = f"{function}({self._selector(outputs, wanted)}[{step - 1}ms])"
                 batch = read(expr, window, step)
                 for labels, values in zip(batch.labels, batch.values, strict=True):
                     if self._scorer(labels) == scorer:
-                        found[output] = values
+                        found[self._output(labels, outputs)] = values
         if not found:
             return None
         return ScoredSeries(scorer.query, scorer.model, scorer.series, timestamps, found)
@@ -148,6 +154,14 @@ class QueriedScores:
         parts = [f"__name__=~{_quoted(name_pattern(self._format, outputs))}"]
         parts += [f"{name}={_quoted(value)}" for name, value in matchers.items()]
         return "{" + ",".join(parts) + "}"
+
+    def _output(self, labels: Mapping[str, str], outputs: tuple[str, ...]) -> str:
+        """Return which of the outputs that were asked for together a series is."""
+        if len(outputs) == 1:
+            return outputs[0]
+        name = labels.get("__name__", "")
+        patterns = ((output, name_pattern(self._format, (output,))) for output in outputs)
+        return next(output for output, pattern in patterns if re.fullmatch(pattern, name))
 
     def _scorer(self, labels: Mapping[str, str]) -> Scorer:
         return Scorer(

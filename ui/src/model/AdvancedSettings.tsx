@@ -1,6 +1,6 @@
-import { useId, useState } from "preact/hooks";
 import { DurationField } from "../components/DurationField";
 import { Popover } from "../components/Popover";
+import { ValueField } from "../components/ValueField";
 import { adjust, page, step } from "../state/page";
 
 /** What applies to a run rather than to the model; each value opens its editor. */
@@ -152,41 +152,10 @@ function NumberField(props: {
   message: string;
   onApply: (value: number) => void;
 }) {
-  const { label, hint, value, isAllowed, message, onApply } = props;
-  const [text, setText] = useState(String(value));
-  const [error, setError] = useState("");
-  const id = useId();
-  return (
-    <form
-      class="small-form"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const given = Number(text.trim().replace(",", "."));
-        if (text.trim() === "" || !Number.isFinite(given) || !isAllowed(given)) setError(message);
-        else onApply(given);
-      }}
-    >
-      <label for={id}>{label}</label>
-      <div class="row">
-        <input
-          id={id}
-          class="input"
-          inputMode="decimal"
-          value={text}
-          aria-invalid={error !== ""}
-          aria-describedby={`${id}-note`}
-          onInput={(event) => {
-            setText(event.currentTarget.value);
-            setError("");
-          }}
-        />
-        <button type="submit" class="button">
-          Apply
-        </button>
-      </div>
-      <p id={`${id}-note`} class={error ? "field-error" : "hint"} role={error ? "alert" : undefined}>
-        {error || hint}
-      </p>
-    </form>
-  );
+  const { value, isAllowed, ...field } = props;
+  const read = (text: string): number | null => {
+    const given = Number(text.replace(",", "."));
+    return text !== "" && Number.isFinite(given) && isAllowed(given) ? given : null;
+  };
+  return <ValueField {...field} text={String(value)} read={read} inputMode="decimal" />;
 }

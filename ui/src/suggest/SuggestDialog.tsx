@@ -194,7 +194,7 @@ function Tuning(props: {
           </select>
         </label>
         <label>
-          Expected anomalies, at most, %
+          Expected anomalies, %
           <input
             class="input"
             inputMode="decimal"
