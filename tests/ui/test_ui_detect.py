@@ -127,7 +127,7 @@ def test_a_canceled_run_frees_its_slot(page: Page, site: Site) -> None:
     slow = {**minutes(site), "fit_every": "1m", "g0_range_input": "1d", "fit_window": "1d"}
     page.goto(address(site, **slow))
     button(page, "Detect anomalies").click()
-    expect(page.locator(".progress")).to_contain_text("chunk")
+    expect(page.locator(".progress")).to_contain_text(re.compile(r"\d+% · .*chunk \d+ of \d+"))
     with page.expect_request(lambda request: request.method == "DELETE"):
         page.locator(".panel-actions").get_by_role("button", name="Cancel", exact=True).click()
     expect(page.get_by_text("The detection was canceled.")).to_be_visible()
@@ -176,6 +176,8 @@ def test_a_dear_run_asks_first(page: Page, site: Site) -> None:
     page.goto(address(site, **{**day(site), "g0_range_input": "90d", "g0_step_input": "1s"}))
     button(page, "Detect anomalies").click()
     assert "7,862,400 points" in said[0]
+    page.keyboard.press("Control+Shift+Enter")
+    assert len(said) == 2, "by keyboard too"
     expect(page.locator(".progress")).to_have_count(0)
 
 

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { messageOf } from "../api/client";
 import type { ModelSchema } from "../api/service";
 import { Choices } from "../components/Choices";
-import { formatNumber, formatSeconds } from "../components/format";
+import { formatSeconds } from "../components/format";
 import { Icon } from "../components/Icon";
 import { Notice } from "../components/Notice";
 import { Panel } from "../components/Panel";
@@ -14,10 +14,9 @@ import {
   detected,
   isOutOfDate,
   isRunning,
-  pointsOfRun,
   runState,
 } from "../detection/run";
-import { draft, queryState } from "../query/run";
+import { draft } from "../query/run";
 import { MoreMenu } from "../exports/MoreMenu";
 import { keyNames } from "../shell/keys";
 import { detect } from "../state/actions";
@@ -30,9 +29,6 @@ import { AdvancedSettings } from "./AdvancedSettings";
 import { schemaOf } from "./schema";
 import { withClass } from "./spec";
 import { titleOfClass } from "./titles";
-
-/** From here on a run is worth a warning. */
-const MANY_POINTS = 1_000_000;
 
 /** The model, its schedule, and what starts it. */
 export function ModelPanel() {
@@ -154,25 +150,10 @@ function RunButton() {
       class="button primary"
       title={`Detect anomalies (${keyNames.detect})`}
       disabled={draft.value.trim() === ""}
-      onClick={() => {
-        if (isAffordable()) detect();
-      }}
+      onClick={detect}
     >
       <Icon name="pulse" /> {isOutOfDate.value ? "Run again" : "Detect anomalies"}
     </button>
-  );
-}
-
-function isAffordable(): boolean {
-  const state = queryState.value;
-  const nSeries = state.status === "done" ? state.series.length : 1;
-  const nPoints = Math.round(pointsOfRun.value * nSeries);
-  return (
-    nPoints <= MANY_POINTS ||
-    window.confirm(
-      `This run reads about ${formatNumber(nPoints)} points. A larger step, a shorter time range or ` +
-        "a shorter fit window makes it faster. Start it?",
-    )
   );
 }
 

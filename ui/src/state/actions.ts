@@ -1,5 +1,6 @@
 /** What a person can do with the page as a whole. */
 
+import { isWanted } from "../detection/cost";
 import { runDetection, cancelDetection } from "../detection/run";
 import { cancelQuery, draft, runQuery } from "../query/run";
 import type { TimeRange } from "../time/range";
@@ -12,6 +13,7 @@ export function execute(): void {
 }
 
 export function detect(): void {
+  if (!isWanted()) return;
   cancelQuery();
   commit({ expr: draft.value, mode: "detect" });
   void runDetection();
