@@ -82,10 +82,10 @@ export function SeriesPlot({ series, window, threshold, name }: Props) {
             )}
           </svg>
           <span class="plot-high" aria-hidden="true">
-            {formatNumber(plot.high)}
+            {rounded(plot.high)}
           </span>
           <span class="plot-low" aria-hidden="true">
-            {formatNumber(plot.low)}
+            {rounded(plot.low)}
           </span>
         </>
       )}
@@ -99,10 +99,14 @@ export function SeriesPlot({ series, window, threshold, name }: Props) {
 
 const SHOWN = ["y", "yhat", "yhat_lower", "yhat_upper", "anomaly_score", "incident_score"];
 
+function rounded(value: number): string {
+  return formatNumber(Number(value.toPrecision(4)));
+}
+
 function valuesAt({ outputs }: Outputs, index: number, at: number): string {
   const values = SHOWN.flatMap((name) => {
     const value = outputs[name]?.[index];
-    return value === undefined || value === null ? [] : [`${name} ${formatNumber(Number(value.toPrecision(4)))}`];
+    return value === undefined || value === null ? [] : [`${name} ${rounded(value)}`];
   });
   return [formatTime(at * 1000, zone.value), ...values].join(" · ");
 }
