@@ -230,6 +230,7 @@ def test_another_class_keeps_the_domain_knowledge(page: Page, site: Site) -> Non
     page.goto(address(site, **minutes(site), model_config=model(spec)))
     button(page, "Model class: Seasonal standard deviation").click()
     page.get_by_label("Search model classes").fill("mad")
+    expect(page.locator(".choices [role=option]")).to_have_count(1)
     page.keyboard.press("Enter")
     expect(button(page, "Model class: Online MAD")).to_be_visible()
     kept = json.loads(unquote(state_of(page)["model_config"]))

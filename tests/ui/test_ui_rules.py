@@ -77,8 +77,11 @@ def test_micro_batches_are_of_online_models_only(page: Page, site: Site) -> None
     expect(exact).to_have_attribute("aria-pressed", "true")
     expect(button(page, "Infer every: step (5m)")).to_be_visible()
     button(page, "Model class:").click()
-    page.get_by_label("Search model classes").fill("seasonal standard")
-    page.keyboard.press("Enter")
+    page.get_by_role("option", name=re.compile("^Holt-Winters")).click()
+    # What the class is appears with what it can do.
+    said = page.get_by_role("region", name="Model").locator(".hint")
+    expect(said).not_to_contain_text("calendar patterns")
+    expect(said).to_be_visible()
     expect(exact).to_have_count(0)
     expect(button(page, "Infer every")).to_have_count(0)
 

@@ -110,6 +110,7 @@ def test_another_class_keeps_domain_knowledge_and_drops_the_rest(
     editor.get_by_label("Data range, highest").fill("500")
     editor.get_by_role("button", name=re.compile("^Class:")).click()
     editor.get_by_role("combobox", name="Search classes").fill("online mad")
+    expect(editor.locator(".choices [role=option]")).to_have_count(1)
     page.keyboard.press("Enter")
     expect(row(editor, "threshold")).to_be_visible()
     apply(editor)

@@ -29,6 +29,9 @@ export class UnreachableError extends Error {
 /** Whether the service answered the last request. */
 export const isReachable = signal(true);
 
+/** When a request last failed; what was asked before says nothing about the time since. */
+let failedAtMs = -Infinity;
+
 const WATCH_EVERY_MS = 3000;
 let isWatching = false;
 
@@ -81,6 +84,7 @@ async function request(
   type = "application/json",
 ): Promise<Response> {
   let answer: Response;
+  const startedMs = performance.now();
   try {
     answer = await fetch(serviceUrl(path), {
       method,
@@ -89,11 +93,12 @@ async function request(
     });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
+    failedAtMs = performance.now();
     isReachable.value = false;
     void watch();
     throw new UnreachableError();
   }
-  isReachable.value = true;
+  if (startedMs > failedAtMs) isReachable.value = true;
   if (!answer.ok) throw await errorOf(answer);
   return answer;
 }
