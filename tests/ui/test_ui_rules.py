@@ -126,24 +126,32 @@ def start_of(url: str) -> float:
 
 
 def test_the_plot_grows_and_selected_rows_fill_it(page: Page, site: Site) -> None:
+    times = [site.end // 1000 - 300 * step for step in range(289)][::-1]
+    result = [
+        {"metric": {"name": "low"}, "values": [[at, str(n)] for n, at in enumerate(times)]},
+        {"metric": {"name": "high"}, "values": [[at, "100000"] for at in times]},
+    ]
+    answer = {"status": "success", "data": {"resultType": "matrix", "result": result}}
+    page.route(QUERIES, lambda route: route.fulfill(json=answer))
     page.goto(address(site, **day(site)))
-    wait_for_rows(page, len(HOSTS))
+    wait_for_rows(page, len(result))
     canvas = page.locator(".chart canvas")
     before = canvas.evaluate("element => element.clientHeight")
     page.get_by_role("separator", name="Height of the plot").press("ArrowDown")
     page.wait_for_function(
         f"document.querySelector('.chart canvas').clientHeight === {before + 20}"
     )
-    page.locator(".u-over").hover(position={"x": 40, "y": 60})
+    box = page.locator(".u-over").bounding_box()
+    assert box is not None
+    # Where the lower one is at its highest.
+    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 60)
     dots = page.locator(".u-cursor-pt")
-    tops = dots.evaluate_all("all => all.map((each) => each.getBoundingClientRect().top)")
-    # All but the one with the spike.
-    rows = page.locator(".series-table tbody tr:not(.space)")
-    rows.nth(0).click()
-    page.locator(".u-over").hover(position={"x": 41, "y": 60})
+    height = "all => all[0].getBoundingClientRect().top"
+    assert dots.evaluate_all(height) > box["y"] + 0.9 * box["height"]
+    page.locator(".series-table tbody tr:not(.space)").nth(0).click()
     expect(dots).to_have_count(1)
-    top = dots.evaluate("each => each.getBoundingClientRect().top")
-    assert abs(top - tops[0]) > 40
+    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 61)
+    assert dots.evaluate_all(height) < box["y"] + 0.2 * box["height"]
     button(page, "Full screen").click()
     page.wait_for_function("document.fullscreenElement?.className === 'chart'")
 
