@@ -7,6 +7,7 @@ import math
 import re
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page
 
 from tests.ui.actions import address, button, day, wait_for_rows
@@ -52,7 +53,10 @@ def series(site: Site) -> list[dict[str, Any]]:
     return result
 
 
-def test_many_points_look_as_few_do(page: Page, site: Site) -> None:
+# The second is so wide that the page is scaled.
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (2600, 700)])
+def test_many_points_look_as_few_do(page: Page, site: Site, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
     lines = series(site)
     # A line without a value makes them too many to be stroked, and changes nothing else.
     empty = {"metric": {"line": "none"}, "values": [[site.end // 1000, "NaN"]]}

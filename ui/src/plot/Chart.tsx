@@ -83,7 +83,7 @@ export function Chart({ data, range, label, fixedHeight, tooltip, onRange, onRes
   const [place, setPlace] = useState<Place | null>(null);
   const drawnAt = scale.value;
   const chosenHeight = preferences.value.plotHeight ?? usualHeight(drawnAt);
-  const height = (fixedHeight ?? chosenHeight) * drawnAt;
+  const height = Math.round((fixedHeight ?? chosenHeight) * drawnAt);
   const theme = effectiveTheme.value;
   const zoneName = zone.value;
 
@@ -223,7 +223,7 @@ function options(
   return {
     width,
     height,
-    padding: [12 * drawnAt, 24 * drawnAt, 0, 0],
+    padding: [Math.round(12 * drawnAt), Math.round(24 * drawnAt), 0, 0],
     legend: { show: false },
     tzDate: (seconds) => inZone(seconds, zoneName),
     cursor: {
@@ -238,15 +238,16 @@ function options(
       score: { range: (_plot, _low, high) => [0, Math.max(2, (high ?? 1) * 1.1)] },
     },
     axes: [
-      { ...axis, values: timeLabels(zoneName), size: 50 * drawnAt, space: 50 * drawnAt },
+      { ...axis, values: timeLabels(zoneName), size: Math.round(50 * drawnAt), space: 50 * drawnAt },
       {
         ...axis,
-        size: (_plot, values) => (18 + 6.6 * Math.max(4, ...(values ?? []).map((text) => text.length))) * drawnAt,
+        size: (_plot, values) =>
+          Math.round((18 + 6.6 * Math.max(4, ...(values ?? []).map((text) => text.length))) * drawnAt),
         space: 30 * drawnAt,
         values: (_plot, splits) => splits.map(formatShort),
       },
       ...(hasScore
-        ? [{ ...axis, scale: "score", side: 1 as const, grid: { show: false }, size: 40 * drawnAt }]
+        ? [{ ...axis, scale: "score", side: 1 as const, grid: { show: false }, size: Math.round(40 * drawnAt) }]
         : []),
     ],
     series: [{}, ...data.lines.map((line) => seriesOptions(line, palette, drawnAt, dense !== null))],

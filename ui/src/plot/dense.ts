@@ -44,7 +44,10 @@ export function denseLines(data: ChartData, palette: Palette, drawnAt: number): 
       return low <= high ? [low, high] : [null, null];
     },
     draw(view) {
-      const { left, top, width, height } = view.bbox;
+      const { left, top } = view.bbox;
+      // Where the page is scaled, these need not be whole.
+      const width = Math.ceil(view.bbox.width);
+      const height = Math.ceil(view.bbox.height);
       if (width < 1 || height < 1) return;
       const [first = 0, last = times.length - 1] = view.series[0]!.idxs ?? [];
       // Lines lead to the points next to those in view.
