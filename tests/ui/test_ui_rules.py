@@ -139,7 +139,7 @@ def test_the_plot_grows_and_selected_rows_fill_it(page: Page, site: Site) -> Non
     before = canvas.evaluate("element => element.clientHeight")
     page.get_by_role("separator", name="Height of the plot").press("ArrowDown")
     page.wait_for_function(
-        f"document.querySelector('.chart canvas').clientHeight === {before + 20}"
+        f"() => document.querySelector('.chart canvas').clientHeight === {before + 20}"
     )
     box = page.locator(".u-over").bounding_box()
     assert box is not None
@@ -153,7 +153,7 @@ def test_the_plot_grows_and_selected_rows_fill_it(page: Page, site: Site) -> Non
     page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 61)
     assert dots.evaluate_all(height) < box["y"] + 0.2 * box["height"]
     button(page, "Full screen").click()
-    page.wait_for_function("document.fullscreenElement?.className === 'chart'")
+    page.wait_for_function("() => document.fullscreenElement?.className === 'chart'")
 
 
 def test_a_dialog_stays_when_a_drag_ends_outside(page: Page, site: Site) -> None:
