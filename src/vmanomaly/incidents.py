@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from vmanomaly.deviation import deviation_of
 from vmanomaly.series import FloatArray, IntArray, Labels
 
 THRESHOLD = 1.0
@@ -30,6 +31,9 @@ class Incident:
         When that was, Unix milliseconds.
     n_points : int
         The points above the threshold.
+    deviation : str or None
+        In which way the values left what was expected, as `deviation_of` says; None if it is not
+        known.
     """
 
     series: Labels
@@ -38,6 +42,7 @@ class Incident:
     peak: float
     peak_at: int
     n_points: int
+    deviation: str | None = None
 
 
 def find_incidents(
@@ -46,6 +51,7 @@ def find_incidents(
     scores: FloatArray,
     step: int,
     threshold: float = THRESHOLD,
+    outputs: Mapping[str, FloatArray] | None = None,
 ) -> list[Incident]:
     """Return the incidents of some series, in the order of time.
 
@@ -61,21 +67,27 @@ def find_incidents(
         Milliseconds between two points.
     threshold
         A score above it is one of an incident.
+    outputs
+        What else there is of the series, by name, float64 of shape (S, T); the values, what was
+        expected and its bounds tell the deviation.
 
     Examples
     --------
     >>> scores = np.array([[0.2, 1.5, np.nan, 2.0, 0.1]])
-    >>> find_incidents([Labels({"host": "a"})], np.arange(5) * 60, scores, 60)
-    [Incident(series={host="a"}, start=60, end=180, peak=2.0, peak_at=180, n_points=2)]
+    >>> (found,) = find_incidents([Labels({"host": "a"})], np.arange(5) * 60, scores, 60)
+    >>> found.start, found.end, found.peak, found.peak_at, found.n_points
+    (60, 180, 2.0, 180, 2)
     """
     found = []
-    for series, of_series in zip(labels, scores, strict=True):
+    for row, (series, of_series) in enumerate(zip(labels, scores, strict=True)):
         above = np.flatnonzero(of_series > threshold)
         if not above.size:
             continue
         is_apart = np.diff(timestamps[above]) >= JOINED_WITHIN * step
         for run in np.split(above, np.flatnonzero(is_apart) + 1):
             peak = int(run[of_series[run].argmax()])
+            there = slice(run[0], run[-1] + 1)
+            of_run = {name: values[row, there] for name, values in (outputs or {}).items()}
             found.append(
                 Incident(
                     series,
@@ -84,6 +96,7 @@ def find_incidents(
                     float(of_series[peak]),
                     int(timestamps[peak]),
                     len(run),
+                    deviation_of(of_run),
                 )
             )
     return sorted(found, key=lambda incident: (incident.start, incident.end))

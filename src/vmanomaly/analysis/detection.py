@@ -71,7 +71,9 @@ class Detection:
         scores = self.outputs.get(self.score_name)
         if scores is None:
             return []
-        return find_incidents(self.labels, self.timestamps, scores, int(self.step), threshold)
+        return find_incidents(
+            self.labels, self.timestamps, scores, int(self.step), threshold, self.outputs
+        )
 
     @property
     def n_points(self) -> int:

@@ -138,11 +138,16 @@ def _incidents_table(detection: Detection, incidents: Sequence[Any]) -> RichTabl
     table.add_column("start, UTC")
     table.add_column("lasts", justify="right")
     table.add_column("peak", justify="right")
+    has_deviations = any(incident.deviation for incident in incidents)
+    if has_deviations:
+        table.add_column("deviation")
     if has_labels:
         table.add_column("series")
     for incident in incidents:
         lasts = Duration(incident.end - incident.start + int(detection.step))
         cells = [format_time(incident.start), str(lasts), f"{incident.peak:.1f}"]
+        if has_deviations:
+            cells.append(incident.deviation or "")
         table.add_row(*cells, *([str(incident.series)] if has_labels else []))
     return table
 

@@ -69,6 +69,8 @@ class Alarm:
         First and last point with a score above the threshold, Unix milliseconds.
     peak : float
         The highest score.
+    deviation : str or None
+        In which way the values left what was expected, as `deviation_of` says.
     """
 
     query: str
@@ -77,6 +79,7 @@ class Alarm:
     start: int
     end: int
     peak: float
+    deviation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +182,18 @@ def alarms_of(scored: ScoredSeries, threshold: float = THRESHOLD) -> list[Alarm]
         scored.output(scored.score_name)[np.newaxis],
         scored.step,
         threshold,
+        {name: values[np.newaxis] for name, values in scored.outputs.items()},
     )
     return [
-        Alarm(scored.query, scored.model, scored.series, each.start, each.end, each.peak)
+        Alarm(
+            scored.query,
+            scored.model,
+            scored.series,
+            each.start,
+            each.end,
+            each.peak,
+            each.deviation,
+        )
         for each in found
     ]
 

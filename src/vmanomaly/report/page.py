@@ -284,7 +284,8 @@ def _incidents_table(
             f'<tr><td class="when">'
             f"{_link(moment(incident.start), identifier if identifier in drawn else None)}</td>"
             f'<td class="number">'
-            f"{lasting(incident.end - incident.start + incident.panel.scored[0].step)}</td>"
+            f"{lasting(incident.end - incident.start + incident.panel.scored[0].step)}"
+            f"{_deviation(incident)}</td>"
             f"<td>{escape(incident.panel.query)}"
             f'<span class="story">{escape(describe(incident.panel.series))}</span></td>'
             + "".join(_peak(incident, model, report.false_alarms) for model in models)
@@ -302,6 +303,15 @@ def _incidents_table(
         f'<p class="note">An incident: {rule}; less than {JOINED_WITHIN} points apart is one. '
         f"The numbers are the highest scores of each model.{more}</p>"
     )
+
+
+def _deviation(incident: _Incident) -> str:
+    """Return what the alarm with the highest peak looks like, of those of which it is known."""
+    known = [alarm for alarm in incident.alarms if alarm.deviation]
+    if not known:
+        return ""
+    worst = max(known, key=lambda alarm: alarm.peak)
+    return f'<span class="story">{escape(worst.deviation or "")}</span>'
 
 
 def _peak(incident: _Incident, model: str, false_alarms: frozenset[Alarm]) -> str:

@@ -1,0 +1,100 @@
+"""What an incident looks like: in which way the values left what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vmanomaly.series import FloatArray
+
+DEVIATIONS = (
+    "spike",
+    "dip",
+    "higher level",
+    "lower level",
+    "rising",
+    "falling",
+    "wider spread",
+    "frozen value",
+)
+"""What `deviation_of` returns, in pairs of up and down as far as there are two."""
+
+_BRIEF = 2
+"""So many samples are a spike or a dip."""
+_FROZEN = 8
+_GRADUAL = 8
+_STEADY = 0.8
+_BOTH_SIDES = 0.2
+
+
+def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
+    """Return in which way the samples of an incident left what was expected.
+
+    Samples are measured in half-widths of the range: 1 is the upper bound, -1 the lower one.
+
+    ===============  =======================================================================
+    spike, dip       one or two samples
+    frozen value     eight samples or more, all equal
+    wider spread     a fifth or more of the samples outside the range is on the other side
+    rising, falling  eight or more, that move away steadily: a correlation with time of 0.8,
+                     and by the half-width of the range or more from the first to the last third
+    higher level,    everything else, by the side on which most are
+    lower level
+    ===============  =======================================================================
+
+    Parameters
+    ----------
+    outputs
+        `y`, `yhat`, `yhat_lower` and `yhat_upper` from the first to the last point of the incident,
+        each float64 of shape (T,).
+
+    Returns
+    -------
+    str or None
+        One of `DEVIATIONS`; None if outputs are missing.
+
+    Examples
+    --------
+    >>> expected = {"yhat": np.zeros(9), "yhat_lower": np.full(9, -1.0), "yhat_upper": np.ones(9)}
+    >>> deviation_of({"y": np.array([3.0, 2.9, 3.2] * 3), **expected})
+    'higher level'
+    >>> deviation_of({"y": -np.arange(9.0), **expected})
+    'falling'
+    """
+    needed = ("y", "yhat", "yhat_lower", "yhat_upper")
+    if any(name not in outputs for name in needed):
+        return None
+    there = np.isfinite(outputs["y"]) & np.isfinite(outputs["yhat"])
+    if not there.any():
+        return None
+    y, yhat, lower, upper = (outputs[name][there] for name in needed)
+    if y.size >= _FROZEN and y.min() == y.max():
+        return "frozen value"
+    deviation = _in_half_widths(y - yhat, yhat - lower, upper - yhat)
+    n_above, n_below = int((deviation > 1).sum()), int((deviation < -1).sum())
+    if min(n_above, n_below) >= max(2, _BOTH_SIDES * (n_above + n_below)):
+        return "wider spread"
+    if y.size <= _BRIEF:
+        side, names = deviation[np.abs(deviation).argmax()], ("spike", "dip")
+    else:
+        side = np.median(deviation)
+        is_gradual = y.size >= _GRADUAL and _moves_away(np.sign(side) * deviation)
+        names = ("rising", "falling") if is_gradual else ("higher level", "lower level")
+    return names[0] if side > 0 else names[1]
+
+
+def _in_half_widths(residual: FloatArray, below: FloatArray, above: FloatArray) -> FloatArray:
+    """Return residuals in half-widths of the range; where it has none, or no end, their signs."""
+    width = np.where(residual > 0, above, below)
+    is_measure = np.isfinite(width) & (width > 0)
+    return np.where(is_measure, residual / np.where(is_measure, width, 1.0), np.sign(residual))
+
+
+def _moves_away(deviation: FloatArray) -> bool:
+    third = deviation.size // 3
+    moved = float(np.median(deviation[-third:]) - np.median(deviation[:third]))
+    if moved < 1.0:
+        return False
+    time = np.arange(deviation.size, dtype=np.float64)
+    return float(np.corrcoef(time, deviation)[0, 1]) >= _STEADY
