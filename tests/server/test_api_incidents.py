@@ -36,7 +36,13 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Predictions(
             tuple(Labels({"host": host}) for host in "abc"),
             TIMES,
-            {"anomaly_score": scores, "yhat": scores * 0},
+            {
+                "anomaly_score": scores,
+                "y": -scores - np.arange(N) % 2,
+                "yhat": scores * 0,
+                "yhat_lower": scores * 0 - 1,
+                "yhat_upper": scores * 0 + 1,
+            },
         ),
         Origin(("cpu",), "mad", "once", "default"),
     )
@@ -102,11 +108,19 @@ def test_the_outputs_of_a_series_can_be_plotted(client: Client) -> None:
     }
     data = client.ok("GET", f"/api/v1/incidents/outputs?{urlencode(arguments)}")["data"]
     assert data["timestamps"] == (TIMES / 1000).tolist()
-    assert set(data["outputs"]) == {"anomaly_score", "yhat"}
+    assert set(data["outputs"]) == {"anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper"}
     assert data["outputs"]["anomaly_score"][29:31] == [0.5, 3.0]
+    start, end = TIMES[30] / 1000, TIMES[39] / 1000
+    for incident, deviation in (((start, end), "lower level"), ((start, start), "dip")):
+        asked = {
+            **arguments,
+            **dict(zip(("incident_start", "incident_end"), incident, strict=True)),
+        }
+        data = client.ok("GET", f"/api/v1/incidents/outputs?{urlencode(asked)}")["data"]
+        assert data["deviation"] == deviation
     arguments["labels"] = '{"host": "z"}'
     data = client.ok("GET", f"/api/v1/incidents/outputs?{urlencode(arguments)}")["data"]
-    assert data == {"timestamps": [], "outputs": {}}
+    assert data == {"timestamps": [], "outputs": {}, "deviation": None}
     arguments["labels"] = "[1]"
     error = client.error(422, "GET", f"/api/v1/incidents/outputs?{urlencode(arguments)}")
     assert "labels: expected a JSON object" in error

@@ -43,6 +43,7 @@ export function SeriesPlot({ series, window, threshold, name }: Props) {
 
   const plot = outputs === null ? null : smallPlot(outputs, threshold, WIDTH, HEIGHT);
   const times = outputs?.timestamps ?? [];
+  const deviation = outputs?.deviation ?? "";
   const [first, last] = [times[0] ?? 0, times[times.length - 1] ?? 1];
   const share = (at: number): number => (at - first) / (last - first || 1);
   const at = index === null ? undefined : times[index];
@@ -64,7 +65,7 @@ export function SeriesPlot({ series, window, threshold, name }: Props) {
             viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
             preserveAspectRatio="none"
             role="img"
-            aria-label={`${name}: from ${formatNumber(plot.low)} to ${formatNumber(plot.high)}`}
+            aria-label={`${name}: ${deviation === "" ? "" : `${deviation}, `}from ${formatNumber(plot.low)} to ${formatNumber(plot.high)}`}
           >
             <rect
               class="plot-incident"
@@ -91,7 +92,7 @@ export function SeriesPlot({ series, window, threshold, name }: Props) {
       )}
       {plot === null && error === "" && <p class="hint">Reading…</p>}
       <p class="plot-values" aria-hidden="true">
-        {at !== undefined && outputs !== null && index !== null ? valuesAt(outputs, index, at) : " "}
+        {at !== undefined && outputs !== null && index !== null ? valuesAt(outputs, index, at) : deviation || " "}
       </p>
     </div>
   );

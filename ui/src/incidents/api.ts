@@ -47,6 +47,8 @@ export interface Incidents {
 export interface Outputs {
   timestamps: readonly number[];
   outputs: Readonly<Record<string, readonly (number | null)[]>>;
+  /** In which way the values left what was expected, such as `higher level`. */
+  deviation?: string | null;
 }
 
 export function getIncidents(
@@ -76,6 +78,8 @@ export function getOutputs(
       labels: JSON.stringify(labels),
       start: String(range.from),
       end: String(range.to),
+      incident_start: String(series.start),
+      incident_end: String(series.end),
     },
     options,
   ).then(({ data }) => data);

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from vmanomaly.config import Config
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
+from vmanomaly.deviation import deviation_of
 from vmanomaly.scores import (
     IncidentGroup,
     Member,
@@ -169,10 +170,14 @@ class Outputs(BaseModel):
         Unix seconds.
     outputs
         Values by output, such as `yhat`; null where there is none.
+    deviation
+        In which way the values left what was expected, as these points show it: spike, dip, higher
+        level, lower level, rising, falling, wider spread, frozen value; null if it is not known.
     """
 
     timestamps: list[float]
     outputs: dict[str, list[float | None]]
+    deviation: str | None = None
 
 
 class OutputsAnswer(BaseModel):
@@ -262,6 +267,10 @@ def incidents_router(api: Api) -> APIRouter:
         end: Annotated[TimeMs | None, Query()] = None,
         since: Annotated[PositiveDuration, Query()] = _DAY,
         step: Annotated[PositiveDuration | None, Query()] = None,
+        incident_start: Annotated[
+            TimeMs | None, Query(description="Of the incident that `deviation` is about")
+        ] = None,
+        incident_end: Annotated[TimeMs | None, Query()] = None,
     ) -> OutputsAnswer:
         config = api.config()
         source = score_source(fields, request, config)
@@ -271,6 +280,9 @@ def incidents_router(api: Api) -> APIRouter:
         found = source.outputs(scorer, window, step_ms, context)
         if found is None:
             return OutputsAnswer(data=Outputs(timestamps=[], outputs={}))
+        first = window.start if incident_start is None else incident_start
+        last = window.end if incident_end is None else incident_end
+        of_incident = (found.timestamps >= first) & (found.timestamps <= last)
         return OutputsAnswer(
             data=Outputs(
                 timestamps=(found.timestamps / 1000).tolist(),
@@ -278,6 +290,9 @@ def incidents_router(api: Api) -> APIRouter:
                     name: [value if np.isfinite(value) else None for value in values.tolist()]
                     for name, values in found.outputs.items()
                 },
+                deviation=deviation_of(
+                    {name: values[of_incident] for name, values in found.outputs.items()}
+                ),
             )
         )
 
