@@ -22,7 +22,7 @@ from vmanomaly.series import Labels, SeriesBatch, TimeRange
 from vmanomaly.tasks import NoFreeSlotError, Task, Tasks, TaskStatus
 from vmanomaly.tasks.detection import Detection, detect
 
-BOUND_S = 10.0
+BOUND_S = 60.0
 STEP, HOUR, N_SERIES = 60_000, 3_600_000, 5
 
 

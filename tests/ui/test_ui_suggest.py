@@ -76,7 +76,7 @@ def test_tuning_can_be_canceled_and_its_result_applied(page: Page, site: Site) -
     expect(dialog.get_by_text("Tuning was canceled.")).to_be_visible()
     wait_until(lambda: n_running(site) == 0, "the end of the canceled task")
 
-    seconds.fill("2")
+    seconds.fill("6")
     with page.expect_request(lambda each: each.method == "POST" and "autotune" in each.url) as sent:
         button(dialog, "Tune").click()
     asked = sent.value.post_data_json

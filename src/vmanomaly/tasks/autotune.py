@@ -23,13 +23,14 @@ from vmanomaly.config.tuned import parameters_of
 from vmanomaly.context import RunContext
 from vmanomaly.errors import ConfigError, DeadlineExceededError
 from vmanomaly.executor import Executor
-from vmanomaly.model import create_model, create_multivariate_model, warm_up
+from vmanomaly.model import AnyModel, create_model, create_multivariate_model, warm_up
 from vmanomaly.model.auto import check_optuna
 from vmanomaly.model.grouping import group_channels, select
 from vmanomaly.series import SeriesBatch
 from vmanomaly.tasks.characteristics import characterize
 from vmanomaly.tasks.task import Note, TaskError
 from vmanomaly.tuning import Outcome, Sample, tune
+from vmanomaly.tuning.parallel import preferred_for, with_workers
 from vmanomaly.tuning.report import score_of
 from vmanomaly.tuning.spaces import Facts, space_of
 from vmanomaly.tuning.splits import split
@@ -201,7 +202,7 @@ def suggest(
     params = request.params
     section_of = _section_of(request)
     started = time.monotonic()
-    started += _load_kernels(request, section_of({}))
+    started += _load_kernels(request, section_of({}), params.n_jobs, context)
     deadline_s = None if params.timeout is None else started + params.timeout
     counts = {"series": 0, "points": 0, "trials": 0}
     note(0.0, "getting data", counts)
@@ -250,16 +251,23 @@ def suggest(
     )
 
 
-def _load_kernels(request: Autotune, section: ModelSection) -> float:
+def _load_kernels(
+    request: Autotune, section: ModelSection, n_jobs: int, context: RunContext
+) -> float:
     """Load the kernels of the class, or compile them; return the seconds that do not count.
 
-    Compiling takes long, but only once on a machine.
+    Compiling takes long, but only once on a machine; and so does the start of worker processes.
     """
     begun = time.monotonic()
-    if section.multivariate:
-        warm_up(create_multivariate_model(section, request.queries))
-    else:
-        warm_up(create_model(section, request.queries[0]))
+    model: AnyModel = (
+        create_multivariate_model(section, request.queries)
+        if section.multivariate
+        else create_model(section, request.queries[0])
+    )
+    warm_up(model)
+    workers = with_workers(request.executor, n_jobs)
+    preferred = preferred_for(request.class_name)
+    workers.map(warm_up, [(model,)] * workers.n_workers, context, preferred)
     return max(0.0, time.monotonic() - begun - _LOADING_S)
 
 

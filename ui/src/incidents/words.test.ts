@@ -24,7 +24,7 @@ it("calls an incident by its queries", () => {
 it.each([
   [9, "extreme"],
   [3, "severe"],
-  [2, "clear"],
-  [1, "moderate"],
+  [2, "moderate"],
+  [1, "mild"],
   [0.1, "slight"],
 ])("a severity of %s is %s", (severity, word) => expect(severityWord(severity)).toBe(word));

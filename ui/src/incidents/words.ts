@@ -38,8 +38,8 @@ export function titleOf({ queries }: Incident): string {
 export function severityWord(severity: number): string {
   if (severity >= 6) return "extreme";
   if (severity >= 3) return "severe";
-  if (severity >= 1.5) return "clear";
-  return severity >= 0.75 ? "moderate" : "slight";
+  if (severity >= 1.5) return "moderate";
+  return severity >= 0.75 ? "mild" : "slight";
 }
 
 /** Return the highest severity of the series of an incident. */
