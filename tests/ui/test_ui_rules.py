@@ -250,3 +250,28 @@ def test_minimum_deviations_are_drawn_where_that_is_wanted(page: Page, site: Sit
     page.locator(".u-over").hover(position={"x": 300, "y": 200})
     rows = dict(text.split("\n") for text in page.locator(".tooltip-row").all_inner_texts())
     assert abs(float(rows["min deviation, upper"]) - float(rows["yhat"]) - 20) < 0.01
+
+
+def test_at_most_six_series_are_compared(page: Page, site: Site) -> None:
+    copies = ", ".join(f'label_set({EXPR}, "copy", "{number}")' for number in "12")
+    page.goto(address(site, **{**day(site), "g0_expr": f"union({copies})"}))
+    detect(page)
+    rows = page.locator(".series-table tbody tr:not(.space)")
+    expect(rows).to_have_count(2 * len(HOSTS))
+    for index in range(2 * len(HOSTS)):
+        if "selected" not in (rows.nth(index).get_attribute("class") or ""):
+            rows.nth(index).click(modifiers=["Control"])
+    expect(page.locator(".small-charts canvas")).to_have_count(6)
+
+
+def test_nothing_moves_for_who_wants_no_motion(page: Page, site: Site) -> None:
+    moving = """() => [...document.querySelectorAll("*")].filter((element) => {
+        const style = getComputedStyle(element);
+        const lasts = `${style.transitionDuration},${style.animationDuration}`.split(",");
+        return lasts.some((each) => parseFloat(each) > 0) && style.transitionProperty !== "none";
+    }).length"""
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    assert page.evaluate(moving) > 0
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(moving) == 0
