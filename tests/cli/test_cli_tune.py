@@ -19,6 +19,8 @@ from vmanomaly.config.loading.model_spec import read_model_spec
 from vmanomaly.context import RunContext
 from vmanomaly.errors import ConfigError, TableError, UsageError
 
+pytestmark = pytest.mark.slow
+
 FEW = ["--n-trials", "5", "--model", "mad_online"]
 NOISE = np.random.default_rng(1).normal(20, 3, 600).round(3)
 TIMES = np.arange(600) * 60 + 1_700_000_040

@@ -22,6 +22,8 @@ from vmanomaly.series import FloatArray, Labels, SeriesBatch
 from vmanomaly.tuning.detector import AutoDetector
 from vmanomaly.tuning.state import TunedState
 
+pytestmark = pytest.mark.slow
+
 STEP = Duration(60_000)
 N_FIT = 240
 
