@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.endurance.churning_source import N_COHORTS, ChurningSource, serve
-from benchmarks.endurance.flatness import Trend, fit_trend
+from benchmarks.endurance.flatness import Trend, fit_trend, growing
 from benchmarks.endurance.progress import Show, progress
 from benchmarks.processes import cpu_s, disk_bytes, n_descriptors, n_threads, resident_bytes, scrape
 from tests.integration.servers import Vmanomaly, free_port
@@ -96,9 +96,7 @@ class Outcome:
     @property
     def growing(self) -> list[str]:
         """The quantities that are not flat."""
-        return [
-            name for name, trend in self.trends.items() if not trend.is_flat(SHARE, LEAST[name])
-        ]
+        return growing(self.trends, SHARE, LEAST)
 
     @property
     def is_well(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,3 +48,12 @@ def fit_trend(seconds: Sequence[float], values: Sequence[float]) -> Trend:
     slope = float(np.median((levels[second] - levels[first]) / (times[second] - times[first])))
     span = float(times[-1] - times[0])
     return Trend(float(np.median(levels)), round(slope * span, 9), round(slope * 3600, 9))
+
+
+def growing(trends: Mapping[str, Trend], share: float, least: Mapping[str, float]) -> list[str]:
+    """Return the names of the quantities that are not flat.
+
+    >>> growing({"memory": Trend(median=100.0, rise=6.0, per_hour=12.0)}, 0.05, {"memory": 0.0})
+    ['memory']
+    """
+    return [name for name, trend in trends.items() if not trend.is_flat(share, least[name])]

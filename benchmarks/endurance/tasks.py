@@ -26,7 +26,7 @@ from typing import Any
 import urllib3
 
 from benchmarks.endurance.churning_source import ChurningSource, serve
-from benchmarks.endurance.flatness import Trend, fit_trend
+from benchmarks.endurance.flatness import Trend, fit_trend, growing
 from benchmarks.endurance.progress import Show, progress
 from benchmarks.processes import n_descriptors, n_threads, resident_bytes
 from tests.integration.servers import Vmanomaly, free_port
@@ -84,9 +84,7 @@ class Outcome:
     @property
     def growing(self) -> list[str]:
         """The quantities that are not flat."""
-        return [
-            name for name, trend in self.trends.items() if not trend.is_flat(SHARE, LEAST[name])
-        ]
+        return growing(self.trends, SHARE, LEAST)
 
     @property
     def is_well(self) -> bool:

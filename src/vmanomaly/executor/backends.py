@@ -11,6 +11,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
+from vmanomaly.errors import VmanomalyError
 from vmanomaly.executor.worker import Outcome, attempt
 
 
@@ -49,6 +50,20 @@ class Backend(ABC):
 
     def interrupt(self) -> None:  # noqa: B027 - optional
         """End the tasks in progress as soon as possible; may be called again and again."""
+
+
+def unusable(cluster: str, address: str | None, error: Exception) -> VmanomalyError:
+    """Return what is raised where a cluster can be neither reached nor started.
+
+    Examples
+    --------
+    >>> unusable("Ray", None, OSError("no room"))
+    VmanomalyError('settings.executor: the Ray cluster on this machine cannot be used: no room')
+    """
+    where = f"at {address}" if address else "on this machine"
+    return VmanomalyError(
+        f"settings.executor: the {cluster} cluster {where} cannot be used: {error}"
+    )
 
 
 class _Joblib(Backend):

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from vmanomaly.errors import VmanomalyError
-from vmanomaly.executor.backends import Backend
+from vmanomaly.executor.backends import Backend, unusable
 from vmanomaly.executor.worker import Outcome, attempt
 
 _WORKERS_COME_WITHIN_S = 30
@@ -110,10 +110,7 @@ def _connected(address: str | None, n_workers: int) -> Any:
                 client = distributed.Client(cluster, set_as_default=False)
                 client.wait_for_workers(1, _WORKERS_COME_WITHIN_S)
             except Exception as error:
-                where = f"at {address}" if address else "on this machine"
-                raise VmanomalyError(
-                    f"settings.executor: the Dask cluster {where} cannot be used: {error}"
-                ) from error
+                raise unusable("Dask", address, error) from error
             _clients[address] = client
         elif address is None and n_workers > len(client.cluster.workers):
             client.cluster.scale(n_workers)

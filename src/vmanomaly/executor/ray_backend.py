@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from vmanomaly.errors import VmanomalyError
-from vmanomaly.executor.backends import Backend
+from vmanomaly.executor.backends import Backend, unusable
 from vmanomaly.executor.local_ray import import_ray, start_ray
 from vmanomaly.executor.worker import Outcome, attempt, death_of
 
@@ -107,8 +107,5 @@ def _connected(address: str | None, n_workers: int) -> Any:
                 else:
                     ray.init(address=address, log_to_driver=False, configure_logging=False)
             except Exception as error:
-                where = f"at {address}" if address else "on this machine"
-                raise VmanomalyError(
-                    f"settings.executor: the Ray cluster {where} cannot be used: {error}"
-                ) from error
+                raise unusable("Ray", address, error) from error
     return ray
