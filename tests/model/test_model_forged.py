@@ -73,6 +73,10 @@ def without_trees(arrays: dict[str, Array]) -> None:
     arrays["tree_starts_offsets"] = np.arange(n_rows + 1)
 
 
+def later_counter(arrays: dict[str, Array]) -> None:
+    arrays["counter"][0] = 1.0, 5.0, 2.0**50
+
+
 FORGERIES: list[tuple[str, Forge, str]] = [
     ("mad_online", put("n_centroids", 10**9, 0), "column n_centroids: found 1000000000"),
     ("mad_online", put("n_centroids", -1, 0), "column n_centroids: found -1, expected 0 to 36"),
@@ -114,6 +118,8 @@ FORGERIES: list[tuple[str, Forge, str]] = [
     ("temporal_envelope", put("envelope", math.nan, 0, 3), "envelope: found nan"),
     ("temporal_envelope", put("envelope", 7.0, 0, 0), "n_learned is not the number of samples"),
     ("temporal_envelope", put("envelope", 2.0**50, 0, 1), "last_time is after"),
+    ("temporal_envelope", put("counter", 2.0, 0, 0), "counter: found 2.0"),
+    ("temporal_envelope", later_counter, "counter: last_time is after"),
     ("temporal_envelope", put("profile_visits", -1.0, 0, 0), "profile_visits: found -1.0"),
     ("temporal_envelope forecasts", put("forecast", 2.0**50), "forecast: "),
     ("temporal_envelope_multivariate", many_channels, "not the sizes of groups of 4 channels"),

@@ -49,6 +49,10 @@ class Points(NamedTuple):
     starts: IntArray
     predicted: bool
 
+    def of(self, values: FloatArray) -> Points:
+        """Return points with other values in the place of these, shape (S, T)."""
+        return self._replace(values=_read_only(values, np.float64))
+
     def blanks(self, n: int) -> Iterator[FloatArray]:
         """Yield `n` float64 arrays filled with NaN, to receive predictions.
 

@@ -19,6 +19,7 @@ from vmanomaly.model.state import (
     records,
     width,
 )
+from vmanomaly.model.temporal_envelope.counters import COUNTER
 from vmanomaly.model.temporal_envelope.runs import N_BEFORE, RUNS
 from vmanomaly.model.temporal_envelope.tails import TAIL_RANGES, TAILS
 from vmanomaly.series import FloatArray, SingleArray
@@ -143,6 +144,10 @@ _ENVELOPE_RANGES = TAIL_RANGES | {
     "flat_share": Range(0.0, 1.0),
     "position": Range(0.0, N_BEFORE - 1.0),
 }
+_COUNTER_RANGES = {
+    "is_counter": Range(0.0, 1.0),
+    "last_time": Range(-COUNT.most, COUNT.most),
+}
 _FORECAST_RANGES = {
     "n_known": Range(0.0, COUNT.most),
     "fast_squared": NOT_NEGATIVE,
@@ -153,7 +158,7 @@ _FORECAST_RANGES = {
 def envelope_columns(
     n_bins: int, horizons: FloatArray, most_visits: float = COUNT.most
 ) -> tuple[Column, ...]:
-    """Return the columns of the state: the envelope, 8 bytes per bin, and 80 per horizon.
+    """Return the columns of the state: the envelope, 8 bytes per bin, 80 per horizon, the counter.
 
     Parameters
     ----------
@@ -186,6 +191,13 @@ def envelope_columns(
             within=ranges_of(FORECAST, _FORECAST_RANGES),
             rule=partial(_due_problem, horizons=horizons),
         ),
+        Column(
+            "counter",
+            np.float64,
+            (width(COUNTER),),
+            within=ranges_of(COUNTER, _COUNTER_RANGES),
+            rule=_counter_problem,
+        ),
     )
 
 
@@ -199,10 +211,20 @@ def _due_problem(arrays: Mapping[str, Array], horizons: FloatArray) -> str | Non
 
 def _envelope_problem(arrays: Mapping[str, Array]) -> str | None:
     envelope = records(arrays["envelope"], ENVELOPE)
-    n_learned = envelope["n_learned"]
-    if (n_learned != arrays["n_samples_seen"]).any():
+    n_learned, n_seen = envelope["n_learned"], arrays["n_samples_seen"]
+    # Nothing is learned from the first sample of a counter, nor at restarts.
+    is_counter = records(arrays["counter"], COUNTER)["is_counter"] > 0.0
+    if ((n_learned != n_seen) & ~is_counter | (n_learned > n_seen)).any():
         return "n_learned is not the number of samples that were seen"
     if ((n_learned > 0.0) & (envelope["last_time"] > arrays["last_seen"])).any():
+        return "last_time is after the last sample that was seen"
+    return None
+
+
+def _counter_problem(arrays: Mapping[str, Array]) -> str | None:
+    counters = records(arrays["counter"], COUNTER)
+    is_later = counters["last_time"] > arrays["last_seen"]
+    if ((counters["is_counter"] > 0.0) & is_later).any():
         return "last_time is after the last sample that was seen"
     return None
 

@@ -12,7 +12,7 @@ import numpy as np
 from vmanomaly.config.model import BEYOND_LEVELS, FLATLINE_SCORE
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.model.online import OnlineModel, Points
-from vmanomaly.model.state import Column, SeriesState
+from vmanomaly.model.state import Column, SeriesState, records
 from vmanomaly.model.temporal_envelope.calendar import (
     ALL_HOLIDAYS,
     ONE_HOLIDAY,
@@ -24,6 +24,13 @@ from vmanomaly.model.temporal_envelope.calendar import (
     profiles_of,
 )
 from vmanomaly.model.temporal_envelope.columns import envelope_columns, envelopes_of
+from vmanomaly.model.temporal_envelope.counters import (
+    COUNTER,
+    expect_counters,
+    growth_of,
+    recognise_counters,
+    with_rates,
+)
 from vmanomaly.model.temporal_envelope.fit import fit_rows
 from vmanomaly.model.temporal_envelope.learn import Rates
 from vmanomaly.model.temporal_envelope.walk import NO_TRACES, walk_rows
@@ -64,6 +71,9 @@ class TemporalEnvelopeModel(OnlineModel):
       the run, the limit is the bound [5]_.
     - **Flatlines**: how long the value has not moved is compared with how long it usually does
       not; the score of this is an output, and evidence of an incident.
+    - **Counters**: a series that only grows, and from 0 again after a restart, is learned by its
+      rate, and expected to grow from its last sample, in a micro-batch too; not if forecasts are
+      asked for.
     - **Level shift**: when `changepoint_window` consecutive residuals lie on one side, with a mean
       beyond :math:`3.7 \sigma`, level and scale are taken from them and the profiles are kept.
       From then on the range covers the level before as well, and `yhat` goes over to the new one
@@ -181,7 +191,7 @@ class TemporalEnvelopeModel(OnlineModel):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The envelope, 8 bytes for every bin of the profiles, and 80 for every forecast."""
+        """The envelope, 8 bytes for a bin of the profiles, 80 for a forecast, and the counter."""
         return envelope_columns(
             sum(pattern.n_bins for pattern in self.patterns),
             np.empty(0) if self._horizons is None else self._horizons,
@@ -204,17 +214,22 @@ class TemporalEnvelopeModel(OnlineModel):
         """Learn the batch from scratch, in two passes, and return the state."""
         state = self.blank_state()
         points, _, _ = self._observe(state, batch, np.zeros(1, np.int64), predicted=False)
+        if self._horizons is None:
+            recognise_counters(points, records(state["counter"], COUNTER))
+        growth = growth_of(points, records(state["counter"], COUNTER))
         profiles, places = self._calendar(points.timestamps)
-        fit_rows(points, profiles, places, self._rates, self._horizons, envelopes_of(state))
+        learned = with_rates(points, growth)
+        fit_rows(learned, profiles, places, self._rates, self._horizons, envelopes_of(state))
         return state
 
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
+        growth = growth_of(points, records(state["counter"], COUNTER))
         bounds = points.blank_bounds()
         flatlines, beyond_levels = points.blanks(2)
         forecasts = np.full((len(self.forecast_at), 3, *points.values.shape), np.nan)
         profiles, places = self._calendar(points.timestamps)
         walk_rows(
-            points,
+            with_rates(points, growth),
             profiles,
             places,
             self._rates,
@@ -226,6 +241,7 @@ class TemporalEnvelopeModel(OnlineModel):
             forecasts,
             NO_TRACES,
         )
+        expect_counters(points, growth, bounds)
         of_each = (side for forecast in forecasts for side in forecast)
         named = dict(zip(self._forecast_names, of_each, strict=True))
         evidence = {FLATLINE_SCORE: flatlines, BEYOND_LEVELS: beyond_levels}
