@@ -29,7 +29,10 @@ def test_the_kth_smallest_and_what_stands_around_it(
     assert np.array_equal(np.sort(samples), ascending)
 
 
-@pytest.mark.parametrize("order", ["ascending", "descending", "equal", "in two halves"])
+@pytest.mark.parametrize(
+    "order",
+    ["ascending", "descending", "equal", "in two halves", "up and down", "down and up", "in turn"],
+)
 def test_many_values_in_any_order(order: str) -> None:
     ascending = np.arange(100_000.0)
     samples = {
@@ -37,6 +40,9 @@ def test_many_values_in_any_order(order: str) -> None:
         "descending": ascending[::-1],
         "equal": np.zeros(100_000),
         "in two halves": np.roll(ascending, 50_000),
+        "up and down": np.concatenate([ascending[::2], ascending[::-2]]),
+        "down and up": np.concatenate([ascending[::-2], ascending[::2]]),
+        "in turn": np.stack([ascending[:50_000], ascending[:49_999:-1]], axis=1).ravel(),
     }[order]
     assert select(samples.copy(), 66_666) == np.sort(samples)[66_666]
 

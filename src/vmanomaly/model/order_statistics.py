@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vmanomaly.kernel import kernel
+from vmanomaly.kernel import inner, kernel, spliced
 from vmanomaly.series import FloatArray
 
 
@@ -13,7 +13,8 @@ def select(values: FloatArray, k: int) -> float:
     """Return the k-th smallest value, counted from 0; none may be NaN.
 
     Reorders the values: those before the place k are not larger, those after it not smaller. It
-    is Hoare's algorithm, with the median of three as the pivot.
+    is Hoare's algorithm. The pivot is the median of three values at pseudo-random places: with
+    fixed ones, what a partition leaves of an order can be the worst for the next.
 
     Examples
     --------
@@ -22,26 +23,58 @@ def select(values: FloatArray, k: int) -> float:
     4.0
     """
     low, high = 0, len(values) - 1
+    number = 1
     while low < high:
-        first, middle, last = values[low], values[(low + high) // 2], values[high]
-        pivot = max(min(first, middle), min(max(first, middle), last))
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while pivot < values[j]:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
+        n = high - low + 1
+        number = _next(number)
+        first = values[low + number % n]
+        number = _next(number)
+        second = values[low + number % n]
+        number = _next(number)
+        third = values[low + number % n]
+        pivot = max(min(first, second), min(max(first, second), third))
+        n_smaller = _smaller_first(values[low : high + 1], pivot)
+        if n_smaller == 0:
+            low += _not_larger_first(values[low : high + 1], pivot)
+            if k < low:
+                return float(pivot)
+        elif k < low + n_smaller:
+            high = low + n_smaller - 1
         else:
-            break
+            low += n_smaller
     return float(values[k])
+
+
+@spliced
+def _next(number: int) -> int:
+    """Return the next number of the generator of Park and Miller, between 1 and 2**31 - 2."""
+    return 48_271 * number % 2_147_483_647
+
+
+@inner
+def _smaller_first(values: FloatArray, pivot: float) -> int:
+    """Move the values that are smaller than the pivot to the front; return how many these are."""
+    n_smaller = 0
+    # No branch, which could not be predicted.
+    for i in range(len(values)):
+        value = values[i]
+        values[i] = values[n_smaller]
+        values[n_smaller] = value
+        n_smaller += value < pivot
+    return n_smaller
+
+
+@inner
+def _not_larger_first(values: FloatArray, pivot: float) -> int:
+    """Move the values that are not larger than the pivot to the front; return how many."""
+    n_not_larger = 0
+    # At least the pivot is one, even if it is NaN: `select` ends whatever the values are.
+    for i in range(len(values)):
+        value = values[i]
+        values[i] = values[n_not_larger]
+        values[n_not_larger] = value
+        n_not_larger += not value > pivot
+    return n_not_larger
 
 
 @kernel

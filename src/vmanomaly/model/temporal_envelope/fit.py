@@ -8,7 +8,12 @@ from vmanomaly.model.online import Points
 from vmanomaly.model.temporal_envelope.calendar import Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Envelopes
 from vmanomaly.model.temporal_envelope.learn import SETTLED, Rates
-from vmanomaly.model.temporal_envelope.measure import measure, measure_forecasts, restart
+from vmanomaly.model.temporal_envelope.measure import (
+    N_ROOMS,
+    measure,
+    measure_forecasts,
+    restart,
+)
 from vmanomaly.model.temporal_envelope.walk import (
     NO_TRACES,
     traces_of_forecasts,
@@ -72,12 +77,12 @@ def _fit_block(
     if horizons is not None:
         of_first = traces_of_forecasts(n_series, n_horizons, n_timestamps)
     of_second = traces_of_residuals(n_series, n_timestamps)
-    room = np.empty((2, n_timestamps))
+    rooms = np.empty((N_ROOMS, n_timestamps))
     known = profiles, places, rates, horizons, envelopes
     walk_rows(points, *known, bounds, flatlines, beyond_levels, forecasts, of_first)
-    restart(again, profiles, places, envelopes, room[0])
+    restart(again, profiles, places, envelopes, rooms[0])
     walk_rows(again, *known, bounds, flatlines, beyond_levels, forecasts, of_second)
     if horizons is not None:
-        measure_forecasts(points, horizons, of_first, rates, envelopes, *room)
+        measure_forecasts(points, horizons, of_first, rates, envelopes, *rooms[:2])
     envelopes.envelope["n_learned"][points.rows] = n_samples
-    measure(again, n_samples, of_second, rates, envelopes, *room)
+    measure(again, n_samples, of_second, rates, envelopes, rooms)

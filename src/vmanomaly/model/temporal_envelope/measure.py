@@ -33,6 +33,8 @@ from vmanomaly.model.temporal_envelope.tails import BELOW, SIDES, WEEKLY, measur
 from vmanomaly.model.temporal_envelope.walk import Traces
 from vmanomaly.series import BoolArray, FloatArray, IntArray
 
+N_ROOMS = 5
+"""The rows that `measure` needs to write to."""
 _FIRST = 288
 
 
@@ -84,14 +86,14 @@ def measure(
     traces: Traces,
     rates: Rates,
     envelopes: Envelopes,
-    excesses: FloatArray,
-    room: FloatArray,
+    rooms: FloatArray,
 ) -> None:
     """Set scale and tails from whole windows, outages left out.
 
     `n_samples` is how many finite samples each series has. Series without points to be learned
-    stay as they are. `excesses` and `room` have a place for each timestamp.
+    stay as they are. `rooms` has `N_ROOMS` rows with a place for each timestamp.
     """
+    room, excesses = rooms[0], rooms[1]
     n_timestamps = len(points.timestamps)
     weeks = (points.timestamps[n_timestamps - 1] - points.timestamps[0]) / WEEK
     for s in range(len(points.rows)):
@@ -115,7 +117,7 @@ def measure(
             max(sigma, 1e-12),
             window,
             weeks,
-            excesses,
+            rooms[1:],
             room,
         )
         x.shift = 0.0
@@ -138,10 +140,20 @@ def _measure_scale(
     kept = room[:n_kept]
     limit = 5.0 * _mean_deviation(kept, LARGE)
     x.deviation = _mean_deviation(kept, limit)
-    x.residuals.lower = quantile(kept, rates.lower)
-    x.residuals.quartile_1 = quantile(kept, 0.25)
-    x.residuals.quartile_3 = quantile(kept, 0.75)
-    x.residuals.upper = quantile(kept, rates.upper)
+    _measure_quantiles(x.residuals, kept, rates)
+
+
+@inner
+def _measure_quantiles(quantiles: Record, values: FloatArray, rates: Rates) -> None:
+    """Set a row of `QUANTILES`, of which the outer two are the quartiles by default.
+
+    Reorders the values.
+    """
+    lower, upper = rates.lower, rates.upper
+    quantiles.quartile_1 = quantile(values, 0.25)
+    quantiles.quartile_3 = quantile(values, 0.75)
+    quantiles.lower = quantiles.quartile_1 if lower == 0.25 else quantile(values, lower)
+    quantiles.upper = quantiles.quartile_3 if upper == 0.75 else quantile(values, upper)
 
 
 @spliced
@@ -157,22 +169,21 @@ def _measure_runs(
 ) -> None:
     """Set how far two samples in a row, and eight of twelve, reach together.
 
-    `reaches` and `room` have a place for each sample.
+    `reaches` has four rows with a place for each sample, `room` is one.
     """
     n = len(outsides)
+    forget_runs(runs)
+    for i in range(n):
+        deviation = outsides[i] / sigma
+        pair, spell = pair_of(runs, deviation), spell_of(runs, deviation)
+        for side in SIDES:
+            reaches[side, i] = pair[side] if alive[i] else 0.0
+            reaches[2 + side, i] = spell[side] if alive[i] else 0.0
+        add_to_runs(runs, deviation)
     for side in SIDES:
-        forget_runs(runs)
-        for i in range(n):
-            below, above = pair_of(runs, outsides[i] / sigma)
-            reaches[i] = (below if side == BELOW else above) if alive[i] else 0.0
-            add_to_runs(runs, outsides[i] / sigma)
-        measure_tail(runs.pair, side, reaches[:n], 0.0, PAIR_REACH, window, weeks, WEEKLY, room)
-        forget_runs(runs)
-        for i in range(n):
-            below, above = spell_of(runs, outsides[i] / sigma)
-            reaches[i] = (below if side == BELOW else above) if alive[i] else 0.0
-            add_to_runs(runs, outsides[i] / sigma)
-        measure_tail(runs.spell, side, reaches[:n], 0.0, SPELL_REACH, window, weeks, WEEKLY, room)
+        pairs, spells = reaches[side, :n], reaches[2 + side, :n]
+        measure_tail(runs.pair, side, pairs, 0.0, PAIR_REACH, window, weeks, WEEKLY, room)
+        measure_tail(runs.spell, side, spells, 0.0, SPELL_REACH, window, weeks, WEEKLY, room)
 
 
 @inner
@@ -242,8 +253,4 @@ def measure_forecasts(
                 # Neighbouring forecasts are wrong together: as many are independent as horizons
                 # fit in.
                 f.n_known = n_errors * min(x.step / horizon, 1.0)
-                known = errors[:n_errors]
-                f.errors.lower = quantile(known, rates.lower)
-                f.errors.quartile_1 = quantile(known, 0.25)
-                f.errors.quartile_3 = quantile(known, 0.75)
-                f.errors.upper = quantile(known, rates.upper)
+                _measure_quantiles(f.errors, errors[:n_errors], rates)

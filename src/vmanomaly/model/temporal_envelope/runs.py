@@ -122,13 +122,10 @@ def add_to_runs(runs: Record, deviation: float) -> None:
     runs.recent[position] = runs.newest = deviation
     runs.position = position + 1.0 if position + 1 < N_BEFORE else 0.0
     ordered = runs.ordered
-    i = 0
-    while i < N_BEFORE - 1 and ordered[i] != oldest:
-        i += 1
-    while i < N_BEFORE - 1 and ordered[i + 1] < deviation:
-        ordered[i] = ordered[i + 1]
-        i += 1
-    while i > 0 and ordered[i - 1] > deviation:
-        ordered[i] = ordered[i - 1]
-        i -= 1
-    ordered[i] = deviation
+    before = -math.inf
+    for i in range(N_BEFORE - 1):
+        # No branches: where a deviation belongs cannot be predicted.
+        other = ordered[i + 1] if ordered[i] >= oldest else ordered[i]
+        ordered[i] = max(before, min(other, deviation))
+        before = other
+    ordered[N_BEFORE - 1] = max(before, deviation)

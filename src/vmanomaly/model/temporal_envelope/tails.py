@@ -160,8 +160,12 @@ def measure_tail(
     n_events = _largest_of_events(excesses, sigma, window, room)
     tail = _extrapolated(room[:n_events], len(excesses), reach, weeks, rarity)
     tails.reach[side] = tail
-    tails.n_events[side] = _events_of_late(excesses, max(tail, reach), window, weeks, rarity)
-    tails.largest[side] = _largest_beyond(excesses, max(tail, reach))
+    tail = max(tail, reach)
+    largest = _largest_beyond(excesses, tail)
+    tails.largest[side] = largest
+    tails.n_events[side] = 0.0
+    if largest > 0.0:
+        tails.n_events[side] = _events_of_late(excesses, tail, window, weeks, rarity)
     tails.peak[side] = tails.event_age[side] = 0.0
 
 
