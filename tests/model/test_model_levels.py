@@ -11,7 +11,13 @@ from scipy.stats import chi2, norm, t
 from vmanomaly.model.online import Bounds
 from vmanomaly.model.scoring import score
 from vmanomaly.model.state import SeriesState, records
-from vmanomaly.model.temporal_envelope.tails import IMPATIENT, TAILS, WEEKLY, learn_tails
+from vmanomaly.model.temporal_envelope.tails import (
+    IMPATIENT,
+    TAILS,
+    WEEKLY,
+    kept_of_events,
+    learn_tails,
+)
 from vmanomaly.model.temporal_envelope_multivariate.dependency import (
     DependencyParameters,
     Groups,
@@ -165,8 +171,9 @@ class Oracle:
         beyond &= self.known
         for c, tails in enumerate(records(self.tails, TAILS)):
             if self.known[c]:
+                kept = kept_of_events(WEEKS, WEEKLY)
                 learn_tails(
-                    tails, -self.whole[c], self.whole[c], RARE, KNOWN, WEEKS, WEEKLY, IMPATIENT
+                    tails, -self.whole[c], self.whole[c], RARE, KNOWN, WEEKS, kept, IMPATIENT
                 )
         inside = ~beyond
         self.recent = self.reference + self.difference

@@ -30,6 +30,7 @@ WEEK = 2016
 START = 1_767_571_200_000
 WINDOW = 16
 STEP_WEEKS = 1 / WEEK
+KEPT = math.exp(-STEP_WEEKS / 2.0)
 
 
 @kernel
@@ -41,7 +42,7 @@ def look(runs: Record, deviation: float, found: FloatArray) -> None:
 
 @kernel
 def learn(runs: Record, deviation: float, window: int, weeks: float) -> None:
-    learn_runs(runs, deviation, window, weeks)
+    learn_runs(runs, deviation, window, weeks, KEPT)
 
 
 @kernel
@@ -91,8 +92,8 @@ def test_what_samples_reach_together_and_their_limits(kind: str) -> None:
         np.testing.assert_array_equal(found, [*expected, *pairs, *spells])
         n_limits += int(np.isfinite(expected).sum())
         learn(runs, deviation, WINDOW, STEP_WEEKS)
-        learn_tails(pair, pairs[0], pairs[1], 2.3, WINDOW, STEP_WEEKS, 1.0, math.inf)
-        learn_tails(spell, spells[0], spells[1], 1.05, WINDOW, STEP_WEEKS, 1.0, math.inf)
+        learn_tails(pair, pairs[0], pairs[1], 2.3, WINDOW, STEP_WEEKS, KEPT, math.inf)
+        learn_tails(spell, spells[0], spells[1], 1.05, WINDOW, STEP_WEEKS, KEPT, math.inf)
         last = np.append(last[1:], deviation)
     assert kind == "normal" or n_limits > 0
     for name in TAILS.names or ():

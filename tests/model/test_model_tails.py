@@ -15,12 +15,14 @@ from vmanomaly.model.temporal_envelope.tails import (
     SIDES,
     TAILS,
     WEEKLY,
+    kept_of_events,
     learn_tails,
     measure_tail,
 )
 from vmanomaly.series import FloatArray
 
 STEP_WEEKS = 1 / 2016  # five minutes
+KEPT = math.exp(-STEP_WEEKS / 2.0)
 REACH = 3.0
 WINDOW = 16
 
@@ -38,7 +40,7 @@ def learned(
 
 
 def learn(tails: Record, below: float, above: float, patience: float = IMPATIENT) -> None:
-    learn_tails(tails, below, above, REACH, WINDOW, STEP_WEEKS, WEEKLY, patience)
+    learn_tails(tails, below, above, REACH, WINDOW, STEP_WEEKS, KEPT, patience)
 
 
 def bound(tails: Record, side: int = ABOVE) -> float:
@@ -112,6 +114,11 @@ def test_a_patient_bound_narrows_only_when_its_events_are_long_ago() -> None:
             assert bound(tails) - REACH == wide
     assert expected < 0.1
     assert bound(tails) - REACH == pytest.approx(wide * expected, rel=1e-6)
+
+
+def test_events_fade_the_more_slowly_the_rarer_they_are_to_be() -> None:
+    assert kept_of_events(STEP_WEEKS, WEEKLY) == KEPT
+    assert kept_of_events(2.0, 3.0) == math.exp(-1.0 / 3.0)
 
 
 def test_events_of_long_ago_do_not_count() -> None:

@@ -22,7 +22,13 @@ from vmanomaly.model.temporal_envelope.runs import (
     learn_runs,
     limit_of,
 )
-from vmanomaly.model.temporal_envelope.tails import ABOVE, BELOW, learn_tails
+from vmanomaly.model.temporal_envelope.tails import (
+    ABOVE,
+    BELOW,
+    WEEKLY,
+    kept_of_events,
+    learn_tails,
+)
 
 LARGE = 1e306
 """Of samples and levels, so that sums and differences of a few are finite."""
@@ -69,6 +75,45 @@ class Rates(NamedTuple):
     forget: float
 
 
+class Pace(NamedTuple):
+    """What follows from the times of samples alone; mostly the same from sample to sample.
+
+    Attributes
+    ----------
+    step
+        The milliseconds between samples.
+    reach
+        What `reach_of` says of it.
+    duration
+        The milliseconds that the last sample represents.
+    kept, kept_of_runs
+        What is left after that of events of single samples, and of several together.
+    """
+
+    step: float
+    reach: float
+    duration: float
+    kept: float
+    kept_of_runs: float
+
+
+NO_PACE = Pace(math.nan, math.nan, math.nan, math.nan, math.nan)
+"""That of no sample."""
+
+
+@inner
+def pace_of(pace: Pace, step: float, duration: float) -> Pace:
+    """Return the pace of a sample, given that of any other: what differs is computed."""
+    reach, kept, kept_of_runs = pace.reach, pace.kept, pace.kept_of_runs
+    if step != pace.step:
+        reach = reach_of(step)
+    if duration != pace.duration:
+        weeks = duration / WEEK
+        kept = kept_of_events(weeks, CALM_WEEKS)
+        kept_of_runs = kept_of_events(weeks, WEEKLY)
+    return Pace(step, reach, duration, kept, kept_of_runs)
+
+
 @inner
 def clipped(value: float, limit: float) -> float:
     """Return the value, no further from 0 than the limit."""
@@ -97,19 +142,19 @@ def _least(expected: float) -> float:
 
 
 @inner
-def reach_of(x: Record, sigma: float) -> float:
-    """Return how far normal noise reaches beyond a quartile.
+def reach_of(step: float) -> float:
+    """Return how far normal noise reaches beyond a quartile, in standard deviations.
 
     Two distances of the quartiles, or where samples are many the quantile of the normal
     distribution that one of them exceeds in `CALM_WEEKS`, by its asymptotic expansion.
     """
     reach = 2.0 * IQR_OF_NORMAL
-    if x.step > 0.0:
-        rarity = math.log(2.0 * CALM_WEEKS * WEEK / x.step)
+    if step > 0.0:
+        rarity = math.log(2.0 * CALM_WEEKS * WEEK / step)
         if rarity > 2.0:
             z = math.sqrt(2.0 * rarity - math.log(4.0 * math.pi * rarity))
             reach = max(reach, z - 0.5 * IQR_OF_NORMAL)
-    return reach * sigma
+    return reach
 
 
 @inner
@@ -139,7 +184,9 @@ def expected_of(x: Record, profile: float) -> float:
 
 
 @spliced
-def bounds_of(x: Record, profile: float, rates: Rates, is_next: bool) -> tuple[float, float, float]:
+def bounds_of(
+    x: Record, profile: float, rates: Rates, pace: Pace, is_next: bool
+) -> tuple[float, float, float]:
     """Return `yhat`, `yhat_lower` and `yhat_upper`, from the sum of the profiles.
 
     While the level before may come back, it is between the bounds too. Where the next sample may
@@ -148,7 +195,7 @@ def bounds_of(x: Record, profile: float, rates: Rates, is_next: bool) -> tuple[f
     """
     expected = expected_of(x, profile)
     sigma = sigma_of(x)
-    reach = reach_of(x, sigma)
+    reach = pace.reach * sigma
     width = rates.iqr_threshold / 2.0
     lower = min(x.residuals.lower, 0.0) - width * max(reach, x.tails.reach[BELOW])
     upper = max(x.residuals.upper, 0.0) + width * max(reach, x.tails.reach[ABOVE])
@@ -376,26 +423,29 @@ def learn_one(
     places: Places,
     t: int,
     rates: Rates,
-) -> tuple[float, float, float]:
-    """Learn a sample, and return its distance from the level, from `yhat`, and from both levels.
+    pace: Pace,
+) -> tuple[float, float, float, Pace]:
+    """Learn a sample; return its distance from the level, from `yhat`, from both levels, its pace.
 
-    The last one is 0 between the level and the one before while that may come back.
+    The third is 0 between the level and the one before while that may come back. `pace` is that of
+    any other sample.
     """
     y = clipped(y, LARGE)
     x.n_learned += 1.0
     if x.n_learned == 1.0:
         x.last_time, x.level, x.base, x.last_sample = timestamp, y, y, y
-        return 0.0, 0.0, 0.0
+        return 0.0, 0.0, 0.0, pace
     duration = _pass_time(x, timestamp)
+    pace = pace_of(pace, x.step, duration)
+    weeks = duration / WEEK
     profile = profile_at(bins, profiles, places, t, x.step)
     expected = expected_of(x, profile)
     residual = clipped(y - expected, LARGE)
     change = min(abs(y - x.last_sample), LARGE)
     x.last_sample = y
     if x.n_learned > SETTLED:
-        learn_flatline(x, change, x.n_learned - SETTLED, duration / WEEK)
+        learn_flatline(x, change, x.n_learned - SETTLED, weeks)
     sigma = max(sigma_of(x), _least(expected))
-    reach = reach_of(x, sigma)
     distance = residual - _unsettled(x, rates.changepoint_window)
     outside = residual - clipped_between(residual, x.shift)
     limit = 0.5 * rates.loss_reactivity * sigma
@@ -409,20 +459,19 @@ def learn_one(
     _learn_level(x, bounded, sigma, rates)
     if x.outage == 0.0:
         if x.n_learned > SETTLED:
-            weeks = duration / WEEK
             above = residual - max(x.residuals.quartile_3, 0.0) - max(x.shift, 0.0)
             below = -residual + min(x.residuals.quartile_1, 0.0) + min(x.shift, 0.0)
             learn_tails(
                 x.tails,
                 below,
                 above,
-                reach,
+                pace.reach * sigma,
                 rates.changepoint_window,
                 weeks,
-                CALM_WEEKS,
+                pace.kept,
                 _PATIENCE,
             )
-            learn_runs(x.runs, outside / sigma, rates.changepoint_window, weeks)
+            learn_runs(x.runs, outside / sigma, rates.changepoint_window, weeks, pace.kept_of_runs)
         _learn_scale(x, distance, sigma_of(x), change, rates)
         from_base = clipped(bounded + level - x.base, LARGE)
         base_gain = max(min(rates.alpha, duration / _BASE_TIME), 1.0 / x.n_learned, rates.forget)
@@ -431,4 +480,4 @@ def learn_one(
     else:
         _learn_outage(x, profile, change)
     _learn_shift(x, residual, profile, sigma, change, rates)
-    return residual, distance, outside
+    return residual, distance, outside, pace

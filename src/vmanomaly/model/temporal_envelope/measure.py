@@ -106,7 +106,7 @@ def measure(
             alive[i] = False
         _measure_scale(x, traces.distances[s, :n], alive, rates, room)
         sigma = sigma_of(x)
-        reach, window = reach_of(x, sigma), rates.changepoint_window
+        reach, window = reach_of(x.step) * sigma, rates.changepoint_window
         for side in SIDES:
             _excesses(x, side, traces.residuals[s, :n], alive, excesses)
             measure_tail(x.tails, side, excesses[:n], sigma, reach, window, weeks, CALM_WEEKS, room)

@@ -13,7 +13,7 @@ import numpy as np
 
 from vmanomaly.kernel import inlined, inner
 from vmanomaly.model.state import Record
-from vmanomaly.model.temporal_envelope.tails import BELOW, IMPATIENT, TAILS, WEEKLY, learn_tails
+from vmanomaly.model.temporal_envelope.tails import BELOW, IMPATIENT, TAILS, learn_tails
 
 N_BEFORE = 11
 """The samples before the present one that the longer rule looks at."""
@@ -95,7 +95,7 @@ def limit_of(runs: Record, side: int) -> float:
 
 
 @inlined
-def learn_runs(runs: Record, deviation: float, window: int, weeks: float) -> None:
+def learn_runs(runs: Record, deviation: float, window: int, weeks: float, kept: float) -> None:
     """Learn how far the last samples reach together, this one included.
 
     Parameters
@@ -104,13 +104,13 @@ def learn_runs(runs: Record, deviation: float, window: int, weeks: float) -> Non
         A row of `RUNS`, changed.
     deviation
         Of the sample from what is expected, in standard deviations.
-    window, weeks
-        As for `learn_tails`.
+    window, weeks, kept
+        As for `learn_tails`; bounds are to be exceeded about once a week.
     """
     below, above = pair_of(runs, deviation)
-    learn_tails(runs.pair, below, above, PAIR_REACH, window, weeks, WEEKLY, IMPATIENT)
+    learn_tails(runs.pair, below, above, PAIR_REACH, window, weeks, kept, IMPATIENT)
     below, above = spell_of(runs, deviation)
-    learn_tails(runs.spell, below, above, SPELL_REACH, window, weeks, WEEKLY, IMPATIENT)
+    learn_tails(runs.spell, below, above, SPELL_REACH, window, weeks, kept, IMPATIENT)
     add_to_runs(runs, deviation)
 
 

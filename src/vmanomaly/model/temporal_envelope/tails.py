@@ -59,6 +59,20 @@ _LARGEST_REACH = 1e306
 
 
 @kernel
+def kept_of_events(weeks: float, rarity: float) -> float:
+    """Return what is left of an event after some weeks.
+
+    Parameters
+    ----------
+    weeks
+        Since then.
+    rarity
+        Weeks in which a bound is to be exceeded about once; events are remembered twice as long.
+    """
+    return math.exp(-weeks / (_MEMORY * rarity))
+
+
+@kernel
 def learn_tails(
     tails: Record,
     below: float,
@@ -66,7 +80,7 @@ def learn_tails(
     reach: float,
     window: int,
     weeks: float,
-    rarity: float,
+    kept: float,
     patience: float,
 ) -> None:
     """Widen a bound that is exceeded repeatedly, and narrow it otherwise.
@@ -88,8 +102,8 @@ def learn_tails(
         Samples that an event takes.
     weeks
         The time that the sample represents.
-    rarity
-        Weeks in which a bound is to be exceeded about once; events are remembered twice as long.
+    kept
+        What is left of an event after that time, from `kept_of_events`.
     patience
         Recent events from which on the bound does not narrow; infinity where it always does. It
         narrows the more slowly the more there are.
@@ -102,7 +116,7 @@ def learn_tails(
         if tails.reach[side] > reach:
             tails.reach[side] += (reach - tails.reach[side]) * narrowing
         tails.largest[side] -= tails.largest[side] * narrowing
-        tails.n_events[side] *= math.exp(-weeks / (_MEMORY * rarity))
+        tails.n_events[side] *= kept
         if tails.event_age[side] > 0.0:
             tails.peak[side] = max(tails.peak[side], excess)
             tails.event_age[side] += 1.0
@@ -144,7 +158,7 @@ def measure_tail(
 
     Parameters
     ----------
-    tails, reach, window, rarity
+    tails, reach, window
         As for `learn_tails`.
     side
         `BELOW` or `ABOVE`.
@@ -154,6 +168,8 @@ def measure_tail(
         What is smaller is no event.
     weeks
         The length of the window.
+    rarity
+        As for `kept_of_events`.
     room
         float64, shape (n,), overwritten.
     """
@@ -227,7 +243,7 @@ def _events_of_late(
     for i in range(len(excesses)):
         quiet += 1
         if excesses[i] > tail and quiet > window:
-            count += math.exp(-weeks * (1.0 - i / len(excesses)) / (_MEMORY * rarity))
+            count += kept_of_events(weeks * (1.0 - i / len(excesses)), rarity)
             quiet = 0
     return count
 

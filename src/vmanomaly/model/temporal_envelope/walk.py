@@ -13,11 +13,13 @@ from vmanomaly.model.temporal_envelope.calendar import Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins, Envelopes
 from vmanomaly.model.temporal_envelope.forecast import forecast, learn_forecast, steady
 from vmanomaly.model.temporal_envelope.learn import (
+    NO_PACE,
     Rates,
     beyond_levels_of,
     bounds_of,
     flatline_score_of,
     learn_one,
+    pace_of,
     profile_at,
 )
 from vmanomaly.series import BoolArray, FloatArray
@@ -114,6 +116,7 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
         Written.
     """
     n_timestamps = len(points.timestamps)
+    pace = NO_PACE
     for s in range(len(points.rows)):
         row = points.rows[s]
         x = envelopes.envelope[row]
@@ -122,9 +125,10 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
         for b in range(len(points.starts)):
             begin, end = micro_batch(points, s, b)
             if points.predicted and x.n_learned > 0.0:
+                pace = pace_of(pace, x.step, pace.duration)
                 for t in range(begin, end):
                     profile = profile_at(bins, profiles, places, t, x.step)
-                    yhat, lower, upper = bounds_of(x, profile, rates, t == begin)
+                    yhat, lower, upper = bounds_of(x, profile, rates, pace, t == begin)
                     bounds.yhat[s, t] = yhat
                     bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
                     if math.isfinite(points.values[s, t]):
@@ -145,8 +149,8 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
                 y, timestamp = points.values[s, t], float(points.timestamps[t])
                 learned = math.isfinite(y)
                 if learned:
-                    residual, distance, outside = learn_one(
-                        x, bins, y, timestamp, profiles, places, t, rates
+                    residual, distance, outside, pace = learn_one(
+                        x, bins, y, timestamp, profiles, places, t, rates, pace
                     )
                     if traces.residuals.size > 0:
                         traces.residuals[s, n_learned] = residual

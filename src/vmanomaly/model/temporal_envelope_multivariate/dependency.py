@@ -31,6 +31,7 @@ from vmanomaly.model.temporal_envelope.tails import (
     TAIL_RANGES,
     TAILS,
     WEEKLY,
+    kept_of_events,
     learn_tails,
     measure_tail,
 )
@@ -393,6 +394,7 @@ def walk_groups(
     rank = relations.factor_products.shape[1]
     n_timestamps = deviations.shape[1]
     n_learned = groups.n_learned
+    kept = kept_of_events(parameters.weeks, WEEKLY)
     for g in range(len(groups.rows)):
         first, group = groups.offsets[g], groups.rows[g]
         n_channels = groups.offsets[g + 1] - first
@@ -446,7 +448,7 @@ def walk_groups(
                         reach,
                         parameters.window,
                         parameters.weeks,
-                        WEEKLY,
+                        kept,
                         IMPATIENT,
                     )
                     step = 2.0 * weight * max(uppers[c] - lowers[c], _LEAST_SPREAD)

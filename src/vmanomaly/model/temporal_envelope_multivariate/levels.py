@@ -30,6 +30,7 @@ from vmanomaly.model.temporal_envelope.tails import (
     TAIL_RANGES,
     TAILS,
     WEEKLY,
+    kept_of_events,
     learn_tails,
 )
 from vmanomaly.model.temporal_envelope_multivariate.dependency import (
@@ -527,6 +528,7 @@ def _learn_levels(
 ) -> bool:
     """Learn a point of all channels, and tell whether it says how they usually move together."""
     n_known = n_quiet = REFERENCE_WINDOWS * parameters.window
+    kept = kept_of_events(parameters.weeks, WEEKLY)
     usual = True
     for c in range(len(values)):
         x = level[c]
@@ -541,7 +543,7 @@ def _learn_levels(
         if known:
             side = ABOVE if whitened > 0.0 else BELOW
             whole = whitened * max(x.tails.reach[side] / RARE, 1.0)
-            learn_tails(x.tails, -whole, whole, RARE, n_quiet, parameters.weeks, WEEKLY, IMPATIENT)
+            learn_tails(x.tails, -whole, whole, RARE, n_quiet, parameters.weeks, kept, IMPATIENT)
         if not beyond:
             x.n_beyond = max(x.n_beyond - 1.0, 0.0)
             # As much of the sample as moved the recent level.
