@@ -47,6 +47,13 @@ def test_many_values_in_any_order(order: str) -> None:
     assert select(samples.copy(), 66_666) == np.sort(samples)[66_666]
 
 
+def test_selecting_ends_even_where_values_are_nan() -> None:
+    assert np.isnan(select(np.full(50, np.nan), 20))
+    samples = np.where(np.arange(60) % 3 == 0, np.nan, np.arange(60.0))
+    select(samples, 30)
+    assert np.isnan(samples).sum() == 20
+
+
 @given(values, st.floats(0.0, 1.0))
 def test_quantiles_are_those_of_numpy(samples: FloatArray, probability: float) -> None:
     expected = np.quantile(samples, probability)
