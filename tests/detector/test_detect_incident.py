@@ -168,13 +168,11 @@ def test_an_incident_continues_where_scores_come_back_while_there_is_evidence() 
     assert follow(*[0.3] * 10, 0.9)[-1] < 0.2
 
 
-def test_a_flatline_is_evidence_too_and_written_only_if_asked_for() -> None:
-    assert needed_outputs(["incident_score"], ("flatline_score",)) == (
-        "anomaly_score",
-        "flatline_score",
-    )
+@pytest.mark.parametrize("name", ["flatline_score", "drift_score"])
+def test_other_evidence_counts_too_and_is_written_only_if_asked_for(name: str) -> None:
+    assert needed_outputs(["incident_score"], (name,)) == ("anomaly_score", name)
     state = SeriesState([])
-    whole = predictions(anomaly_score=[0.1, NAN, 0.1], flatline_score=[2.0, NAN, 2.0])
+    whole = predictions(anomaly_score=[0.1, NAN, 0.1], **{name: [2.0, NAN, 2.0]})
     found = add_incident_score(whole, state, ["incident_score"])
     assert list(found.outputs) == ["incident_score"]
     np.testing.assert_array_equal(found.outputs["incident_score"][0], follow(2.0, NAN, 2.0))

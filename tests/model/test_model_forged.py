@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from benchmarks.endurance.state_subjects import NAMES, Subject, subject
-from vmanomaly.model.state import FINITE, Array, Column, Range, check_columns, ranges_of
+from vmanomaly.model.state import (
+    FINITE,
+    Array,
+    Column,
+    Range,
+    check_columns,
+    ranges_of,
+    records,
+)
+from vmanomaly.model.temporal_envelope.columns import ENVELOPE
 from vmanomaly.series import SeriesBatch
 from vmanomaly.state import Content
 
@@ -73,6 +82,10 @@ def without_trees(arrays: dict[str, Array]) -> None:
     arrays["tree_starts_offsets"] = np.arange(n_rows + 1)
 
 
+def late_base(arrays: dict[str, Array]) -> None:
+    records(arrays["envelope"], ENVELOPE)["base_since"][0] = 2.0**50
+
+
 def later_counter(arrays: dict[str, Array]) -> None:
     arrays["counter"][0] = 1.0, 5.0, 2.0**50
 
@@ -118,6 +131,7 @@ FORGERIES: list[tuple[str, Forge, str]] = [
     ("temporal_envelope", put("envelope", math.nan, 0, 3), "envelope: found nan"),
     ("temporal_envelope", put("envelope", 7.0, 0, 0), "n_learned is not the number of samples"),
     ("temporal_envelope", put("envelope", 2.0**50, 0, 1), "last_time is after"),
+    ("temporal_envelope", late_base, "base_since is after"),
     ("temporal_envelope", put("counter", 2.0, 0, 0), "counter: found 2.0"),
     ("temporal_envelope", later_counter, "counter: last_time is after"),
     ("temporal_envelope", put("profile_visits", -1.0, 0, 0), "profile_visits: found -1.0"),

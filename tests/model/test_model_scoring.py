@@ -231,6 +231,27 @@ def test_a_flatline_need_not_deviate(policy: dict[str, Any], flatline: float) ->
     assert found.outputs["flatline_score"] == [[flatline]]
 
 
+@pytest.mark.parametrize(
+    ("policy", "score"),
+    [
+        ({}, 3.0),
+        ({"detection_direction": "above_expected"}, 3.0),
+        ({"detection_direction": "below_expected"}, 0.0),
+        ({"min_dev_from_expected": (5.0, 3.0)}, 3.0),
+        ({"min_dev_from_expected": (3.0, 5.0)}, 0.0),
+        ({"data_range": (0.0, 12.0), "anomaly_score_outside_data_range": 5.0}, 3.0),
+    ],
+)
+def test_of_a_drift_the_level_deviates_from_where_it_was(
+    policy: dict[str, Any], score: float
+) -> None:
+    """The sample below the level says nothing of it."""
+    outputs = {"yhat": 10.0, "yhat_lower": 8.0, "yhat_upper": 12.0}
+    batch, output = one_point(9.5, {**outputs, "drift_score": 3.0, "drift": 4.0})
+    found = score_series(batch, output, Policy(**policy), ["drift_score"])
+    assert found.outputs["drift_score"] == [[score]]
+
+
 def test_from_zero_every_relative_deviation_is_exceeded() -> None:
     assert score_of(1.0, 0.0, -1.0, 1.0, min_rel_dev_from_expected=(50.0, 50.0)) == 1.0
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vmanomaly.config.model import BEYOND_LEVELS, FLATLINE_SCORE, INCIDENT_SCORE
+from vmanomaly.config.model import BEYOND_LEVELS, DRIFT_SCORE, FLATLINE_SCORE, INCIDENT_SCORE
 from vmanomaly.kernel import kernel
 from vmanomaly.model.state import MOST_EVIDENCE, SeriesState
 from vmanomaly.series import FloatArray, IntArray, Predictions
@@ -100,8 +100,9 @@ def add_incident_score(
     scores = predictions.outputs["anomaly_score"]
     if BEYOND_LEVELS in predictions.outputs:
         scores = np.fmin(scores, predictions.outputs[BEYOND_LEVELS])
-    if FLATLINE_SCORE in predictions.outputs:
-        scores = np.fmax(scores, predictions.outputs[FLATLINE_SCORE])
+    for name in (FLATLINE_SCORE, DRIFT_SCORE):
+        if name in predictions.outputs:
+            scores = np.fmax(scores, predictions.outputs[name])
     outputs = {
         **predictions.outputs,
         INCIDENT_SCORE: incident_score(scores, state["incident"], rows),

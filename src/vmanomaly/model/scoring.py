@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from vmanomaly.config.model import BEYOND_LEVELS, FLATLINE_SCORE, INCIDENT_SCORE
+from vmanomaly.config.model import (
+    BEYOND_LEVELS,
+    DRIFT,
+    DRIFT_SCORE,
+    FLATLINE_SCORE,
+    INCIDENT_SCORE,
+)
 from vmanomaly.model.base import LARGEST, ModelOutput
 from vmanomaly.series import BoolArray, FloatArray, Predictions, SeriesBatch
 
@@ -27,7 +33,7 @@ BOUNDS = ("yhat", "yhat_lower", "yhat_upper")
 
 _JUST_ABOVE_1 = math.nextafter(1.0, 2.0)
 
-_EVIDENCE = (FLATLINE_SCORE, BEYOND_LEVELS)
+_EVIDENCE = (FLATLINE_SCORE, DRIFT_SCORE, BEYOND_LEVELS)
 """What the incident score is made of in addition to the anomaly score, where a model gives it."""
 
 _T = TypeVar("_T")
@@ -216,23 +222,33 @@ def scored_outputs(
     if policy is not None:
         outputs = adjusted(outputs, policy)
         if provide_series is None:
-            others = (name for name in outputs if name not in ("anomaly_score", *_EVIDENCE))
+            unasked = ("anomaly_score", *_EVIDENCE, DRIFT)
+            others = (name for name in outputs if name not in unasked)
             provide_series = ("anomaly_score", *others)
         if "anomaly_score" in provide_series:
             outputs = {**outputs, "anomaly_score": policed_score(outputs, y, policy)}
         for name in _EVIDENCE:
             if name in provide_series and name in outputs:
-                yhat, of_name = outputs.get("yhat"), policy
-                if name == FLATLINE_SCORE:
-                    of_name = _without_least_deviations(policy)
-                policed = apply_policies(outputs[name], y, yhat, of_name)
-                outputs = {**outputs, name: policed}
+                outputs = {**outputs, name: _policed(name, outputs, y, policy)}
     return chosen(
         {**outputs, "y": y},
         model_output.eligible & np.isfinite(y),
         model_output.trusted,
         tuple(outputs) if provide_series is None else provide_series,
     )
+
+
+def _policed(
+    name: str, outputs: Mapping[str, FloatArray], y: FloatArray, policy: Policy
+) -> FloatArray:
+    """Return evidence of an incident as the policy has it."""
+    yhat = outputs.get("yhat")
+    if name == FLATLINE_SCORE:
+        policy = _without_least_deviations(policy)
+    elif name == DRIFT_SCORE and yhat is not None:
+        # It is the level that deviates, from where it was, and not the sample from the level.
+        y, yhat = np.clip(yhat, *policy.data_range), yhat - outputs[DRIFT]
+    return apply_policies(outputs[name], y, yhat, policy)
 
 
 def _without_least_deviations(policy: Policy) -> Policy:

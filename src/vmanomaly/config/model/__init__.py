@@ -3,6 +3,8 @@
 from vmanomaly.config.model.base import (
     BEYOND_LEVELS,
     CONTRIBUTION,
+    DRIFT,
+    DRIFT_SCORE,
     FLATLINE_SCORE,
     INCIDENT_SCORE,
     STANDARD_OUTPUTS,
@@ -15,6 +17,8 @@ from vmanomaly.config.model.temporal_envelope import Holidays
 __all__ = [
     "BEYOND_LEVELS",
     "CONTRIBUTION",
+    "DRIFT",
+    "DRIFT_SCORE",
     "FLATLINE_SCORE",
     "INCIDENT_SCORE",
     "STANDARD_OUTPUTS",

@@ -39,6 +39,9 @@ CONTRIBUTION = "contribution"
 """Of models of groups that can say it: the share of each channel in the score, in percent."""
 FLATLINE_SCORE = "flatline_score"
 """Of models that notice how long a series stands still: the incident score is made of it too."""
+DRIFT_SCORE, DRIFT = "drift_score", "drift"
+"""Of models that notice how far the level has come from where it was for days: how unusual that is,
+of which the incident score is made too, and how far, in the unit of the series."""
 BEYOND_LEVELS = "beyond_levels"
 """Of models whose range covers two levels for a while, and never written: how far a sample that is
 back at the level before is beyond both, the largest float for all others. The evidence of the

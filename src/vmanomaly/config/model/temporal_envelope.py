@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pkgutil import resolve_name
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from vmanomaly.config.model.base import FLATLINE_SCORE, STANDARD_OUTPUTS, OnlineModelSection
+from vmanomaly.config.model.base import (
+    DRIFT,
+    DRIFT_SCORE,
+    FLATLINE_SCORE,
+    STANDARD_OUTPUTS,
+    OnlineModelSection,
+)
 from vmanomaly.config.model.values import FORECAST, ForecastOffsets, NotNegative, Positive
 from vmanomaly.config.secrets import shown_name
 from vmanomaly.config.section import Section
@@ -88,7 +94,7 @@ class TemporalEnvelopeSection(OnlineModelSection):
         How far ahead to forecast, such as 1h and 1d; each gives yhat_1h and its bounds.
     """
 
-    outputs = (*STANDARD_OUTPUTS, FLATLINE_SCORE)
+    outputs: ClassVar[tuple[str, ...]] = (*STANDARD_OUTPUTS, FLATLINE_SCORE, DRIFT_SCORE, DRIFT)
     forecasts = True
 
     class_name: str = Field("temporal_envelope", alias="class")

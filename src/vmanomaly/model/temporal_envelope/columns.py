@@ -55,6 +55,8 @@ ENVELOPE = np.dtype(
         ("longest_flat", np.float64),
         ("second_flat", np.float64),
         ("flat_share", np.float64),
+        ("base_since", np.float64),
+        ("drift", TAILS),
         ("runs", RUNS),
     ],
     align=True,
@@ -73,7 +75,8 @@ ENVELOPE = np.dtype(
 - `shift`, `shift_age`, `n_returned`: from the level to the one before while that may come back,
   the samples since then, and consecutive samples at the level before;
 - `outage`: the share of samples without noise, of late, since a shift to a flat level; else 0;
-- `base`: a level that follows over a day, from which profiles are learned;
+- `base`: a level that follows over a day, from which profiles are learned, `base_since`: when it
+  was last set to another, in Unix milliseconds, `drift`: how far the level was from it;
 - `flat_length`: consecutive samples that hardly differ from the one before, `longest_flat` and
   `second_flat`: the longest such runs of late, `flat_share`: the share of such samples;
 - `runs`: what the last samples say together.
@@ -216,8 +219,9 @@ def _envelope_problem(arrays: Mapping[str, Array]) -> str | None:
     is_counter = records(arrays["counter"], COUNTER)["is_counter"] > 0.0
     if ((n_learned != n_seen) & ~is_counter | (n_learned > n_seen)).any():
         return "n_learned is not the number of samples that were seen"
-    if ((n_learned > 0.0) & (envelope["last_time"] > arrays["last_seen"])).any():
-        return "last_time is after the last sample that was seen"
+    for name in ("last_time", "base_since"):
+        if ((n_learned > 0.0) & (envelope[name] > arrays["last_seen"])).any():
+            return f"{name} is after the last sample that was seen"
     return None
 
 

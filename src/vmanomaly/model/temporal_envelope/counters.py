@@ -176,7 +176,7 @@ def _learn_counters(points: Points, counters: Array, growth: Growth) -> None:
 
 
 @kernel
-def expect_counters(points: Points, growth: Growth, bounds: Bounds) -> None:
+def expect_counters(points: Points, growth: Growth, bounds: Bounds, drifts: FloatArray) -> None:
     """Turn what is expected of the rates of counters into what is expected of their samples.
 
     After a restart anything from 0 to the growth that is expected is, as how long ago it was is
@@ -188,8 +188,8 @@ def expect_counters(points: Points, growth: Growth, bounds: Bounds) -> None:
         The samples.
     growth
         What they are made of.
-    bounds
-        Of the rates, changed.
+    bounds, drifts
+        Of the rates, changed; `drifts` is float64, shape (S, T).
     """
     for c in range(len(growth.series)):
         s = growth.series[c]
@@ -208,6 +208,7 @@ def expect_counters(points: Points, growth: Growth, bounds: Bounds) -> None:
             if restarts:
                 yhat = max(min(yhat, points.values[s, t]), 0.0)
                 lower = min(lower, 0.0)
+            drifts[s, t] = _grown(0.0, seconds * drifts[s, t])
             least = max(_ROUNDING * yhat, 1e-12)
             bounds.yhat[s, t] = yhat
             bounds.yhat_lower[s, t] = min(lower, yhat - least)

@@ -16,6 +16,7 @@ from vmanomaly.model.temporal_envelope.measure import (
 )
 from vmanomaly.model.temporal_envelope.walk import (
     NO_TRACES,
+    Evidence,
     traces_of_forecasts,
     traces_of_residuals,
     walk_rows,
@@ -68,7 +69,7 @@ def _fit_block(
     n_series, n_timestamps = points.values.shape
     n_horizons = 0 if horizons is None else len(horizons)
     bounds = points.blank_bounds()
-    flatlines, beyond_levels = points.blanks(2)
+    evidence = Evidence.blank(points)
     forecasts = np.empty((n_horizons, 3, *bounds.yhat.shape))
     n_samples = np.isfinite(points.values).sum(axis=1)
     enough = n_samples > 2 * SETTLED
@@ -79,9 +80,9 @@ def _fit_block(
     of_second = traces_of_residuals(n_series, n_timestamps)
     rooms = np.empty((N_ROOMS, n_timestamps))
     known = profiles, places, rates, horizons, envelopes
-    walk_rows(points, *known, bounds, flatlines, beyond_levels, forecasts, of_first)
+    walk_rows(points, *known, bounds, evidence, forecasts, of_first)
     restart(again, profiles, places, envelopes, rooms[0])
-    walk_rows(again, *known, bounds, flatlines, beyond_levels, forecasts, of_second)
+    walk_rows(again, *known, bounds, evidence, forecasts, of_second)
     if horizons is not None:
         measure_forecasts(points, horizons, of_first, rates, envelopes, *rooms[:2])
     envelopes.envelope["n_learned"][points.rows] = n_samples

@@ -15,6 +15,7 @@ from vmanomaly.model.online import widened
 from vmanomaly.model.state import Record
 from vmanomaly.model.temporal_envelope.calendar import DAY, WEEK, Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins
+from vmanomaly.model.temporal_envelope.drift import drift_of, drift_score, learn_drift
 from vmanomaly.model.temporal_envelope.flatlines import flatline_score, learn_flatline
 from vmanomaly.model.temporal_envelope.runs import (
     NO_LIMIT,
@@ -247,6 +248,15 @@ def flatline_score_of(x: Record, y: float) -> float:
     return flatline_score(x, change, x.n_learned - SETTLED)
 
 
+@inner
+def drift_score_of(x: Record) -> tuple[float, float]:
+    """Return how far the level has drifted, and how unusual that is."""
+    if x.n_learned <= SETTLED:
+        return 0.0, 0.0
+    drift = drift_of(x)
+    return drift, drift_score(x, drift, sigma_of(x))
+
+
 @spliced
 def _pass_time(x: Record, timestamp: float) -> float:
     """Record the time of a sample, and return the milliseconds that it represents."""
@@ -347,6 +357,7 @@ def _learn_outage(x: Record, profile: float, change: float) -> None:
     if x.outage < 0.5:
         x.outage = 0.0
         x.level = x.base = clipped(x.level - profile, LARGE)
+        x.base_since = x.last_time
 
 
 @spliced
@@ -366,6 +377,7 @@ def _learn_shift(
         if x.n_returned >= _RETURNED:
             x.level = clipped(x.level + x.shift, LARGE)
             x.base = clipped(x.base + x.shift, LARGE)
+            x.base_since = x.last_time
             x.shift = x.n_returned = x.run_length = x.outage = 0.0
             forget_runs(x.runs)
             return
@@ -400,6 +412,7 @@ def _take_up(x: Record, profile: float, rates: Rates) -> None:
     before = x.shift if x.outage > 0.0 else _unsettled(x, rates.changepoint_window)
     x.level = clipped(x.level + shift, LARGE)
     x.base = clipped(x.base + shift, LARGE)
+    x.base_since = x.last_time
     x.shift = clipped(before - shift, LARGE)
     x.slope = x.fast = x.shift_age = x.n_returned = 0.0
     x.outage = 1.0 if outage else 0.0
@@ -424,17 +437,18 @@ def learn_one(
     t: int,
     rates: Rates,
     pace: Pace,
-) -> tuple[float, float, float, Pace]:
-    """Learn a sample; return its distance from the level, from `yhat`, from both levels, its pace.
+) -> tuple[float, float, float, float, Pace]:
+    """Learn a sample; return its distance from the level, from `yhat`, from both levels, and more.
 
-    The third is 0 between the level and the one before while that may come back. `pace` is that of
-    any other sample.
+    The third is 0 between the level and the one before while that may come back. What follows are
+    how far the level has drifted, and the pace of the sample; `pace` is that of any other one.
     """
     y = clipped(y, LARGE)
     x.n_learned += 1.0
     if x.n_learned == 1.0:
         x.last_time, x.level, x.base, x.last_sample = timestamp, y, y, y
-        return 0.0, 0.0, 0.0, pace
+        x.base_since = timestamp
+        return 0.0, 0.0, 0.0, 0.0, pace
     duration = _pass_time(x, timestamp)
     pace = pace_of(pace, x.step, duration)
     weeks = duration / WEEK
@@ -455,6 +469,7 @@ def learn_one(
         limit = 3.0 * max(sigma, x.deviation)
     bounded = clipped(residual, limit)
     level = x.level
+    drift = 0.0
     x.fast += 0.3 * (bounded - x.fast)
     _learn_level(x, bounded, sigma, rates)
     if x.outage == 0.0:
@@ -472,6 +487,7 @@ def learn_one(
                 _PATIENCE,
             )
             learn_runs(x.runs, outside / sigma, rates.changepoint_window, weeks, pace.kept_of_runs)
+            drift = learn_drift(x, sigma, rates.changepoint_window, weeks, pace.kept_of_runs)
         _learn_scale(x, distance, sigma_of(x), change, rates)
         from_base = clipped(bounded + level - x.base, LARGE)
         base_gain = max(min(rates.alpha, duration / _BASE_TIME), 1.0 / x.n_learned, rates.forget)
@@ -480,4 +496,4 @@ def learn_one(
     else:
         _learn_outage(x, profile, change)
     _learn_shift(x, residual, profile, sigma, change, rates)
-    return residual, distance, outside, pace
+    return residual, distance, outside, drift, pace

@@ -66,7 +66,7 @@ def restart(
             x.level = median(room[:n_samples])
         x.n_learned = SETTLED + 1
         x.last_time = points.timestamps[0] - x.step
-        x.base = x.level
+        x.base, x.base_since = x.level, x.last_time
         x.slope = x.fast = 0.0
         x.run_length = x.run_mean = x.run_change = 0.0
         x.shift = x.shift_age = x.n_returned = x.outage = 0.0
@@ -120,7 +120,20 @@ def measure(
             rooms[1:],
             room,
         )
+        _measure_drift(x.drift, traces.drifts[s, :n], alive)
         x.shift = 0.0
+
+
+@inner
+def _measure_drift(tails: Record, drifts: FloatArray, alive: BoolArray) -> None:
+    """Set how far the level has ever drifted."""
+    for side in SIDES:
+        farthest = 0.0
+        for i in range(len(drifts)):
+            if alive[i]:
+                farthest = max(farthest, -drifts[i] if side == BELOW else drifts[i])
+        tails.reach[side] = tails.largest[side] = farthest
+        tails.n_events[side] = tails.peak[side] = tails.event_age[side] = 0.0
 
 
 @spliced

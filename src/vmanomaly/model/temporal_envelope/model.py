@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmanomaly.config.model import BEYOND_LEVELS, FLATLINE_SCORE
+from vmanomaly.config.model import BEYOND_LEVELS, DRIFT, DRIFT_SCORE, FLATLINE_SCORE
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.model.online import OnlineModel, Points
 from vmanomaly.model.state import Column, SeriesState, records
@@ -33,7 +33,7 @@ from vmanomaly.model.temporal_envelope.counters import (
 )
 from vmanomaly.model.temporal_envelope.fit import fit_rows
 from vmanomaly.model.temporal_envelope.learn import Rates
-from vmanomaly.model.temporal_envelope.walk import NO_TRACES, walk_rows
+from vmanomaly.model.temporal_envelope.walk import NO_TRACES, Evidence, walk_rows
 from vmanomaly.series import FloatArray, IntArray, SeriesBatch
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class TemporalEnvelopeModel(OnlineModel):
       the run, the limit is the bound [5]_.
     - **Flatlines**: how long the value has not moved is compared with how long it usually does
       not; the score of this is an output, and evidence of an incident.
+    - **Drift**: how far the level is from one that follows over a day is compared with how far it
+      ever was; the score of this is an output, and evidence of an incident.
     - **Counters**: a series that only grows, and from 0 again after a restart, is learned by its
       rate, and expected to grow from its last sample, in a micro-batch too; not if forecasts are
       asked for.
@@ -156,7 +158,7 @@ class TemporalEnvelopeModel(OnlineModel):
     @property
     def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
         """Everything that `provide_series` may ask for; a class cannot know the forecasts."""
-        return (*OnlineModel.outputs, FLATLINE_SCORE, *self._forecast_names)
+        return (*OnlineModel.outputs, FLATLINE_SCORE, DRIFT_SCORE, DRIFT, *self._forecast_names)
 
     @property
     def default_outputs(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -225,7 +227,7 @@ class TemporalEnvelopeModel(OnlineModel):
     def _walk(self, state: SeriesState, points: Points) -> dict[str, FloatArray]:
         growth = growth_of(points, records(state["counter"], COUNTER))
         bounds = points.blank_bounds()
-        flatlines, beyond_levels = points.blanks(2)
+        evidence = Evidence.blank(points)
         forecasts = np.full((len(self.forecast_at), 3, *points.values.shape), np.nan)
         profiles, places = self._calendar(points.timestamps)
         walk_rows(
@@ -236,16 +238,20 @@ class TemporalEnvelopeModel(OnlineModel):
             self._horizons,
             envelopes_of(state),
             bounds,
-            flatlines,
-            beyond_levels,
+            evidence,
             forecasts,
             NO_TRACES,
         )
-        expect_counters(points, growth, bounds)
+        expect_counters(points, growth, bounds, evidence.drifts)
         of_each = (side for forecast in forecasts for side in forecast)
         named = dict(zip(self._forecast_names, of_each, strict=True))
-        evidence = {FLATLINE_SCORE: flatlines, BEYOND_LEVELS: beyond_levels}
-        return bounds._asdict() | evidence | named
+        others = {
+            FLATLINE_SCORE: evidence.flatlines,
+            DRIFT_SCORE: evidence.drift_scores,
+            DRIFT: evidence.drifts,
+            BEYOND_LEVELS: evidence.beyond_levels,
+        }
+        return bounds._asdict() | others | named
 
     def _calendar(self, timestamps: IntArray) -> tuple[Profiles, Places]:
         """Return the profiles, and where the timestamps and those forecast at them lie."""

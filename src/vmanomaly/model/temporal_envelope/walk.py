@@ -17,6 +17,7 @@ from vmanomaly.model.temporal_envelope.learn import (
     Rates,
     beyond_levels_of,
     bounds_of,
+    drift_score_of,
     flatline_score_of,
     learn_one,
     pace_of,
@@ -30,7 +31,7 @@ class Traces(NamedTuple):
 
     Attributes
     ----------
-    residuals, distances, outsides : ndarray of float64, shape (S, T)
+    residuals, distances, outsides, drifts : ndarray of float64, shape (S, T)
         What `learn_one` returned for every finite sample, one after the other.
     alive : ndarray of bool, shape (S, T)
         Whether there was no outage at them.
@@ -43,9 +44,34 @@ class Traces(NamedTuple):
     residuals: FloatArray
     distances: FloatArray
     outsides: FloatArray
+    drifts: FloatArray
     alive: BoolArray
     fasts: FloatArray
     steadies: FloatArray
+
+
+class Evidence(NamedTuple):
+    """What samples say of an incident, whatever the bounds are; NaN where there is none.
+
+    Attributes
+    ----------
+    flatlines : ndarray of float64, shape (S, T)
+        How unusually long the series has been standing still.
+    drifts, drift_scores : ndarray of float64, shape (S, T)
+        How far its level has drifted, and how unusual that is.
+    beyond_levels : ndarray of float64, shape (S, T)
+        How far a sample that is back at the level before is beyond both levels.
+    """
+
+    flatlines: FloatArray
+    drifts: FloatArray
+    drift_scores: FloatArray
+    beyond_levels: FloatArray
+
+    @classmethod
+    def blank(cls, points: Points) -> Evidence:
+        """Return evidence filled with NaN."""
+        return cls(*points.blanks(len(cls._fields)))
 
 
 def traces_of_forecasts(n_series: int, n_horizons: int, n_timestamps: int) -> Traces:
@@ -63,11 +89,13 @@ def traces_of_residuals(n_series: int, n_timestamps: int) -> Traces:
         residuals=np.empty(shape),
         distances=np.empty(shape),
         outsides=np.empty(shape),
+        drifts=np.empty(shape),
         alive=np.empty(shape, np.bool_),
     )
 
 
 NO_TRACES = Traces(
+    np.empty((0, 0)),
     np.empty((0, 0)),
     np.empty((0, 0)),
     np.empty((0, 0)),
@@ -87,8 +115,7 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
     horizons: FloatArray | None,
     envelopes: Envelopes,
     bounds: Bounds,
-    flatlines: FloatArray,
-    beyond_levels: FloatArray,
+    evidence: Evidence,
     forecasts: FloatArray,
     traces: Traces,
 ) -> None:
@@ -107,9 +134,8 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
         Changed.
     bounds
         Written.
-    flatlines, beyond_levels
-        float64, shape (S, T): how unusually long a series has been standing still at its samples,
-        and how far those that are back at the level before are beyond both levels, written.
+    evidence
+        Written at samples.
     forecasts
         float64, shape (H, 3, S, T): the forecast and its bounds, written.
     traces
@@ -126,14 +152,16 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
             begin, end = micro_batch(points, s, b)
             if points.predicted and x.n_learned > 0.0:
                 pace = pace_of(pace, x.step, pace.duration)
+                drift, unusual = drift_score_of(x)
                 for t in range(begin, end):
                     profile = profile_at(bins, profiles, places, t, x.step)
                     yhat, lower, upper = bounds_of(x, profile, rates, pace, t == begin)
                     bounds.yhat[s, t] = yhat
                     bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
                     if math.isfinite(points.values[s, t]):
-                        flatlines[s, t] = flatline_score_of(x, points.values[s, t])
-                        beyond_levels[s, t] = beyond_levels_of(
+                        evidence.flatlines[s, t] = flatline_score_of(x, points.values[s, t])
+                        evidence.drifts[s, t], evidence.drift_scores[s, t] = drift, unusual
+                        evidence.beyond_levels[s, t] = beyond_levels_of(
                             x, profile, points.values[s, t], lower, upper
                         )
                     if horizons is not None:
@@ -149,13 +177,14 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
                 y, timestamp = points.values[s, t], float(points.timestamps[t])
                 learned = math.isfinite(y)
                 if learned:
-                    residual, distance, outside, pace = learn_one(
+                    residual, distance, outside, drift, pace = learn_one(
                         x, bins, y, timestamp, profiles, places, t, rates, pace
                     )
                     if traces.residuals.size > 0:
                         traces.residuals[s, n_learned] = residual
                         traces.distances[s, n_learned] = distance
                         traces.outsides[s, n_learned] = outside
+                        traces.drifts[s, n_learned] = drift
                         traces.alive[s, n_learned] = x.outage == 0.0
                         n_learned += 1
                 if traces.fasts.size > 0:

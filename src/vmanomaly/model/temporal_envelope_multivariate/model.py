@@ -133,9 +133,8 @@ class TemporalEnvelopeMultivariateModel(MultivariateModel):
     @property
     def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
         """The joint score, what each channel's own envelope gives, and its share in the score."""
-        standard = OnlineModel.outputs
-        forecasts = self.channel_model.outputs[len(standard) :]
-        return (*standard, CONTRIBUTION, *forecasts)
+        forecasts = self.channel_model.default_outputs[len(OnlineModel.default_outputs) :]
+        return (*OnlineModel.outputs, CONTRIBUTION, *forecasts)
 
     @property
     def columns(self) -> tuple[Column, ...]:
