@@ -47,6 +47,21 @@ def test_each_has_its_name(y: FloatArray, expected: str | None) -> None:
     assert deviation_of(outputs(y)) == expected
 
 
+@pytest.mark.parametrize(("sign", "expected"), [(1.0, "rising"), (-1.0, "falling")])
+def test_a_drift_that_is_followed_has_its_direction(sign: float, expected: str) -> None:
+    yhat = sign * np.linspace(0.0, 3.0, N)
+    assert deviation_of(outputs(yhat - sign * 0.2 + NOISE, yhat)) == expected
+    # What hardly moves is on one side.
+    assert deviation_of(outputs(0.1 * yhat + sign * 0.2, 0.1 * yhat)) == (
+        "higher level" if sign > 0 else "lower level"
+    )
+
+
+def test_a_value_that_was_frozen_nearly_all_the_time_is_frozen() -> None:
+    y = np.append(np.full(N - 6, 2.0), 2.0 + NOISE[:6])
+    assert deviation_of(outputs(y)) == "frozen value"
+
+
 def test_what_is_expected_may_move() -> None:
     assert deviation_of(outputs(SEASON + 3 + NOISE, SEASON)) == "higher level"
     # The season does not come: the value stays where it was.

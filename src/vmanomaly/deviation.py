@@ -26,6 +26,9 @@ _FROZEN = 8
 _GRADUAL = 8
 _STEADY = 0.8
 _BOTH_SIDES = 0.2
+_MOSTLY = 0.9
+_WELL_INSIDE = 0.5
+_FOLLOWED = 0.25
 
 
 def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
@@ -35,10 +38,12 @@ def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
 
     ===============  =======================================================================
     spike, dip       one or two samples
-    frozen value     eight samples or more, all equal
+    frozen value     eight samples or more, nine of ten of which are equal
     wider spread     a fifth or more of the samples outside the range is on the other side
     rising, falling  eight or more, that move away steadily: a correlation with time of 0.8,
-                     and by the half-width of the range or more from the first to the last third
+                     and by the half-width of the range or more from the first to the last third;
+                     or what is expected moves by a quarter of it, and most are well inside the
+                     range: a drift that it follows
     higher level,    everything else, by the side on which most are
     lower level
     ===============  =======================================================================
@@ -69,7 +74,7 @@ def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
     if not there.any():
         return None
     y, yhat, lower, upper = (outputs[name][there] for name in needed)
-    if y.size >= _FROZEN and y.min() == y.max():
+    if y.size >= _FROZEN and np.count_nonzero(y == np.median(y)) >= _MOSTLY * y.size:
         return "frozen value"
     deviation = _in_half_widths(y - yhat, yhat - lower, upper - yhat)
     n_above, n_below = int((deviation > 1).sum()), int((deviation < -1).sum())
@@ -77,6 +82,10 @@ def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
         return "wider spread"
     if y.size <= _BRIEF:
         side, names = deviation[np.abs(deviation).argmax()], ("spike", "dip")
+    elif y.size >= _GRADUAL and np.median(np.abs(deviation)) < _WELL_INSIDE:
+        side, names = _moved(yhat), ("rising", "falling")
+        if abs(side) < _FOLLOWED * float(np.median(upper - lower)) / 2.0:
+            side, names = np.median(deviation), ("higher level", "lower level")
     else:
         side = np.median(deviation)
         is_gradual = y.size >= _GRADUAL and _moves_away(np.sign(side) * deviation)
@@ -91,10 +100,14 @@ def _in_half_widths(residual: FloatArray, below: FloatArray, above: FloatArray) 
     return np.where(is_measure, residual / np.where(is_measure, width, 1.0), np.sign(residual))
 
 
+def _moved(values: FloatArray) -> float:
+    """Return how far values move from the first to the last third."""
+    third = values.size // 3
+    return float(np.median(values[-third:]) - np.median(values[:third]))
+
+
 def _moves_away(deviation: FloatArray) -> bool:
-    third = deviation.size // 3
-    moved = float(np.median(deviation[-third:]) - np.median(deviation[:third]))
-    if moved < 1.0:
+    if _moved(deviation) < 1.0:
         return False
     time = np.arange(deviation.size, dtype=np.float64)
     return float(np.corrcoef(time, deviation)[0, 1]) >= _STEADY
