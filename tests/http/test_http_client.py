@@ -281,6 +281,8 @@ def test_a_form_is_sent_in_the_address_by_get() -> None:
             "Is `reader.tenant_id` right, and `reader.datasource_url`?",
         ),
         (304, b"", "text/plain", "answered 304"),
+        (422, b"query " + 1000 * b"x" + b": too long", "text/plain", "xx … xx"),
+        (422, b"query " + 1000 * b"x" + b": too long", "text/plain", "xx: too long"),
     ],
 )
 def test_error_statuses(status: int, body: bytes, mime: str, words: str) -> None:

@@ -763,6 +763,8 @@ def test_the_deadline_of_the_work_counts_as_a_timeout() -> None:
         "cannot select more than -search.maxSamplesPerQuery=1000 samples; possible solutions: x",
         "cannot process more than 30 samples per series; increase -search.maxSamplesPerSeries",
         "query processing would load too many samples into memory in query execution",
+        f'cannot execute query="{"a + " * 200}b": not enough memory for processing 9 data points; '
+        f"total available memory for concurrent requests: 75 bytes; {'possible solutions' * 50}",
     ],
 )
 def test_too_many_samples_are_read_in_pieces(words: str) -> None:
@@ -778,11 +780,17 @@ def test_too_many_samples_are_read_in_pieces(words: str) -> None:
         reader.close()
 
 
-def test_too_many_samples_of_one_point_name_the_remedy() -> None:
-    words = "cannot select more than -search.maxSamplesPerQuery=1 samples"
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        ("cannot select more than -search.maxSamplesPerQuery=1 samples", "-search.maxSamples"),
+        ("not enough memory for processing x", "-memory.allowedPercent"),
+    ],
+)
+def test_too_many_samples_of_one_point_name_the_remedy(words: str, limit: str) -> None:
     with serve(refusing(0, 422, words)) as server:
         reader = reader_of(server.url)
-        with pytest.raises(DatasourceError, match=r"max_points_per_query.*-search\.maxSamples"):
+        with pytest.raises(DatasourceError, match=rf"max_points_per_query.*{re.escape(limit)}"):
             reader.read(query_of(), range_of(100), "s", stage="fit")
         reader.close()
     assert len(server.requests) < 12

@@ -13,7 +13,7 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.http.urls import secret_arguments
 
 MAX_WORDS = 500
-"""How many characters of a server's own words are shown."""
+"""How many characters of a server's own words are shown, at most."""
 
 _TITLE_WITHIN_BYTES = 4096
 # Shorter values of headers, such as the number of a tenant, are part of many words.
@@ -29,7 +29,8 @@ class StatusError(DatasourceError):
     status : int
         The HTTP status.
     words : str
-        The server's own words, at most 500 characters, without the client's credentials.
+        The server's own words, without the client's credentials. The message has the start and
+        the end of long ones.
     retry_after : float or None
         Seconds that the server asks to wait, by its header `Retry-After`.
     denied : bool
@@ -97,6 +98,24 @@ def words(content: bytes, content_type: str) -> str:
     if isinstance(answer, dict) and isinstance(answer.get("error"), str):
         text = answer["error"]
     return " ".join(text.split())
+
+
+def shown_words(text: str) -> str:
+    """Return what is shown of a server's own words: of long ones the start and the end.
+
+    Databases repeat the query first, and give the reason last.
+
+    Examples
+    --------
+    >>> shown_words("cannot parse")
+    'cannot parse'
+    >>> shown_words("query " + 1000 * "x" + ": not enough memory")[-25:]
+    'xxxxxx: not enough memory'
+    """
+    if len(text) <= MAX_WORDS:
+        return text
+    half = (MAX_WORDS - 3) // 2
+    return f"{text[:half].rstrip()} … {text[-half:].lstrip()}"
 
 
 def title(content: bytes) -> str:

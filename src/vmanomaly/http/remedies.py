@@ -17,6 +17,7 @@ from vmanomaly.http.answers import (
     MAX_WORDS,
     StatusError,
     seconds_to_wait,
+    shown_words,
     title,
     without_secrets,
     words,
@@ -145,7 +146,8 @@ class Remedies:
         status = response.status
         said = words(content, response.headers.get("Content-Type", ""))
         secrets = {**credentials, **proxy_headers(self._section)}
-        shown = without_secrets(said, secrets, urls)[:MAX_WORDS]
+        said_safely = without_secrets(said, secrets, urls)
+        shown = shown_words(said_safely)
         bad_certificate = status == 400 and _CERTIFICATE_DENIED in shown
         # Older vmauth answers 400 to unknown credentials, and repeats them.
         login = credentials.get("Authorization")
@@ -183,7 +185,7 @@ class Remedies:
             )
         retry_after = seconds_to_wait(response.headers.get("Retry-After", ""))
         denied = bad_certificate or bad_login
-        return StatusError(message, status, shown, retry_after, denied)
+        return StatusError(message, status, said_safely, retry_after, denied)
 
     def wrong_url(self) -> str:
         """Return the remedy for an address that is not the server's."""

@@ -58,6 +58,7 @@ _ALLOWED_POINTS = re.compile(
 _TOO_MANY_SAMPLES = re.compile(
     r"search\.maxSamplesPerQuery|search\.maxSamplesPerSeries|load too many samples into memory"
 )
+_TOO_LITTLE_MEMORY = re.compile(r"not enough memory for processing")
 
 
 class VmReader:
@@ -232,7 +233,9 @@ class _VmServer:
 
     def reason_in_query(self, error: DatasourceError) -> str | None:
         """Return why a query is at fault for which the server refused a number of points."""
-        return "reads too many samples for the server" if _says_samples(error) else None
+        if _says(_TOO_LITTLE_MEMORY, error):
+            return "takes more memory than the server allows"
+        return "reads too many samples for the server" if _says(_TOO_MANY_SAMPLES, error) else None
 
     def lower_limit(self, allowed: int) -> None:
         """Note how many points the server allows."""
@@ -242,12 +245,18 @@ class _VmServer:
 
     def remedy(self, error: DatasourceError) -> str:
         """Return what to do if a server refuses even the smallest piece for its samples."""
-        if not _says_samples(error):
+        if _says(_TOO_LITTLE_MEMORY, error):
+            limit = "-search.maxMemoryPerQuery or -memory.allowedPercent"
+        elif _says(_TOO_MANY_SAMPLES, error):
+            limit = (
+                "-search.maxSamplesPerQuery or -search.maxSamplesPerSeries, Prometheus' "
+                "--query.max-samples"
+            )
+        else:
             return ""
         return (
             ". The smallest piece is still too much, so a smaller `max_points_per_query` does not "
-            "help: narrow the query, or raise the limit of the server (-search.maxSamplesPerQuery "
-            "or -search.maxSamplesPerSeries, Prometheus' --query.max-samples)"
+            f"help: narrow the query, or raise the limit of the server ({limit})"
         )
 
     def _ask_limit(self, context: RunContext) -> int:
@@ -276,7 +285,7 @@ def _allowed_points(error: DatasourceError, asked: int) -> int | None:
     """Return how many points to request next, or None if `error` is about something else."""
     if not isinstance(error, StatusError) or error.status not in {400, 422}:
         return None
-    if _says_samples(error):
+    if _says(_TOO_MANY_SAMPLES, error) or _says(_TOO_LITTLE_MEMORY, error):
         return asked // 2
     if not _TOO_MANY_POINTS.search(error.words):
         return None
@@ -286,6 +295,6 @@ def _allowed_points(error: DatasourceError, asked: int) -> int | None:
     return allowed if 0 < allowed < asked else asked // 2
 
 
-def _says_samples(error: DatasourceError) -> bool:
-    """Return whether a server refuses because of the number of samples that a query reads."""
-    return isinstance(error, StatusError) and bool(_TOO_MANY_SAMPLES.search(error.words))
+def _says(reason: re.Pattern[str], error: DatasourceError) -> bool:
+    """Return whether a server refuses a request for this reason."""
+    return isinstance(error, StatusError) and bool(reason.search(error.words))
