@@ -16,3 +16,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module("vmanomaly.api"), name)
     raise AttributeError(f"module 'vmanomaly' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What a notebook completes.
+    return [*__all__, "errors"]

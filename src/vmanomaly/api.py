@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -26,7 +26,7 @@ from vmanomaly.analysis.tuning import Tuning, tune_batch
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import HttpQuery, VmReaderSection
 from vmanomaly.config.section import read_section
-from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.duration import EXPECTED, Duration
 from vmanomaly.config.values.time import parse_time
 from vmanomaly.context import RunContext
 from vmanomaly.detector import Learned
@@ -48,12 +48,12 @@ def detect(
     data: Any,
     model: str = DEFAULT_MODEL,
     *,
-    fit: str | None = None,
-    fit_every: str | None = None,
+    fit: str | timedelta | None = None,
+    fit_every: str | timedelta | None = None,
     time: str | None = None,
     value: str | Sequence[str] | None = None,
     by: Sequence[str] | None = None,
-    step: str | None = None,
+    step: str | timedelta | None = None,
     tz: str = "UTC",
     context: RunContext | None = None,
     **settings: Any,
@@ -70,15 +70,15 @@ def detect(
     model
         The class of the model, such as `temporal_envelope`, `mad_online`, `quantile_online`.
     fit
-        Length of the window that the model is fitted on, such as `7d`; a third of the data, at
-        most two weeks, by default.
+        Length of the window that the model is fitted on, such as `7d` or a `timedelta`; a third
+        of the data, at most two weeks, by default.
     fit_every
         How often it is fitted again; once for models that learn with every point, else daily.
     time, value, by
         Names of the columns of times, of values, and of those that tell series apart; guessed
         where they are left out.
     step
-        Distance of the points, such as `5m`; the most frequent one by default.
+        Distance of the points, such as `5m` or a `timedelta`; the most frequent one by default.
     tz
         IANA name of the zone of times that name none, and of calendar patterns.
     context
@@ -126,7 +126,7 @@ def tune(
     time: str | None = None,
     value: str | Sequence[str] | None = None,
     by: Sequence[str] | None = None,
-    step: str | None = None,
+    step: str | timedelta | None = None,
     tz: str = "UTC",
     context: RunContext | None = None,
     **frozen: Any,
@@ -213,7 +213,7 @@ class Detector:
         time: str | None = None,
         value: str | Sequence[str] | None = None,
         by: Sequence[str] | None = None,
-        step: str | None = None,
+        step: str | timedelta | None = None,
         tz: str = "UTC",
         **settings: Any,
     ) -> None:
@@ -276,7 +276,7 @@ def read(
     query: str,
     start: Time,
     end: Time | None = None,
-    step: str = "1m",
+    step: str | timedelta = "1m",
     *,
     like: Any = None,
     **connection: Any,
@@ -356,15 +356,20 @@ def _like(data: Any) -> Any:
     return None if isinstance(data, str | Path | tuple | Mapping) else data
 
 
-def _duration(name: str, text: str | None) -> Duration | None:
-    if text is None:
+def _duration(name: str, given: str | timedelta | None) -> Duration | None:
+    if given is None:
         return None
     try:
-        duration = Duration.parse(text)
-    except (ValueError, AttributeError) as error:
+        if isinstance(given, timedelta):
+            duration = Duration(round(given.total_seconds() * 1000))
+        elif isinstance(given, str):
+            duration = Duration.parse(given)
+        else:
+            raise ValueError(f"{EXPECTED}, or a timedelta, got {given!r}")
+    except ValueError as error:
         raise UsageError(f"{name}: {error}") from error
     if duration <= 0:
-        raise UsageError(f"{name}: expected a duration above 0, got {text}")
+        raise UsageError(f"{name}: expected a duration above 0, got {given}")
     return duration
 
 

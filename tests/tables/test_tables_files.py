@@ -121,6 +121,56 @@ def test_decimal_commas(tmp_path: Path) -> None:
     assert gridded(write(tmp_path, text)).batch.values.tolist() == [[1.5, 2.25]]
 
 
+@pytest.mark.parametrize(
+    ("header", "first", "second", "encoding"),
+    [
+        ("Zeit;Wert", "01.01.2026 00:00;1.234,5", "01.01.2026 00:01;-2,5", "utf-8"),
+        ("Zeit;Wert", "01.01.2026 00:00;1234,5", "01.01.2026 00:01;-2,5", "utf-8-sig"),
+        ("Zeit;Größe", "2026-01-01 00:00;1234.5", "2026-01-01 00:01;-2.5", "latin-1"),
+        ("Zeit;Größe", "2026-01-01 00:00;1234.5", "2026-01-01 00:01;-2.5", "utf-16"),
+        ("sep=;\nZeit;Wert", "2026-01-01 00:00;1234,5", "2026-01-01 00:01;-2,5", "utf-8"),
+        ("Tag;Zeit;Wert", "01.01.2026;00:00;1234,5", "01.01.2026;00:01;-2,5", "utf-8"),
+        ("Date,Value", '1/1/2026 12:00 AM,"1,234.5"', "1/1/2026 12:01 AM,-2.5", "utf-8"),
+    ],
+)
+def test_what_spreadsheets_export(
+    tmp_path: Path, header: str, first: str, second: str, encoding: str
+) -> None:
+    # A later day says which part of a date it is.
+    last = second.replace("01.01.", "31.01.").replace("-01-01", "-01-31").replace("1/1/", "1/31/")
+    file = tmp_path / "x.csv"
+    file.write_text("\n".join([header, first, second, last, ""]), encoding=encoding)
+    batch = gridded(file).batch
+    assert batch.timestamps[0] == START
+    assert batch.timestamps[-1] == START + 30 * 1440 * MINUTE + MINUTE
+    assert batch.values[0, [0, 1, -1]].tolist() == [1234.5, -2.5, -2.5]
+
+
+def test_what_is_read_in_an_unusual_way_is_said(tmp_path: Path) -> None:
+    file = write(tmp_path, "t;v\n01.02.2026 00:00;1,5\n01.02.2026 00:01;2,5\n")
+    assert read_files([str(file)]).remarks == (
+        "'01.02.2026 00:00' in column 't' is read as 2026-02-01 00:00:00",
+        "'1,5' in column 'v' is read as 1.5",
+    )
+    assert read_files([str(write(tmp_path, LONG))]).remarks == ()
+    days = write(tmp_path, "t,v\n01/02/2026,1\n02/02/2026,2\n")
+    assert read_files([str(days)]).remarks == (
+        "'01/02/2026' in column 't' is read as 2026-02-01 00:00:00",
+    )
+
+
+def test_words_for_nothing_are_missing_values(tmp_path: Path) -> None:
+    found = gridded(write(tmp_path, "time,value\n" + rows(1, "N/A", "", -3e5)))
+    np.testing.assert_array_equal(found.batch.values, [[1, np.nan, np.nan, -3e5]])
+    with pytest.raises(TableError, match=r"'value' \(which is empty\)"):
+        gridded(write(tmp_path, "time,value\n" + rows("", "")))
+
+
+def test_a_column_of_true_and_false(tmp_path: Path) -> None:
+    found = gridded(write(tmp_path, "time,up\n" + rows("true", "false", "true")))
+    assert found.batch.values.tolist() == [[1, 0, 1]]
+
+
 def test_gaps_repeated_and_unsorted_rows(tmp_path: Path) -> None:
     text = "time,value\n" + rows(0, 1, 2, 3, 4, 5, 6, 7)
     lines = text.splitlines()
@@ -138,7 +188,9 @@ def test_times_that_jitter_are_put_on_the_grid(tmp_path: Path) -> None:
     table = read_files([str(write(tmp_path, text))])
     found = to_batch(table, guess_layout(table), step=Duration.parse("1m"))
     assert found.batch.values.tolist() == [list(range(12))]
-    assert "8 of 12 times are moved to the next multiple of 1m" in found.notes
+    assert "8 of 12 times are moved to the nearest of those every 1m from 2026-01-01T00:00:00Z" in (
+        found.notes
+    )
 
 
 def test_a_column_that_says_what_is_an_anomaly_is_no_value(tmp_path: Path) -> None:
@@ -155,18 +207,21 @@ def test_a_column_that_says_what_is_an_anomaly_is_no_value(tmp_path: Path) -> No
     [
         ("", "x.csv"),
         ("time,value\n", "holds no rows"),
-        ("a,b\n1,2\n3,4\n", "no column of times; name one with time. Its columns are 'a', 'b'"),
-        ("time,value\n" + rows("x", "y"), "no column of numbers; name one with value"),
+        ("a,b\n1,2\n3,4\n", "Its columns are 'a' (such as 1), 'b' (such as 2)"),
+        ("time,value\n" + rows("3 ms", "4 ms"), "'value' (such as '3 ms')"),
+        ("when,value\n1/2/2026 12:00,1\n2/2/2026 12:00,2\n", "'when' (such as '1/2/2026 12:00')"),
+        ("when,value\n99.1.2026 12:00,1\n", "'when' (such as '99.1.2026 12:00')"),
+        ("ts,v\n46023.01,1\n46023.02,2\n", "from 1970-01-01T12:47:03.010Z, are 10ms apart"),
         (
             "from,to,v\n2026-01-01,2026-01-02,1\n2026-01-02,2026-01-03,2\n",
-            "several columns of times: 'from', 'to'; name one with time",
+            "several columns of times: 'from', 'to'; name one with --time (in Python: time=)",
         ),
         ("time,value\nsoon,1\nlater,2\n", "row 1: column 'time' holds 'soon', which is no time"),
         (
             "time,value\n2026-01-01T00:00:00Z,1\n,2\n",
             "row 2: column 'time' holds nothing, which is no time",
         ),
-        ("time,value\n2026-01-01T00:00:00Z,1\n", "no series with two times or more"),
+        ("time,value\n2026-01-01T00:00:00Z,1\n", "has only one time; two are"),
         ("time,value\n" + rows("", ""), "no column"),
         (
             "time,value\n" + rows(1, 2.5, "broken", -3e5),
@@ -174,7 +229,7 @@ def test_a_column_that_says_what_is_an_anomaly_is_no_value(tmp_path: Path) -> No
         ),
         (
             "time,cpu,mem\n" + rows(*[f"{n},{n / 7}" for n in range(30)], "31,oops"),
-            "leave the field empty; if the column tells series apart, name it with by",
+            "leave the field empty; if the column tells series apart, name it with --by",
         ),
         (
             "time,value\n2026-01-01T00:00:00Z,1\n" + "\0" * 3_000_000,
@@ -249,6 +304,6 @@ def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
 
 
 def test_too_large_a_grid_is_refused(tmp_path: Path) -> None:
-    text = "t,v\n0,1\n0.001,2\n4000000000,3\n"
-    with pytest.raises(TableError, match="are too many; choose a larger step"):
+    text = "t,v\n0,1\n1,2\n4000000000,3\n"
+    with pytest.raises(TableError, match="are too many; choose a longer step"):
         gridded(write(tmp_path, text))

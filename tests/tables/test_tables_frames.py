@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from vmanomaly.tables.frames import from_frame
 HOURS = pd.date_range("2026-01-01", periods=336, freq="h", tz="UTC")
 LOAD = 10 + np.sin(np.arange(336) * 2 * np.pi / 24)
 LOAD[300] = 30
+WEEK = timedelta(days=7)
 
 
 def long() -> pd.DataFrame:
@@ -121,3 +123,53 @@ def test_wrong_arguments_are_named() -> None:
         va.detect((times, LOAD), fit="30d")
     with pytest.raises(UsageError, match="fit the detector first"):
         va.Detector().score((times, LOAD))
+
+
+def test_names_that_are_no_text() -> None:
+    numbered = pd.DataFrame({0: HOURS, 1: LOAD})
+    assert list(from_frame(numbered).columns) == ["0", "1"]
+    on_two_levels = pd.concat({"a": pd.DataFrame({"load": LOAD}, index=HOURS)}, axis="columns")
+    assert list(from_frame(on_two_levels).columns) == ["index", "a load"]
+    stacked = pd.concat({"a": pd.DataFrame({"load": LOAD}, index=HOURS)}, names=["host", "time"])
+    assert list(from_frame(stacked).columns) == ["host", "time", "load"]
+
+
+def test_dates_of_a_spreadsheet() -> None:
+    frame = pd.DataFrame({"Datum": HOURS.strftime("%d.%m.%Y %H:%M"), "load": LOAD})
+    table = from_frame(frame)
+    batch = to_batch(table, guess_layout(table)).batch
+    assert batch.timestamps[[0, -1]].tolist() == [1_767_225_600_000, 1_768_431_600_000]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "several columns of the same name"),
+        (pl.LazyFrame({"a": [1]}), "got LazyFrame; collect"),
+        (pd.DataFrame({"time": HOURS, "load": LOAD}).head(0), "the frame holds no rows"),
+        (np.ones(3), "a pair of arrays (times, values)"),
+    ],
+)
+def test_what_is_no_frame(frame: Any, message: str) -> None:
+    with pytest.raises(TableError) as raised:
+        va.detect(frame)
+    assert message in str(raised.value)
+
+
+def test_durations_may_be_timedeltas() -> None:
+    found = va.detect((HOURS.tz_localize(None).to_numpy(), LOAD), "mad_online", fit=WEEK)
+    assert len(found.timestamps) == 168
+    with pytest.raises(
+        UsageError, match=r"fit: expected a duration such as .* or a timedelta, got"
+    ):
+        va.detect((HOURS, LOAD), fit=7)  # type: ignore[arg-type]
+
+
+def test_wrong_arguments_of_a_detection_are_named() -> None:
+    found = va.detect((HOURS.tz_localize(None).to_numpy(), LOAD), "mad_online", fit="7d")
+    with pytest.raises(UsageError, match="series: expected labels such as"):
+        found.plot(0)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="windows: expected pairs of times, such as"):
+        found.evaluate(["x"])
+    with pytest.raises(UsageError, match="there are 2 points, which is too little"):
+        va.detect((HOURS[:2].tz_localize(None).to_numpy(), LOAD[:2]), "mad_online")

@@ -168,6 +168,11 @@ class Detection:
 
     def _row(self, series: Mapping[str, str] | None) -> int:
         if series is not None:
+            if not isinstance(series, Mapping | Labels):
+                raise UsageError(
+                    f"series: expected labels such as {dict(self.labels[0]) if self.labels else {}}"
+                    f", got {series!r}"
+                )
             wanted = Labels(series)
             if wanted not in self.labels:
                 raise KeyError(f"no series {wanted}; there are {list(self.labels[:5])}")
@@ -196,7 +201,13 @@ class Detection:
 def _window(given: Any) -> Window:
     if isinstance(given, Window):
         return given
-    start, end = (_time_ms(each) for each in given)
+    try:
+        start, end = (_time_ms(each) for each in given)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            "windows: expected pairs of times, such as "
+            f'("2026-01-13T12:00", "2026-01-13T14:00"), got {given!r}'
+        ) from error
     return Window(start, end)
 
 

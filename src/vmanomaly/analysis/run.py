@@ -19,6 +19,7 @@ from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.detector import AnyDetector, create_detector
 from vmanomaly.detector.result import Failure
+from vmanomaly.episodes import counted
 from vmanomaly.errors import UsageError
 from vmanomaly.model import create_model, create_multivariate_model
 from vmanomaly.scheduler.backtesting import backtesting_runs
@@ -78,6 +79,11 @@ def detect_batch(
     section = read_section_of(model, settings or {})
     span = int(batch.timestamps[-1] - batch.timestamps[0]) + int(step) if batch.values.size else 0
     window = fit or Duration(min(span // 3 // int(step) * int(step), int(_LONGEST_DEFAULT_FIT)))
+    if fit is None and int(window) < int(step):
+        raise UsageError(
+            f"there are {counted(span // int(step), 'point')}, which is too little to fit a model "
+            "on some of them and score the others"
+        )
     if int(window) < int(step) or int(window) >= span:
         raise UsageError(
             f"the data covers {Duration(span)}, and the first {window} of it are for the fit: "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vmanomaly.cli.dispatch import DONE
 from vmanomaly.cli.options import add_columns, duration, settings_of
 from vmanomaly.cli.parser import Parser
+from vmanomaly.cli.tabular import read_series
 from vmanomaly.episodes import counted
 
 if TYPE_CHECKING:
@@ -37,19 +38,11 @@ def detect(arguments: Sequence[str]) -> int:
     from vmanomaly.analysis.output import check_target, write_scores
     from vmanomaly.context import RunContext
     from vmanomaly.progress import progress_bar
-    from vmanomaly.tables import guess_layout, read_files, to_batch
 
     for file in filter(None, (options.out, options.report)):
         check_target(file)
     notes, out = Console(stderr=True, highlight=False), Console(highlight=False)
-    table = read_files(options.files)
-    layout = guess_layout(table, options.time, options.value, options.by)
-    gridded = to_batch(table, layout, options.tz, options.step)
-    if not options.quiet:
-        for note in (*layout.guessed, *gridded.notes):
-            notes.print(f"[dim]{note}[/]", soft_wrap=True)
-        if layout.time not in table.zoned and options.tz == "UTC":
-            notes.print("[dim]times without a zone are taken for UTC; see --tz[/]")
+    table, layout, gridded = read_series(options.files, options, notes)
     context = RunContext()
     work: dict[str, Any] = {
         "model": options.model,

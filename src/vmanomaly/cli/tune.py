@@ -73,14 +73,9 @@ def tune(arguments: Sequence[str]) -> int:
 
 def _filed(options: argparse.Namespace, notes: Console, note: Note) -> Tuning:
     from vmanomaly.analysis.tuning import tune_batch
-    from vmanomaly.tables import guess_layout, read_files, to_batch
+    from vmanomaly.cli.tabular import read_series
 
-    table = read_files(options.sources)
-    layout = guess_layout(table, options.time, options.value, options.by)
-    gridded = to_batch(table, layout, options.tz, options.step)
-    if not options.quiet:
-        for text in (*layout.guessed, *gridded.notes):
-            notes.print(f"[dim]{text}[/]", soft_wrap=True)
+    _, _, gridded = read_series(options.sources, options, notes)
     return tune_batch(
         gridded.batch,
         gridded.step,

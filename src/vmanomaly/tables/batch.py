@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmanomaly.config.values.duration import Duration
+from vmanomaly.config.values.time import format_time
 from vmanomaly.errors import TableError
 from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
 from vmanomaly.tables.layout import Layout
@@ -20,6 +21,7 @@ COLUMN_LABEL = "series"
 
 _MOST_SERIES = 100_000
 _MOST_CELLS = 500_000_000
+_SHORTEST_STEP = Duration(1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +69,37 @@ def to_batch(
     >>> gridded.batch.values, str(gridded.step)
     (array([[ 1.,  2., nan,  4.]]), '1m')
     """
+    if not table.n_rows:
+        raise TableError(f"{table.source} holds no rows")
     times = times_ms(
         table.columns[layout.time], layout.time, table.source, tz, layout.time in table.zoned
     )
     keys, row_keys = _series_of(table, layout)
     notes = []
+    first = int(times.min())
     if step is None:
         step = _guess_step(times, row_keys, table.source)
         notes.append(f"the step is {step}")
-    first = int(times.min())
+    if step < _SHORTEST_STEP:
+        raise TableError(
+            f"{table.source}: the times in column {layout.time!r}, from {format_time(first)}, are "
+            f"{step} apart, and the shortest step is {_SHORTEST_STEP}; name another column with "
+            "--time, or a longer step with --step (in Python: time=, step=)"
+        )
     columns = np.round((times - first) / int(step)).astype(np.int64)
     n_columns = int(columns.max()) + 1
     n_off_grid = int(np.count_nonzero((times - first) % int(step)))
     if n_off_grid:
         notes.append(
-            f"{n_off_grid:,} of {len(times):,} times are moved to the next multiple of {step}"
+            f"{n_off_grid:,} of {len(times):,} times are moved to the nearest of those every "
+            f"{step} from {format_time(first)}"
         )
     many = len(layout.values) > 1
     if len(keys) * len(layout.values) * n_columns > _MOST_CELLS:
         raise TableError(
             f"{table.source}: {len(keys) * len(layout.values):,} series of {n_columns:,} steps of "
-            f"{step} are too many; choose a larger step, or fewer series with value and by"
+            f"{step} are too many; choose a longer step with --step, or fewer series with --value "
+            "and --by (in Python: step=, value=, by=)"
         )
     labels: list[Labels] = []
     rows: list[FloatArray] = []
@@ -126,7 +138,8 @@ def _series_of(table: Table, layout: Layout) -> tuple[list[dict[str, str]], IntA
     if len(firsts) > _MOST_SERIES:
         raise TableError(
             f"{table.source} has {len(firsts):,} combinations of {', '.join(layout.by)}, which are "
-            f"more than {_MOST_SERIES:,} series; name the columns that tell series apart with by"
+            f"more than {_MOST_SERIES:,} series; name the columns that tell series apart with --by "
+            "(in Python: by=)"
         )
     keys = [
         {name: str(column[row]) for name, column in zip(layout.by, columns, strict=True)}
@@ -163,7 +176,11 @@ def _guess_step(times: IntArray, row_keys: IntArray, source: str) -> Duration:
     distances = np.diff(times[order])
     within = (np.diff(row_keys[order]) == 0) & (distances > 0)
     if not within.any():
-        raise TableError(f"{source} has no series with two times or more")
+        raise TableError(
+            f"{source} has only one time"
+            + (" of each series" if row_keys.any() else "")
+            + "; two are the least, and a day or more is useful"
+        )
     found, counts = np.unique(distances[within], return_counts=True)
     most = int(found[counts.argmax()])
     if counts.max() < 0.1 * counts.sum():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from vmanomaly.errors import TableError
 from vmanomaly.monitoring.resources import available_memory
-from vmanomaly.tables.table import Table
+from vmanomaly.tables.table import Table, is_time
+from vmanomaly.tables.text import dates_of_text, numbers_of_text
 
 _READERS = {
     ".csv": "read_csv",
@@ -36,6 +38,9 @@ _BYTES_PER_CELL = 64
 """Of a column while it is read and looked at, copies included."""
 _BEGINNING_BYTES = 64 << 10
 _MEMORY_LIMIT = "60%"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_NO_UTF8 = "not utf-8 encoded"
+_YEAR_FIRST = re.compile(r"\s*[+-]?\d{4}")
 FILE_NAME = "filename"
 """The column that says which of several files a row is from."""
 
@@ -90,9 +95,10 @@ def _reader(file: str) -> str:
         inner = Path(Path(file).stem).suffix.lower()
         return _READERS.get(inner, "read_csv")
     if suffix not in _READERS:
+        workbook = ". Save the sheet as CSV" if suffix in (".xlsx", ".xls", ".ods") else ""
         raise TableError(
             f"{file}: cannot tell the format by the ending; expected one of "
-            f"{', '.join(sorted(_READERS))}"
+            f"{', '.join(sorted(_READERS))}{workbook}"
         )
     return _READERS[suffix]
 
@@ -114,25 +120,33 @@ def _read_stdin() -> Table:
 def _read(reader: str, files: list[str], source: str) -> Table:
     several = len(files) > 1
     options = ", filename = true, union_by_name = true" if several else ""
-    if reader == "read_csv":
+    is_csv = reader == "read_csv"
+    if is_csv:
         # All rows decide on the types: one odd value far down must not end the reading.
-        options += ", sample_size = -1"
+        form = _csv_form(files[0])
+        options += f", sample_size = -1{form}"
+    remarks: list[str] = []
     with duckdb.connect(config={"memory_limit": _MEMORY_LIMIT}) as connection:
         # A pattern in the name of a file that exists is no pattern.
         escaped = [_escape(file) for file in files]
         connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
         try:
-            relation = connection.sql(
-                f"SELECT * FROM {reader}($files{options})",  # noqa: S608 - the names are parameters
-                params={"files": escaped},
-            )
+            try:
+                relation = _relation(connection, reader, escaped, options)
+            except duckdb.Error as error:
+                if not is_csv or form or _NO_UTF8 not in str(error):
+                    raise
+                form = ", encoding = 'latin-1'"
+                relation = _relation(connection, reader, escaped, options + form)
+                remarks.append(f"{source} is not in UTF-8, and read as Latin-1")
             kinds = dict(zip(relation.columns, map(str, relation.types), strict=True))
             max_rows = _max_rows(len(kinds))
             columns = relation.limit(max_rows + 1).fetchnumpy()
             zoned = [name for name, kind in kinds.items() if "TIME ZONE" in kind]
-            if reader == "read_csv":
+            if is_csv:
                 for name in zoned:
-                    _check_zones(connection, escaped, name, source)
+                    _check_zones(connection, escaped, form, name, source)
+                first_times = _first_texts(connection, escaped, form, columns)
         except duckdb.Error as error:
             raise TableError(f"{source} cannot be read: {_cause(error)}") from error
     if len(next(iter(columns.values()), ())) > max_rows:
@@ -141,16 +155,116 @@ def _read(reader: str, files: list[str], source: str) -> Table:
             "read it in parts, or fewer columns of it"
         )
     plain = {name: _plain(values) for name, values in columns.items()}
+    if is_csv:
+        plain, told = _typed(plain, first_times)
+        remarks += told + _join_clock(plain, kinds)
     if several:
         plain[FILE_NAME] = _short_names(plain[FILE_NAME])
     table = Table(
         plain,
         source,
         frozenset(zoned),
+        tuple(remarks),
     )
     if table.n_rows == 0:
         raise TableError(f"{source} holds no rows")
     return table
+
+
+def _relation(
+    connection: duckdb.DuckDBPyConnection, reader: str, files: list[str], options: str
+) -> duckdb.DuckDBPyRelation:
+    return connection.sql(
+        f"SELECT * FROM {reader}($files{options})",  # noqa: S608 - the names are parameters
+        params={"files": files},
+    )
+
+
+def _csv_form(file: str) -> str:
+    """Return the options of DuckDB for what it does not find out about a CSV file by itself."""
+    if not Path(file).is_file():
+        return ""
+    with Path(file).open("rb") as content:
+        start = content.read(64)
+    if start.startswith(_UTF16_MARKS):
+        return ", encoding = 'utf-16'"
+    # A line of Excel's, which names the separator.
+    named = re.match(rb"(?:\xef\xbb\xbf)?\"?sep=([,;|\t])\"?\r?\n", start)
+    return "" if named is None else f", skip = 1, delim = '{named[1].decode()}'"
+
+
+def _first_texts(
+    connection: duckdb.DuckDBPyConnection,
+    files: list[str],
+    form: str,
+    columns: Mapping[str, Any],
+) -> dict[str, str]:
+    """Return how the first time of each column of times is written."""
+    found = {}
+    for name, values in columns.items():
+        if is_time(values):
+            column = name.replace('"', '""')
+            first = connection.execute(
+                f"""SELECT "{column}" FROM read_csv($files, all_varchar = true{form})
+                WHERE "{column}" IS NOT NULL LIMIT 1""",  # noqa: S608 - quoted, and parameters
+                {"files": files},
+            ).fetchone()
+            if first is not None:
+                found[name] = first[0]
+    return found
+
+
+def _typed(
+    columns: Mapping[str, NDArray[Any]], first_times: Mapping[str, str]
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Return columns with the dates and numbers that DuckDB takes for text, and what was done.
+
+    Parameters
+    ----------
+    columns
+        The columns.
+    first_times
+        The first time of each column of times as it is written.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    remarks = []
+    for name, values in columns.items():
+        found[name] = values
+        first = first_times.get(name)
+        if values.dtype == object:
+            first = next((str(each) for each in values if each is not None), None)
+            dates, numbers = dates_of_text(values), numbers_of_text(values)
+            if dates is not None:
+                found[name] = dates
+            elif numbers is not None:
+                found[name] = numbers
+                texts = "".join(str(each) for each in values[:100] if each is not None)
+                if "," in texts:
+                    example = next(row for row, each in enumerate(values) if "," in str(each))
+                    remarks.append(
+                        f"{values[example]!r} in column {name!r} is read as {numbers[example]:g}"
+                    )
+        if first is not None and is_time(found[name]) and not _YEAR_FIRST.match(first):
+            time = found[name][~np.isnat(found[name])][0].astype("datetime64[s]")
+            remarks.append(f"{first!r} in column {name!r} is read as {str(time).replace('T', ' ')}")
+    return found, remarks
+
+
+def _join_clock(columns: dict[str, NDArray[Any]], kinds: Mapping[str, str]) -> list[str]:
+    """Add the one column of times of day to the one column of dates, and say so."""
+    clocks = [name for name, kind in kinds.items() if kind == "TIME"]
+    dates = [name for name, values in columns.items() if is_time(values)]
+    if len(clocks) != 1 or len(dates) != 1:
+        return []
+    clock, date = clocks[0], dates[0]
+    days = columns[date].astype("datetime64[D]")
+    missing = [each is None for each in columns[clock]]
+    if any(missing) or (days != columns[date])[~np.isnat(days)].any():
+        return []
+    texts = [str(each) for each in columns.pop(clock)]
+    since_midnight = np.array([f"1970-01-01T{each}" for each in texts], "datetime64[ms]")
+    columns[date] = days.astype("datetime64[ms]") + since_midnight.astype("timedelta64[ms]")
+    return [f"{clock!r} is the time of day on {date!r}"]
 
 
 def _max_rows(n_columns: int) -> int:
@@ -159,14 +273,14 @@ def _max_rows(n_columns: int) -> int:
 
 
 def _check_zones(
-    connection: duckdb.DuckDBPyConnection, files: list[str], name: str, source: str
+    connection: duckdb.DuckDBPyConnection, files: list[str], form: str, name: str, source: str
 ) -> None:
     """Raise where some times name a zone and others do not: DuckDB takes these for UTC."""
     column = name.replace('"', '""')
     without = connection.execute(
         f"""SELECT row, time FROM (
             SELECT row_number() OVER () AS row, "{column}" AS time
-            FROM read_csv($files, all_varchar = true))
+            FROM read_csv($files, all_varchar = true{form}))
         WHERE NOT regexp_matches(trim(time), '(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$', 'i')
         LIMIT 1""",  # noqa: S608 - the names are parameters, the column is quoted
         {"files": files},
@@ -199,7 +313,9 @@ def _plain(values: Any) -> NDArray[Any]:
         return np.asarray(np.where(values.mask, np.array("NaT", values.dtype), values.data))
     if np.issubdtype(values.dtype, np.number) or values.dtype == bool:
         return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
-    return np.asarray(np.ma.filled(values.astype(object), None))
+    objects = np.asarray(values.data.astype(object))
+    objects[np.ma.getmaskarray(values)] = None
+    return objects
 
 
 def _cause(error: Exception) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from vmanomaly.errors import TableError
 from vmanomaly.tables.table import Table
+from vmanomaly.tables.text import dates_of_text
 
 INDEX = "index"
 """The column of times of a pandas frame whose index holds them without a name."""
@@ -46,11 +48,15 @@ def from_frame(frame: Any) -> Table:
         if len(lengths) > 1 or any(values.ndim != 1 for values in columns.values()):
             raise TableError("the arrays differ in length, or have more than one dimension")
         return Table(columns, "the data")
-    given = nw.from_native(_with_index(frame), eager_only=True, pass_through=True)
+    try:
+        given = nw.from_native(_with_index(frame), eager_only=True, pass_through=True)
+    except DuplicateError as error:
+        raise TableError("the frame has several columns of the same name; rename them") from error
     if not isinstance(given, nw.DataFrame):
+        remedy = "; collect() it first" if hasattr(frame, "collect") else ""
         raise TableError(
-            "expected a frame of pandas or polars, an Arrow table, a pair of arrays or the path of "
-            f"a file, got {type(frame).__name__}"
+            "expected a frame of pandas or polars, an Arrow table, a pair of arrays (times, "
+            f"values) or the path of a file, got {type(frame).__name__}{remedy}"
         )
     zoned = []
     columns = {}
@@ -94,12 +100,22 @@ def _with_index(frame: Any) -> Any:
         return frame
     if kind.__name__ == "Series":
         frame = frame.to_frame(frame.name if frame.name is not None else "value")
-    index = getattr(frame, "index", None)
-    if index is None or type(index).__name__ == "RangeIndex":
+    if not hasattr(frame, "columns"):
         return frame
-    if type(index).__name__ != "DatetimeIndex" and index.name is None:
+    # pandas allows anything as a name, such as a number or, on several levels, a tuple.
+    frame = frame.set_axis([_name(each) for each in frame.columns], axis="columns")
+    index = frame.index
+    kind_of_index = type(index).__name__
+    if kind_of_index == "MultiIndex":
+        return frame.reset_index()
+    if kind_of_index == "RangeIndex" or (kind_of_index != "DatetimeIndex" and index.name is None):
         return frame
     return frame.reset_index(names=None if index.name is not None else INDEX)
+
+
+def _name(name: object) -> str:
+    levels = name if isinstance(name, tuple) else (name,)
+    return " ".join(str(level) for level in levels if str(level))
 
 
 def _array(column: nw.Series[Any]) -> NDArray[Any]:
@@ -110,7 +126,9 @@ def _array(column: nw.Series[Any]) -> NDArray[Any]:
         return np.asarray(column.to_numpy())
     if isinstance(dtype, nw.Datetime) or dtype == nw.Date:
         return np.asarray(column.to_numpy()).astype("datetime64[ms]")
-    return np.array([None if each is None else str(each) for each in column.to_list()], object)
+    texts = np.array([None if each is None else str(each) for each in column.to_list()], object)
+    dates = dates_of_text(texts)
+    return texts if dates is None else dates
 
 
 def _backend(like: Any) -> Any:

@@ -109,7 +109,7 @@ def guess_layout(
             and not is_time(table.columns[name])
         )
         for name in labels:
-            otherwise = "; if the column tells series apart, name it with by"
+            otherwise = "; if the column tells series apart, name it with --by (in Python: by=)"
             _refuse_text_among_numbers(table, name, _NEARLY_ALL, _MANY_NUMBERS, otherwise)
         if labels:
             guessed.append(f"series are told apart by {_listed(labels)}")
@@ -132,15 +132,17 @@ def _guess_time(table: Table) -> str:
         return times[0]
     if len(times) > 1:
         raise TableError(
-            f"{table.source} has several columns of times: {_listed(times)}; name one with time"
+            f"{table.source} has several columns of times: {_listed(times)}; name one with --time "
+            "(in Python: time=)"
         )
     for name in sorted(by_name, key=lambda name: _TIME_NAMES.index(name.strip().lower())):
         # Raises if it holds something else, and says where.
         times_ms(table.columns[name], name, table.source, "UTC")
         return name
     raise TableError(
-        f"{table.source} has no column of times; name one with time. "
-        f"Its columns are {table.named_columns}"
+        f"{table.source} has no column of times, in ISO 8601 such as 2026-01-31T12:00:00Z or in "
+        f"Unix seconds; name that of Unix times with --time (in Python: time=). Its columns are "
+        f"{table.shown_columns}"
     )
 
 
@@ -152,11 +154,14 @@ def _guess_values(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     commas = [name for name in names if _has_decimal_commas(table.columns[name])]
     if commas:
         return tuple(commas)
+    flags = [name for name in names if table.columns[name].dtype == bool]
+    if flags:
+        return tuple(flags)
     for name in names:
         _refuse_text_among_numbers(table, name, _MOST)
     raise TableError(
-        f"{table.source} has no column of numbers; name one with value. "
-        f"Its columns are {table.named_columns}"
+        f"{table.source} has no column of numbers without units. Its columns are "
+        f"{table.shown_columns}"
     )
 
 

@@ -25,6 +25,8 @@ class Table:
         What it is called in messages.
     zoned : frozenset of str
         The columns of times whose source names the zone; they are in UTC.
+    remarks : tuple of str
+        What was not obvious about reading it, in words.
 
     Examples
     --------
@@ -36,6 +38,7 @@ class Table:
     columns: Mapping[str, NDArray[Any]]
     source: str
     zoned: frozenset[str] = frozenset()
+    remarks: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -62,6 +65,29 @@ class Table:
         names = [repr(name) for name in list(self.columns)[:20]]
         more = f" and {len(self.columns) - 20} more" if len(self.columns) > 20 else ""
         return ", ".join(names) + more
+
+    @property
+    def shown_columns(self) -> str:
+        """The names of the columns, each with what it begins with, for messages.
+
+        Examples
+        --------
+        >>> Table({"when": np.array(["soon"], object), "n": np.array([1.5])}, "x").shown_columns
+        "'when' (such as 'soon'), 'n' (such as 1.5)"
+        """
+        shown = [f"{name!r} ({_example(self.columns[name])})" for name in list(self.columns)[:8]]
+        more = f" and {len(self.columns) - 8} more" if len(self.columns) > 8 else ""
+        return ", ".join(shown) + more
+
+
+def _example(values: NDArray[Any]) -> str:
+    for value in values[:1000]:
+        # NaN and NaT differ from themselves.
+        if value is not None and value == value and value != "":  # noqa: PLR0124
+            text = str(value.astype("datetime64[s]") if is_time(values) else value)
+            text = text if len(text) <= 40 else f"{text[:40]}…"
+            return f"such as {text if is_numeric(values) or is_time(values) else repr(text)}"
+    return "which is empty"
 
 
 def is_numeric(values: NDArray[Any]) -> bool:
