@@ -137,7 +137,8 @@ class TestTenants:
             (
                 f"writer.tenant_id: the reader uses the tenants {read} and the writer "
                 f"{writer or 'none'}; set it to multitenant to write scores back to the tenant "
-                "they were computed for"
+                "they were computed for, unless those go to a single-node server, which has no "
+                "tenants"
             )
         ]
 

@@ -161,3 +161,13 @@ def test_a_unit_that_waits_for_its_fit_says_so() -> None:
     scored = world.unit.infer(six_series(0, 3), STARTS)
     assert (scored.written, scored.errors) == ([], ("the model has not been fitted",))
     assert world.unit.infer([six_series(0, 3)[0].keep([])], STARTS).errors == ()
+
+
+@pytest.mark.parametrize("long_fit_s", [0.0, 3600.0])
+def test_the_end_of_a_long_fit_is_logged(
+    long_fit_s: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vmanomaly.service.unit._LONG_FIT_S", long_fit_s)
+    caplog.set_level(logging.INFO)
+    World().unit.fit(six_series(0, 20))
+    assert any(line.startswith("Fitted after") for line in caplog.messages) == (long_fit_s == 0)

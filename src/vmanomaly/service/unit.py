@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 _ResultT = TypeVar("_ResultT", FitResult, InferResult)
 
 _STAGES = ("fit", "infer")
+#: Seconds after which the end of a fit is logged too.
+_LONG_FIT_S = 10.0
 _NOT_FITTED = "the model has not been fitted"
 
 
@@ -228,10 +230,14 @@ class Unit:
             len(batch.labels),
             "groups" if detector.multivariate else "series",
         )
+        started = perf_counter()
         done = self._run("fit", lambda: detector.learn(given, context))
+        took = perf_counter() - started
         if isinstance(done, BaseException):
             self.unfitted = waited and isinstance(done, StoppedError)
             return (reason_of(done),)
+        if took >= _LONG_FIT_S:
+            logger.info("Fitted after %.0f s: %s", took, self.origin)
         self.learned, result = done
         self.changed = True
         self._count_active(self.learned)

@@ -275,7 +275,7 @@ def warn_of_tenants(
         ("writer", "tenant_id"),
         f"the reader uses the tenants {', '.join(sorted(tenants))} and the writer "
         f"{writer.tenant_id or 'none'}; set it to multitenant to write scores back to the tenant "
-        "they were computed for",
+        "they were computed for, unless those go to a single-node server, which has no tenants",
     )
 
 
