@@ -48,7 +48,8 @@ def query(arguments: Sequence[str]) -> int:
     finally:
         reader.close()
     console = Console(highlight=False)
-    console.print(_table(batch, options.limit, 20 if console.width < 110 else _WIDTH))
+    if batch.labels:
+        console.print(_table(batch, options.limit, 20 if console.width < 110 else _WIDTH))
     n_hidden = max(0, len(batch.labels) - options.limit)
     more = f"; {n_hidden} more are not shown, see --limit" if n_hidden else ""
     console.print(

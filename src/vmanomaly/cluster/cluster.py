@@ -20,6 +20,7 @@ from vmanomaly.config import Config
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.splitting import split
 from vmanomaly.context import RunContext
+from vmanomaly.episodes import counted
 from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.logs import LogFormat
 from vmanomaly.monitoring.metrics import Metrics
@@ -184,9 +185,9 @@ class Cluster:
     def _describe(self) -> None:
         member = self._config.member
         logger.info(
-            "%d members share %d sub-configs, replication factor %d, split by %s",
-            member.count,
-            len(split(self._config, member.split_by)),
+            "%s share %s, replication factor %d, split by %s",
+            counted(member.count, "member"),
+            counted(len(split(self._config, member.split_by)), "sub-config"),
             member.replication_factor,
             member.split_by,
         )
