@@ -176,7 +176,8 @@ class _VmServer:
         self._asks_limit = Slots(1)
         self._lock = threading.Lock()
         self._limit: int | None = None
-        self._knows_latency = False
+        self._has_asked_latency = False
+        self._hidden: Duration | None = None
 
     def prepare(self, task: Task, grid: IntArray) -> None:
         """Warn once of a server that hides the last seconds of the data, if they are asked for."""
@@ -184,16 +185,15 @@ class _VmServer:
         if age > _LONGEST_HIDDEN_MS:
             return
         with self._lock:
-            if self._knows_latency:
-                return
-            self._knows_latency = True
-        page = self._page("metrics", task.context)
-        found, flag = _VERSION.search(page), _LATENCY_OFFSET.search(page)
-        # Debian's package does not say its version, and is older.
-        if found is None or tuple(map(int, found.groups(default="0"))) >= _HEEDS_LATENCY_OFFSET:
-            return
-        hidden = Duration.parse(flag[1] if flag else "30s")
-        if age < int(hidden):
+            has_asked, self._has_asked_latency = self._has_asked_latency, True
+        if not has_asked:
+            self._hidden = self._ask_hidden(task.context)
+        with self._lock:
+            hidden = self._hidden
+            is_hidden = hidden is not None and age < hidden
+            if is_hidden:
+                self._hidden = None
+        if is_hidden:
             logger.warning(
                 "%s hides the last %s of its data, and ignores latency_offset, as VictoriaMetrics "
                 "before 1.85.2 does: for %s there would be nothing or a frozen value. Upgrade it, "
@@ -203,6 +203,15 @@ class _VmServer:
                 task.query.alias,
                 hidden,
             )
+
+    def _ask_hidden(self, context: RunContext) -> Duration | None:
+        """Return how much of the newest data the server hides whatever it is asked, or None."""
+        page = self._page("metrics", context)
+        found, flag = _VERSION.search(page), _LATENCY_OFFSET.search(page)
+        # Debian's package does not say its version, and is older.
+        if found is None or tuple(map(int, found.groups(default="0"))) >= _HEEDS_LATENCY_OFFSET:
+            return None
+        return Duration.parse(flag[1] if flag else "30s")
 
     def arguments(self, query: Query, piece: IntArray) -> Arguments:
         """Return the arguments of `query_range`."""

@@ -38,8 +38,8 @@ _NOT_BUILT = f"""<!doctype html>
 <body>
 <h1>vmanomaly {vmanomaly.__version__}</h1>
 <p>The web UI was not built before this was installed. In the checkout, run
-<code>packaging/build-ui.sh .venv/bin/python</code>, then <code>pip install --no-deps .</code> again,
-and reload the page.</p>
+<code>packaging/build-ui.sh .venv/bin/python</code>, then <code>pip install --no-deps .</code>
+again, and reload the page.</p>
 <ul>
 <li><a href="../health">Health</a>, <a href="../ready">readiness</a></li>
 <li><a href="../metrics">Metrics</a> of the service itself</li>
