@@ -764,10 +764,12 @@ def test_the_deadline_of_the_work_counts_as_a_timeout() -> None:
         "cannot select more than -search.maxSamplesPerQuery=1000 samples; possible solutions: x",
         "cannot process more than 30 samples per series; increase -search.maxSamplesPerSeries",
         "query processing would load too many samples into memory in query execution",
+        # Of a subquery, whose points are not those of the range.
+        "too many points: 39843; cannot exceed -search.maxPointsPerTimeseries=30000",
         f"{'a + ' * 200}b: not enough memory for processing 9 data points; {'x' * 500}",
     ],
 )
-def test_too_many_samples_are_read_in_pieces(words: str) -> None:
+def test_what_is_too_much_at_once_is_read_in_pieces(words: str) -> None:
     with serve(refusing(30, 422, words)) as server:
         reader = reader_of(server.url)
         batch = reader.read(query_of(), range_of(100), "s", stage="fit")

@@ -244,6 +244,9 @@ class _VmServer:
         """Return why a query is at fault for which the server refused a number of points."""
         if _says(_TOO_LITTLE_MEMORY, error):
             return "takes more memory than the server allows"
+        stated = _stated_limit(error)
+        if stated is not None and self._limit is not None and stated >= self._limit:
+            return "has subqueries of more points than the server allows"
         return "reads too many samples for the server" if _says(_TOO_MANY_SAMPLES, error) else None
 
     def lower_limit(self, allowed: int) -> None:
@@ -298,10 +301,15 @@ def _allowed_points(error: DatasourceError, asked: int) -> int | None:
         return asked // 2
     if not _TOO_MANY_POINTS.search(error.words):
         return None
-    found = _ALLOWED_POINTS.search(error.words)
+    stated = _stated_limit(error)
+    return stated if stated is not None and 0 < stated < asked else asked // 2
+
+
+def _stated_limit(error: DatasourceError) -> int | None:
+    """Return the limit on the points of a series that a refusal names."""
+    found = _ALLOWED_POINTS.search(error.words) if isinstance(error, StatusError) else None
     digits = found[1].replace(",", "") if found else ""
-    allowed = int(digits) if digits else asked
-    return allowed if 0 < allowed < asked else asked // 2
+    return int(digits) if digits else None
 
 
 def _says(reason: re.Pattern[str], error: DatasourceError) -> bool:
