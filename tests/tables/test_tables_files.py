@@ -153,7 +153,7 @@ def test_what_is_read_in_an_unusual_way_is_said(tmp_path: Path) -> None:
         "'1,5' in column 'v' is read as 1.5",
     )
     assert read_files([str(write(tmp_path, LONG))]).remarks == ()
-    days = write(tmp_path, "t,v\n01/02/2026,1\n02/02/2026,2\n")
+    days = write(tmp_path, "t,v\n02/02/2026,2\n01/02/2026,1\n")
     assert read_files([str(days)]).remarks == (
         "'01/02/2026' in column 't' is read as 2026-02-01 00:00:00",
     )

@@ -146,7 +146,7 @@ def _read(reader: str, files: list[str], source: str) -> Table:
             if is_csv:
                 for name in zoned:
                     _check_zones(connection, escaped, form, name, source)
-                first_times = _first_texts(connection, escaped, form, columns)
+                written_times = _written_times(connection, escaped, form, columns)
         except duckdb.Error as error:
             raise TableError(f"{source} cannot be read: {_cause(error)}") from error
     if len(next(iter(columns.values()), ())) > max_rows:
@@ -156,7 +156,7 @@ def _read(reader: str, files: list[str], source: str) -> Table:
         )
     plain = {name: _plain(values) for name, values in columns.items()}
     if is_csv:
-        plain, told = _typed(plain, first_times)
+        plain, told = _typed(plain, written_times)
         remarks += told + _join_clock(plain, kinds)
     if several:
         plain[FILE_NAME] = _short_names(plain[FILE_NAME])
@@ -193,29 +193,40 @@ def _csv_form(file: str) -> str:
     return "" if named is None else f", skip = 1, delim = '{named[1].decode()}'"
 
 
-def _first_texts(
+def _written_times(
     connection: duckdb.DuckDBPyConnection,
     files: list[str],
     form: str,
     columns: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Return how the first time of each column of times is written."""
+    """Return how a time of each column of times is written: that of `_telling_row`."""
     found = {}
     for name, values in columns.items():
         if is_time(values):
             column = name.replace('"', '""')
-            first = connection.execute(
+            written = connection.execute(
                 f"""SELECT "{column}" FROM read_csv($files, all_varchar = true{form})
-                WHERE "{column}" IS NOT NULL LIMIT 1""",  # noqa: S608 - quoted, and parameters
+                LIMIT 1 OFFSET {_telling_row(_plain(values))}""",  # noqa: S608 - quoted; a number
                 {"files": files},
             ).fetchone()
-            if first is not None:
-                found[name] = first[0]
+            if written is not None and written[0] is not None:
+                found[name] = written[0]
     return found
 
 
+def _telling_row(times: NDArray[Any]) -> int:
+    """Return the first row whose day and month differ, so that it tells how dates are read."""
+    days = times.astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    of_month = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    of_year = months.astype(np.int64) % 12 + 1
+    is_there = ~np.isnat(days)
+    tells = is_there & (of_month != of_year)
+    return int(np.argmax(tells if tells.any() else is_there)) if len(times) else 0
+
+
 def _typed(
-    columns: Mapping[str, NDArray[Any]], first_times: Mapping[str, str]
+    columns: Mapping[str, NDArray[Any]], written_times: Mapping[str, str]
 ) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Return columns with the dates and numbers that DuckDB takes for text, and what was done.
 
@@ -223,19 +234,19 @@ def _typed(
     ----------
     columns
         The columns.
-    first_times
-        The first time of each column of times as it is written.
+    written_times
+        A time of each column of times as it is written.
     """
     found: dict[str, NDArray[Any]] = {}
     remarks = []
     for name, values in columns.items():
         found[name] = values
-        first = first_times.get(name)
+        written = written_times.get(name)
         if values.dtype == object:
-            first = next((str(each) for each in values if each is not None), None)
             dates, numbers = dates_of_text(values), numbers_of_text(values)
             if dates is not None:
                 found[name] = dates
+                written = str(values[_telling_row(dates)])
             elif numbers is not None:
                 found[name] = numbers
                 texts = "".join(str(each) for each in values[:100] if each is not None)
@@ -244,9 +255,11 @@ def _typed(
                     remarks.append(
                         f"{values[example]!r} in column {name!r} is read as {numbers[example]:g}"
                     )
-        if first is not None and is_time(found[name]) and not _YEAR_FIRST.match(first):
-            time = found[name][~np.isnat(found[name])][0].astype("datetime64[s]")
-            remarks.append(f"{first!r} in column {name!r} is read as {str(time).replace('T', ' ')}")
+        if written is not None and is_time(found[name]) and not _YEAR_FIRST.match(written):
+            time = found[name][_telling_row(found[name])].astype("datetime64[s]")
+            remarks.append(
+                f"{written!r} in column {name!r} is read as {str(time).replace('T', ' ')}"
+            )
     return found, remarks
 
 
