@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-import orjson
-
 from vmanomaly.config.reader import VmReaderSection
 from vmanomaly.errors import DatasourceError
-from vmanomaly.http import HttpClient, redact_url
+from vmanomaly.http import HttpClient, data_of, redact_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +278,11 @@ def _quoted(text: str) -> str:
 def _values(client: HttpClient, section: VmReaderSection, label: str) -> list[str]:
     path = f"api/v1/label/{label}/values"
     url = f"{client.url(path, section.tenant_id)}?{urlencode({'limit': 100_000})}"
-    content = client.request("GET", url, max_bytes=_MAX_BYTES).body
-    try:
-        answer = orjson.loads(content)
-        return [str(value) for value in answer.get("data") or []]
-    except (orjson.JSONDecodeError, AttributeError) as error:
+    values = data_of(client.request("GET", url, max_bytes=_MAX_BYTES), redact_url(url)) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise DatasourceError(
-            f"{redact_url(url)} answered with something other than label values; is the URL right?",
+            f"{redact_url(url)} answered with something other than label values. Is "
+            "`reader.datasource_url` right?",
             "io_error",
-        ) from error
+        )
+    return values

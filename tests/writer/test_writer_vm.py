@@ -310,9 +310,30 @@ def test_pieces_that_fail_are_sent_later_in_order(
     assert sent == predictions.n_points
 
 
+def test_connections_that_keep_breaking_are_reported_once(
+    recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    recorder.answers = [None] * 3
+    writer = VmWriter(section(recorder.url), metrics)
+    writer.start()
+    writer.write(predict(), ORIGIN)  # twice, and then it waits in the queue
+    assert writer.flush(30)  # once in vain, then once more
+    writer.close()
+    assert len(recorder.requests) == 4
+    told = [record.getMessage() for record in caplog.records]
+    assert [message.split(" ")[0] for message in told] == [
+        "Connection",
+        "Cannot",
+        "Delivering",
+        "The",
+    ]
+
+
 def test_nothing_finite_is_nothing_sent(
     recorder: Recorder, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     writer = VmWriter(section(recorder.url), metrics)
     writer.start()
     nothing = np.array([[np.nan, np.inf]])
@@ -320,9 +341,13 @@ def test_nothing_finite_is_nothing_sent(
         Predictions((Labels(),), np.array([1000, 2000]), {"anomaly_score": nothing}), ORIGIN
     )
     writer.write(Predictions((), np.array([1000]), {"yhat": np.empty((0, 1))}), ORIGIN)
-    writer.close()
     assert recorder.requests == []
-    assert caplog.text.count("No valid datapoints to save for metric cpu") == 2
+    where = "metric cpu of model 'zscore' under scheduler 'every_minute'"
+    assert caplog.messages == [f"No valid datapoints to save for {where}"]
+    writer.write(predict(), ORIGIN)
+    writer.write(predict(), ORIGIN)
+    writer.close()
+    assert caplog.messages[1:] == [f"Saving datapoints for {where} again after 0 s and 2 runs"]
 
 
 def test_health(recorder: Recorder, metrics: Metrics) -> None:

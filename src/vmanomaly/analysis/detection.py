@@ -19,6 +19,7 @@ from vmanomaly.detector.result import Failure
 from vmanomaly.episodes import counted
 from vmanomaly.errors import UsageError
 from vmanomaly.incidents import THRESHOLD, Incident, find_incidents
+from vmanomaly.output_file import write_file
 from vmanomaly.series import FloatArray, IntArray, Labels
 from vmanomaly.tables.frames import to_frame
 
@@ -160,10 +161,7 @@ class Detection:
         if not len(self.timestamps) or not self.labels:
             raise UsageError(f"{target}: nothing was scored, so there is nothing to show")
         page = render_detection(self, threshold)
-        try:
-            target.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {error.strerror}") from error
+        write_file(target, page)
         return target
 
     def _row(self, series: Mapping[str, str] | None) -> int:

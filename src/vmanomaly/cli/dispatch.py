@@ -9,8 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 
+from vmanomaly.cli.options import in_terms_of_options
 from vmanomaly.cli.output import OutputError
-from vmanomaly.cli.signals import note_reload_signals
+from vmanomaly.cli.signals import interrupt_on_stop_signals, note_reload_signals
 from vmanomaly.errors import ConfigError, TableError, UsageError, VmanomalyError
 from vmanomaly.exhaustion import exhausted
 
@@ -38,6 +39,9 @@ def dispatch(arguments: Sequence[str]) -> int:
     except (UsageError, OutputError) as error:
         print(f"vmanomaly: {error}", file=sys.stderr)
         return WRONG if isinstance(error, UsageError) else FAILED
+    except KeyboardInterrupt:
+        print("vmanomaly: interrupted", file=sys.stderr)
+        return FAILED
     except VmanomalyError as error:
         logger.error("%s", error)
         return FAILED
@@ -62,6 +66,7 @@ def _subcommand(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["split"]:
         from vmanomaly.cli.split import split_files
 
+        interrupt_on_stop_signals()
         return split_files(arguments[1:])
     if arguments[:1] and arguments[0] in _TOOLS:
         name = arguments[0]
@@ -80,6 +85,7 @@ def _run_tool(tool: Callable[[Sequence[str]], int], arguments: Sequence[str]) ->
     root = logging.getLogger("vmanomaly")
     root.addHandler(logging.NullHandler())
     root.propagate = False
+    interrupt_on_stop_signals()
     try:
         return tool(arguments)
     except (UsageError, OutputError):
@@ -92,10 +98,7 @@ def _run_tool(tool: Callable[[Sequence[str]], int], arguments: Sequence[str]) ->
         print(f"vmanomaly: {error}", file=sys.stderr)
         return WRONG
     except VmanomalyError as error:
-        print(f"vmanomaly: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("Interrupted", file=sys.stderr)
+        print(f"vmanomaly: {in_terms_of_options(str(error))}", file=sys.stderr)
         return FAILED
 
 

@@ -11,6 +11,9 @@ from vmanomaly.cli.options import add_connection, connection_of
 from vmanomaly.cli.output import write_output
 from vmanomaly.cli.parser import Parser
 from vmanomaly.errors import UsageError
+from vmanomaly.output_file import write_file
+
+_URLS = ("http://", "https://")
 
 
 def init(arguments: Sequence[str]) -> int:
@@ -25,6 +28,8 @@ def init(arguments: Sequence[str]) -> int:
     target = None if options.out == "-" else Path(options.out)
     if target is not None and target.exists() and not options.force:
         raise UsageError(f"{target} exists; name another file with --out, or add --force")
+    if options.writer_url is not None and not options.writer_url.startswith(_URLS):
+        raise UsageError("--writer-url: expected a URL such as http://localhost:8428")
     from vmanomaly.proposal import propose, written_config
 
     section = connection_of(options)
@@ -33,10 +38,7 @@ def init(arguments: Sequence[str]) -> int:
     if target is None:
         write_output(text)
         return DONE
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from error
+    write_file(target, text)
     lines = [
         f"{proposal.summary}",
         f"{len(proposal.queries)} queries are in {target}. Next:",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,38 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "VMANOMALY_BEARER_TOKEN"  # noqa: S105 - the name of a variable
 PASSWORD_VARIABLE = "VMANOMALY_PASSWORD"  # noqa: S105 - the name of a variable
+
+_URL_KEY = "datasource_url"
+_OPTIONS = {
+    "user": "--user",
+    "password": PASSWORD_VARIABLE,
+    "bearer_token": TOKEN_VARIABLE,
+    "tenant_id": "--tenant",
+    "verify_tls": "--ca",
+    "timeout": "--timeout",
+}
+_KEY = re.compile(r"`reader\.(\w+)(?:: (\w+))?`")
+
+
+def in_terms_of_options(message: str) -> str:
+    """Return a message with the options of `add_connection` where it names keys of a reader.
+
+    Examples
+    --------
+    >>> in_terms_of_options("Is `reader.datasource_url` right, and `reader.tenant_id`?")
+    'Is the URL right, and `--tenant`?'
+    >>> in_terms_of_options("`reader.verify_tls: false` accepts any certificate")
+    '`--ca false` accepts any certificate'
+    """
+
+    def option(key: re.Match[str]) -> str:
+        if key[1] == _URL_KEY:
+            return "the URL"
+        if key[1] not in _OPTIONS:
+            return key[0]
+        return "`" + " ".join(filter(None, (_OPTIONS[key[1]], key[2]))) + "`"
+
+    return _KEY.sub(option, message)
 
 
 def duration(text: str) -> Duration:
@@ -73,8 +106,25 @@ def connection_of(options: argparse.Namespace) -> VmReaderSection:
     findings = Findings()
     section = read_section(VmReaderSection, present, (), findings, {"queries": {}})
     if section is None:
-        raise ConfigError(findings.problems, findings.n_problems)
+        names = {**_OPTIONS, _URL_KEY: "URL"}
+        parts = (problem.partition(":") for problem in findings.problems)
+        problems = [names.get(key, key) + colon + said for key, colon, said in parts]
+        raise ConfigError(problems, findings.n_problems)
     return section
+
+
+def expression(text: str) -> str:
+    """Read the expression of a query."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected an expression, such as up")
+    return text
+
+
+def number_of_series(text: str) -> int:
+    """Read how many series to take at most."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:

@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vmanomaly.cli.dispatch import DONE
-from vmanomaly.cli.options import add_connection, connection_of, duration
+from vmanomaly.cli.options import (
+    add_connection,
+    connection_of,
+    duration,
+    expression,
+    number_of_series,
+)
 from vmanomaly.cli.parser import Parser
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from vmanomaly.monitoring.metrics import Metrics
     from vmanomaly.series import FloatArray, SeriesBatch
 
 _WIDTH = 40
@@ -42,7 +49,8 @@ def query(arguments: Sequence[str]) -> int:
     step = options.step or Duration(max(1000, int(since) // 100 // 1000 * 1000))
     now = round(time.time() * 1000)
     asked = HttpQuery(alias="query", expr=options.expr, step=step, tenant_id=section.tenant_id)
-    reader = create_reader(section, Metrics())
+    metrics = Metrics()
+    reader = create_reader(section, metrics)
     try:
         batch = reader.read(asked, TimeRange(now - int(since), now), "query", stage="infer")
     finally:
@@ -52,6 +60,8 @@ def query(arguments: Sequence[str]) -> int:
         console.print(_table(batch, options.limit, 20 if console.width < 110 else _WIDTH))
     n_hidden = max(0, len(batch.labels) - options.limit)
     more = f"; {n_hidden} more are not shown, see --limit" if n_hidden else ""
+    if _is_partial(metrics):
+        more += "; the server says that data is missing (isPartial)"
     console.print(
         f"{len(batch.labels)} series, {batch.n_valid_points:,} samples in {since}, a point every "
         f"{step}{more}",
@@ -59,6 +69,12 @@ def query(arguments: Sequence[str]) -> int:
         soft_wrap=True,
     )
     return DONE
+
+
+def _is_partial(metrics: Metrics) -> bool:
+    """Tell whether an answer was counted as one that lacks data."""
+    counted = metrics.reader_responses.collect()
+    return any(sample.labels["code"] == "partial" for each in counted for sample in each.samples)
 
 
 def sparkline(values: FloatArray, width: int = _WIDTH) -> str:
@@ -116,11 +132,13 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("url", metavar="URL", help="of VictoriaMetrics or Prometheus")
-    parser.add_argument("expr", metavar="EXPR", help="MetricsQL or PromQL")
+    parser.add_argument("expr", metavar="EXPR", type=expression, help="MetricsQL or PromQL")
     parser.add_argument(
         "--since", metavar="DURATION", type=duration, default="1h", help="how far back; default 1h"
     )
     parser.add_argument("--step", metavar="DURATION", type=duration, help="distance of the points")
-    parser.add_argument("--limit", metavar="N", type=int, default=50, help="most series shown")
+    parser.add_argument(
+        "--limit", metavar="N", type=number_of_series, default=50, help="most series shown"
+    )
     add_connection(parser)
     return parser

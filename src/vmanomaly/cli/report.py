@@ -13,6 +13,7 @@ from vmanomaly.cli.options import add_connection, connection_of, duration
 from vmanomaly.cli.output import write_output
 from vmanomaly.cli.parser import Parser
 from vmanomaly.errors import UsageError
+from vmanomaly.output_file import write_file
 
 if TYPE_CHECKING:
     from vmanomaly.report import ScoredSeries
@@ -49,10 +50,7 @@ def report(arguments: Sequence[str]) -> int:
             + ("; see --since, --prefix and --match" if is_url else "")
         )
     page = render(Report("Anomalies", f"Scores in {shown}.", scored))
-    try:
-        target.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from error
+    write_file(target, page)
     n_series = len({(item.query, item.series) for item in scored})
     n_models = len({item.model for item in scored})
     write_output(

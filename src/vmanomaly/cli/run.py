@@ -22,8 +22,8 @@ from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.loading.watch import ConfigWatch
 from vmanomaly.config.secrets import shown_name
 from vmanomaly.errors import UsageError
-from vmanomaly.exhaustion import exhausted
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
+from vmanomaly.output_file import write_file
 from vmanomaly.printable import on_one_line
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ def _print_plan(config: Config) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text)
-    except OSError as error:
-        reason = exhausted(error) or error.strerror
-        raise UsageError(f"--outputSpec: cannot write {path}: {reason}") from error
+        write_file(path, text)
+    except UsageError as error:
+        raise UsageError(f"--outputSpec: {error}") from error
     logger.info("The resolved configuration is in %s", path)

@@ -1,7 +1,8 @@
 """What signals do.
 
-SIGTERM and SIGINT end the process while it starts, and stop the service once it runs. SIGHUP has it
-load its configuration again, as soon as it can.
+SIGTERM and SIGINT end the process while it starts, and stop the service once it runs; a subcommand
+that is interrupted has failed. SIGHUP has the service load its configuration again, as soon as it
+can.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ def exit_on_stop_signals() -> None:
     if _is_main_thread():
         for number in _STOP_SIGNALS:
             signal.signal(number, _exit)
+
+
+def interrupt_on_stop_signals() -> None:
+    """Have a stop signal raise `KeyboardInterrupt`: what was asked for will not be done.
+
+    Outside the main thread signals are left alone.
+    """
+    if _is_main_thread():
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.default_int_handler)
 
 
 def note_reload_signals() -> None:

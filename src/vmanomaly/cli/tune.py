@@ -8,10 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmanomaly.cli.dispatch import DONE
-from vmanomaly.cli.options import add_columns, add_connection, connection_of, duration, settings_of
+from vmanomaly.cli.options import (
+    add_columns,
+    add_connection,
+    connection_of,
+    duration,
+    number_of_series,
+    settings_of,
+)
 from vmanomaly.cli.output import write_output
 from vmanomaly.cli.parser import Parser
 from vmanomaly.errors import UsageError
+from vmanomaly.output_file import write_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,10 +70,7 @@ def tune(arguments: Sequence[str]) -> int:
     if options.out is None:
         write_output(text)
         return DONE
-    try:
-        Path(options.out).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {options.out}: {error.strerror}") from error
+    write_file(Path(options.out), text)
     if not options.quiet:
         notes.print(f"{found}\nThe model is in {options.out}", markup=False, soft_wrap=True)
     return DONE
@@ -88,7 +93,7 @@ def _filed(options: argparse.Namespace, notes: Console, note: Note) -> Tuning:
 
 
 def _queried(options: argparse.Namespace, notes: Console, note: Note) -> Tuning:
-    if len(options.sources) != 2:
+    if len(options.sources) != 2 or not options.sources[1].strip():
         raise UsageError("expected one expression after the URL, in quotes")
     from vmanomaly.analysis.tuning import tune_queries
     from vmanomaly.config.reader import HttpQuery
@@ -171,7 +176,11 @@ def _parser() -> argparse.ArgumentParser:
         "--since", metavar="DURATION", type=duration, default="7d", help="how far back; default 7d"
     )
     query.add_argument(
-        "--limit", metavar="N", type=int, default=100, help="most series; default 100"
+        "--limit",
+        metavar="N",
+        type=number_of_series,
+        default=100,
+        help="most series; default 100",
     )
     add_connection(parser)
     results = parser.add_argument_group("results")

@@ -29,6 +29,7 @@ from vmanomaly.demo.telemetry import generate
 from vmanomaly.episodes import counted
 from vmanomaly.errors import UsageError
 from vmanomaly.logs import configure_logging
+from vmanomaly.output_file import write_file
 from vmanomaly.progress import progress_bar
 from vmanomaly.report import ScoredSeries
 from vmanomaly.report.page import lasting
@@ -135,7 +136,7 @@ def run_demo(
         if not scored:
             raise UsageError(f"No scores were written: what do the queries in {CONFIG} return?")
         evaluations = evaluate(scored, telemetry.incidents)
-        Path(REPORT).write_text(render(scored, telemetry.incidents, evaluations), encoding="utf-8")
+        write_file(Path(REPORT), render(scored, telemetry.incidents, evaluations))
     console.print()
     console.print(findings_table(telemetry.incidents, evaluations))
     _print_summary(console, scored, evaluations)

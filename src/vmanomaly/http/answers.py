@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import orjson
 
@@ -59,6 +60,50 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def data_of(response: Response, url: str) -> Any:
+    """Return `data` of an answer of the Prometheus API.
+
+    Parameters
+    ----------
+    response
+        The answer.
+    url
+        What was asked, as it may be shown.
+
+    Raises
+    ------
+    DatasourceError
+        It is another answer or only a part of one, reports an error, or says that data is missing.
+
+    Examples
+    --------
+    >>> data_of(Response(200, {}, b'{"status": "success", "data": ["up"]}'), "http://vm:8428")
+    ['up']
+    """
+    try:
+        answer = orjson.loads(response.body)
+    except orjson.JSONDecodeError as error:
+        raise DatasourceError(
+            f"{url} answered with something other than complete JSON. Was the answer cut off, or "
+            "is `reader.datasource_url` wrong?",
+            "io_error",
+        ) from error
+    if isinstance(answer, dict) and answer.get("status") == "error":
+        said = " ".join(str(answer.get("error") or "no reason was given").split())
+        raise DatasourceError(f"{url} answered with an error: {said[:MAX_WORDS]}", "io_error")
+    if not isinstance(answer, dict) or answer.get("status") != "success" or "data" not in answer:
+        raise DatasourceError(
+            f"{url} answered with JSON that is no answer of the Prometheus API. Is "
+            "`reader.datasource_url` right?",
+            "io_error",
+        )
+    if answer.get("isPartial") is True:
+        raise DatasourceError(
+            f"{url} says that data is missing (isPartial). Are all storage nodes up?", "io_error"
+        )
+    return answer["data"]
 
 
 def seconds_to_wait(retry_after: str) -> float | None:

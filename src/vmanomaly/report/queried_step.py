@@ -11,7 +11,7 @@ import orjson
 from vmanomaly.config.reader import VmReaderSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError, TooLargeError, UsageError
-from vmanomaly.http import HttpClient, redact_url
+from vmanomaly.http import HttpClient, data_of, redact_url
 from vmanomaly.series import IntArray, TimeRange
 
 _FIRST_WINDOW_MS = 3_600_000
@@ -64,10 +64,11 @@ def find_step(section: VmReaderSection, time_range: TimeRange, selector: str) ->
             return None
         # Functions drop the name, so that it is not known which of the names it is.
         samples = ask(f"{_narrowed(selector, found[0]['metric'])}[{window}ms]")
-    except (LookupError, TypeError, ValueError) as error:
+        times = [np.array([round(1000 * at) for at, _ in each["values"]]) for each in samples]
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise DatasourceError(
-            f"{redact_url(section.datasource_url)} answered with something other than samples; is "
-            "the URL right?",
+            f"{redact_url(section.datasource_url)} answered with something other than samples. Is "
+            "`reader.datasource_url` right?",
             "io_error",
         ) from error
     except TooLargeError as error:
@@ -77,7 +78,6 @@ def find_step(section: VmReaderSection, time_range: TimeRange, selector: str) ->
         ) from error
     finally:
         client.close()
-    times = [np.array([round(1000 * at) for at, _ in each["values"]]) for each in samples]
     return most_frequent_distance(max(times, key=len)) if times else None
 
 
@@ -116,4 +116,4 @@ def _ask(client: HttpClient, section: VmReaderSection, expr: str, at: int) -> An
     arguments += [("extra_filters[]", each) for each in section.extra_filters]
     url = client.url("api/v1/query", section.tenant_id)
     answer = client.request("GET", f"{url}?{urlencode(arguments)}", max_bytes=_MAX_BYTES)
-    return orjson.loads(answer.body)["data"]["result"]
+    return data_of(answer, redact_url(section.datasource_url))["result"]

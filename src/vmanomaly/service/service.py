@@ -335,9 +335,10 @@ class Service:
         is_delivered = delivered and not self._writer.n_dropped
         if not is_delivered:
             logger.warning(
-                "The writer could not deliver everything: %d points were dropped%s",
+                "The writer could not deliver everything: %d points were dropped, %d wait in the "
+                "queue",
                 self._writer.n_dropped,
-                "" if delivered else ", others wait in the queue",
+                self._writer.n_queued,
             )
         self._writer.close()
         for reader in {id(work.reader): work.reader for work in works}.values():

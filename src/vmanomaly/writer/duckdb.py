@@ -15,7 +15,7 @@ from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import FloatArray, IntArray, Labels, Origin, Predictions
 from vmanomaly.writer.base import Writer
 from vmanomaly.writer.format import written_labels
-from vmanomaly.writer.report import report_dropped, report_empty
+from vmanomaly.writer.report import EmptyWrites, report_dropped
 
 logger = logging.getLogger(__name__)
 
@@ -84,13 +84,14 @@ class DuckdbWriter(Writer):
         self._path = section.path
         self._metric_format = section.metric_format
         self._metrics = metrics
+        self._empty_writes = EmptyWrites(logger)
 
     def write(self, predictions: Predictions, origin: Origin) -> None:
         """Replace the rows of the predictions; a failure is logged and counted."""
         finite = [np.isfinite(values) for values in predictions.outputs.values()]
         n_points = int(sum(map(np.count_nonzero, finite)))
+        self._empty_writes.note(origin, n_points == 0)
         if n_points == 0:
-            report_empty(logger, origin)
             return
         metrics = self._metrics
         labels = metrics.of_query(self._path, origin.query_key, origin.scheduler_alias)

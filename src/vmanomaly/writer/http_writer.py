@@ -21,7 +21,7 @@ from vmanomaly.writer.delivery.sender import to_record
 from vmanomaly.writer.delivery.too_large import SizeLimit, send_fitting
 from vmanomaly.writer.encoding.encode import AnyEncoder
 from vmanomaly.writer.format import MULTITENANT, TenancyWarnings
-from vmanomaly.writer.report import report_empty
+from vmanomaly.writer.report import EmptyWrites
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class HttpWriter(Writer):
         self._tenancy = TenancyWarnings(
             section.tenant_id == MULTITENANT or f"/insert/{MULTITENANT}/" in url, logger
         )
+        self._empty_writes = EmptyWrites(logger)
         self._drops = Drops(
             lambda reason, n_points: metrics.writer_dropped_datapoints.labels(reason=reason).inc(
                 n_points
@@ -119,8 +120,7 @@ class HttpWriter(Writer):
         self._tenancy.check(origin.query_key, len(series.labels), series.n_with_account)
         records = self._records(predictions, origin)
         record = next(records, None)
-        if record is None:
-            report_empty(logger, origin)
+        self._empty_writes.note(origin, record is None)
         while record is not None:
             following = self._ahead.submit(next, records, None)
             self._delivery.deliver(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from vmanomaly.episodes import Episodes, counted
 from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.series import Origin
@@ -21,11 +22,31 @@ def report_dropped(
     metrics.writer_dropped_datapoints.labels(reason=error.code).inc(n_points)
 
 
-def report_empty(logger: logging.Logger, origin: Origin) -> None:
-    """Log that predictions hold no finite value."""
-    logger.warning(
-        "No valid datapoints to save for metric %s of model '%s' under scheduler '%s'",
-        origin.query_key,
-        origin.model_alias,
-        origin.scheduler_alias,
-    )
+class EmptyWrites:
+    """Logs when predictions begin to hold no finite value, and when they hold some again.
+
+    Parameters
+    ----------
+    logger
+        Where to log.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._episodes = Episodes(logger)
+
+    def note(self, origin: Origin, is_empty: bool) -> None:
+        """Note whether predictions of an origin held no finite value."""
+        where = (
+            f"metric {origin.query_key} of model '{origin.model_alias}' under scheduler "
+            f"'{origin.scheduler_alias}'"
+        )
+        if is_empty:
+            self._episodes.begin(origin, f"No valid datapoints to save for {where}")
+        elif (episode := self._episodes.end(origin)) is not None:
+            self._logger.info(
+                "Saving datapoints for %s again after %.0f s and %s",
+                where,
+                episode.seconds,
+                counted(episode.n, "run"),
+            )

@@ -69,8 +69,8 @@ class Retry:
 _DROPPED = {
     "queue_full": "Queue full: dropping the oldest points; raise writer.queue_max_size",
     "corrupt": "The queue is damaged: points are lost",
-    "shutdown": "Service is shutting down: points queued in memory are lost; set writer.queue_path "
-    "to keep them on disk",
+    "shutdown": "Service is shutting down: points queued in memory are lost; a queue on disk "
+    "(writer.queue_path) keeps them, as long as that disk is not full",
 }
 
 Outcome: TypeAlias = Sent | Retry | Refused

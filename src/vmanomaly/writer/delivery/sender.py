@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from vmanomaly.episodes import Episodes
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError, redact_url
 from vmanomaly.monitoring.metrics import Metrics
@@ -16,6 +17,7 @@ from vmanomaly.writer.encoding.encode import AnyEncoder, Piece
 
 logger = logging.getLogger(__name__)
 
+_BROKEN = "connection"
 _PASSING_STATUSES = frozenset({408, 429})
 
 
@@ -65,6 +67,7 @@ class HttpSender:
         self._retry_attempts = retry_attempts
         self._metrics = metrics
         self._headers = headers or {}
+        self._episodes = Episodes(logger)
 
     def send(self, record: Record) -> Outcome:
         """Send a record; return whether the server has accepted it, or may later, or never will."""
@@ -92,15 +95,14 @@ class HttpSender:
             except DatasourceError as error:
                 if error.code != "connection_error" or attempts_left == 0:
                     raise
-                logger.warning(
-                    "Connection error while writing %d points for %s, "
-                    "reinitializing session and retrying: %s",
-                    record.n_points,
-                    record.query_key,
-                    error,
+                message = (
+                    f"Connection error while writing {record.n_points} points for "
+                    f"{record.query_key}, reinitializing session and retrying: {error}"
                 )
+                self._episodes.begin(_BROKEN, message)
                 self._client.close()
             else:
+                self._episodes.end(_BROKEN)
                 return
 
     def _post(self, record: Record, metric_labels: tuple[str, ...]) -> None:
