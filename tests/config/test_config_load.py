@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ import yaml
 from tests.config_helpers import MINIMAL, changed, load, problems
 from vmanomaly.config import config_files, load_config
 from vmanomaly.config.loading.document import MAX_BYTES
-from vmanomaly.errors import ConfigError
+from vmanomaly.config.loading.load import load_again
+from vmanomaly.config.reader import VmReaderSection
+from vmanomaly.errors import ConfigError, DatasourceError
+from vmanomaly.http.credentials import Credentials
 
 
 def write(folder: Path, **contents: str) -> None:
@@ -219,3 +223,32 @@ def test_the_import_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def test_a_pipe_is_not_read_again(tmp_path: Path) -> None:
+    """It would block until somebody writes to it, and with it every reload to come."""
+    pipe = tmp_path / "config.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match=r"config.yaml: a pipe or device is not read again"):
+        load_again([pipe], {})
+    pipe.unlink()
+    with pytest.raises(ConfigError, match=r"config.yaml: cannot be read"):
+        load_again([pipe], {})
+    pipe.write_text(yaml.safe_dump(MINIMAL))
+    assert load_again([str(pipe)], {}) == load_again([tmp_path], {})
+
+
+def test_a_secret_is_not_read_from_a_pipe(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    content = changed({"reader.bearer_token_file": str(token)})
+    section = load(content).reader
+    assert isinstance(section, VmReaderSection)
+    credentials = Credentials(section, "reader")
+    assert credentials.headers(section.datasource_url) == {"Authorization": "Bearer secret"}
+    token.unlink()
+    os.mkfifo(token)
+    with pytest.raises(DatasourceError, match=r"`reader.bearer_token_file` .*token is not a file"):
+        credentials.headers(section.datasource_url)
+    with pytest.raises(ConfigError, match=r"reader.bearer_token_file: .*\(Is a pipe\)"):
+        load(content)

@@ -448,17 +448,19 @@ def test_broken_answers() -> None:
 
     with serve(respond) as server:
         client = client_of(server.url)
-        for path, code in {
-            "length": "io_error",
-            "chunk": "io_error",
-            "gzip": "io_error",
-            "hang-up": "connection_error",
-            "reset": "connection_error",
+        for path, (code, said) in {
+            "length": ("io_error", "the response broke off after 2 of 100 bytes. The log of"),
+            "chunk": ("io_error", "the response broke off. The log of"),
+            "gzip": ("io_error", "the response cannot be decompressed: "),
+            "hang-up": ("connection_error", ": Remote end closed connection without response. "),
+            "reset": ("connection_error", ": Connection reset by peer. The log of the server, or"),
         }.items():
             with pytest.raises(DatasourceError) as caught:
                 client.request("GET", client.url(path))
             assert caught.value.code == code, path
             assert server.url in str(caught.value)
+            assert said in str(caught.value)
+            assert "IncompleteRead" not in str(caught.value)
         client.close()
 
 

@@ -148,6 +148,14 @@ def test_invalid_byte_is_named(compact: bool) -> None:
             scan(broken, GRID, STEP)
 
 
+@pytest.mark.parametrize("compact", [True, False])
+def test_half_an_answer_is_cut_off_wherever_it_ends(compact: bool) -> None:
+    body = answer_of([series([[SECONDS[0], "-1.5e-05"]], job=name) for name in "ab\n"], compact)
+    for length in range(1, len(body.rstrip())):
+        with pytest.raises(DatasourceError, match=f"cut off: it ends at byte {length}"):
+            scan(body[:length], GRID, STEP)
+
+
 def test_trailing_comma_is_invalid() -> None:
     body = answer_of([series([[SECONDS[0], "1.5"]])]).replace(b"]}]", b"]},]")
     with pytest.raises(DatasourceError, match="not valid JSON at byte"):

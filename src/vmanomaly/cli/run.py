@@ -19,6 +19,7 @@ from vmanomaly.cli.dispatch import DONE
 from vmanomaly.cli.output import write_output
 from vmanomaly.cli.signals import call_on_reload_signals, call_on_stop_signals
 from vmanomaly.config import Config, load_config, resolved_yaml
+from vmanomaly.config.loading.load import load_again
 from vmanomaly.config.loading.watch import ConfigWatch
 from vmanomaly.config.secrets import shown_name
 from vmanomaly.errors import UsageError
@@ -79,7 +80,7 @@ def serve(
     from vmanomaly.service.reload import Reloader
 
     reloader = Reloader(
-        lambda: load_config(options.configs, environ),
+        lambda: load_again(options.configs, environ),
         application.apply,
         application.give_up,
         application.metrics,

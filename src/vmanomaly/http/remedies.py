@@ -37,6 +37,7 @@ _DENIED_STATUSES = frozenset({401, 403, 407})
 _CERTIFICATE_DENIED = "SSL certificate"
 # What VictoriaMetrics and vmauth answer for a path that they do not serve.
 _UNKNOWN_ADDRESS = re.compile("unsupported path requested|missing route for")
+_CLOSED = "The log of the server, or of a proxy in between, may say why"
 _POOL_PREFIX = re.compile(r"^<?[\w.]*(?:Connection|ConnectionPool)\w*[^:]*:\s*")
 
 
@@ -87,9 +88,9 @@ class Remedies:
         elif isinstance(error, failures.NewConnectionError):
             said = f": {reason}. {self.wrong_url()}"
         elif isinstance(error, broken) or isinstance(cause, broken):
-            code, said = "io_error", f": the response is broken or ended too early: {reason}"
+            code, said = "io_error", f": the response {_damage(error, cause)}"
         else:
-            said = f": {str(cause)[:MAX_WORDS] if isinstance(cause, Exception) else reason}"
+            said = f": {_words(cause) if isinstance(cause, Exception) else reason}. {_CLOSED}"
         return DatasourceError(where + said, code)
 
     def timeout(self, urls: Sequence[str]) -> DatasourceError:
@@ -273,6 +274,26 @@ class Remedies:
             f"If the server requires credentials, set `{role}.user` and `{role}.password`, or "
             f"`{role}.bearer_token`"
         )
+
+
+def _damage(error: Exception, cause: object) -> str:
+    """Return what is wrong with an answer that broke off, or cannot be decompressed."""
+    for each in (error, cause):
+        # Of an answer in chunks, the second number is not known.
+        if isinstance(each, IncompleteRead) and each.expected:
+            partial: int | bytes = each.partial  # a number where urllib3 raises it
+            n_bytes = partial if isinstance(partial, int) else len(partial)
+            return f"broke off after {n_bytes:,} of {n_bytes + each.expected:,} bytes. {_CLOSED}"
+    if isinstance(error, failures.DecodeError) or isinstance(cause, failures.DecodeError):
+        return f"cannot be decompressed: {_reason(error)}"
+    return f"broke off. {_CLOSED}"
+
+
+def _words(error: Exception) -> str:
+    """Return the words of an error, without the number of one of the operating system."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)[:MAX_WORDS]
 
 
 def _reason(error: Exception) -> str:

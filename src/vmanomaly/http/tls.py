@@ -41,6 +41,9 @@ class SecretFile:
         signature, content = self._read
         current = _signature(self._path)
         if current is None or current != signature:
+            if current is not None and not self._path.is_file():
+                # Reading a pipe could take for ever.
+                raise DatasourceError(f"`{self._key}` {self._path} is not a file", "io_error")
             try:
                 content = self._path.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:

@@ -373,16 +373,19 @@ class Scanner:
         except orjson.JSONDecodeError as error:
             if error.pos < len(error.doc):
                 return self._not_json(self._offset, text, error)
+        return self._ends_early(f", within the part that starts at byte {self._offset}")
+
+    def _ends_early(self, where: str = "") -> DatasourceError:
         return DatasourceError(
-            f"The answer is cut off: it ends at byte {self._dropped + self._n}, within the part "
-            f"that starts at byte {self._offset}",
-            "io_error",
+            f"The answer is cut off: it ends at byte {self._dropped + self._n}{where}", "io_error"
         )
 
     def _not_json(self, offset: int, text: bytes, error: orjson.JSONDecodeError) -> DatasourceError:
         offset += len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))
         if not text.strip():
             return DatasourceError("The answer is empty where JSON was expected", "io_error")
+        if error.pos >= len(error.doc):
+            return self._ends_early()
         return self._invalid(offset, error.msg)
 
     def _invalid(self, offset: int, reason: str) -> DatasourceError:

@@ -46,6 +46,34 @@ def load_config(paths: Iterable[Path | str], environ: Mapping[str, str]) -> Conf
     return config
 
 
+def load_again(paths: Iterable[Path | str], environ: Mapping[str, str]) -> Config:
+    """Read, merge and validate a configuration that was loaded before.
+
+    Parameters
+    ----------
+    paths, environ
+        As for `load_config`.
+
+    Returns
+    -------
+    Config
+        As `load_config` returns it.
+
+    Raises
+    ------
+    ConfigError
+        With every problem there is, or where a file is a pipe, which could keep a reader waiting
+        for ever.
+    """
+    files = [Path(path) for path in paths]
+    pipes = [file for file in files if file.exists() and not (file.is_file() or file.is_dir())]
+    if pipes:
+        raise ConfigError(
+            [f"{file}: a pipe or device is not read again; use a file" for file in pipes]
+        )
+    return load_config(files, environ)
+
+
 def load_as_written(
     paths: Iterable[Path | str], environ: Mapping[str, str]
 ) -> tuple[Config, dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -350,11 +351,13 @@ def _file(value: object) -> Path:
     if not _looks_for_files.get():
         return path
     try:
-        with path.open("rb"):
-            return path
+        if not stat.S_ISFIFO(path.stat().st_mode):
+            with path.open("rb"):
+                return path
+        reason = "Is a pipe"
     except OSError as error:
         reason = error.strerror or "it cannot be read"
-        raise ValueError(f"expected a file that can be read ({reason})") from error
+    raise ValueError(f"expected a file that can be read ({reason})")
 
 
 def _tls_verification(value: object) -> bool | Path:
