@@ -150,8 +150,11 @@ class TestHealth:
     def test_ready(self) -> None:
         reasons = ["reader: has not answered yet"]
         with serving(unready_reasons=lambda: reasons) as port:
-            answer = request(port, "/ready")
-            assert (answer.status, json.loads(answer.data)["reasons"]) == (503, reasons)
+            for path in ("/ready", "/health?ready=1", "/health?ready=true"):
+                answer = request(port, path)
+                assert (answer.status, json.loads(answer.data)["reasons"]) == (503, reasons)
+            assert request(port, "/health").status == 200
+            assert request(port, "/health?ready=0").status == 200
             reasons = []
             answer = request(port, "/ready")
         assert (answer.status, json.loads(answer.data)) == (200, {"status": "ok"})

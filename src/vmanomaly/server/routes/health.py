@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from vmanomaly.service.health import HealthStatus
 
 PROBES = ("/health", "/ready")
 
+_Ready: TypeAlias = Annotated[
+    str, Query(alias="ready", description="`1` or `true`: answer as `/ready` does")
+]
 _Responses: TypeAlias = dict[int | str, dict[str, Any]]
 _NOT_WELL: _Responses = {503: {"description": "Something is wrong that only a restart fixes"}}
 _NOT_READY: _Responses = {
@@ -36,7 +39,9 @@ def health_router(
 
     # Neither waits for a free thread, however many requests there are.
     @router.get("/health", summary="What is wrong at the moment", responses=_NOT_WELL)
-    async def health() -> JSONResponse:
+    async def health(asks_ready: _Ready = "") -> JSONResponse:
+        if asks_ready.lower() in ("1", "true"):
+            return await ready()
         now = status()
         members = {"members": [asdict(member) for member in now.members]} if now.members else {}
         if not now.reasons:
