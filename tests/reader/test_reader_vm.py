@@ -569,10 +569,41 @@ class TestDataFolder:
 
         monkeypatch.setattr("os.posix_fallocate", no_room)
         reader = VmReader(section_of(healthy.url), Metrics(), tmp_path)
-        batch = reader.read(query_of(), range_of(300), "s", stage="fit")
+        batches = [reader.read(query_of(), range_of(300), "s", stage="fit") for _ in range(2)]
+        assert all(batch.n_valid_points > 300 for batch in batches)
+        told = f"Cannot keep the data of q in {tmp_path}: No space left on device"
+        assert caplog.text.count(told) == 1
+        monkeypatch.undo()
+        caplog.set_level("INFO")
+        for _ in range(2):
+            reader.read(query_of(), range_of(300), "s", stage="fit")
         reader.close()
-        assert batch.n_valid_points > 300
-        assert f"Cannot keep the data of q in {tmp_path}: No space left on device" in caplog.text
+        assert caplog.text.count(f"The data of fits is kept in {tmp_path} again") == 1
+
+
+def test_what_is_odd_about_answers_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    odd = [True]
+
+    def respond(handler: Handler, asked: Asked) -> None:
+        samples = [[START, "1"], [START + STEP, "2"]]
+        twice: list[dict[str, Any]] = [{"metric": {"a": "b"}, "values": samples}] * 2
+        late = [{"metric": {"a": "c"}, "values": [[START + 0.5, "1"]]}]
+        healthy = [{"metric": {"a": "b"}, "values": samples}]
+        handler.reply(body=matrix(twice + late if odd[0] else healthy))
+
+    with serve(respond) as server:
+        reader = reader_of(server.url)
+        for _ in range(3):
+            reader.read(query_of(), range_of(2), "s", stage="infer")
+        told = [message for message in caplog.messages if "of q" in message]
+        assert [message.partition(": ")[2] for message in told] == [
+            "series of q merged with another one, whose labels they have: 1",
+            "samples of q left out, since they are not at multiples of the step: 1",
+        ]
+        for odd[0] in (False, True):
+            reader.read(query_of(), range_of(2), "s", stage="infer")
+        reader.close()
+    assert len([message for message in caplog.messages if "of q" in message]) == 4
 
 
 def test_processing_that_takes_too_long(healthy: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:

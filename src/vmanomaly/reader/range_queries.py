@@ -50,6 +50,7 @@ MOST_PIECES = 1000
 
 _PASSING_FAILURES = frozenset({"connection_error", "io_error", "429", "502", "503", "504"})
 _LONGEST_DELAY_S = 60.0
+_FOLDER = "folder"
 
 Arguments = list[tuple[str, str]]
 
@@ -186,7 +187,7 @@ class RangeQueries:
         self._data_folder = data_folder
         self._workers = Slots(n_reads_at_once(section))
         self._outcomes = Outcomes(logger)
-        self._warnings = Episodes(logger)
+        self._episodes = Episodes(logger)
         self._points_at_once: dict[tuple[str, str | None], int] = {}
         self._max_bytes = max_response_bytes(section)
 
@@ -252,19 +253,20 @@ class RangeQueries:
         try:
             rows = MappedRows(self._data_folder, len(grid))
             stitch = Stitch(grid, rows, max_series(len(grid), in_memory=False))
-            return self._read_pieces(task, stitch)
+            found = self._read_pieces(task, stitch)
         except OSError as error:
-            self._logger.warning(
-                "Cannot keep the data of %s in %s: %s. It is kept in memory",
-                task.query.alias,
-                self._data_folder,
-                exhausted(error) or error.strerror,
+            message = (
+                f"Cannot keep the data of {task.query.alias} in {self._data_folder}: "
+                f"{exhausted(error) or error.strerror}. It is kept in memory"
             )
+            self._episodes.begin(_FOLDER, message)
             return self._read_pieces(task, _in_memory(grid))
+        self._episodes.end(_FOLDER, f"The data of fits is kept in {self._data_folder} again")
+        return found
 
     def _read_pieces(self, task: Task, stitch: Stitch) -> tuple[SeriesBatch, bool]:
         """Request the grid in pieces."""
-        is_partial = False
+        is_partial, n_off_grid = False, 0
         warnings: dict[str, None] = {}
         while len(stitch.rest):
             piece = stitch.rest[: self._max_points(task, len(stitch.rest))]
@@ -275,15 +277,19 @@ class RangeQueries:
                 continue
             is_partial |= answer.is_partial
             warnings.update(dict.fromkeys(answer.warnings))
+            n_off_grid += answer.n_off_grid
             stitch.end()
         self._tell_warnings(task, tuple(warnings))
-        if stitch.n_merged:
-            self._logger.warning(
-                "%s: %d series of %s have the labels of another one and were merged with it",
-                task.url,
-                stitch.n_merged,
-                task.query.alias,
-            )
+        self._tell(
+            task,
+            stitch.n_merged,
+            f"series of {task.query.alias} merged with another one, whose labels they have",
+        )
+        self._tell(
+            task,
+            n_off_grid,
+            f"samples of {task.query.alias} left out, since they are not at multiples of the step",
+        )
         started = time.perf_counter()
         labels = task.cache.as_tuple(stitch.labels)
         batch = SeriesBatch(labels, stitch.timestamps, stitch.finish())
@@ -325,14 +331,22 @@ class RangeQueries:
             longest_s = min(longest_s, context.remaining_s)
         return max(least_s, asked_s) if asked_s <= longest_s else None
 
+    def _tell(self, task: Task, n: int, what: str) -> None:
+        """Log that something is wrong with a number of things, once until it is none."""
+        key = (task.scheduler_alias, task.query.alias, task.stage, what)
+        if n:
+            self._episodes.begin(key, f"{task.url}: {what}: {n}")
+        else:
+            self._episodes.end(key)
+
     def _tell_warnings(self, task: Task, warnings: tuple[str, ...]) -> None:
         """Log the warnings of a server when they change."""
         key = (task.scheduler_alias, task.query.alias, task.stage)
         if not warnings:
-            self._warnings.end(key)
+            self._episodes.end(key)
             return
         message = f"{task.url} warns about {task.query.alias}: {shown_warnings(warnings)}"
-        self._warnings.begin(key, message, cause=warnings)
+        self._episodes.begin(key, message, cause=warnings)
 
     def _ask(self, task: Task, arguments: Arguments, piece: IntArray, stitch: Stitch) -> Answer:
         """Send one request and scan its answer as it arrives; both are counted."""
@@ -395,20 +409,13 @@ class RangeQueries:
         return answer
 
     def _judge(self, task: Task, answer: Answer) -> None:
-        """Refuse what a fit must not learn from, and log what is unusual about an answer."""
+        """Refuse what a fit must not learn from."""
         if answer.is_partial and task.stage != "infer":
             said = shown_warnings(answer.warnings) or "isPartial"
             raise DatasourceError(
                 f"the server says that data is missing ({said}); a fit needs all of it. "
                 "Are all its storage nodes up?",
                 "partial",
-            )
-        if answer.n_off_grid:
-            self._logger.warning(
-                "%s: %d samples of %s are not at multiples of the step and were left out",
-                task.url,
-                answer.n_off_grid,
-                task.query.alias,
             )
 
     def _max_points(self, task: Task, wanted: int) -> int:
