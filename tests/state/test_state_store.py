@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -220,6 +221,20 @@ def test_a_damaged_index_is_kept_under_another_name(tmp_path: Path) -> None:
     assert kept.read_bytes().startswith(b"somebody's notes")
 
 
+def test_a_folder_that_was_removed_is_named_with_the_remedy(tmp_path: Path) -> None:
+    store = StateStore(tmp_path / "models")
+    shutil.rmtree(tmp_path / "models")
+    with pytest.raises(
+        StateError, match=r"models/states was removed; restart the service"
+    ) as caught:
+        store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    assert caught.value.reason == "io_error"
+    store.close()
+    store = StateStore(tmp_path / "models")
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=0)
+    store.close()
+
+
 @pytest.mark.parametrize("step", ["fsync", "rename", "commit"])
 def test_a_save_that_fails_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
@@ -243,6 +258,7 @@ def test_a_save_that_fails_changes_nothing(
     with pytest.raises(StateError) as caught:
         store.save(JOB, progress, {CPU: saved(2.0), MEM: saved(2.0)}, now=0)
     assert caught.value.reason == "disk_full"
+    assert str(tmp_path) in str(caught.value)
     monkeypatch.undo()
     assert files(tmp_path) == before
     assert store.entries.keys() == {CPU}

@@ -226,6 +226,19 @@ def test_a_fallback_queue_keeps_order_and_everything_while_the_disk_is_full(
     queue.close()
 
 
+def test_a_disk_is_not_said_to_work_because_nothing_waits_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = UnreliableDisk(tmp_path, BIG, forbid)
+    queue = FallbackQueue(disk, MemoryQueue(BIG, forbid))
+    disk.full = True
+    queue.append(make_record(1))
+    queue.acknowledge(make_record(1))
+    with caplog.at_level(logging.INFO):
+        queue.close()
+    assert "The queue is on disk again" not in caplog.text
+
+
 def test_a_record_that_moves_to_the_disk_while_it_is_sent_is_acknowledged_there(
     tmp_path: Path,
 ) -> None:

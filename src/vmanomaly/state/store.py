@@ -253,11 +253,19 @@ class StateStore:
                 self._known |= {key: units[key].content.members for key in fresh}
         except (OSError, sqlite3.Error, StateError) as error:
             self._unlink(path.name for path in written)
-            raise error if isinstance(error, StateError) else StateError.of(error) from error
+            raise error if isinstance(error, StateError) else self._failure(error) from error
         named = {name for entry in fresh.values() for name in (entry.arrays, entry.members)}
         old = {name for entry in replaced for name in (entry.arrays, entry.members)}
         self._unlink(old - named)
         return n_written
+
+    def _failure(self, error: OSError | sqlite3.Error) -> StateError:
+        """Return why nothing can be written, and where."""
+        failure = StateError.of(error)
+        said = f"{failure}, in {self._folder}"
+        if not self._files.is_dir():
+            said = f"{self._files} was removed; restart the service, which makes it again"
+        return StateError(said, failure.reason)
 
     def drop(self, keys: Collection[UnitKey]) -> None:
         """Delete what is stored of units, and the progress of jobs of which no unit is left.

@@ -140,11 +140,14 @@ class FallbackQueue:
         return self._disk if self._disk.peek() is not None else self._memory
 
     def _move_to_disk(self) -> None:
+        has_moved = False
         try:
             while (record := self._memory.peek()) is not None:
                 self._disk.append(record)
                 self._memory.acknowledge(record)
+                has_moved = True
         except QueueError as error:
             self._episodes.begin(_DISK, f"The queue continues in memory: {error}")
         else:
-            self._episodes.end(_DISK, "The queue is on disk again")
+            if has_moved:
+                self._episodes.end(_DISK, "The queue is on disk again")
