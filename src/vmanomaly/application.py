@@ -20,6 +20,7 @@ from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.logs import set_logger_levels
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.monitoring.push import Pusher
+from vmanomaly.printable import sentence
 from vmanomaly.server.api import Api
 from vmanomaly.server.server import Server
 from vmanomaly.service import Service
@@ -264,7 +265,9 @@ def _or_no_way_back(error: Exception) -> Iterator[None]:
     try:
         yield
     except VmanomalyError as no_way_back:
-        raise RollbackError(f"{error}. The rollback failed too: {no_way_back}") from error
+        raise RollbackError(
+            f"{sentence(str(error))} The rollback failed too: {no_way_back}"
+        ) from error
 
 
 def _decisive(config: Config) -> object:

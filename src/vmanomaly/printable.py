@@ -1,4 +1,4 @@
-"""Text from outside, made safe for a line of a log or of output, and sizes in words."""
+"""Text from outside, made safe for a line of a log or of output; sentences, and sizes in words."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ def shown_size(n_bytes: int) -> str:
         size /= 1024
         del units[0]
     return f"{size:.1f}".removesuffix(".0") + f" {units[0]}"
+
+
+def sentence(text: str) -> str:
+    """Return a text with a full stop, unless it ends a sentence already.
+
+    Examples
+    --------
+    >>> sentence("The port is taken"), sentence("Is the port right?")
+    ('The port is taken.', 'Is the port right?')
+    """
+    return text if text.endswith(("?", ".")) else f"{text}."

@@ -115,6 +115,17 @@ def test_a_configuration_that_cannot_be_applied_is_given_up(
     assert world.n_given_up == 0
 
 
+@pytest.mark.parametrize("said", ["the port is taken", "the port is taken. Choose another."])
+def test_the_reason_is_a_sentence_with_one_full_stop(
+    config: Config, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(config)
+    world.on_apply = fail(VmanomalyError(said))
+    world.reloader.reload()
+    whole = said.removesuffix(".")
+    assert caplog.messages == [f"Reload aborted: {whole}. Keeping the current configuration"]
+
+
 def test_without_a_way_back_the_service_ends(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,6 +24,7 @@ from vmanomaly.episodes import counted
 from vmanomaly.errors import RollbackError, VmanomalyError
 from vmanomaly.logs import LogFormat
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.printable import sentence
 from vmanomaly.service.health import HealthStatus, bounded
 from vmanomaly.service.plan import create_models, with_custom_classes
 from vmanomaly.service.process import describe_process
@@ -160,7 +161,7 @@ class Cluster:
             for other in done:
                 if (no_way_back := other.apply(part_of(before, other.number))) is not None:
                     raise RollbackError(
-                        f"member {member.number}: {reason}. The rollback of member "
+                        f"member {member.number}: {sentence(reason)} The rollback of member "
                         f"{other.number} failed too: {no_way_back}"
                     )
             raise ChangeError(f"member {member.number}: {reason}")

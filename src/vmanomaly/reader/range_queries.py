@@ -28,7 +28,7 @@ from vmanomaly.exhaustion import exhausted
 from vmanomaly.http import HttpClient, form_encode
 from vmanomaly.mapped import MappedRows
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.printable import shown_size
+from vmanomaly.printable import sentence, shown_size
 from vmanomaly.reader.labels import LabelCache
 from vmanomaly.reader.limits import max_response_bytes, max_series
 from vmanomaly.reader.messages import no_data, shown_warnings
@@ -446,7 +446,7 @@ class RangeQueries:
         DatasourceError
             There would be too many pieces.
         """
-        self._refuse_storm(n_points, error.allowed, f"{error}. ")
+        self._refuse_storm(n_points, error.allowed, f"{sentence(str(error))} ")
         if isinstance(error.reason, TooLargeError):
             reason: str | None = f"is answered with more than {shown_size(self._max_bytes)}"
         else:

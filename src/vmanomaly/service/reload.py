@@ -10,6 +10,7 @@ from collections.abc import Callable
 from vmanomaly.config import Config
 from vmanomaly.errors import ConfigError, RollbackError, VmanomalyError
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.printable import sentence
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ class Reloader:
             self._note(False)
             self._give_up()
         except VmanomalyError as error:
-            logger.error("Reload aborted: %s. Keeping the current configuration", error)
+            reason = sentence(str(error))
+            logger.error("Reload aborted: %s Keeping the current configuration", reason)
             self._note(False)
         except Exception:
             logger.exception(

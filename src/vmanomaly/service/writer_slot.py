@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from vmanomaly.config.writer import WriterSection
 from vmanomaly.errors import DatasourceError, RollbackError, VmanomalyError
+from vmanomaly.printable import sentence
 from vmanomaly.series import Origin, Predictions
 from vmanomaly.writer import Writer
 from vmanomaly.writer.delivery.queue import Record
@@ -125,7 +126,7 @@ class WriterSlot(Writer):
                     self._writer = self._started(self._section)
                 except VmanomalyError as no_way_back:
                     raise RollbackError(
-                        f"{error}. The rollback failed too: {no_way_back}"
+                        f"{sentence(str(error))} The rollback failed too: {no_way_back}"
                     ) from error
                 raise
             finally:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from vmanomaly.clock import Clock, SystemClock
 from vmanomaly.episodes import Episodes, counted
 from vmanomaly.errors import DatasourceError
+from vmanomaly.printable import sentence
 from vmanomaly.writer.delivery.queue import Queue, QueueError, Record
 
 logger = logging.getLogger(__package__)
@@ -406,9 +407,5 @@ def _failure_message(record: Record | None, failure: Retry) -> str:
     n_points = sum(part.n_points for part in failure.left) or record.n_points
     return (
         f"Cannot write {n_points} points for {record.query_key}: "
-        f"{_sentence(str(failure.error))} Points wait in the queue until the database takes them"
+        f"{sentence(str(failure.error))} Points wait in the queue until the database takes them"
     )
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(("?", ".")) else f"{text}."
