@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from vmanomaly import duckdb_file
 from vmanomaly.context import RunContext
-from vmanomaly.duckdb_file import connect
+from vmanomaly.duckdb_file import connect, words
 from vmanomaly.errors import DatasourceError
 
 HOLD = """
@@ -148,3 +149,19 @@ def test_a_file_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(RunContext, "sleep", lambda _, seconds: let_go(seconds))
         with connect(path, read_only=False) as connection:
             connection.execute("DROP TABLE t")
+
+
+def test_a_full_disk_is_told_in_words_and_the_older_file_stays(tmp_path: Path) -> None:
+    """DuckDB writes results on threads of its own, whose errors come as JSON."""
+    target = tmp_path / "scores.csv"
+    target.write_text("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with duckdb.connect() as connection, pytest.raises(duckdb.Error) as caught:
+            connection.sql("SELECT range FROM range(100000)").write_csv(str(target))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert words(caught.value).endswith("File too large")
+    assert "{" not in words(caught.value)
+    assert target.read_text() == "before"

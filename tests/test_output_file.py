@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import eventually
-from vmanomaly.errors import UsageError
+from vmanomaly.errors import UsageError, VmanomalyError
 from vmanomaly.output_file import write_file
 
 
@@ -21,9 +21,16 @@ def test_a_file_that_cannot_be_completed_keeps_its_content(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copymode", full)
-    with pytest.raises(UsageError, match=r"cannot write .*report.html: No space left on device"):
+    with pytest.raises(VmanomalyError, match=r"report.html: No space left on device") as caught:
         write_file(path, "after")
+    assert not isinstance(caught.value, UsageError)
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"report.html": "before"}
+
+
+@pytest.mark.parametrize("name", ["missing/a.yaml", ".", "a" * 300])
+def test_a_path_that_can_be_no_file_is_a_wrong_argument(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="cannot write"):
+        write_file(tmp_path / name, "a")
 
 
 def test_an_interruption_leaves_nothing_behind(
@@ -83,5 +90,5 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_device_is_named() -> None:
-    with pytest.raises(UsageError, match="cannot write /dev/full: No space left on device"):
+    with pytest.raises(VmanomalyError, match="cannot write /dev/full: No space left on device"):
         write_file(Path("/dev/full"), "text")

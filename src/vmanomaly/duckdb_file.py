@@ -7,6 +7,7 @@ within this process a file has one connection at a time.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import defaultdict
@@ -15,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import duckdb
+import orjson
 
 from vmanomaly.context import RunContext
 from vmanomaly.errors import DatasourceError
@@ -100,5 +102,14 @@ def _open(file: Path, context: RunContext, *, read_only: bool) -> duckdb.DuckDBP
 
 
 def words(error: duckdb.Error) -> str:
-    """Return what DuckDB says of an error, on one line and without the excerpt of the statement."""
-    return " ".join(str(error).split("\n\nLINE ")[0].split())
+    """Return what DuckDB says of an error, on one line and without the excerpt of the statement.
+
+    Examples
+    --------
+    >>> words(duckdb.IOException('IO Error: {"exception_message":"Could not write a"}'))
+    'Could not write a'
+    """
+    said = " ".join(str(error).split("\n\nLINE ")[0].split())
+    # An error of a thread of its own, as JSON.
+    inner = re.search(r'"exception_message":("(?:[^"\\]|\\.)*")', said)
+    return str(orjson.loads(inner[1])) if inner else said

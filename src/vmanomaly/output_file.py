@@ -7,11 +7,13 @@ import secrets
 import shutil
 from pathlib import Path
 
-from vmanomaly.errors import UsageError
+from vmanomaly.errors import UsageError, VmanomalyError
 from vmanomaly.exhaustion import exhausted
 
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # The file itself may still be writable, such as one that is mounted into a container.
-_NOT_REPLACEABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY})
+_NOT_REPLACEABLE = _FORBIDDEN | {errno.EBUSY}
+_WRONG_PATH = _FORBIDDEN | {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def write_file(path: Path, text: str) -> None:
@@ -29,7 +31,9 @@ def write_file(path: Path, text: str) -> None:
     Raises
     ------
     UsageError
-        It cannot be written, for example because the disk is full.
+        There can be no such file, or it may not be written.
+    VmanomalyError
+        It cannot be completed, for example because the disk is full.
 
     Examples
     --------
@@ -47,8 +51,9 @@ def write_file(path: Path, text: str) -> None:
         else:
             _replace(target, content)
     except OSError as error:
-        reason = exhausted(error) or error.strerror
-        raise UsageError(f"cannot write {path}: {reason}") from error
+        message = f"cannot write {path}: {exhausted(error) or error.strerror}"
+        kind = UsageError if error.errno in _WRONG_PATH else VmanomalyError
+        raise kind(message) from error
 
 
 def _replace(target: Path, content: bytes) -> None:

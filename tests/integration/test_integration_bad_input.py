@@ -292,7 +292,7 @@ class TestDatasources:
                 "default_type text/html; return 200 '<html><body>Sign in</body></html>';",
                 ["JSON", "HTML"],
             ),
-            ('default_type application/json; return 200 \'{"status":"succ\';', ["JSON"]),
+            ('default_type application/json; return 200 \'{"status":"succ\';', ["cut off"]),
         ],
         ids=["404", "403", "422", "503", "html", "cut"],
     )

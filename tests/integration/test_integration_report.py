@@ -147,6 +147,6 @@ def test_a_longer_step_shows_the_highest_scores(
 def test_a_server_of_another_kind_is_named(tmp_path: Path) -> None:
     with (
         serve(lambda handler, asked: handler.reply(body=b"{}")) as server,
-        pytest.raises(DatasourceError, match="is the URL right"),
+        pytest.raises(DatasourceError, match="is no answer of the Prometheus API"),
     ):
         report([server.url, "--out", str(tmp_path / "page.html")])

@@ -8,7 +8,8 @@ import duckdb
 import numpy as np
 
 from vmanomaly.analysis.detection import Detection
-from vmanomaly.errors import UsageError
+from vmanomaly.duckdb_file import words
+from vmanomaly.errors import UsageError, VmanomalyError
 
 _FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
 _ENDINGS = (*_FORMATS, ".html")
@@ -42,7 +43,9 @@ def write_scores(detection: Detection, file: str) -> None:
     Raises
     ------
     UsageError
-        It cannot be written.
+        Its ending names no format.
+    VmanomalyError
+        It cannot be written. What was there before is.
     """
     kind = _FORMATS.get(Path(file).suffix.lower())
     if kind is None:
@@ -62,7 +65,7 @@ def write_scores(detection: Detection, file: str) -> None:
                 f"COPY (SELECT * REPLACE ({replaced}) FROM scores) TO '{target}' ({options})"  # noqa: S608
             )
         except duckdb.Error as error:
-            raise UsageError(f"{file} cannot be written: {error}") from error
+            raise VmanomalyError(f"cannot write {file}: {words(error)}") from error
 
 
 def _quoted(name: str) -> str:

@@ -22,7 +22,7 @@ from vmanomaly.config import Config, load_config, resolved_yaml
 from vmanomaly.config.loading.load import load_again
 from vmanomaly.config.loading.watch import ConfigWatch
 from vmanomaly.config.secrets import shown_name
-from vmanomaly.errors import UsageError
+from vmanomaly.errors import VmanomalyError
 from vmanomaly.logs import configure_logging, set_logger_levels, warnings_only
 from vmanomaly.output_file import write_file
 from vmanomaly.printable import on_one_line
@@ -162,6 +162,6 @@ def _print_plan(config: Config) -> None:
 def _write(path: Path, text: str) -> None:
     try:
         write_file(path, text)
-    except UsageError as error:
-        raise UsageError(f"--outputSpec: {error}") from error
+    except VmanomalyError as error:
+        raise type(error)(f"--outputSpec: {error}") from error
     logger.info("The resolved configuration is in %s", path)
