@@ -55,6 +55,7 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
     assert path.read_text() == "after"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     other = tmp_path / "b.yaml"
+    other.symlink_to("b.yaml")  # It leads nowhere.
     write_file(other, "new")
     mask = os.umask(0)
     os.umask(mask)

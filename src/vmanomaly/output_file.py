@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import shutil
 from pathlib import Path
@@ -13,7 +14,12 @@ from vmanomaly.exhaustion import exhausted
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 # The file itself may still be writable, such as one that is mounted into a container.
 _NOT_REPLACEABLE = _FORBIDDEN | {errno.EBUSY}
-_WRONG_PATH = _FORBIDDEN | {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+_WRONG_PATH = _FORBIDDEN | {
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+}
 
 
 def write_file(path: Path, text: str) -> None:
@@ -45,7 +51,7 @@ def write_file(path: Path, text: str) -> None:
     """
     content = text.encode()
     try:
-        target = path.resolve()
+        target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             target.write_bytes(content)
         else:
