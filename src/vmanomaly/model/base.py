@@ -122,6 +122,19 @@ class BaseModel(ABC, Generic[BatchT]):
 class Model(BaseModel[SeriesBatch]):
     """A model of single series: its outputs for one do not depend on the others."""
 
+    outputs: ClassVar[tuple[str, ...]] = (
+        "anomaly_score",
+        "y",
+        "yhat",
+        "yhat_lower",
+        "yhat_upper",
+    )
+    default_outputs: ClassVar[tuple[str, ...]] = (
+        "anomaly_score",
+        "yhat",
+        "yhat_lower",
+        "yhat_upper",
+    )
     multivariate: ClassVar[bool] = False
 
 

@@ -101,19 +101,6 @@ class OnlineModel(Model):
     decay: float
     min_n_samples_seen: int
 
-    outputs: ClassVar[tuple[str, ...]] = (
-        "anomaly_score",
-        "y",
-        "yhat",
-        "yhat_lower",
-        "yhat_upper",
-    )
-    default_outputs: ClassVar[tuple[str, ...]] = (
-        "anomaly_score",
-        "yhat",
-        "yhat_lower",
-        "yhat_upper",
-    )
     online: ClassVar[bool] = True
 
     @property

@@ -51,19 +51,6 @@ class LibraryModel(ParallelModel[SeriesBatch], Model):
     executor: ClassVar[str] = "processes"
     predicts_here: ClassVar[bool] = False
 
-    outputs: ClassVar[tuple[str, ...]] = (
-        "anomaly_score",
-        "y",
-        "yhat",
-        "yhat_lower",
-        "yhat_upper",
-    )
-    default_outputs: ClassVar[tuple[str, ...]] = (
-        "anomaly_score",
-        "yhat",
-        "yhat_lower",
-        "yhat_upper",
-    )
     online: ClassVar[bool] = False
     has_kernels: ClassVar[bool] = False
 
