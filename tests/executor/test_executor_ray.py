@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from vmanomaly.config.values.duration import Duration
 from vmanomaly.context import RunContext
 from vmanomaly.errors import CancelledError, SkippedError, VmanomalyError, WorkerDiedError
 from vmanomaly.executor import Executor
-from vmanomaly.executor.local_ray import import_ray
+from vmanomaly.executor.ray_connection import import_ray
 from vmanomaly.model.holtwinters import HoltWinters
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
@@ -99,10 +100,16 @@ def test_the_work_is_done_elsewhere_and_ray_is_on_a_loopback_address() -> None:
     assert [node["NodeManagerAddress"] for node in import_ray(None).nodes()] == ["127.0.0.2"]
 
 
-def test_a_worker_that_dies_costs_the_piece_that_killed_it() -> None:
-    found = RAY.map(kills, [(number,) for number in range(5)], RunContext())
+def test_a_worker_that_dies_costs_the_piece_that_killed_it(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.DEBUG, "vmanomaly"):
+        found = RAY.map(kills, [(number,) for number in range(5)], RunContext())
+        # What Ray says about it is logged, not printed.
+        assert eventually(lambda: "Ray: A worker died" in caplog.text, 60)
     assert isinstance(found[2], WorkerDiedError)
     assert [*found[:2], *found[3:]] == [0, 1, 3, 4]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_cancelled_call_ends_the_work_in_progress(tmp_path: Path) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 
 from vmanomaly.errors import UsageError, VmanomalyError
-from vmanomaly.executor.local_ray import import_ray, start_ray
-
-logger = logging.getLogger(__name__)
+from vmanomaly.executor.ray_connection import connect_ray, import_ray, start_ray
 
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Only configurations and metrics travel; the least that Ray accepts is 75 MiB."""
@@ -60,20 +56,18 @@ def connected(address: str | None) -> Iterator[None]:
     """
     import ray  # noqa: PLC0415
 
-    _log_as_we_do()
     if address is not None and address != "auto":
         _check_address(address)
     try:
         if address is None:
             start_ray(ray, object_store_memory=_OBJECT_STORE_BYTES)
         else:
-            ray.init(address=address, configure_logging=False, log_to_driver=False)
+            connect_ray(ray, address)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         what = "cannot start Ray" if address is None else f"cannot connect to Ray at {address}"
         raise ClusterError(f"{what}: {str(error).strip()}") from error
     try:
-        with redirect_stdout(_DebugLog()):
-            yield
+        yield
     finally:
         ray.shutdown()
 
@@ -90,20 +84,3 @@ def _check_address(address: str) -> None:
             f"cannot connect to Ray at {address}: {error.strerror or error}; `ray status` on a "
             "node of the cluster shows its address"
         ) from error
-
-
-class _DebugLog(io.TextIOBase):
-    """Logs what Ray prints of its own accord, such as the last state of a node that has died."""
-
-    def write(self, text: str) -> int:
-        for line in filter(None, map(str.rstrip, text.splitlines())):
-            logger.debug("Ray: %s", line)
-        return len(text)
-
-
-def _log_as_we_do() -> None:
-    """Have what Ray itself logs in this process appear among our lines, from warnings on."""
-    ray_logger = logging.getLogger("ray")
-    ray_logger.handlers.clear()
-    ray_logger.setLevel(logging.WARNING)
-    ray_logger.propagate = True

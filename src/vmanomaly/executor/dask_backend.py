@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -102,6 +103,8 @@ class Dask(Backend):
 def _connected(address: str | None, n_workers: int) -> Any:
     """Return a client of a Dask cluster, or of one that it starts on this machine."""
     distributed = import_module("distributed")
+    # At INFO it logs every connection.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     with _starting:
         client = _clients.get(address)
         if client is None or client.status != "running":

@@ -11,7 +11,7 @@ from typing import Any
 
 from vmanomaly.errors import VmanomalyError
 from vmanomaly.executor.backends import Backend, unusable
-from vmanomaly.executor.local_ray import import_ray, start_ray
+from vmanomaly.executor.ray_connection import connect_ray, import_ray, start_ray
 from vmanomaly.executor.worker import Outcome, attempt, death_of
 
 _RETRIES = 1
@@ -105,7 +105,7 @@ def _connected(address: str | None, n_workers: int) -> Any:
                 if address is None:
                     start_ray(ray, num_cpus=max(n_workers, os.cpu_count() or 1))
                 else:
-                    ray.init(address=address, log_to_driver=False, configure_logging=False)
+                    connect_ray(ray, address)
             except Exception as error:
                 raise unusable("Ray", address, error) from error
     return ray
