@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,10 @@ def sleeps(seconds: float) -> None:
 
 def native_threads(_: int) -> int:
     return max((each["num_threads"] for each in threadpool_info()), default=0)
+
+
+def oom_score_adj(_: int) -> int:
+    return int(Path("/proc/self/oom_score_adj").read_text())
 
 
 @each_executor
@@ -152,6 +157,12 @@ def test_native_threads_are_limited_in_worker_processes() -> None:
         1
     ]
     assert native_threads(0) == before
+
+
+def test_the_kernel_kills_a_worker_rather_than_the_service() -> None:
+    (found,) = Executor("processes", 2).map(oom_score_adj, [(0,)], RunContext())
+    assert found == 500
+    assert oom_score_adj(0) < found
 
 
 @pytest.mark.slow

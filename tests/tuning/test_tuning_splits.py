@@ -60,3 +60,8 @@ def test_a_single_leaky_fold_learns_what_it_judges() -> None:
     batch = SeriesBatch((Labels(),), np.arange(5), np.arange(5.0)[None])
     assert fold.to_fit(batch).values.tolist() == fold.to_judge(batch).values.tolist()
     assert fold.n_fit == 5
+
+
+@pytest.mark.parametrize("scheme", ["regular", "leaky"])
+def test_more_folds_than_timestamps_are_as_many_as_there_are(scheme: str) -> None:
+    assert split(5, 10**9, scheme, 3.0) == split(5, 5, scheme, 3.0)

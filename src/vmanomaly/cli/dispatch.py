@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 
 from vmanomaly.cli.options import in_terms_of_options
 from vmanomaly.cli.output import OutputError
 from vmanomaly.cli.signals import interrupt_on_stop_signals, note_reload_signals
+from vmanomaly.closest import closest
 from vmanomaly.errors import ConfigError, TableError, UsageError, VmanomalyError
 from vmanomaly.exhaustion import exhausted
 
@@ -107,6 +107,6 @@ def _check_not_mistyped(arguments: Sequence[str]) -> None:
     name = arguments[0] if arguments else ""
     if not name.isalpha() or Path(name).exists():
         return
-    close = get_close_matches(name, SUBCOMMANDS, 1, 0.6)
-    if close:
-        raise UsageError(f"no file {name}; did you mean the subcommand {close[0]}?")
+    close = closest(name, SUBCOMMANDS)
+    if close is not None:
+        raise UsageError(f"no file {name}; did you mean the subcommand {close}?")

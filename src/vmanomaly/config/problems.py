@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
+from vmanomaly.closest import closest
 from vmanomaly.config.secrets import (
     REDACTED,
     SECRET_KEYS,
@@ -22,9 +22,9 @@ Path: TypeAlias = "tuple[str | int, ...]"
 _BARE_KEY = re.compile(r"[^\s.\[\]\"':]+")
 _PLACEHOLDER = re.compile(r"%\{(\w+)\}")
 _UNSET = " is not set"
-_MOST_TOLD = 100
-_MOST_NAMES_COMPARED = 1000
+MOST_TOLD = 100
 _MOST_NAMES_SHOWN = 12
+_LONGEST_KEY = 100
 
 
 class InvalidItemsError(ValueError):
@@ -75,18 +75,23 @@ class Findings:
         self._add(self.warnings, path, message)
 
     def _add(self, lines: list[str], path: Path, message: str | Callable[[], str]) -> None:
-        if len(lines) < _MOST_TOLD:
+        if len(lines) < MOST_TOLD:
             text = message if isinstance(message, str) else message()
             lines.append(f"{show_path(path)}: {text}" if path else text)
             if lines is self.problems:
                 self.details.append((tuple(map(_shown_part, path)), text))
             return
         n_more = self._n_more[id(lines)] = self._n_more.get(id(lines), 0) + 1
-        lines[_MOST_TOLD:] = [f"and {n_more} more"]
+        lines[MOST_TOLD:] = [f"and {n_more} more"]
 
 
 def _shown_part(part: str | int) -> str | int:
-    return part if isinstance(part, int) else shown_name(part)
+    return part if isinstance(part, int) else _shown_key(part)
+
+
+def _shown_key(key: str) -> str:
+    shown = shown_name(key)
+    return shown if len(shown) <= _LONGEST_KEY else f"{shown[:_LONGEST_KEY]}..."
 
 
 def show_path(path: Path) -> str:
@@ -104,7 +109,7 @@ def show_path(path: Path) -> str:
         if isinstance(part, int):
             shown += f"[{part}]"
             continue
-        key = shown_name(part)
+        key = _shown_key(part)
         if not _BARE_KEY.fullmatch(key) or "\\" in key:
             key = f'"{key}"'
         shown += f".{key}" if shown else key
@@ -190,10 +195,9 @@ def suggest(name: str, known: Collection[str]) -> str:
     >>> suggest("colour", ["expr", "step"])
     'known here: expr, step'
     """
-    few = len(known) <= _MOST_NAMES_COMPARED
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if few else []
-    if close:
-        return f"did you mean {shown_name(close[0])}?"
+    close = closest(name, known)
+    if close is not None:
+        return f"did you mean {shown_name(close)}?"
     if not known:
         return "none is defined"
     names = [shown_name(name) for name in islice(known, _MOST_NAMES_SHOWN + 1)]

@@ -5,13 +5,13 @@ A new class takes an entry here, a module with its section, and a module with it
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any, Generic, TypeVar
 
+from vmanomaly.closest import closest
 from vmanomaly.config.model.auto import AutoSection
 from vmanomaly.config.model.base import ModelSection
 from vmanomaly.config.model.custom import CustomSection
@@ -196,8 +196,8 @@ class Registry(Generic[SectionT]):
         if entry is None:
             if self.may_be_custom(name):
                 return self._by_name["custom"]
-            close = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.75)
-            reason = f"did you mean {close[0]}?" if close else choose
+            close = closest(name, self._by_name, 0.75)
+            reason = choose if close is None else f"did you mean {close}?"
             findings.error(path, f"unknown {self.kind} class, {show_value(path, name)}; {reason}")
             return None
         if name in entry.deprecated_names:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
@@ -15,6 +16,9 @@ from vmanomaly.errors import SkippedError, WorkerDiedError
 from vmanomaly.failures import as_remote
 
 _prepared = threading.local()
+
+_OOM_SCORE_ADJ = "500"
+"""As if it used half of the memory more than it does."""
 
 
 class Outcome(NamedTuple):
@@ -77,11 +81,16 @@ def death_of(number: int) -> Outcome:
 
 
 def _prepare(native_threads: int) -> None:
-    """Limit native threads, and leave Ctrl+C to the service, which ends its workers itself."""
+    """Limit native threads, and leave Ctrl+C to the service, which ends its workers itself.
+
+    Where memory runs out, the kernel is to kill a worker, not the service.
+    """
     if getattr(_prepared, "native_threads", None) == native_threads:
         return
     _prepared.native_threads = native_threads
     threadpool_limits(native_threads)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE_ADJ)
     # Only the main thread may do that; others are not interrupted anyway.
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)

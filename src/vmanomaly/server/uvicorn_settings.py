@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import uvicorn
 
+from vmanomaly.closest import closest
 from vmanomaly.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ def uvicorn_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     known = inspect.signature(uvicorn.Config).parameters.keys()
     problems = []
     for key in given.keys() - known:
-        close = get_close_matches(key, _PASSED_ON, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        close = closest(key, _PASSED_ON)
+        hint = "" if close is None else f"; did you mean {close}?"
         problems.append(f"server.uvicorn_config.{key}: unknown key{hint}")
     if problems:
         raise ConfigError(sorted(problems))

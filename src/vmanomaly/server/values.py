@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_duration, as_number
@@ -14,9 +14,14 @@ from vmanomaly.config.values.scalar import resolve
 from vmanomaly.config.values.time import parse_time
 
 _ResultT = TypeVar("_ResultT")
+ContentT = TypeVar("ContentT")
+
+MAX_SPEC_VALUES = 10_000
+"""In the specification of a model, or of a search."""
 
 _LARGEST_MS = 253_402_300_799_000
 """The end of the year 9999."""
+_MAX_DEPTH = 50
 
 
 class WrongValueError(ValueError):
@@ -104,6 +109,45 @@ def as_finite(value: object) -> float:
     return number
 
 
+def as_small(content: ContentT, most: int = MAX_SPEC_VALUES) -> ContentT:
+    """Return what is in a request, unless a check of it could take long.
+
+    Parameters
+    ----------
+    content
+        Mappings and lists in each other.
+    most
+        How many values it may hold.
+
+    Raises
+    ------
+    ValueError
+        There are more of them, or they are nested too deeply.
+
+    Examples
+    --------
+    >>> as_small({"scale": [1, 2]}, 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: more than 2 values
+    """
+    n_values, level = 0, _inner(content)
+    for _ in range(_MAX_DEPTH):
+        n_values += len(level)
+        if n_values > most:
+            raise ValueError(f"more than {most} values")
+        if not level:
+            return content
+        level = [inner for each in level for inner in _inner(each)]
+    raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
+
+
+def _inner(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
 def _filled(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("required, and must not be empty")
@@ -145,6 +189,8 @@ PositiveDuration: TypeAlias = Annotated[
 FilledText: TypeAlias = Annotated[
     str, PlainValidator(_filled), WithJsonSchema({"type": "string", "minLength": 1})
 ]
+SmallMapping: TypeAlias = Annotated[dict[str, Any], AfterValidator(as_small)]
+SmallList: TypeAlias = Annotated[list[Any], AfterValidator(as_small)]
 FiniteNumber: TypeAlias = Annotated[
     float, PlainValidator(as_finite), WithJsonSchema({"type": "number"})
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_NUMBERS = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+_NUMBERS = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})", re.ASCII)
 
 VERSION_OVERRIDE = "VMANOMALY_STATE_VERSION_OVERRIDE"
 """The environment variable with the version that `--dryRun` decides as."""

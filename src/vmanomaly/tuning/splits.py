@@ -76,6 +76,8 @@ Fold(start=4, stop=8, first=7, last=8, is_leaky=False))
     >>> [(fold.first, fold.last) for fold in split(8, 2, "leaky", 3.0)]
     [(0, 4), (4, 8)]
     """
+    # More would be empty.
+    n_splits = min(n_splits, max(n_columns, 1))
     edges = [round(i * n_columns / n_splits) for i in range(n_splits + 1)]
     stretches = [(a, b) for a, b in pairwise(edges) if b > a]
     if scheme == "leaky":

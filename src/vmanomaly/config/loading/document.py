@@ -64,7 +64,9 @@ class Document:
     repeated: list[tuple[Path, int]] = field(default_factory=list)
 
 
-def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Document:
+def parse_document(
+    text: str, name: str, environ: Mapping[str, str], max_values: int = MAX_VALUES
+) -> Document:
     """Read a YAML text whose top is a mapping.
 
     Parameters
@@ -75,6 +77,8 @@ def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Document
         What to call the file in errors.
     environ
         The environment variables for `%{NAME}`.
+    max_values
+        How many values the text may hold.
 
     Raises
     ------
@@ -86,7 +90,7 @@ def parse_document(text: str, name: str, environ: Mapping[str, str]) -> Document
     >>> parse_document("server: {port: %{PORT}}", "config.yaml", {"PORT": "8490"}).sections
     {'server': {'port': 8490}}
     """
-    reader = _Reader(name, environ)
+    reader = _Reader(name, environ, max_values)
     if forbidden := _FORBIDDEN.search(text):
         line = text.count("\n", 0, forbidden.start()) + 1
         code = f"U+{ord(forbidden[0]):04X}"
@@ -113,6 +117,7 @@ def placeholders(text: str) -> str:
 class _Reader:
     name: str
     environ: Mapping[str, str]
+    max_values: int
     unset: list[tuple[Path, str]] = field(default_factory=list)
     repeated: list[tuple[Path, int]] = field(default_factory=list)
     anchors: dict[str, tuple[Value, int]] = field(default_factory=dict)
@@ -219,8 +224,10 @@ class _Reader:
 
     def count(self, event: Any, n: int) -> None:
         self.n_values += n
-        if self.n_values > MAX_VALUES:
-            raise self.error(event, f"more than {MAX_VALUES} values, aliases counted as copies")
+        if self.n_values > self.max_values:
+            raise self.error(
+                event, f"more than {self.max_values} values, aliases counted as copies"
+            )
 
     def error(self, event: Any, message: str) -> ConfigError:
         return ConfigError([f"{self.name}{_place(event.start_mark)}: {message}"])

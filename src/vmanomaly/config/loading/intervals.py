@@ -31,19 +31,31 @@ def check_intervals(
     findings
         Takes a warning where nothing could be learned, and where runs would be idle or late.
     """
+    slowest = _slowest_queries(reader, models)
     for alias, scheduler in schedulers.items():
-        queries = {
-            name
-            for model in models.values()
-            if alias in model.schedulers
-            for name in model.queries
-            if name in reader.queries
-        }
-        if queries and isinstance(scheduler, PeriodicSection | BacktestingSection):
-            slowest = max(sorted(queries), key=lambda name: int(reader.queries[name].step))
-            _check_window(alias, scheduler, slowest, reader, findings)
+        if alias in slowest and isinstance(scheduler, PeriodicSection | BacktestingSection):
+            _check_window(alias, scheduler, slowest[alias], reader, findings)
             if isinstance(scheduler, PeriodicSection):
-                _check_pace(alias, scheduler, slowest, reader, findings)
+                _check_pace(alias, scheduler, slowest[alias], reader, findings)
+
+
+def _slowest_queries(reader: ReaderSection, models: Mapping[str, ModelSection]) -> dict[str, str]:
+    """Return the query with the longest step under each scheduler; of several, the first by name.
+
+    Each model is looked at once: there may be thousands of models, queries and schedulers.
+    """
+
+    def order(name: str) -> tuple[int, str]:
+        return -int(reader.queries[name].step), name
+
+    slowest: dict[str, str] = {}
+    for model in models.values():
+        names = [name for name in model.queries if name in reader.queries]
+        if names:
+            of_model = min(names, key=order)
+            for alias in model.schedulers:
+                slowest[alias] = min(slowest.get(alias, of_model), of_model, key=order)
+    return slowest
 
 
 def _check_window(

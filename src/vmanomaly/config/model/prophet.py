@@ -20,13 +20,15 @@ from vmanomaly.config.values.fields import (
     whole,
 )
 
+_MOST_TERMS = 1000
+
 
 class Seasonality(Section):
     """A season of Prophet's own; `period` in days."""
 
     name: Text
     period: Positive
-    fourier_order: Annotated[int, whole(1)]
+    fourier_order: Annotated[int, whole(1, _MOST_TERMS)]
     prior_scale: Positive | None = None
     mode: Annotated[str, choice("additive", "multiplicative")] | None = None
 
@@ -35,7 +37,7 @@ class TzSeasonality(Section):
     """A season in civil time."""
 
     name: Annotated[str, choice("minute", "hod", "dow", "month")]
-    fourier_order: Annotated[int, whole(1)] | None = None
+    fourier_order: Annotated[int, whole(1, _MOST_TERMS)] | None = None
     prior_scale: Positive | None = None
     mode: Annotated[str, choice("additive", "multiplicative")] | None = None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
+from functools import cache
 
 from holidays.registry import COUNTRIES
+
+from vmanomaly.closest import closest
 
 
 def country_code(text: str) -> str:
@@ -25,17 +27,21 @@ def country_code(text: str) -> str:
     >>> country_code("US"), country_code("deu"), country_code("United Kingdom")
     ('US', 'DE', 'GB')
     """
-    wanted = _plain(text)
-    codes = {
+    wanted, codes = _plain(text), _codes()
+    if wanted not in codes:
+        close = closest(wanted, codes, 0.75)
+        hint = "" if close is None else f"; did you mean {codes[close]}?"
+        raise ValueError(f"expected the code or the name of a country, such as US{hint}")
+    return codes[wanted]
+
+
+@cache
+def _codes() -> dict[str, str]:
+    return {
         _plain(name): alpha_2
         for class_name, alpha_2, alpha_3, *_ in COUNTRIES.values()
         for name in (class_name, alpha_2, alpha_3)
     }
-    if wanted not in codes:
-        close = difflib.get_close_matches(wanted, codes, n=1, cutoff=0.75)
-        hint = f"; did you mean {codes[close[0]]}?" if close else ""
-        raise ValueError(f"expected the code or the name of a country, such as US{hint}")
-    return codes[wanted]
 
 
 def _plain(name: str) -> str:

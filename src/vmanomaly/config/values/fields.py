@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, PlainValidator, SecretStr, WithJsonSchema
 
-from vmanomaly.config.problems import InvalidItemsError, suggest
+from vmanomaly.config.problems import MOST_TOLD, InvalidItemsError, suggest
 from vmanomaly.config.secrets import REDACTED
 from vmanomaly.config.values.duration import EXPECTED, Duration
 from vmanomaly.config.values.scalar import (
@@ -96,7 +96,10 @@ def as_number(value: object) -> float:
         value = resolve(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def number(
@@ -125,6 +128,10 @@ def number(
     return PlainValidator(read, json_schema_input_type=written)
 
 
+_LARGEST_WHOLE = 2**53
+"""Above it, not every whole number is a float."""
+
+
 def whole(minimum: int | None = None, maximum: int | None = None) -> PlainValidator:
     """Make a reader of whole numbers within bounds, both included."""
     what = "a whole number"
@@ -139,6 +146,8 @@ def whole(minimum: int | None = None, maximum: int | None = None) -> PlainValida
         below = maximum is None or result <= maximum
         if not (result.is_integer() and above and below):
             raise ValueError(f"expected {what}")
+        if abs(result) > _LARGEST_WHOLE:
+            raise ValueError(f"expected {what}, not above {_LARGEST_WHOLE}")
         return int(result)
 
     written = Annotated[int, Field(ge=minimum, le=maximum)]
@@ -216,7 +225,7 @@ def one_of(*names: str) -> Callable[[object], str]:
 def read_each(
     items: Iterable[tuple[str | int, object]], read: Callable[[object], Result]
 ) -> list[Result]:
-    """Read every item; raise `InvalidItemsError` with all those that are wrong."""
+    """Read every item; raise `InvalidItemsError` with the first 100 wrong ones."""
     results: list[Result] = []
     wrong: list[tuple[str | int, object, str]] = []
     for key, item in items:
@@ -224,6 +233,8 @@ def read_each(
             results.append(read(item))
         except ValueError as error:
             wrong.append((key, item, str(error)))
+            if len(wrong) == MOST_TOLD:
+                break
     if wrong:
         raise InvalidItemsError(wrong)
     return results

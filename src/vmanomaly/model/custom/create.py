@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
+from vmanomaly.closest import closest
 from vmanomaly.config.model import CustomSection
 from vmanomaly.errors import ConfigError
 from vmanomaly.model import base
@@ -151,8 +151,8 @@ def _batch_model(
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     for key in [*section.own_keys, *_changed(section)]:
         if key not in parameters and not takes_any:
-            close = difflib.get_close_matches(key, parameters, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close = closest(key, parameters)
+            hint = "" if close is None else f"; did you mean {close}?"
             raise ConfigError([f"{user_class.__name__} does not take the key {key}{hint}"])
     shared = {
         name: getattr(source, name)

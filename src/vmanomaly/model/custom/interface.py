@@ -7,7 +7,6 @@ attributes are those of the reference's guide, so that a file written for it run
 
 from __future__ import annotations
 
-import difflib
 import math
 import pickle
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from vmanomaly.closest import closest
 from vmanomaly.model.custom.unpickling import check_unpickling
 from vmanomaly.model.scoring import BOUNDS, POLICY_KEYS, Policy, adjusted, policed_score
 from vmanomaly.series import FloatArray
@@ -102,8 +102,8 @@ min_rel_dev_from_expected
     ) -> None:
         if unknown:
             name = next(iter(unknown))
-            close = difflib.get_close_matches(name, _SHARED, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close = closest(name, _SHARED)
+            hint = "" if close is None else f"; did you mean {close}?"
             raise TypeError(f"{type(self).__name__} does not take the key {name}{hint}")
         self.args = dict(args or {})
         self.provide_series = list(provide_series or ())

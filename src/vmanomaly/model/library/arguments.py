@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Collection, Mapping
 
+from vmanomaly.closest import closest
 from vmanomaly.errors import ConfigError
 
 
@@ -48,8 +48,8 @@ def check_arguments(
         if name in refused:
             problems.append(f"args.{name}: {refused[name]}")
         elif name not in known:
-            close = difflib.get_close_matches(str(name), offered, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(offered)}"
+            close = closest(str(name), offered)
+            hint = f"it takes {', '.join(offered)}" if close is None else f"did you mean {close}?"
             problems.append(f"args.{name}: {constructor.__name__} does not take it; {hint}")
     if problems:
         raise ConfigError(problems)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 import math
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vmanomaly.closest import closest
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import ConfigError, SkippedError
 from vmanomaly.model.base import LARGEST
@@ -305,8 +305,8 @@ class ProphetModel(LibraryModel):
         problems = []
         for name in wanted:
             if name not in possible:
-                close = difflib.get_close_matches(name, possible, n=1)
-                hint = f"did you mean {close[0]}?" if close else "it gives the columns of Prophet"
+                close = closest(name, possible)
+                hint = f"did you mean {close}?" if close else "it gives the columns of Prophet"
                 problems.append(f"provide_series: this model does not produce {name}; {hint}")
         if self.forecast_at and not any(
             name in FORECASTED or name in forecasts(self.forecast_at) for name in wanted

@@ -21,6 +21,7 @@ from vmanomaly.errors import ConfigError
 from vmanomaly.executor import Executor
 from vmanomaly.series import SeriesBatch, TimeRange
 from vmanomaly.server.api import Api, only_json
+from vmanomaly.server.bodies import JsonRoute
 from vmanomaly.server.datasource import Datasource, DatasourceFields, datasource_of
 from vmanomaly.server.routes.characteristics import range_of_one_query, read_some
 from vmanomaly.server.routes.detection import (
@@ -32,6 +33,8 @@ from vmanomaly.server.routes.detection import (
 )
 from vmanomaly.server.values import (
     PositiveDuration,
+    SmallList,
+    SmallMapping,
     TimeMs,
     WrongValueError,
     read_argument,
@@ -84,7 +87,7 @@ class AutotuneTaskRequest(DatasourceFields):
     """
 
     query: str | None = None
-    queries: dict[str, Any] | None = None
+    queries: SmallMapping | None = None
     tuned_class_name: Annotated[Any, WithJsonSchema(_CLASS)] = None
     anomaly_percentage: Annotated[Any, WithJsonSchema(_SHARE)] = None
     start: TimeMs | None = None
@@ -94,9 +97,9 @@ class AutotuneTaskRequest(DatasourceFields):
     short_gap_steps: int = Field(2, ge=0, le=1000)
     limit: int = Field(100, ge=1, le=1000)
     use_profile_hints: bool = True
-    optimization_params: dict[str, Any] = Field(default_factory=dict)
-    optimized_business_params: list[Any] = Field(default_factory=list)
-    frozen_params: dict[str, Any] = Field(default_factory=dict)
+    optimization_params: SmallMapping = Field(default_factory=dict)
+    optimized_business_params: SmallList = Field(default_factory=list)
+    frozen_params: SmallMapping = Field(default_factory=dict)
 
 
 class AutotuneSuggestion(BaseModel):
@@ -138,7 +141,7 @@ def autotune_router(api: Api) -> APIRouter:
     api
         What they work with.
     """
-    router = APIRouter(prefix="/api/v1/autotune", tags=["autotune"])
+    router = APIRouter(prefix="/api/v1/autotune", tags=["autotune"], route_class=JsonRoute)
 
     @router.post(
         "/tasks",

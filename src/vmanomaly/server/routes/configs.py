@@ -22,8 +22,8 @@ from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_url, not_looking_for_files
 from vmanomaly.config.writer import HttpWriterSection
 from vmanomaly.errors import ConfigError
-from vmanomaly.server.api import JSON_TYPE, Api, media_type
-from vmanomaly.server.bodies import YAML, mapping_of
+from vmanomaly.server.api import JSON_TYPE, Api
+from vmanomaly.server.bodies import YAML, BodyChecks
 from vmanomaly.server.routes.catalogue import without_login
 from vmanomaly.server.values import FilledText, PositiveDuration, WrongValueError, read_argument
 
@@ -32,6 +32,8 @@ YAML_OBJECT: dict[int | str, dict[str, Any]] = {
 }
 """What the document of the API says about answers that are YAML."""
 _DAY = Duration(86_400_000)
+_MOST_VALUES = 100_000
+_MOST_ATTACHMENTS = 2_000_000
 # As the configurations that the UI of the reference generates, for which alerts may exist.
 _MODEL = "default"
 _QUERY = "explore"
@@ -76,25 +78,19 @@ def configs_router(api: Api) -> APIRouter:
         What they work with.
     """
     router = APIRouter(tags=["configurations"])
+    checks = BodyChecks()
     content = {"schema": {"type": "object"}}
 
     @router.post(
         "/api/v1/config/validate",
+        response_model=ValidConfig,
         summary="Check a configuration, and fill in its defaults; nothing is applied",
         openapi_extra={
             "requestBody": {"required": True, "content": {JSON_TYPE: content, YAML: content}}
         },
     )
-    async def validate(request: Request) -> ValidConfig:
-        sections = mapping_of(await request.body(), media_type(request), "sections such as reader")
-        findings = Findings()
-        with not_looking_for_files():
-            config = build_config(sections, {}, findings)
-        if config is None:
-            raise ConfigError(findings.problems, findings.n_problems, findings.details)
-        return ValidConfig(
-            is_valid=True, validated=resolved_mapping(config), warnings=findings.warnings
-        )
+    async def validate(request: Request) -> Response:
+        return await checks.answer(request, "sections such as reader", _MOST_VALUES, _checked)
 
     @router.get(
         "/api/vmanomaly/config.yaml",
@@ -156,6 +152,32 @@ def configs_router(api: Api) -> APIRouter:
         return YamlResponse(dump_yaml(sections))
 
     return router
+
+
+def _checked(sections: dict[str, Any]) -> dict[str, Any]:
+    n_models, n_schedulers = _n(sections.get("models")), _n(sections.get("schedulers"))
+    reader = sections.get("reader")
+    n_queries = _n(reader.get("queries")) if isinstance(reader, dict) else 0
+    if n_models * (n_queries + n_schedulers) > _MOST_ATTACHMENTS:
+        raise WrongValueError(
+            "models",
+            "there are too many, with too many queries and schedulers, to be checked here; use "
+            "`vmanomaly --dryRun`",
+        )
+    findings = Findings()
+    with not_looking_for_files():
+        config = build_config(sections, {}, findings)
+    if config is None:
+        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+    return {
+        "is_valid": True,
+        "validated": resolved_mapping(config),
+        "warnings": findings.warnings,
+    }
+
+
+def _n(section: object) -> int:
+    return len(section) if isinstance(section, dict) else 0
 
 
 def _spec(text: str) -> dict[str, Any]:

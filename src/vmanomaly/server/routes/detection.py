@@ -19,11 +19,13 @@ from vmanomaly.executor import Executor
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader, create_reader
 from vmanomaly.server.api import Api, only_json
+from vmanomaly.server.bodies import JsonRoute
 from vmanomaly.server.datasource import Datasource, DatasourceFields, datasource_of
 from vmanomaly.server.values import (
     FilledText,
     FiniteNumber,
     PositiveDuration,
+    SmallMapping,
     TimeMs,
     WrongValueError,
 )
@@ -67,7 +69,7 @@ class DetectionTaskRequest(DatasourceFields):
     infer_every: PositiveDuration | None = None
     exact: bool = False
     anomaly_threshold: FiniteNumber = 1.0
-    model_spec: dict[str, Any] = Field(default_factory=lambda: {"class": "temporal_envelope"})
+    model_spec: SmallMapping = Field(default_factory=lambda: {"class": "temporal_envelope"})
 
 
 class TaskStarted(BaseModel):
@@ -177,7 +179,9 @@ def detection_router(api: Api) -> APIRouter:
     api
         What they work with.
     """
-    router = APIRouter(prefix="/api/v1/anomaly_detection", tags=["detection"])
+    router = APIRouter(
+        prefix="/api/v1/anomaly_detection", tags=["detection"], route_class=JsonRoute
+    )
 
     @router.post(
         "/tasks",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
 from vmanomaly.config.loading.model_spec import read_model_spec, written_model_spec
 from vmanomaly.config.model_schema import model_schema
 from vmanomaly.config.registry import MODELS
-from vmanomaly.server.api import JSON_TYPE, media_type
-from vmanomaly.server.bodies import YAML, mapping_of
+from vmanomaly.server.api import JSON_TYPE
+from vmanomaly.server.bodies import YAML, BodyChecks
+from vmanomaly.server.values import MAX_SPEC_VALUES
 
 
 class ModelClasses(BaseModel):
@@ -64,6 +65,7 @@ def model_classes() -> list[str]:
 def models_router() -> APIRouter:
     """Return the routes about classes of models."""
     router = APIRouter(prefix="/api/v1", tags=["models"])
+    checks = BodyChecks()
 
     @router.get("/models", summary="The classes of models")
     def models() -> ModelClasses:
@@ -82,6 +84,7 @@ def models_router() -> APIRouter:
     @router.post(
         "/model/validate",
         status_code=201,
+        response_model=ValidModel,
         summary="Check a model spec, and fill in its defaults",
         openapi_extra={
             "requestBody": {
@@ -93,8 +96,13 @@ def models_router() -> APIRouter:
             }
         },
     )
-    async def validate(request: Request) -> ValidModel:
-        spec = mapping_of(await request.body(), media_type(request), "a class and its keys")
-        return ValidModel(valid=True, model_spec=written_model_spec(read_model_spec(spec)))
+    async def validate(request: Request) -> Response:
+        return await checks.answer(
+            request, "a class and its keys", MAX_SPEC_VALUES, _checked, status=201
+        )
 
     return router
+
+
+def _checked(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"valid": True, "model_spec": written_model_spec(read_model_spec(spec))}

@@ -18,6 +18,7 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError
 from vmanomaly.reader.vlogs import tenant_headers
 from vmanomaly.server.api import Api, only_json
+from vmanomaly.server.bodies import JsonRoute
 from vmanomaly.server.datasource import (
     Datasource,
     DatasourceArguments,
@@ -92,7 +93,7 @@ def queries_router(api: Api) -> APIRouter:
     api
         What they work with.
     """
-    router = APIRouter(tags=["queries"])
+    router = APIRouter(tags=["queries"], route_class=JsonRoute)
 
     @router.get("/api/v1/query", summary="Ask the datasource")
     def query(
