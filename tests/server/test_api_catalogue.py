@@ -204,7 +204,16 @@ def test_a_generated_config_refuses_what_is_wrong(api: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['a "b"', "{{ $value }} of {{ $labels.host }}", "{{ bad", "é\nline 2", "'", "- x: {"]
+    "text",
+    [
+        'a "b"',
+        "{{ $value }} of {{ $labels.host }}",
+        "{{ bad",
+        "é\nline 2",
+        "'",
+        "- x: {",
+        "\N{GRINNING FACE}\x01\x7f\x85\u2028\\d",
+    ],
 )
 def test_vmalert_takes_a_rule_whatever_it_says(api: Client, tmp_path: Path, text: str) -> None:
     arguments = {
@@ -222,10 +231,17 @@ def test_vmalert_takes_a_rule_whatever_it_says(api: Client, tmp_path: Path, text
     (rule,) = group["rules"]
     assert rule["expr"] == "anomaly_score > 1.5"
     assert rule["for"] == "3m"
-    file = tmp_path / "rule.yaml"
-    file.write_bytes(answer.data)
+    aliases = dict.fromkeys(["preset", "for", "model_alias", "scheduler_alias"], text)
+    narrow = api.raw(
+        "GET", "/api/vmanomaly/example-alert-rule.yaml?" + urlencode(arguments | aliases)
+    )
+    for number, content in enumerate((answer.data, narrow.data)):
+        (tmp_path / f"{number}.yaml").write_bytes(content)
     checked = subprocess.run(
-        ["vmalert", "-dryRun", f"-rule={file}"], capture_output=True, text=True, check=False
+        ["vmalert", "-dryRun", f"-rule={tmp_path}/*.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert checked.returncode == 0, checked.stderr
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Query, Response
 
 from vmanomaly.config.spec import dump_yaml
@@ -85,7 +85,9 @@ def _expression(threshold: float, aliases: Mapping[str, str]) -> str:
     """Return what is true while scores are high: all, or those of some models of a query."""
     if not aliases:
         return f"anomaly_score > {threshold:g}"
-    matchers = ",".join(f"{label}={json.dumps(value)}" for label, value in aliases.items())
+    matchers = ",".join(
+        f"{label}={orjson.dumps(value).decode()}" for label, value in aliases.items()
+    )
     scores = f"anomaly_score{{{matchers}}}"
     return f"min({scores}) without (model_alias, scheduler_alias) >= {threshold:g}"
 
