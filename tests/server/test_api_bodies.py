@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.fakes import eventually
 from tests.server.api_client import Client, serving
+from vmanomaly.server.bodies import BodyChecks
+from vmanomaly.server.middleware import BodyLimit
 from vmanomaly.server.routes import configs
 
 MODEL = "/api/v1/model/validate"
@@ -50,6 +57,74 @@ def test_others_are_answered_while_a_body_is_checked(
         finally:
             end.set()
         assert all(each.result()["is_valid"] for each in asked)
+
+
+def test_a_body_whose_client_has_left_is_not_checked() -> None:
+    checked: list[int] = []
+
+    async def ask(number: int, *later: Message) -> int:
+        body = json.dumps({"number": number}).encode()
+        request = asked_for(body, *later)
+        return (await checks.answer(request, "numbers", 10, check)).status_code
+
+    def check(content: dict[str, Any]) -> dict[str, Any]:
+        checked.append(content["number"])
+        return content
+
+    checks = BodyChecks()
+    assert asyncio.run(ask(0, {"type": "http.request", "body": b""})) == 200
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(ask(1, {"type": "http.disconnect"}))
+    assert checked == [0]
+
+
+def asked_for(body: bytes, *later: Message) -> Request:
+    """Return a request with a JSON body, and what the server says of it later."""
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}, *later])
+
+    async def receive() -> Message:
+        return next(messages)
+
+    kind = [(b"content-type", b"application/json")]
+    return Request({"type": "http", "method": "POST", "headers": kind}, receive)
+
+
+def test_large_bodies_share_a_limit_and_small_ones_have_room() -> None:
+    """Of 4 MiB each, without the 64 KiB that do not count, 16 are 63 MiB."""
+
+    async def bodies() -> None:
+        answered = asyncio.Event()
+
+        async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+            while (await receive())["more_body"]:
+                pass
+            await answered.wait()
+
+        limit = BodyLimit(reads)
+
+        def pass_on(n_bytes: int) -> Coroutine[Any, Any, None]:
+            half = {"type": "http.request", "body": bytes(n_bytes // 2), "more_body": True}
+            messages = iter([half, half | {"more_body": False}])
+
+            async def receive() -> Message:
+                return next(messages)
+
+            async def send(message: Message) -> None:
+                raise AssertionError(message)
+
+            return limit({"type": "http", "headers": []}, receive, send)
+
+        in_progress = [asyncio.create_task(pass_on(4 << 20)) for _ in range(16)]
+        in_progress.append(asyncio.create_task(pass_on(64 << 10)))
+        await asyncio.sleep(0)
+        with pytest.raises(HTTPException, match="too many large bodies") as refused:
+            await pass_on(4 << 20)
+        assert refused.value.status_code == 503
+        answered.set()
+        await asyncio.gather(*in_progress)
+        await asyncio.gather(*(pass_on(4 << 20) for _ in range(16)))
+
+    asyncio.run(bodies())
 
 
 def spec(n: int) -> dict[str, Any]:

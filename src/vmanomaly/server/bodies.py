@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from vmanomaly.config.loading.document import parse_document
 from vmanomaly.errors import ConfigError
@@ -85,6 +86,8 @@ class BodyChecks:
             return orjson.dumps(check(mapping_of(body, kind, content, most_values)))
 
         async with self._turn:
+            if await request.is_disconnected():
+                raise ClientDisconnect
             return Response(await asyncio.to_thread(checked), status, media_type=JSON_TYPE)
 
 

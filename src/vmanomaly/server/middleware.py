@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vmanomaly.server.errors import error_response
 
 MAX_BODY_BYTES = 4 << 20
+_SMALL_BODY_BYTES = 64 << 10
+_MAX_BYTES_IN_PROGRESS = 64 << 20
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -67,7 +69,9 @@ class HeadAsGet:
 
 
 class BodyLimit:
-    """Answers 413 to a body that is too large.
+    """Answers 413 to a body that is too large, and 503 to one that is too much with all others.
+
+    Small bodies always have room.
 
     The server reads the rest of it, for a while, and discards it: many clients look for an answer
     only after they have sent everything.
@@ -83,10 +87,11 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._bytes_in_progress = 0
         self._message = f"the body is larger than {max_bytes >> 20} MiB"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 413."""
+        """Pass a request on, or answer 413 or 503."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -94,17 +99,25 @@ class BodyLimit:
         if int(Headers(scope=scope).get("content-length", "0")) > self._max_bytes:
             await error_response(413, self._message)(scope, receive, send)
             return
-        n_bytes = 0
+        n_bytes = n_counted = 0
 
         async def receive_some() -> Message:
-            nonlocal n_bytes
+            nonlocal n_bytes, n_counted
             message = await receive()
             n_bytes += len(message.get("body", b""))
             if n_bytes > self._max_bytes:
                 raise HTTPException(413, self._message)
+            n_new = max(0, n_bytes - _SMALL_BODY_BYTES) - n_counted
+            if n_new and self._bytes_in_progress + n_new > _MAX_BYTES_IN_PROGRESS:
+                raise HTTPException(503, "there are too many large bodies now; try again")
+            n_counted += n_new
+            self._bytes_in_progress += n_new
             return message
 
-        await self._app(scope, receive_some, send)
+        try:
+            await self._app(scope, receive_some, send)
+        finally:
+            self._bytes_in_progress -= n_counted
 
 
 class CountRequests:
