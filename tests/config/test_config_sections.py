@@ -192,6 +192,11 @@ def test_valid_forms(name: str, keys: dict[str, Any]) -> None:
         ("temporal_envelope", {"holidays": {"countries": ["Germny"]}}, "did you mean DE?"),
         ("temporal_envelope", {"forecast_at": ["1.5h"]}, "m.forecast_at[0]: expected a duration"),
         ("temporal_envelope", {"forecast_at": ["0h"]}, "m.forecast_at[0]: expected a duration"),
+        (
+            "temporal_envelope",
+            {"forecast_at": ["1h"], "provide_series": ["anomaly_score"]},
+            "m.forecast_at: needs yhat in provide_series",
+        ),
         ("temporal_envelope_multivariate", {"score_aggregation": "min"}, "one of max, mean, l2"),
         ("prophet", {"tz_seasonalities": ["year"]}, "m.tz_seasonalities[0].name: expected one of"),
         ("prophet", {"tz_seasonalities": "hod"}, "m.tz_seasonalities: expected a list, got 'hod'"),

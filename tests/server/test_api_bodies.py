@@ -215,3 +215,28 @@ def test_numbers_that_no_computer_counts_to_are_no_numbers(client: Client, numbe
 def test_what_is_no_version_is_refused(client: Client, version: str) -> None:
     found = client.error(422, "GET", f"/api/v1/compatibility?version_to={quote(version)}")
     assert "expected a version such as 1.2.3" in found
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        ({"class": "prophet", "args": {"growht": "flat"}}, "did you mean growth?"),
+        ({"class": "isolation_forest", "args": {"n_estimator": 9}}, "did you mean n_estimators?"),
+        ({"class": "isolation_forest", "args": {"contamination": 0.1}}, "contamination"),
+        ({"class": "holtwinters", "args": {"sesonal": "add"}}, "did you mean seasonal?"),
+        ({"class": "prophet", "provide_series": ["trnd"]}, "did you mean trend?"),
+    ],
+)
+def test_what_only_the_library_knows_is_checked_at_once(
+    client: Client, spec: dict[str, Any], found: str
+) -> None:
+    assert found in client.error(422, "POST", MODEL, spec)
+    task = {"query": "up", "model_spec": spec}
+    message = client.error(422, "POST", DETECTION, task)
+    assert found in message
+    assert message.startswith("model_spec: ")
+
+
+def test_a_task_is_refused_that_its_library_could_not_do(client: Client) -> None:
+    task = {"query": "up", "model_spec": {"class": "holtwinters", "seasonality": None}}
+    assert client.error(422, "POST", DETECTION, task).startswith("model_spec: seasonality")

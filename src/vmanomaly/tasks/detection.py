@@ -91,7 +91,7 @@ def detect(
     note(0.0, "getting data", {"series": 0, "points": 0, "anomalies": 0, "fits": 0})
     history = _read(request, _read_range(runs), create_reader, context)
     counts = {"series": len(history.labels), "points": 0, "anomalies": 0, "fits": 0}
-    detector = _create_detector(request)
+    detector = detector_of(request.model, request.query, request.executor)
     matrix = Matrix()
 
     def note_half(n_halves: int, stage: str) -> None:
@@ -121,14 +121,32 @@ def detect(
     )
 
 
-def _create_detector(request: Detection) -> AnyDetector:
-    section, queries = request.model, [request.query]
+def detector_of(
+    section: ModelSection, query: Query, executor: Executor | None = None
+) -> AnyDetector:
+    """Return the detector of a model on one query.
+
+    Parameters
+    ----------
+    section
+        Of the model.
+    query
+        With its policies.
+    executor
+        As for `create_detector`.
+
+    Raises
+    ------
+    ConfigError
+        The library of the model refuses its keys, or is not installed.
+    """
+    queries = [query]
     model = (
         create_multivariate_model(section, queries)
         if section.multivariate
-        else create_model(section, request.query)
+        else create_model(section, query)
     )
-    return create_detector(model, section, queries, executor=request.executor)
+    return create_detector(model, section, queries, executor=executor)
 
 
 def _read_range(runs: Sequence[Run]) -> TimeRange:

@@ -152,4 +152,6 @@ class TemporalEnvelopeSection(OnlineModelSection):
             raise ValueError(
                 f"provide_series names forecasts for {', '.join(sorted(missing))}; list them here"
             )
+        if value and named and not any(name.startswith("yhat") for name in named):
+            raise ValueError("needs yhat in provide_series, or a bound; add yhat there")
         return value

@@ -15,6 +15,7 @@ from vmanomaly.config import Config
 from vmanomaly.config.loading.model_spec import read_model_spec
 from vmanomaly.config.scheduler import BacktestingSection
 from vmanomaly.config.values.duration import Duration
+from vmanomaly.errors import ConfigError
 from vmanomaly.executor import Executor
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader, create_reader
@@ -30,7 +31,7 @@ from vmanomaly.server.values import (
     WrongValueError,
 )
 from vmanomaly.tasks import Task, TaskStatus
-from vmanomaly.tasks.detection import Detection, detect
+from vmanomaly.tasks.detection import Detection, detect, detector_of
 
 KIND = "detection"
 DAY_MS = 86_400_000
@@ -254,6 +255,10 @@ def _asked_for(
         tz=config.reader.tz,
     )
     model = read_model_spec(body.model_spec, ("model_spec",))
+    try:
+        detector_of(model, query)
+    except ConfigError as error:
+        raise WrongValueError("model_spec", "; ".join(error.problems)) from error
     return (
         Detection(
             query=query,
