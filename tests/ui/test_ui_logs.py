@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.loopback import Loopback
 from tests.ui.actions import address
@@ -52,6 +53,41 @@ def test_fields_of_logs_and_their_values_are_completed(
     expect(field).to_have_text('level:info http.path:="/a b" | stats by (http.path)')
     asked = [each.path for each in logs.requests if "/field_" in each.path]
     assert len(asked) == 3, "the fields, and the values of two, once each"
+
+
+def test_what_is_typed_while_an_answer_is_awaited_is_completed(
+    page: Page, site: Site, logs: Loopback
+) -> None:
+    waiting: list[Route] = []
+
+    def wait(route: Route) -> None:
+        waiting.append(route)
+
+    page.route("**/field_values?*", wait)
+    page.goto(address(site, datasourceUrl=logs.url, datasource_type="vlogs", g0_range_input="1h"))
+    field = page.locator(".cm-content")
+    expect(field).to_have_text(re.compile(r"^Query, such as \* "))
+    field.click()
+    with page.expect_request("**/field_values?*"):
+        page.keyboard.type("http.path:")
+    page.keyboard.type('="/a')
+    waiting[0].continue_()
+    options = page.locator(".cm-tooltip-autocomplete li")
+    expect(options).to_have_text(["/a b"])
+    page.keyboard.type(" ")
+    expect(options).to_have_text(["/a b"])
+    options.first.click()
+    expect(field).to_have_text('http.path:="/a b"')
+    # So is what follows a list that is there already.
+    page.keyboard.type(" or http.path:")
+    expect(options).to_have_text(["/a b", "/c", "/d"])
+    page.keyboard.type("!")
+    expect(options).to_have_text(["/a b", "/c", "/d"])
+    page.keyboard.type("/")
+    expect(options).to_have_text(["/a b", "/c", "/d"])
+    page.keyboard.type("d")
+    expect(options).to_have_text(["/d"])
+    assert len(waiting) == 1
 
 
 def test_a_first_visit_takes_the_type_of_the_reader(page: Page, site: Site) -> None:

@@ -2,12 +2,13 @@
 
 import { type Completion, type CompletionContext, type CompletionResult, pickedCompletion } from "@codemirror/autocomplete";
 import { LanguageSupport, StreamLanguage } from "@codemirror/language";
+import type { EditorState } from "@codemirror/state";
 import type { EditorView } from "@codemirror/view";
 import { getLogFields, getLogValues } from "../api/service";
 import { resolvedRange } from "../state/page";
 import { datasourceFields } from "../state/server";
 import { keptNames } from "./kept";
-import { placeOf, quotedWith, written } from "./logsqlPlace";
+import { isSamePlace, type Place, placeOf, quotedWith, written } from "./logsqlPlace";
 
 const wordsOf = (text: string): readonly string[] => text.split(" ");
 const OPERATORS = wordsOf("and or not in");
@@ -52,11 +53,11 @@ async function complete(context: CompletionContext): Promise<CompletionResult | 
   const place = placeOf(context.state.sliceDoc(0, context.pos));
   if (place === null) return null;
   const { from } = place;
-  if (place.kind === "value") return valuesAt(place.field, place.typed, place.quote, from);
+  if (place.kind === "value") return valuesAt(place);
   const isStream = place.kind === "field" && place.within === "stream";
   // Where anything may follow, the list comes with the first letter.
   if (from === context.pos && !context.explicit && !isStream) return null;
-  if (place.kind === "pipe") return { from, options: keywords(PIPES, "pipe"), validFor: /^\w*$/ };
+  if (place.kind === "pipe") return { from, options: keywords(PIPES, "pipe"), validFor: whileAt(place) };
   const asked = { query: "*", ...rangeAsked() };
   const names = await keptNames(`fields ${JSON.stringify(asked)}`, () =>
     getLogFields(datasourceFields.value, asked),
@@ -68,10 +69,16 @@ async function complete(context: CompletionContext): Promise<CompletionResult | 
     boost: 1,
     apply: written(name, WORDS) + SIGNS[place.within],
   }));
-  return { from, options: [...fields, ...keywords(KEYWORDS[place.within], "keyword")], validFor: /^[\w.]*$/ };
+  return { from, options: [...fields, ...keywords(KEYWORDS[place.within], "keyword")], validFor: whileAt(place) };
 }
 
-async function valuesAt(field: string, typed: string, quote: string, from: number): Promise<CompletionResult> {
+/** Return whether a list still fits what has been written since it was asked for. */
+function whileAt(place: Place): (typed: string, from: number, to: number, state: EditorState) => boolean {
+  return (_typed, _from, to, state) => isSamePlace(place, placeOf(state.sliceDoc(0, to)));
+}
+
+async function valuesAt(place: Place & { kind: "value" }): Promise<CompletionResult> {
+  const { field, typed, quote, from } = place;
   const ask = (query: string): Promise<string[]> => {
     const asked = { query, limit: String(MOST_VALUES), ...rangeAsked() };
     return keptNames(`values ${field} ${JSON.stringify(asked)}`, () =>
@@ -98,7 +105,7 @@ async function valuesAt(field: string, typed: string, quote: string, from: numbe
       });
     },
   }));
-  return { from, options, ...(isWhole ? { validFor: /^[^\s,()|{}]*$/ } : {}) };
+  return { from, options, ...(isWhole ? { validFor: whileAt(place) } : {}) };
 }
 
 function keywords(words: readonly string[], detail: string): Completion[] {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { placeOf, quotedWith, written } from "./logsqlPlace";
+import { isSamePlace, placeOf, quotedWith, written } from "./logsqlPlace";
 
 const field = (from: number, within = "filter") => ({ kind: "field", from, within });
 const value = (of: string, from: number, typed = "", quote = "") => ({ kind: "value", field: of, from, typed, quote });
@@ -17,6 +17,13 @@ test.each([
   ['level:="a \\"b', value("level", 7, 'a "b', '"')],
   ["level:`a\\", value("level", 6, "a\\", "`")],
   ['"trace:id":', value("trace:id", 11)],
+  ["http.path:/a", value("http.path", 10, "/a")],
+  ["host:web-1", value("host", 5, "web-1")],
+  ["host:=web-", value("host", 6, "web-")],
+  ["{host=web-1", value("host", 6, "web-1")],
+  ["host:in(db-1, web-", value("host", 14, "web-")],
+  ["host:web-1 le", field(11)],
+  ["-le", field(1)],
   ["level:in(a, b", value("level", 12, "b")],
   ["level:in(", value("level", 9)],
   ["level:in(a ", null],
@@ -45,6 +52,27 @@ test.each([
   ["user:in(* | fields user) le", field(25)],
 ])("%s", (before, expected) => {
   expect(placeOf(before)).toEqual(expected);
+});
+
+test.each([
+  ["", "lev", true],
+  ["lev", "level:", false],
+  ["level:", "level:err", true],
+  ["level:", "level:=", false],
+  ["level:", "level:!", false],
+  ["level:", 'level:"', false],
+  ["level:", "levels:", false],
+  ["host:", "host:web-1", true],
+  ['path:="', 'path:="/a b', true],
+  ['path:="/a b', 'path:="/a b"', false],
+  ["path:='", 'path:="', false],
+  ["level:in(", "level:in(a,", false],
+  ["* | ", "* | sta", true],
+  ["* | sta", "* | stats ", false],
+  ["{", "{ap", true],
+  ["le", "{e", false],
+])("what follows %s and %s is the same: %s", (before, after, isSame) => {
+  expect(isSamePlace(placeOf(before), placeOf(after))).toBe(isSame);
 });
 
 test("what LogsQL would read otherwise is quoted", () => {

@@ -30,6 +30,8 @@ interface Token {
 const TOKEN =
   /(?<space>\s+)|(?<comment>#[^\n]*)|(?<string>"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|`[^`]*`?)|(?<word>[\p{L}\p{N}_.]+)|(?<sign>[^])/gu;
 
+/** Signs that may stand in a value without quotes. */
+const JOINING = /[-/+@&$%;?^\\]/;
 /** Functions with a list of values of a field. */
 const OF_VALUES = /^(not_)?in$|^contains_(any|all)$|^equals_common_case$/;
 /** Pipes, and conditions within them, that hold a filter. */
@@ -40,6 +42,8 @@ export function placeOf(before: string): Place | null {
   const tokens = tokensOf(before);
   const last = tokens.at(-1);
   if (last?.kind === "comment" && !before.endsWith("\n")) return null;
+  const bare = bareValue(tokens, before.length);
+  if (bare !== null) return { kind: "value", ...bare, typed: before.slice(bare.from), quote: "" };
   const isWriting = last !== undefined && (last.kind === "word" ? end(last) === before.length : last.isOpen);
   const done = isWriting ? tokens.slice(0, -1) : tokens;
   const from = isWriting ? last.from : before.length;
@@ -59,6 +63,13 @@ export function placeOf(before: string): Place | null {
   if (pipe === done.length - 1 && pipe >= 0) return { kind: "pipe", from };
   const isFilter = pipe < 0 || isWord(done[pipe + 1], FILTERING) || (open !== null && isWord(done[open - 1], FILTERING));
   return { kind: "field", from, within: isFilter ? "filter" : "pipe" };
+}
+
+/** Whether what can be completed at two places is the same, whatever has been written of it. */
+export function isSamePlace(a: Place | null, b: Place | null): boolean {
+  if (a === null || b === null || a.kind !== b.kind || a.from !== b.from) return false;
+  if (a.kind === "value") return b.kind === "value" && a.field === b.field && a.quote === b.quote;
+  return a.kind !== "field" || (b.kind === "field" && a.within === b.within);
 }
 
 function tokensOf(text: string): Token[] {
@@ -112,6 +123,19 @@ function fieldBefore(done: readonly Token[], open: number | null, inStream: bool
   while (isSign(done[at], "=", "!")) at -= 1;
   return isSign(done[at], ":") ? nameOf(done[at - 1]) : null;
 }
+
+/** Return the field, and the start, of a value without quotes that has a sign in it, such as `web-1`. */
+function bareValue(tokens: readonly Token[], length: number): { field: string; from: number } | null {
+  let first = tokens.length;
+  let from = length;
+  while (first > 0 && isBare(tokens[first - 1]!) && end(tokens[first - 1]!) === from) from = tokens[--first]!.from;
+  const done = tokens.slice(0, first);
+  const { open } = surroundings(done);
+  const field = first < tokens.length ? fieldBefore(done, open, open !== null && done[open]!.text === "{") : null;
+  return field === null ? null : { field, from };
+}
+
+const isBare = ({ kind, text }: Token): boolean => kind === "word" || (kind === "sign" && JOINING.test(text));
 
 function isListed(done: readonly Token[], open: number | null): boolean {
   return open !== null && isSign(done[open], "(") && isWord(done[open - 1], OF_VALUES);
