@@ -196,7 +196,7 @@ def test_a_message_names_where_a_redirect_has_led() -> None:
             client = client_of(server.url, user="scott", password=TIGER)
 
             def route(path: str, there: str = other.url) -> str:
-                return f"{server.url}/{path} (redirected to {there}/{path}?token=***)"
+                return f"{server.url}/{path} (redirected to {there}/{path})"
 
             remedy = (
                 f"Credentials are not sent to another host. If {other.url[7:]} is the right one, "

@@ -132,6 +132,25 @@ def test_fields_of_logs_and_their_values_are_passed_on() -> None:
         client.error(405, "POST", f"{base}/field_names")
 
 
+def test_a_datasource_with_arguments_is_asked_with_them_and_named_without() -> None:
+    def respond(handler: Handler, asked: Asked) -> None:
+        if "query=up" in asked.path:
+            handler.reply(body=EMPTY)
+        else:
+            handler.reply(400, b"no")
+
+    with serve(respond) as server, serving() as client:
+        url = f"{server.url}/prefix?extra_label=sesame&authKey=tuna"
+        client.ok("GET", query(url))
+        client.ok("GET", "/api/v1/labels?" + urlencode({"datasource_url": url, "query": "up"}))
+        for asked in server.requests:
+            form = parse_qs(urlsplit(asked.path).query, strict_parsing=True)
+            assert (form["extra_label"], form["authKey"]) == (["sesame"], ["tuna"])
+            assert form["query"] == ["up"]
+        error = client.error(422, "GET", query(url, query="down"))
+        assert error == f"{server.url}/prefix/api/v1/query_range answered 400 Bad Request: no"
+
+
 @pytest.mark.parametrize(
     ("respond", "status"),
     [

@@ -31,14 +31,18 @@ def redact_url(url: str) -> str:
 
 
 def shown_route(urls: Sequence[str]) -> str:
-    """Return what was asked and where redirects have led, as `redact_url` shows them.
+    """Return what was asked and where redirects have led, without logins and arguments.
+
+    Arguments hold whole queries, and what else is secret is not always told by its name.
 
     Examples
     --------
-    >>> shown_route(["http://vm/api"]), shown_route(["http://vm/api", "http://gateway/api"])
-    ('http://vm/api', 'http://vm/api (redirected to http://gateway/api)')
+    >>> shown_route(["http://vm/api?query=up"])
+    'http://vm/api'
+    >>> shown_route(["http://vm/api", "http://gateway/api?to=vm"])
+    'http://vm/api (redirected to http://gateway/api)'
     """
-    asked, *led_to = map(redact_url, urls)
+    asked, *led_to = (redact_url(url).partition("?")[0] for url in urls)
     return f"{asked} (redirected to {led_to[-1]})" if led_to else asked
 
 

@@ -16,6 +16,7 @@ from vmanomaly.config.reader import VlogsReaderSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import DatasourceError
 from vmanomaly.http import HttpClient, StatusError
+from vmanomaly.http.urls import with_arguments
 from vmanomaly.reader.vlogs import tenant_headers
 from vmanomaly.server.api import Api, only_json
 from vmanomaly.server.bodies import JsonRoute
@@ -233,8 +234,8 @@ def _fetch(
     DatasourceError
         There is none, or it tells of an error.
     """
-    if arguments:
-        url = f"{url}?{urlencode(arguments)}"
+    # The address of a datasource may have arguments of its own.
+    url = with_arguments(url, urlencode(arguments).encode("ascii"))
     content = client.request(
         "GET", url, headers=headers, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES
     ).body
