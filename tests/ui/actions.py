@@ -50,7 +50,11 @@ def wait_for_rows(page: Page, count: int) -> None:
 def detect(page: Page) -> None:
     """Run a detection to its end."""
     page.get_by_role("button", name=re.compile("Detect anomalies|Run again")).first.click()
-    # The first one may compile kernels.
+    wait_for_result(page)
+
+
+def wait_for_result(page: Page) -> None:
+    """Wait until a detection is done, the first of which may compile kernels."""
     page.locator(".summary").wait_for(timeout=120_000)
 
 

@@ -53,6 +53,13 @@ def series(site: Site) -> list[dict[str, Any]]:
     return result
 
 
+def wait_for_plot(page: Page, n_lines: int) -> None:
+    """Wait until that many lines are drawn, which is a frame after they are listed."""
+    wait_for_rows(page, n_lines)
+    page.locator(f".chart-canvas[aria-label^='Plot of {n_lines} '] canvas").wait_for()
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)))")
+
+
 # The second is so wide that the page is scaled.
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (2600, 700)])
 def test_many_points_look_as_few_do(page: Page, site: Site, width: int, height: int) -> None:
@@ -67,10 +74,10 @@ def test_many_points_look_as_few_do(page: Page, site: Site, width: int, height: 
     ]
     page.route(re.compile(r"/api/v1/query\?"), lambda route: route.fulfill(body=data.pop(0)))
     page.goto(address(site, **{**day(site), "g0_range_input": f"{N_POINTS}m"}))
-    wait_for_rows(page, N_LINES)
+    wait_for_plot(page, N_LINES)
     page.evaluate(READ)
     button(page, "Execute query").click()
-    wait_for_rows(page, N_LINES + 1)
+    wait_for_plot(page, N_LINES + 1)
     page.evaluate(READ)
     found = page.evaluate(COMPARE)
     assert found["covered"] > 20_000

@@ -15,7 +15,17 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from tests.integration.servers import request, wait_until
-from tests.ui.actions import address, button, day, detect, iso, state_of, summary, wait_for_rows
+from tests.ui.actions import (
+    address,
+    button,
+    day,
+    detect,
+    iso,
+    state_of,
+    summary,
+    wait_for_result,
+    wait_for_rows,
+)
 from tests.ui.site import EXPR, HOSTS, SPIKES, Site
 
 TASKS = "**/api/v1/anomaly_detection/tasks"
@@ -156,7 +166,7 @@ def test_full_slots_are_said_and_can_be_retried(page: Page, site: Site) -> None:
     expect(page.get_by_text("2 of 2 detections are running already")).to_be_visible()
     page.unroute(TASKS)
     button(page, "Retry").click()
-    page.locator(".summary").wait_for()
+    wait_for_result(page)
 
 
 def test_what_the_service_refuses_is_said(page: Page, site: Site) -> None:
@@ -217,7 +227,7 @@ def test_a_link_of_the_reference_opens(page: Page, site: Site) -> None:
     assert body["model_spec"] == {"class": "rolling_quantile", "quantile": 0.9, "window_steps": 60}
     assert (body["fit_window"], body["fit_every"], body["query"]) == ("12h", "6h", EXPR)
     assert (body["end_infer_s"], body["step"]) == (site.end // 1000, "1m")
-    page.locator(".summary").wait_for()
+    wait_for_result(page)
 
 
 def test_another_class_keeps_the_domain_knowledge(page: Page, site: Site) -> None:

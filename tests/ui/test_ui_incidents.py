@@ -104,7 +104,7 @@ def test_filters_threshold_and_order_are_in_the_address(incidents: Page) -> None
     expect(incidents.locator(".incident")).to_have_count(1)
     field.fill("preset=other")
     field.press("Enter")
-    expect(incidents.locator(".empty h3")).to_have_text("No scores")
+    expect(incidents.locator(".empty h2")).to_have_text("No scores")
     wanted = {"model_alias": "m", "order": "severest", "threshold": "3", "preset": "other"}
     assert wanted.items() <= state_of(incidents).items()
     incidents.reload()

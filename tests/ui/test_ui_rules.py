@@ -8,13 +8,29 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.ui.actions import address, button, day, detect, state_of, wait_for_rows
+from tests.ui.actions import (
+    address,
+    button,
+    day,
+    detect,
+    state_of,
+    wait_for_result,
+    wait_for_rows,
+)
 from tests.ui.conftest import BUILT
 from tests.ui.site import EXPR, HOSTS, Site
 
 QUERIES = re.compile(r"/api/v1/query\?")
+TASKS = "/anomaly_detection/tasks"
+WHEEL = """(over, n_times) => {
+  const { x, y, width } = over.getBoundingClientRect();
+  const at = { clientX: x + width / 2, clientY: y + 60, deltaY: -100, ctrlKey: true };
+  for (let count = 0; count < n_times; count += 1) {
+    over.dispatchEvent(new WheelEvent("wheel", { ...at, bubbles: true, cancelable: true }));
+  }
+}"""
 BUDGET = 250_000
 """Bytes of JavaScript, compressed."""
 
@@ -98,8 +114,8 @@ def test_the_wheel_zooms_shift_moves_and_each_asks_once(page: Page, site: Site) 
     page.mouse.wheel(0, -100)
     page.keyboard.down("Control")
     with page.expect_response(QUERIES):
-        for _ in range(3):
-            page.mouse.wheel(0, -100)
+        # At once: on a busy machine the pauses between gestures would be longer than a gesture's.
+        page.locator(".u-over").evaluate(WHEEL, 3)
     page.keyboard.up("Control")
     assert len(asked) == 1, "without a key the wheel scrolls"
     expect(page.locator(".waiting-note")).to_have_count(0)
@@ -248,6 +264,7 @@ def test_minimum_deviations_are_drawn_where_that_is_wanted(page: Page, site: Sit
     expect(layer).to_have_attribute("aria-pressed", "true")
     assert state_of(page)["business_boundaries"] == "true"
     page.locator(".u-over").hover(position={"x": 300, "y": 200})
+    expect(page.locator(".tooltip-name", has_text="min deviation, upper")).to_be_visible()
     rows = dict(text.split("\n") for text in page.locator(".tooltip-row").all_inner_texts())
     assert abs(float(rows["min deviation, upper"]) - float(rows["yhat"]) - 20) < 0.01
 
@@ -275,3 +292,65 @@ def test_nothing_moves_for_who_wants_no_motion(page: Page, site: Site) -> None:
     assert page.evaluate(moving) > 0
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(moving) == 0
+
+
+def test_a_double_click_starts_once_and_cancels_nothing(page: Page, site: Site) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(QUERIES, hold)
+    page.goto(address(site, **day(site), mode="detect"))
+    button(page, "Execute query").dblclick()
+    expect(button(page, "Cancel query")).to_be_visible()
+    button(page, "Cancel query").dblclick()
+    expect(button(page, "Execute query")).to_be_visible()
+    assert len(held) == 1
+    started: list[str] = []
+    page.on("request", lambda each: started.append(each.method) if TASKS in each.url else None)
+    button(page, "Detect anomalies").dblclick()
+    wait_for_result(page)
+    assert (started.count("POST"), started.count("DELETE")) == (1, 0)
+
+
+def test_what_is_typed_before_the_editor_is_there_goes_on_in_it(page: Page, site: Site) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/assets/editor-*.js", hold)
+    page.goto(address(site, g0_expr="sum", g0_range_input="1h"))
+    plain = page.locator(".plain-query")
+    plain.focus()
+    page.keyboard.press("End")
+    page.keyboard.type("(ui")
+    held[0].continue_()
+    expect(plain).to_have_count(0)
+    page.keyboard.type("_requests")
+    expect(page.locator(".cm-content")).to_have_text("sum(ui_requests")
+
+
+def test_on_a_phone_nothing_that_is_said_is_out_of_view(page: Page, site: Site) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(address(site, **day(site)))
+    wait_for_rows(page, len(HOSTS))
+    over = page.locator(".u-over")
+    for x in (10, 120, 200):
+        over.hover(position={"x": x, "y": 80})
+        page.locator(".tooltip").wait_for()
+        box = page.locator(".tooltip").bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 360
+    button(page, "Edit config").click()
+    page.get_by_role("button", name=re.compile("^Class:")).click()
+    page.locator(".dialog .choice").first.wait_for()
+    body = page.locator(".dialog-body")
+    assert body.evaluate("element => element.scrollWidth <= element.clientWidth")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Settings", exact=True).click()
+    page.get_by_label("Datasource", exact=True).fill("http://127.0.0.1:1/")
+    button(page, "Apply").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_be_in_viewport(ratio=0.9)

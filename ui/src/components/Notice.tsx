@@ -1,5 +1,7 @@
 import type { ComponentChildren } from "preact";
+import { useRef } from "preact/hooks";
 import { Icon } from "./Icon";
+import { useInView } from "./inView";
 
 interface Props {
   kind: "error" | "warning" | "info";
@@ -10,8 +12,10 @@ interface Props {
 
 /** Something to know, at the place that it is about. */
 export function Notice({ kind, title, actions, children }: Props) {
+  const root = useRef<HTMLDivElement>(null);
+  useInView(root, String(children));
   return (
-    <div class={`notice ${kind}`} role={kind === "error" ? "alert" : "status"}>
+    <div ref={root} class={`notice ${kind}`} role={kind === "error" ? "alert" : "status"}>
       <Icon name={kind === "info" ? "info" : "warning"} />
       <div class="notice-text">
         {title !== undefined && <strong>{title}</strong>}

@@ -53,7 +53,7 @@ export function Incidents() {
       {error.value !== "" && (
         <Notice
           kind="error"
-          title="There are no incidents to show"
+          title="The incidents cannot be read"
           actions={
             <button type="button" class="button" onClick={() => void ask()}>
               Retry
@@ -273,7 +273,7 @@ function IncidentList({ data, state }: { data: Found; state: IncidentsState }) {
     const nothingScored = data.n_scored === 0;
     return (
       <section class="panel empty" aria-label="Incidents">
-        <h3>{nothingScored ? "No scores" : "No incidents"}</h3>
+        <h2>{nothingScored ? "No scores" : "No incidents"}</h2>
         <p class="hint">
           {nothingScored
             ? `${data.source} holds no scores in this range. Check that the service writes there, and the filters.`

@@ -98,9 +98,11 @@ export function Timeline({ data, onWindow, onReset }: Props) {
           </rect>
         ))}
       </svg>
-      <span class="timeline-most" aria-hidden="true">
-        {most} series
-      </span>
+      {bars.some((count) => count > 0) && (
+        <span class="timeline-most" aria-hidden="true">
+          {most} series
+        </span>
+      )}
       {drag !== null && (
         <div
           class="timeline-drag"

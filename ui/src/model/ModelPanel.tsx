@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { messageOf } from "../api/client";
 import type { ModelSchema } from "../api/service";
+import { firstClick } from "../components/click";
 import { Choices } from "../components/Choices";
 import { formatSeconds } from "../components/format";
 import { Icon } from "../components/Icon";
@@ -139,7 +140,7 @@ function LastRun() {
 function RunButton() {
   if (isRunning.value) {
     return (
-      <button type="button" class="button primary" onClick={cancelDetection}>
+      <button type="button" class="button primary" onClick={firstClick(cancelDetection)}>
         <Icon name="close" /> Cancel
       </button>
     );
@@ -150,7 +151,7 @@ function RunButton() {
       class="button primary"
       title={`Detect anomalies (${keyNames.detect})`}
       disabled={draft.value.trim() === ""}
-      onClick={detect}
+      onClick={firstClick(detect)}
     >
       <Icon name="pulse" /> {isOutOfDate.value ? "Run again" : "Detect anomalies"}
     </button>

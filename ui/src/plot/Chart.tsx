@@ -60,6 +60,8 @@ interface Props {
   onReset: () => void;
 }
 
+/** A tooltip next to the pointer needs as much. */
+const NARROW_PX = 500;
 const WHEEL_PAUSE_MS = 350;
 const LOWEST_PX = 160;
 const HIGHEST_PX = 1200;
@@ -405,9 +407,12 @@ function followPointer(view: uPlot, data: ChartData, show: (place: (before: Plac
 
 function tooltipStyle(place: Place, host: HTMLElement | null): Record<string, string> {
   const width = host?.clientWidth ?? 0;
+  const top = `${place.top + 12}px`;
+  // Without room at either side it is below the pointer.
+  if (width < NARROW_PX * scale.peek()) return { top, left: "0", right: "0", width: "fit-content", margin: "0 auto" };
   const isRight = place.left > width / 2;
   return {
-    top: `${place.top + 12}px`,
+    top,
     ...(isRight ? { right: `${width - place.left + 14}px` } : { left: `${place.left + 14}px` }),
   };
 }

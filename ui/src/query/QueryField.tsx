@@ -9,6 +9,7 @@ import { draft } from "./run";
 /** The query field: plain text until the editor has been loaded. */
 export function QueryField() {
   const host = useRef<HTMLDivElement>(null);
+  const plain = useRef<HTMLTextAreaElement>(null);
   const editor = useRef<Editor | null>(null);
   const [isLoaded, setLoaded] = useState(false);
 
@@ -16,11 +17,13 @@ export function QueryField() {
     let isGone = false;
     void import("./editor").then(({ createEditor }) => {
       if (isGone || host.current === null) return;
+      const isTyping = document.activeElement === plain.current;
       editor.current = createEditor(host.current, draft.value, {
         onChange: (text) => (draft.value = text),
         onExecute: execute,
         onDetect: detect,
       });
+      if (isTyping) editor.current.focus();
       setLoaded(true);
     });
     return () => {
@@ -42,6 +45,7 @@ export function QueryField() {
     <div class="query-field">
       {!isLoaded && (
         <textarea
+          ref={plain}
           class="plain-query"
           aria-label="Query"
           rows={1}

@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { messageOf } from "../api/client";
 import { prettify } from "../api/service";
+import { firstClick } from "../components/click";
 import { Icon } from "../components/Icon";
 import { Notice } from "../components/Notice";
 import { Panel } from "../components/Panel";
@@ -41,7 +42,7 @@ export function QueryPanel() {
             <Icon name="list" /> Queries
           </button>
           {isLoading ? (
-            <button type="button" class="button primary" onClick={cancelQuery}>
+            <button type="button" class="button primary" onClick={firstClick(cancelQuery)}>
               <Icon name="close" /> Cancel query
             </button>
           ) : (
@@ -50,7 +51,7 @@ export function QueryPanel() {
               class="button primary"
               title={`Execute query (${keyNames.execute})`}
               disabled={draft.value.trim() === ""}
-              onClick={execute}
+              onClick={firstClick(execute)}
             >
               <Icon name="play" /> Execute query
             </button>

@@ -118,7 +118,10 @@ export function createEditor(parent: HTMLElement, text: string, handlers: Handle
       if (hasCompletion) extension.push(autocompletion(COMPLETION));
       view.dispatch({ effects: language.reconfigure(extension) });
     },
-    focus: () => view.focus(),
+    focus: () => {
+      view.dispatch({ selection: { anchor: view.state.doc.length } });
+      view.focus();
+    },
     destroy: () => view.destroy(),
   };
 }

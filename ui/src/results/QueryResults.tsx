@@ -89,7 +89,7 @@ export function QueryResults() {
       />
       {selected.size === 0 && series.length > MOST_DRAWN && (
         <p class="hint">
-          The plot shows {MOST_DRAWN} of {series.length} series. Select rows of the table to see others.
+          The plot shows {MOST_DRAWN} of {formatNumber(series.length)} series. Select rows of the table to see others.
         </p>
       )}
       <SeriesTable

@@ -1,5 +1,6 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Dialog } from "../components/Dialog";
+import { useInView } from "../components/inView";
 import { Notice } from "../components/Notice";
 import { titleOfClass } from "../model/titles";
 import { draft } from "../query/run";
@@ -133,6 +134,8 @@ function Tuning(props: {
   const [problem, setProblem] = useState("");
   const [state, setState] = useState<TuningState>({ status: "idle" });
   const running = useRef<AbortController | null>(null);
+  const outcome = useRef<HTMLDivElement>(null);
+  useInView(outcome, state.status);
   const id = useId();
 
   const cancel = (): void => running.current?.abort();
@@ -222,7 +225,14 @@ function Tuning(props: {
       <p id={`${id}-problem`} class="field-error" role="alert">
         {problem}
       </p>
-      <TuningOutcome state={state} present={present} onApply={onApply} onDecline={() => setState({ status: "declined" })} />
+      <div ref={outcome}>
+        <TuningOutcome
+          state={state}
+          present={present}
+          onApply={onApply}
+          onDecline={() => setState({ status: "declined" })}
+        />
+      </div>
     </section>
   );
 }

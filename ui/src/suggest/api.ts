@@ -39,8 +39,10 @@ export interface Tuned {
     anomaly_percentage: number;
     elapsed_s: number;
     loss: number;
+    /** By how much the share of anomalies of some series exceeds what is expected. */
+    violation: number;
     anomaly_share: number;
-    defaults: { loss: number; anomaly_share: number };
+    defaults: { loss: number; violation: number; anomaly_share: number };
   };
   tunedInputCount: number;
 }

@@ -111,8 +111,9 @@ describe("what tuning found", () => {
       anomaly_percentage: 0.01,
       elapsed_s: 59.6,
       loss: 0.25,
+      violation: 0,
       anomaly_share: 0.0042,
-      defaults: { loss: 0.5, anomaly_share: 0.1 },
+      defaults: { loss: 0.5, violation: 0, anomaly_share: 0.1 },
     },
   };
   it("is said in words", () => {
@@ -121,6 +122,16 @@ describe("what tuning found", () => {
       "The loss is 0.25, and 0.5 with the defaults; less is better.",
       "0.42% of the points that were not learned from are anomalies; at most 1% were expected.",
     ]);
+  });
+  it("may have a larger loss and no more anomalies than expected", () => {
+    const defaults = { ...tuned.optimization.defaults, violation: 0.02, loss: 0.2 };
+    const ofLoss = "The loss is 0.25, and 0.2 with the defaults.";
+    for (const [violation, now] of [[0, "with these settings none has"], [0.01, "these settings find fewer"]] as const) {
+      const optimization = { ...tuned.optimization, violation, defaults };
+      expect(tuningReasons({ ...tuned, optimization })[1]).toBe(
+        `With the defaults some series have more anomalies than expected; ${now}. ${ofLoss}`,
+      );
+    }
   });
   it("may be nothing", () => {
     const optimization = { ...tuned.optimization, loss: 0.5, anomaly_share: 0.02 };

@@ -171,14 +171,12 @@ const ENDS: Readonly<Record<string, string>> = {
 
 /** Say in words what tuning found. */
 export function tuningReasons({ optimization, tunedInputCount }: Tuned): string[] {
-  const { n_trials_done: trials, stopped_by: end, elapsed_s: took, loss, defaults } = optimization;
+  const { n_trials_done: trials, stopped_by: end, elapsed_s: took } = optimization;
   const why = ENDS[end];
   const reasons = [
     `${trials} ${trials === 1 ? "trial" : "trials"} on ${tunedInputCount} series ` +
       `in ${took.toFixed(0)} s${why ? `; ${why}` : ""}.`,
-    loss < defaults.loss
-      ? `The loss is ${short(loss)}, and ${short(defaults.loss)} with the defaults; less is better.`
-      : `Nothing was found that is better than the defaults, whose loss is ${short(defaults.loss)}.`,
+    comparedWithDefaults(optimization),
   ];
   const { anomaly_share: found, anomaly_percentage: most } = optimization;
   reasons.push(
@@ -186,6 +184,20 @@ export function tuningReasons({ optimization, tunedInputCount }: Tuned): string[
       (found > most ? `, more than the ${percent(most)} expected.` : `; at most ${percent(most)} were expected.`),
   );
   return reasons;
+}
+
+function comparedWithDefaults({ loss, violation, defaults }: Tuned["optimization"]): string {
+  if (violation < defaults.violation) {
+    // This comes before the loss, which may be larger then.
+    const now = violation > 0 ? "these settings find fewer" : "with these settings none has";
+    return (
+      `With the defaults some series have more anomalies than expected; ${now}. ` +
+      `The loss is ${short(loss)}, and ${short(defaults.loss)} with the defaults.`
+    );
+  }
+  return loss < defaults.loss
+    ? `The loss is ${short(loss)}, and ${short(defaults.loss)} with the defaults; less is better.`
+    : `Nothing was found that is better than the defaults, whose loss is ${short(defaults.loss)}.`;
 }
 
 const short = (value: number): string => String(Number(value.toPrecision(3)));

@@ -101,8 +101,8 @@ export function SeriesTable(props: Props) {
         />
         <span class="hint" role="status">
           {rows.length === series.length
-            ? `${series.length} series`
-            : `${rows.length} of ${series.length} series`}
+            ? `${formatNumber(series.length)} series`
+            : `${formatNumber(rows.length)} of ${formatNumber(series.length)} series`}
         </span>
         <div class="spacer" />
         <label class="switch">
