@@ -356,3 +356,42 @@ def test_on_a_phone_nothing_that_is_said_is_out_of_view(page: Page, site: Site) 
     page.get_by_label("Datasource", exact=True).fill("http://127.0.0.1:1/")
     button(page, "Apply").click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_be_in_viewport(ratio=0.9)
+
+
+def test_a_run_goes_on_while_another_tab_of_the_page_is_looked_at(page: Page, site: Site) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.goto(address(site, **day(site), mode="detect"))
+    # Asked for once, it is still running.
+    page.route(f"**{TASKS}/*", hold, times=1)
+    button(page, "Detect anomalies").click()
+    expect(page.locator(".progress")).to_be_visible()
+    page.get_by_role("link", name="Incidents").click()
+    expect(page.get_by_label("Threshold", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Anomaly exploration").click()
+    expect(page.locator(".progress")).to_be_visible()
+    held[0].continue_()
+    wait_for_result(page)
+
+
+def test_what_one_tab_keeps_the_other_does_not_lose(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    other = page.context.new_page()
+    other.goto(address(site, **{**day(site), "g0_expr": 'ui_requests{host="db-1"}'}))
+    for each, n_saved in ((page, 1), (other, 2)):
+        button(each, "Queries").click()
+        drawer = each.get_by_role("dialog", name="Queries")
+        button(drawer, "Save this query").first.click()
+        expect(button(drawer, f"Saved ({n_saved})")).to_be_visible()
+    expect(button(page, "Saved (2)")).to_be_visible()
+
+
+def test_it_is_said_that_nothing_could_be_learned(page: Page, site: Site) -> None:
+    # Values that are infinite are none that a model could learn.
+    page.goto(address(site, **{**day(site), "g0_expr": f"{EXPR} / 0"}))
+    detect(page)
+    expect(page.locator(".results .notice")).to_contain_text("No point has a score")
+    expect(page.locator(".results .notice")).to_contain_text("the 1d before each fit")

@@ -19,6 +19,7 @@ export interface Asked {
   readonly range: AbsoluteRange;
   readonly datasource: string;
   readonly model: ModelSpec;
+  readonly fitWindow: string;
 }
 
 export interface Detected {
@@ -75,7 +76,7 @@ export async function runDetection(): Promise<void> {
   const { expr, fitWindow, fitEvery, inferEvery, exact, model, threshold } = page.value;
   const range = resolvedRange.value;
   const key = currentKey.value;
-  const asked = { expr, step: step.value, range, datasource: datasourceUrl.value, model };
+  const asked = { expr, step: step.value, range, datasource: datasourceUrl.value, model, fitWindow };
   addToHistory(expr);
   detected.value = null;
   runState.value = { status: "running", asked, progress: 0, message: "starting" };

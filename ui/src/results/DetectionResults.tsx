@@ -155,6 +155,12 @@ function Detection({ result }: { result: Detected }) {
           ))}
         </div>
       )}
+      {anomalies.every(({ scored }) => scored === 0) && (
+        <Notice kind="warning" title="No point has a score">
+          The model learns from the {result.asked.fitWindow} before each fit, and there were too few values. Choose
+          a later or a longer time range, or another fit window.
+        </Notice>
+      )}
       <SummaryRow anomalies={anomalies} consecutive={consecutive} />
       <SeriesTable
         caption={`Series of the detection, ${series.length}`}

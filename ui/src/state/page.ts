@@ -70,15 +70,25 @@ export function tabAddress(path: string): string {
   return path === "" ? joinFragment("", writeState(page.value)) : `#/${path}`;
 }
 
+/** Whether the first tab has been shown. */
+let hasArrived = initial.tab === "";
+
 function arrive(): void {
   const { tab: path, params } = splitFragment(currentFragment());
+  const before = tab.value;
   tab.value = path;
   tabParams.value = params;
-  if (path === "") {
-    page.value = readState(params, Date.now());
-    now.value = Date.now();
-    arrivals.value += 1;
-  }
+  if (path !== "") return;
+  const state = readState(params, Date.now());
+  // Who comes back from another tab finds everything as it was, also what runs.
+  if (hasArrived && before !== "" && isSame(state, page.value)) return;
+  hasArrived = true;
+  page.value = state;
+  now.value = Date.now();
+  arrivals.value += 1;
 }
+
+const isSame = (one: PageState, other: PageState): boolean =>
+  writeState(one).toString() === writeState(other).toString();
 
 window.addEventListener("popstate", arrive);

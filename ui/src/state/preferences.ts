@@ -57,6 +57,10 @@ function remembered<T extends object>(key: string, initial: T): Signal<T> {
       // Private windows may have no storage; the page works without.
     }
   });
+  // What another tab has kept would be lost with the next change here.
+  window.addEventListener("storage", (event) => {
+    if (event.key === key) found.value = readStored(key, initial);
+  });
   return found;
 }
 
