@@ -17,6 +17,7 @@ from benchmarks.endurance.churning_source import serve as churning
 from tests.loopback import Asked, Handler, serve
 from tests.server.api_client import Client, serving
 from tests.victorialogs import victorialogs
+from vmanomaly.server.routes import queries
 
 EMPTY = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
 PASSED_ON = {"pass_auth_headers": "true"}
@@ -165,6 +166,17 @@ def test_a_failure_is_an_error(respond: Callable[[Handler, Asked], None], status
     with serve(respond) as server, serving() as client:
         client.error(status, "GET", query(server.url))
         client.error(502, "GET", query("http://127.0.0.1:1"))
+
+
+def test_an_answer_that_is_too_large_says_what_to_shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "MAX_BYTES", len(EMPTY) - 1)
+    with serve(empty) as server, serving() as client:
+        error = client.error(422, "GET", query(server.url))
+        assert error.startswith(
+            f"the datasource answered with more than {len(EMPTY) - 1} B; a larger"
+        )
+        monkeypatch.setattr(queries, "MAX_BYTES", len(EMPTY))
+        client.ok("GET", query(server.url))
 
 
 @pytest.mark.parametrize(

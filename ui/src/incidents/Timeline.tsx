@@ -61,7 +61,7 @@ export function Timeline({ data, onWindow, onReset }: Props) {
       <svg
         viewBox={`0 0 ${WIDTH} ${height}`}
         preserveAspectRatio="none"
-        height={height}
+        style={{ height: `${height / 10}rem` }}
         role="img"
         aria-label={`${total} ${total === 1 ? "incident" : "incidents"}, at most ${most} series anomalous at a time`}
       >

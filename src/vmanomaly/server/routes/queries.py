@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from vmanomaly.config.reader import VlogsReaderSection
 from vmanomaly.config.values.duration import Duration
-from vmanomaly.errors import DatasourceError
+from vmanomaly.errors import DatasourceError, TooLargeError
 from vmanomaly.http import HttpClient, StatusError
 from vmanomaly.http.urls import with_arguments
+from vmanomaly.printable import shown_size
 from vmanomaly.reader.vlogs import tenant_headers
 from vmanomaly.server.api import Api, only_json
 from vmanomaly.server.bodies import JsonRoute
@@ -232,13 +233,20 @@ def _fetch(
     Raises
     ------
     DatasourceError
-        There is none, or it tells of an error.
+        There is none, it tells of an error, or it is too large.
     """
     # The address of a datasource may have arguments of its own.
     url = with_arguments(url, urlencode(arguments).encode("ascii"))
-    content = client.request(
-        "GET", url, headers=headers, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES
-    ).body
+    try:
+        content = client.request(
+            "GET", url, headers=headers, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES
+        ).body
+    except TooLargeError as error:
+        raise DatasourceError(
+            f"the datasource answered with more than {shown_size(MAX_BYTES)}; a larger step, a "
+            "shorter time range or a query for fewer series needs less",
+            "422",
+        ) from error
     try:
         answer = orjson.loads(content)
     except orjson.JSONDecodeError as error:
