@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { parseFilter } from "./filter";
 
 const row = {
-  labels: { __name__: "cpu", host: "web-1", mode: "idle, or not" },
+  labels: { __name__: "cpu", host: "web-1", mode: "idle, or not", kind: "salt and pepper" },
   numbers: { anomalies: 3, min: -1.5, max: null },
 };
 
@@ -21,6 +21,7 @@ describe("parseFilter", () => {
     ["host!~web-.*", false],
     ["host=~web-(", false],
     ['mode="idle, or not"', true],
+    ['kind="salt and pepper" and min < 0', true],
     ["WEB", true],
     ["host=w, nope", false],
     ["nothing=", true],

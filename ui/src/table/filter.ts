@@ -23,7 +23,7 @@ export type Filter = (row: Row) => boolean;
 /** Return what a text says about rows; conditions are separated by commas or `and`. */
 export function parseFilter(text: string): Filter {
   const conditions = text
-    .split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)|\band\b/)
+    .split(/(?:,|\band\b)(?=(?:[^"]*"[^"]*")*[^"]*$)/)
     .map((part) => part.trim())
     .filter((part) => part !== "")
     .map(condition);
