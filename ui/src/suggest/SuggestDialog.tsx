@@ -1,4 +1,5 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { isSecondClick } from "../components/click";
 import { Dialog } from "../components/Dialog";
 import { useInView } from "../components/inView";
 import { Notice } from "../components/Notice";
@@ -218,7 +219,11 @@ function Tuning(props: {
             onInput={(event) => setSeconds(event.currentTarget.value)}
           />
         </label>
-        <button type="submit" class={`button ${isRunning ? "" : "primary"}`}>
+        <button
+          type="submit"
+          class={`button ${isRunning ? "" : "primary"}`}
+          onClick={(event) => isSecondClick(event) && event.preventDefault()}
+        >
           {isRunning ? "Cancel" : "Tune"}
         </button>
       </form>
