@@ -35,7 +35,7 @@ def detect_once(site: Site) -> None:
     wait_until(
         lambda: urllib3.request("GET", f"{tasks}/{task}").json()["status"] == "done",
         "the end of a first detection",
-        timeout_s=240,
+        timeout_s=600,
     )
 
 

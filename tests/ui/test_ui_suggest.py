@@ -83,7 +83,7 @@ def test_tuning_can_be_canceled_and_its_result_applied(page: Page, site: Site) -
     asked: dict[str, Any] = {}
 
     def start(route: Route) -> None:
-        asked.update(route.request.post_data_json)
+        asked.update(route.request.post_data_json or {})
         # What a time is enough for depends on the machine; this finds the same on any.
         route.continue_(post_data=asked | {"optimization_params": {"n_trials": N_TRIALS}})
 
