@@ -128,7 +128,7 @@ def test_another_range_shows_the_values_there_around_the_old_result(page: Page, 
         page.locator(".u-over").first.hover(position={"x": next(places), "y": 100})
         return page.locator(".tooltip-row").count() == 1
 
-    wait_until(has_only_the_value, "the value before the result")
+    wait_until(has_only_the_value, "the value before the result", timeout_s=60)
     expect(page.locator(".tooltip-row")).to_contain_text("y")
 
 
