@@ -221,8 +221,9 @@ const foundSince = computed<readonly Series[]>(() => {
   const { asked } = result;
   const { from, to } = resolvedRange.value;
   const isOfPage = state.asked.range.from === from && state.asked.range.to === to;
-  const isSame = state.asked.expr === asked.expr && state.asked.datasource === asked.datasource;
-  return isOfPage && isSame ? state.series : NOTHING;
+  // A run may start before the service has said what its datasource is.
+  const isSameDatasource = (asked.datasource || state.asked.datasource) === state.asked.datasource;
+  return isOfPage && state.asked.expr === asked.expr && isSameDatasource ? state.series : NOTHING;
 });
 
 function indexOfWorst(anomalies: readonly Anomalies[]): number {
