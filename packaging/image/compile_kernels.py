@@ -47,7 +47,8 @@ def sections() -> Iterator[ModelSection]:
             continue
         yield section_of(entry)
         if "forecast_at" in entry.section.model_fields:
-            yield section_of(entry, forecast_at=["1h"])
+            outputs = ["anomaly_score", "incident_score", "yhat"]
+            yield section_of(entry, forecast_at=["1h"], provide_series=outputs)
 
 
 def section_of(entry: Entry[ModelSection], **keys: object) -> ModelSection:

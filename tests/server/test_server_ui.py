@@ -139,6 +139,6 @@ def test_it_needs_the_login_of_the_server(built: Path) -> None:
 def test_a_checkout_without_it_says_how_to_build_it(tmp_path: Path) -> None:
     with serving(tmp_path / "none") as url:
         page = get(f"{url}/vmui/").data.decode()
-    assert "make ui" in page
+    assert "packaging/build-ui.sh" in page
     links = set(re.findall(r'href="\.\./([^"]+)"', page))
     assert links == {"health", "ready", "metrics", "presets/", "docs", "redoc"}

@@ -115,7 +115,10 @@ def _scores(
     output = model.infer(state, batch, starts)
     policy = Policy.of(config.models["good"], config.reader.queries["cpu"])
     applied = None if model.applies_policies else policy
-    wanted = ["anomaly_score", *(name for name in model.outputs if name == "flatline_score")]
+    wanted = [
+        "anomaly_score",
+        *(name for name in model.outputs if name in ("flatline_score", "drift_score")),
+    ]
     scores = score_series(batch, output, applied, wanted).outputs.values()
     largest: FloatArray = np.fmax.reduce(list(scores))
     return largest
@@ -142,9 +145,11 @@ def test_every_model_gathers_evidence_from_its_scores(
     """Of the last points of the fit window too, by what was known before them or after the fit."""
     of_case = {"class": name_of(case), **CASES[case]}
     keys = {key: of_case[key] for key in of_case if key not in NOT_IN_YAML}
-    config = configured(tmp_path, keys.pop("class"), "incident_score", "y", **keys, **more)
+    # Forecasts are of what is written.
+    outputs = ["incident_score", "yhat" if "forecast_at" in keys else "y"]
+    config = configured(tmp_path, keys.pop("class"), *outputs, **keys, **more)
     (predictions,) = written_by(config, Run(FIT, INFER, micro_batch=SECOND))
-    assert list(predictions.outputs) == ["incident_score", "y"]
+    assert list(predictions.outputs) == outputs
     middle = FIT.end - MEMORY * SECOND
     if (case, more) in REPLAYED:
         last = scores_of(config, TimeRange(FIT.start, middle), TimeRange(middle, FIT.end))
