@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Run tests on each Python that pyproject.toml names and this machine has, but for the one that is the
 # argument, which make test uses: those of what depends on Python more than on NumPy and kernels, and
-# a service that runs to its end. On the newest Python also those of detectors and some models, where most
-# kernels are compiled.
+# a service that runs to its end. On the newest Python, where most changes, also those of the server and
+# its clients, of detectors and some models, where most kernels are compiled.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,10 +21,13 @@ find_python() {
 
 SHORT=(
     tests/test_*.py
-    tests/{cli,config,http,server,service,state,tables,tasks}
+    tests/{cli,config,service,state}
     tests/integration/test_integration_oneoff.py
 )
-KERNELS=(tests/detector tests/model/test_model_{digests,factors,levels,temporal_envelope,zscore_online}.py)
+ON_NEWEST=(
+    tests/{detector,http,server,tables,tasks}
+    tests/model/test_model_{digests,factors,levels,temporal_envelope,zscore_online}.py
+)
 
 status=0
 summary=()
@@ -37,7 +40,7 @@ for version in $versions; do
         summary+=("Python $version: not on this machine")
     else
         selection=("${SHORT[@]}")
-        [[ $version == "$newest" ]] && selection+=("${KERNELS[@]}")
+        [[ $version == "$newest" ]] && selection+=("${ON_NEWEST[@]}")
         if make --no-print-directory setup VENV=".venv-$version" PYTHON="$python" &&
             ".venv-$version/bin/python" -m pytest -n "${WORKERS:-4}" --dist loadfile -m "not slow" "${selection[@]}"; then
             summary+=("Python $version: passed")
