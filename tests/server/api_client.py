@@ -37,14 +37,16 @@ class Client:
         **headers: str,
     ) -> urllib3.BaseHTTPResponse:
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        return urllib3.request(
-            method,
-            f"http://127.0.0.1:{self.port}{target}",
-            body=content,
-            headers={"Content-Type": kind, **headers},
-            retries=urllib3.Retry(3, redirect=False),
-            timeout=20,
-        )
+        # A connection that has been idle for long may be closed as a request is sent.
+        with urllib3.PoolManager() as http:
+            return http.request(
+                method,
+                f"http://127.0.0.1:{self.port}{target}",
+                body=content,
+                headers={"Content-Type": kind, **headers},
+                retries=urllib3.Retry(3, redirect=False),
+                timeout=20,
+            )
 
     def ok(self, method: str, target: str, body: Any = None, **more: str) -> Any:
         answer = self.raw(method, target, body, **more)

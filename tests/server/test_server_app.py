@@ -95,15 +95,17 @@ def things() -> Iterator[int]:
 def request(
     port: int, path: str, method: str = "GET", body: Any = None, **headers: str
 ) -> urllib3.BaseHTTPResponse:
-    return urllib3.request(
-        method,
-        f"http://127.0.0.1:{port}{path}",
-        body=body,
-        headers=headers,
-        retries=urllib3.Retry(10, redirect=False),
-        timeout=10,
-        redirect=False,
-    )
+    # A connection that has been idle for long may be closed as a request is sent.
+    with urllib3.PoolManager() as http:
+        return http.request(
+            method,
+            f"http://127.0.0.1:{port}{path}",
+            body=body,
+            headers=headers,
+            retries=urllib3.Retry(10, redirect=False),
+            timeout=10,
+            redirect=False,
+        )
 
 
 def error_of(answer: urllib3.BaseHTTPResponse) -> str:
