@@ -45,8 +45,6 @@ def dates_of_text(values: NDArray[Any]) -> NDArray[np.datetime64] | None:
     >>> dates_of_text(np.array(["1/2/2026", "3/4/2026"], object)) is None
     True
     """
-    if not all(_DATE.fullmatch(each) for each in _first_texts(values)):
-        return None
     found: list[re.Match[str] | None] = []
     for value in values:
         match = None if value is None else _DATE.fullmatch(str(value))
