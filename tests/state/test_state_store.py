@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -8,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from vmanomaly.series import JobKey, Labels, UnitKey
 from vmanomaly.state import Content, Members, Saved, StateError, StateStore
 from vmanomaly.state.content import to_arrays
 from vmanomaly.state.files import write_arrays
-from vmanomaly.state.store import INDEX, _checksum, _unit_row, read_index, read_members
+from vmanomaly.state.store import INDEX, _checksum, _unit_row, check_files, read_index, read_members
 
 CPU, MEM = UnitKey("live", "robust", ("cpu",)), UnitKey("live", "other", ("cpu",))
 JOB = JobKey("live", ("cpu",))
@@ -409,6 +411,43 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert {path: written(path) for path in tmp_path.rglob("*")} == before
     assert read_index(tmp_path / "nowhere") == ({}, {})
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_looking_finds_files_that_are_replaced_meanwhile(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(0.0)}, now=0)
+    seen = read_index(tmp_path)[0][CPU]
+    store.save(JOB, PROGRESS, {CPU: saved(1.0)}, now=1)
+    check_files(tmp_path, CPU, seen)
+    store.close()
+
+    now = read_index(tmp_path)[0][CPU]
+    (tmp_path / "states" / now.arrays).unlink()
+    for entry in (seen, now):
+        with pytest.raises(StateError, match=f"{now.arrays} is missing"):
+            check_files(tmp_path, CPU, entry)
+
+
+def test_looking_is_not_disturbed_by_a_service_that_saves(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save(JOB, PROGRESS, {CPU: saved(0.0)}, now=0)
+    ends = threading.Event()
+
+    def save_on() -> None:
+        for now in itertools.count(1):
+            store.save(JOB, PROGRESS, {CPU: saved(float(now))}, now)
+            if ends.is_set():
+                return
+
+    thread = threading.Thread(target=save_on)
+    thread.start()
+    try:
+        for _ in range(100):
+            check_files(tmp_path, CPU, read_index(tmp_path)[0][CPU])
+    finally:
+        ends.set()
+        thread.join()
+        store.close()
 
 
 @pytest.mark.slow

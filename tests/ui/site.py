@@ -27,7 +27,10 @@ def end_ms() -> int:
 
 
 def series(end: int) -> Iterator[tuple[Mapping[str, str], Samples]]:
-    """Yield daily cycles with noise; that of web-1 has a spike six hours before the end."""
+    """Yield daily cycles with noise; that of web-1 has a spike six hours before the end.
+
+    They look the same at any time of the day.
+    """
     noise = random.Random(1)  # noqa: S311 - not for secrets
     n_points = N_DAYS * DAY_MS // STEP_MS
     times = [end - (n_points - 1 - index) * STEP_MS for index in range(n_points)]
@@ -35,7 +38,8 @@ def series(end: int) -> Iterator[tuple[Mapping[str, str], Samples]]:
     for number, host in enumerate(HOSTS):
         samples = []
         for at in times:
-            value = 100 + 30 * math.sin(2 * math.pi * at / DAY_MS + number) + noise.gauss(0, 2)
+            day = 2 * math.pi * (at - end) / DAY_MS
+            value = 100 + 30 * math.sin(day + number) + noise.gauss(0, 2)
             if host == "web-1" and spike <= at < spike + SPIKES * STEP_MS:
                 value += 150
             samples.append((at, round(value, 3)))

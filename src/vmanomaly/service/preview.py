@@ -72,7 +72,7 @@ def _looked_into(
         return Decision(Verdict.REFIT, "its progress is not known")
     try:
         assert config.model_folder is not None  # noqa: S101 - there is an entry
-        check_files(config.model_folder, entry)
+        check_files(config.model_folder, key, entry)
     except StateError as error:
         return Decision(Verdict.REFIT, str(error))
     if fit_is_due(section, progress, now - int(config.reader.eval_delay)):

@@ -44,6 +44,8 @@ _LOCK = "vmanomaly.lock"
 _FILES = "states"
 _LAYOUT = 1
 _BUSY_TIMEOUT_S = 5.0
+# At files that a running service replaces, each time because it has saved again.
+_MOST_LOOKS = 10
 # What SQLite needs to open it, roughly.
 _INDEX_BYTES = 128 << 10
 _DAMAGED = ".damaged"
@@ -437,16 +439,37 @@ def read_index(folder: Path) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, di
         raise StateError.of(error) from error
 
 
-def check_files(folder: Path, entry: StoredUnit) -> None:
+def check_files(folder: Path, key: UnitKey, entry: StoredUnit) -> None:
     """Read the files of a unit in a folder of states.
+
+    Another process may be using the folder. It deletes files that it has replaced, so that these
+    are looked for again where the index then says they are.
+
+    Parameters
+    ----------
+    folder
+        Of the states.
+    key
+        Of the unit.
+    entry
+        What `read_index` has said about it.
 
     Raises
     ------
     StateError
-        They cannot be read, or are damaged.
+        They cannot be read, or are damaged; or the index cannot be read again.
     """
-    read_members(folder / _FILES / entry.members)
-    read_arrays(folder / _FILES / entry.arrays)
+    for left in reversed(range(_MOST_LOOKS)):
+        try:
+            read_members(folder / _FILES / entry.members)
+            read_arrays(folder / _FILES / entry.arrays)
+        except StateError:
+            stored = read_index(folder)[0].get(key)
+            if stored is None or stored == entry or not left:
+                raise
+            entry = stored
+        else:
+            return
 
 
 def read_members(path: Path) -> Members:
