@@ -37,7 +37,7 @@ from tests.integration.servers import VictoriaMetrics, replace_file
 from vmanomaly.config.registry import MODELS
 from vmanomaly.series import JobKey, Labels
 from vmanomaly.state import StateError
-from vmanomaly.state.store import read_index
+from vmanomaly.state.index import read_index
 
 _MODELS = ("zscore_online", "mad_online", "quantile_online", "rolling_quantile", "std")
 START = FROM + STEP

@@ -22,7 +22,8 @@ from vmanomaly.service.keeper import _CLOCK_CORRECTION_MS
 from vmanomaly.state import Content, Members, Saved, StateError, StateStore
 from vmanomaly.state.decision import Verdict, decide
 from vmanomaly.state.files import read_arrays, write_arrays
-from vmanomaly.state.store import INDEX, _checksum, read_members
+from vmanomaly.state.index import INDEX, checksum_of
+from vmanomaly.state.store import read_members
 
 _ELSEWHERE = ("digest_start", "first_channel", "channel.", "serialized", "offsets")
 """Arrays that do not have a row for each series, or only say where its part of another one is."""
@@ -334,7 +335,7 @@ def _forged_row(path: Path, rng: Generator) -> None:
         row[place] = forgeries.forged_json(row[place].encode(), rng).decode()
     if rng.random() < 0.7:
         connection.execute(_DELETE[table], [key])
-    connection.execute(_INSERT[table], [*row, _checksum(row)])
+    connection.execute(_INSERT[table], [*row, checksum_of(row)])
     connection.commit()
     connection.close()
 

@@ -14,7 +14,7 @@ from tests.fakes import eventually
 from tests.service.test_service_apply import BASE, MINUTE, MODEL, START, World
 from vmanomaly.config.reader import Query
 from vmanomaly.series import Labels, SeriesBatch, TimeRange
-from vmanomaly.state.store import read_index
+from vmanomaly.state.index import read_index
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,7 @@ from vmanomaly.service.plan import create_jobs, create_models, with_custom_class
 from vmanomaly.service.unit import Unit
 from vmanomaly.state import StateStore
 from vmanomaly.state.files import read_arrays, write_arrays
-from vmanomaly.state.store import INDEX, _unit_row
+from vmanomaly.state.index import INDEX, unit_row
 
 ALLOWED = "settings: {restore_state: true, restore_pickled_models: true}\n"
 NOT_ALLOWED = "settings: {restore_state: true}\n"
@@ -98,7 +98,7 @@ def plant(folder: Path) -> Path:
     arrays["serialized"] = np.frombuffer(stored * n, np.uint8)
     arrays["offsets"] = len(stored) * np.arange(n + 1)
     path = write_arrays(states, "arrays-00000000000000aa", arrays)
-    row = _unit_row(key, dataclasses.replace(entry, arrays=path.name))
+    row = unit_row(key, dataclasses.replace(entry, arrays=path.name))
     connection = sqlite3.connect(folder / "models" / INDEX)
     connection.execute("REPLACE INTO units VALUES (?, ?, ?, ?, ?)", row)
     connection.commit()

@@ -316,7 +316,7 @@ class TestFaults:
             full = OSError(errno.ENOSPC, "No space left on device")
             monkeypatch.setattr("os.fsync", lambda descriptor: raise_(full))
         else:
-            monkeypatch.setattr("vmanomaly.state.store._BUSY_TIMEOUT_S", 0.01)
+            monkeypatch.setattr("vmanomaly.state.index._BUSY_TIMEOUT_S", 0.01)
             keeper.close()
             keeper, jobs = life.start()
             keeper.restore(jobs)

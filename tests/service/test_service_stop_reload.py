@@ -14,7 +14,7 @@ import pytest
 from tests.config_helpers import changed, load
 from tests.service.test_service_apply import BASE, World, continuous, threads
 from vmanomaly.series import JobKey
-from vmanomaly.state.store import read_index
+from vmanomaly.state.index import read_index
 
 MOMENTS = [
     "vmanomaly.service.service.create_models",

@@ -6,7 +6,7 @@ import vmanomaly
 from vmanomaly.series import UnitKey
 from vmanomaly.state.compatibility import CHANGES, Change, parse_version, reason_against
 from vmanomaly.state.decision import Verdict, decide
-from vmanomaly.state.store import StoredUnit
+from vmanomaly.state.index import StoredUnit
 
 TABLE = (
     Change("1.2.0", frozenset({"std"}), "the phases of std are counted from 1970"),

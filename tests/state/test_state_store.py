@@ -24,7 +24,8 @@ from vmanomaly.series import JobKey, Labels, UnitKey
 from vmanomaly.state import Content, Members, Saved, StateError, StateStore
 from vmanomaly.state.content import to_arrays
 from vmanomaly.state.files import write_arrays
-from vmanomaly.state.store import INDEX, _checksum, _unit_row, check_files, read_index, read_members
+from vmanomaly.state.index import INDEX, checksum_of, read_index, unit_row
+from vmanomaly.state.store import check_files, read_members
 
 CPU, MEM = UnitKey("live", "robust", ("cpu",)), UnitKey("live", "other", ("cpu",))
 JOB = JobKey("live", ("cpu",))
@@ -204,7 +205,7 @@ def test_an_index_that_names_files_elsewhere_loses_nobody_a_file(
     store = StateStore(models)
     store.save(JOB, PROGRESS, {CPU: saved(1.0), MEM: saved(2.0)}, now=0)
     name = str(victim) if absolute else "../../victim.safetensors"
-    forged = _unit_row(CPU, replace(store.entries[CPU], arrays=name, members=name))
+    forged = unit_row(CPU, replace(store.entries[CPU], arrays=name, members=name))
     store._index.execute("REPLACE INTO units VALUES (?, ?, ?, ?, ?)", forged)
     store.close()
     again = StateStore(models)
@@ -272,7 +273,7 @@ def test_a_save_that_fails_changes_nothing(
 
 
 def test_a_locked_index_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmanomaly.state.store._BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("vmanomaly.state.index._BUSY_TIMEOUT_S", 0.01)
     store = StateStore(tmp_path)
     other = sqlite3.connect(tmp_path / INDEX, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -300,7 +301,7 @@ def test_a_full_disk_is_named_where_sqlite_names_none(
         raise StateError("disk I/O error", "io_error")
 
     room = os.statvfs_result((4096, 4096, 1 << 20, free // 4096, free // 4096, 0, 0, 0, 0, 255))
-    monkeypatch.setattr("vmanomaly.state.store._connect", fail)
+    monkeypatch.setattr("vmanomaly.state.index._connect", fail)
     monkeypatch.setattr(os, "statvfs", lambda _: room)
     with pytest.raises(StateError, match=r"vmanomaly\.db: disk I/O error") as caught:
         StateStore(tmp_path)
@@ -496,7 +497,7 @@ def forge(folder: Path, table: str, **values: object) -> None:
     assignments = ", ".join(f"{name} = ?" for name in row)
     connection.execute(
         f"UPDATE {table} SET {assignments}, checksum = ?",  # noqa: S608
-        [*row.values(), _checksum([*row.values()])],
+        [*row.values(), checksum_of([*row.values()])],
     )
     connection.commit()
     connection.close()

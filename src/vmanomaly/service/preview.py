@@ -14,8 +14,9 @@ from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.state import StateError
 from vmanomaly.state.compatibility import VERSION_OVERRIDE, parse_version
 from vmanomaly.state.decision import Decision, Verdict, decide
+from vmanomaly.state.index import StoredUnit, read_index
 from vmanomaly.state.signature import signature_of, unit_keys
-from vmanomaly.state.store import StoredUnit, check_files, read_index
+from vmanomaly.state.store import check_files
 
 
 def preview(config: Config, version: str, now: int) -> list[str]:

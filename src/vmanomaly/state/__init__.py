@@ -3,7 +3,8 @@
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.state.content import Content, Members, WrittenBy
 from vmanomaly.state.errors import StateError
-from vmanomaly.state.store import Saved, StateStore, StoredUnit
+from vmanomaly.state.index import StoredUnit
+from vmanomaly.state.store import Saved, StateStore
 
 __all__ = [
     "Content",

@@ -7,7 +7,7 @@ from typing import Any
 
 from vmanomaly.state import StateError
 from vmanomaly.state.compatibility import parse_version, reason_against
-from vmanomaly.state.store import read_index
+from vmanomaly.state.index import read_index
 
 _OLDEST = "0.1.0"
 

@@ -8,8 +8,8 @@ from enum import Enum
 
 from vmanomaly.series import UnitKey
 from vmanomaly.state.compatibility import reason_against
+from vmanomaly.state.index import StoredUnit
 from vmanomaly.state.signature import differences
-from vmanomaly.state.store import StoredUnit
 
 _MOST_NAMED = 4
 

@@ -18,83 +18,36 @@ import errno
 import fcntl
 import logging
 import os
-import re
 import secrets
 import sqlite3
 import stat
 import threading
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
-
-import orjson
+from typing import Any, TypeAlias
 
 from vmanomaly.series import JobKey, UnitKey
 from vmanomaly.state.content import Content, Members, WrittenBy, members_of, to_arrays
 from vmanomaly.state.errors import StateError
 from vmanomaly.state.files import read_arrays, sync_folder, write_arrays
+from vmanomaly.state.index import (
+    ARRAYS,
+    FILE_NAME,
+    MEMBERS,
+    StoredUnit,
+    delete,
+    open_index,
+    put,
+    read_index,
+)
 
 logger = logging.getLogger(__name__)
 
-INDEX = "vmanomaly.db"
-
 _LOCK = "vmanomaly.lock"
 _FILES = "states"
-_LAYOUT = 1
-_BUSY_TIMEOUT_S = 5.0
 # At files that a running service replaces, each time because it has saved again.
 _MOST_LOOKS = 10
-# What SQLite needs to open it, roughly.
-_INDEX_BYTES = 128 << 10
-_DAMAGED = ".damaged"
-_SIDE_FILES = ("", "-wal", "-shm", "-journal")
-_ARRAYS, _MEMBERS = "arrays", "members"
-_FILE_NAME = re.compile(
-    rf"(?:{_ARRAYS}|{_MEMBERS})-[0-9a-f]{{16}}(?:-[0-9a-f]{{8}}\.safetensors|\.tmp)"
-)
-_TABLES = {
-    "jobs": "CREATE TABLE jobs (job TEXT PRIMARY KEY, progress TEXT, checksum INTEGER)",
-    # As SQLite keeps it, to the last space.
-    "units": """CREATE TABLE units (
-    unit TEXT PRIMARY KEY, facts TEXT, arrays TEXT, members TEXT, checksum INTEGER
-)""",
-}
-_LONGEST_ROW_BYTES = 16 << 20
-_LARGEST_NUMBER = 1 << 53
-
-
-@dataclass(frozen=True, slots=True)
-class StoredUnit:
-    """What the index says about a stored unit.
-
-    Attributes
-    ----------
-    signature : mapping of str to str
-        What the state was made with.
-    class_name : str
-        Of the model.
-    version : str
-        Of the service that stored it.
-    saved_at : int
-        When, Unix milliseconds.
-    n_series : int
-        The series or groups that it has.
-    n_bytes : int
-        The bytes of its files.
-    arrays, members : str
-        The names of the files.
-    """
-
-    signature: Mapping[str, str]
-    class_name: str
-    version: str
-    saved_at: int
-    n_series: int
-    n_bytes: int
-    arrays: str
-    members: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +109,7 @@ class StateStore:
                     "VMANOMALY_MODEL_DUMPS_DIR name a folder that this user may write to",
                     "io_error",
                 ) from error
-            self._index, self._entries, self._progress = self._open()
+            self._index, self._entries, self._progress = open_index(folder)
             undo.callback(self._index.close)
             self._delete_unnamed()
             self._undo = undo.pop_all()
@@ -243,12 +196,7 @@ class StateStore:
             with self._lock:
                 if self._closed:
                     raise StateError("the store is closed", "io_error")
-                with _transaction(self._index) as cursor:
-                    for key, entry in fresh.items():
-                        cursor.execute(
-                            "REPLACE INTO units VALUES (?, ?, ?, ?, ?)", _unit_row(key, entry)
-                        )
-                    cursor.execute("REPLACE INTO jobs VALUES (?, ?, ?)", _job_row(job, progress))
+                put(self._index, job, progress, fresh)
                 replaced = [self._entries[key] for key in fresh if key in self._entries]
                 self._entries |= fresh
                 self._progress[job] = dict(progress)
@@ -285,13 +233,7 @@ class StateStore:
             left = {key.job for key in self._entries.keys() - set(dropped)}
             jobs = ({key.job for key in dropped} - left) & self._progress.keys()
             try:
-                with _transaction(self._index) as cursor:
-                    cursor.executemany(
-                        "DELETE FROM units WHERE unit = ?", [(_text(key),) for key in dropped]
-                    )
-                    cursor.executemany(
-                        "DELETE FROM jobs WHERE job = ?", [(_text(job),) for job in jobs]
-                    )
+                delete(self._index, dropped, jobs)
             except sqlite3.Error as error:
                 raise StateError.of(error) from error
             for job in jobs:
@@ -317,11 +259,11 @@ class StateStore:
         if old is not None and members.same_as(known) and (self._files / old.members).exists():
             members_file, members_bytes, n_written = old.members, _size(self._files, old.members), 0
         else:
-            path = write_arrays(self._files, f"{_MEMBERS}-{_fresh()}", to_arrays(members))
+            path = write_arrays(self._files, f"{MEMBERS}-{_fresh()}", to_arrays(members))
             members_file = path.name
             members_bytes = n_written = path.stat().st_size
             written.append(path)
-        path = write_arrays(self._files, f"{_ARRAYS}-{_fresh()}", saved.content.arrays)
+        path = write_arrays(self._files, f"{ARRAYS}-{_fresh()}", saved.content.arrays)
         n_bytes = path.stat().st_size
         written.append(path)
         self._written[path.name] = _mark(path.stat())
@@ -337,38 +279,11 @@ class StateStore:
         )
         return entry, n_written + n_bytes
 
-    def _open(self) -> _Opened:
-        """Open and read the index, or a new one where it is damaged or of a newer layout."""
-        try:
-            try:
-                return _open_index(self._folder / INDEX)
-            except StateError as error:
-                if error.reason != "damaged":
-                    raise
-                logger.warning(
-                    "The stored state is not used, and %s is kept as %s%s: %s",
-                    INDEX,
-                    INDEX,
-                    _DAMAGED,
-                    error,
-                )
-            for suffix in _SIDE_FILES:
-                path = self._folder / f"{INDEX}{suffix}"
-                with contextlib.suppress(FileNotFoundError):
-                    path.rename(path.with_name(path.name + _DAMAGED))
-            return _open_index(self._folder / INDEX)
-        except StateError as error:
-            message, reason = f"cannot open {self._folder / INDEX}: {error}", error.reason
-            # Mapping its files, SQLite meets a full disk as a failing one.
-            if reason == "disk_full" or _is_full(self._folder):
-                message, reason = f"{message}; the disk is full, free some of it", "disk_full"
-            raise StateError(message, reason) from error
-
     def _delete_unnamed(self) -> None:
         """Delete the files that a crash has left behind; leave other files alone."""
         named = {name for entry in self._entries.values() for name in (entry.arrays, entry.members)}
         names = {path.name for path in self._files.iterdir()}
-        left = sorted(name for name in names - named if _FILE_NAME.fullmatch(name))
+        left = sorted(name for name in names - named if FILE_NAME.fullmatch(name))
         if left:
             logger.info(
                 "Deleting %d files of states that the index does not name, such as %s in %s",
@@ -410,33 +325,6 @@ def _written_by(path: Path, mark: _Mark | None) -> WrittenBy:
         for each in (status, of_folder)
     )
     return WrittenBy.THIS_USER if is_own else WrittenBy.OTHERS
-
-
-def read_index(folder: Path) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]]]:
-    """Return what is stored in a folder and how far the jobs have come; change nothing there.
-
-    Another process may be using the folder.
-
-    Raises
-    ------
-    StateError
-        The index cannot be read, is damaged, or has a layout of a newer version.
-    """
-    path = folder / INDEX
-    if not path.exists():
-        return {}, {}
-    # Without a pending log, SQLite may take the file as it is, and creates no other.
-    mode = "mode=ro" if (folder / f"{INDEX}-wal").exists() else "immutable=1"
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
-        with contextlib.closing(connection):
-            _limit(connection)
-            _check_layout(connection)
-            _missing_tables(connection)
-            entries, progress, _ = _read_index(connection)
-            return entries, progress
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise StateError.of(error) from error
 
 
 def check_files(folder: Path, key: UnitKey, entry: StoredUnit) -> None:
@@ -486,261 +374,6 @@ def read_members(path: Path) -> Members:
         raise StateError(f"{path.name} is damaged ({error})", "damaged") from error
 
 
-_Opened: TypeAlias = tuple[
-    sqlite3.Connection, dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]]
-]
-
-
-def _open_index(path: Path) -> _Opened:
-    """Open the index, and return what it holds; rows that are damaged are deleted.
-
-    Raises
-    ------
-    StateError
-        As `_connect` does.
-    """
-    connection = _connect(path)
-    try:
-        entries, progress, damaged = _read_index(connection)
-        if any(damaged.values()):
-            # So that they are not told of at every start.
-            with _transaction(connection) as cursor:
-                for statement, rows in damaged.items():
-                    cursor.executemany(statement, [(row,) for row in rows])
-    except sqlite3.Error as error:
-        connection.close()
-        raise StateError.of(error) from error
-    except StateError:
-        connection.close()
-        raise
-    return connection, entries, progress
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
-    cursor = connection.cursor()
-    cursor.execute("BEGIN IMMEDIATE")
-    try:
-        yield cursor
-        cursor.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            cursor.execute("ROLLBACK")
-        raise
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the index for reading and writing; it is created if necessary.
-
-    Raises
-    ------
-    StateError
-        It cannot be used, is damaged, or has a layout of a newer version.
-    """
-    try:
-        # The files next to it, which SQLite creates, are given the same mode.
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise StateError("it is a symbolic link, which is not followed", "io_error") from None
-        raise StateError.of(error) from error
-    if not is_file:
-        raise StateError("it is not a regular file", "io_error")
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        _limit(connection)
-        _check_layout(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        # Only then does a transaction survive a loss of power, so that old files may be deleted.
-        connection.execute("PRAGMA synchronous = FULL")
-        missing = "".join(f"{sql};" for sql in _missing_tables(connection))
-        connection.executescript(f"BEGIN; {missing} PRAGMA user_version = {_LAYOUT}; COMMIT;")
-        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if verdict != "ok":
-            verdict = " ".join(verdict.split())
-            raise StateError(f"{path.name} is damaged ({verdict})", "damaged")
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        connection.close()
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:
-            # It was just opened for writing, so it is the file that says so.
-            raise StateError(f"{path.name} is damaged ({error})", "damaged") from error
-        raise StateError.of(error) from error
-    except StateError:
-        connection.close()
-        raise
-    return connection
-
-
-def _limit(connection: sqlite3.Connection) -> None:
-    """Trust nothing that stands in the file: no functions of its schema, no endless texts."""
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_ROW_BYTES)
-    # Text that is not UTF-8 fails the checksum of its row, instead of all rows.
-    connection.text_factory = lambda text: text.decode(errors="replace")
-
-
-def _check_layout(connection: sqlite3.Connection) -> None:
-    (layout,) = connection.execute("PRAGMA user_version").fetchone()
-    if layout > _LAYOUT:
-        raise StateError(f"{INDEX} was made by a newer version", "damaged")
-    (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if layout == 0 and n_tables:
-        raise StateError(f"{INDEX} was made by another program", "damaged")
-
-
-def _missing_tables(connection: sqlite3.Connection) -> list[str]:
-    """Return the statements that make what is missing.
-
-    Raises
-    ------
-    StateError
-        There is something that is not ours, such as a trigger, or a table of other columns.
-    """
-    found = {
-        (name, sql)
-        for name, sql in connection.execute("SELECT name, sql FROM sqlite_master")
-        # What SQLite makes for a primary key has no text.
-        if sql is not None
-    }
-    if not found <= _TABLES.items():
-        raise StateError(f"{INDEX} is damaged (it holds more than its tables)", "damaged")
-    return [sql for name, sql in _TABLES.items() if (name, sql) not in found]
-
-
-_KeyT = TypeVar("_KeyT")
-_ValueT = TypeVar("_ValueT")
-
-
-def _read_index(
-    connection: sqlite3.Connection,
-) -> tuple[dict[UnitKey, StoredUnit], dict[JobKey, dict[str, Any]], dict[str, list[int]]]:
-    """Return what the index holds, and the rows that are damaged and left out.
-
-    These are numbers, by the statement that deletes one.
-    """
-    try:
-        units = connection.execute(
-            "SELECT rowid, unit, facts, arrays, members, checksum FROM units"
-        ).fetchall()
-        jobs = connection.execute("SELECT rowid, job, progress, checksum FROM jobs").fetchall()
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise StateError.of(error) from error
-    entries, damaged_units = _parsed(units, _unit_of)
-    progress, damaged_jobs = _parsed(jobs, _job_of)
-    n_damaged = len(damaged_units) + len(damaged_jobs)
-    if n_damaged:
-        logger.warning("%d rows of the stored state are damaged and left out", n_damaged)
-    return (
-        entries,
-        progress,
-        {
-            "DELETE FROM units WHERE rowid = ?": damaged_units,
-            "DELETE FROM jobs WHERE rowid = ?": damaged_jobs,
-        },
-    )
-
-
-def _parsed(
-    rows: list[list[Any]], parse: Callable[..., tuple[_KeyT, _ValueT]]
-) -> tuple[dict[_KeyT, _ValueT], list[int]]:
-    """Return what rows hold, by key, and the numbers of those that are damaged."""
-    parsed: dict[_KeyT, _ValueT] = {}
-    damaged = []
-    for number, *row, checksum in rows:
-        try:
-            if checksum != _checksum(row) or not all(isinstance(text, str) for text in row):
-                raise ValueError("it was changed")
-            key, value = parse(*row)
-        except (KeyError, TypeError, ValueError):
-            damaged.append(number)
-        else:
-            parsed[key] = value
-    return parsed, damaged
-
-
-def _unit_of(unit: str, facts: str, arrays: str, members: str) -> tuple[UnitKey, StoredUnit]:
-    """Parse a row of units.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        It is not one that `_unit_row` gives.
-    """
-    scheduler, model, queries = orjson.loads(unit)
-    key = UnitKey(scheduler, model, tuple(queries))
-    entry = StoredUnit(**orjson.loads(facts), arrays=arrays, members=members)
-    signature = entry.signature
-    if (
-        # Not the same one in other words: there is one row a unit.
-        _text(key) != unit
-        or not _is_text(scheduler, model, *queries, entry.class_name, entry.version)
-        or not (isinstance(signature, dict) and _is_text(*signature.values()))
-        or not _is_count(entry.saved_at, entry.n_series, entry.n_bytes)
-        or not all(_FILE_NAME.fullmatch(name) for name in (arrays, members))
-    ):
-        raise ValueError("not what is stored of a unit")
-    return key, entry
-
-
-def _job_of(job: str, progress: str) -> tuple[JobKey, dict[str, Any]]:
-    """Parse a row of jobs, as `_unit_of` does one of units."""
-    scheduler, queries = orjson.loads(job)
-    key = JobKey(scheduler, tuple(queries))
-    numbers = orjson.loads(progress)
-    if (
-        _text(key) != job
-        or not _is_text(scheduler, *queries)
-        or not isinstance(numbers, dict)
-        or not all(map(_is_progress, numbers.values()))
-    ):
-        raise ValueError("not what is stored of a job")
-    return key, numbers
-
-
-def _is_progress(value: object) -> bool:
-    """Tell whether a value is a number, nothing, or a mapping of names to numbers and flags."""
-    if isinstance(value, dict):
-        return all(type(each) is bool or _is_number(each) for each in value.values())
-    return _is_number(value)
-
-
-def _is_number(value: object) -> bool:
-    return value is None or (type(value) is int and abs(value) <= _LARGEST_NUMBER)
-
-
-def _is_text(*values: object) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _is_count(*values: object) -> bool:
-    return all(type(value) is int and 0 <= value <= _LARGEST_NUMBER for value in values)
-
-
-def _unit_row(key: UnitKey, entry: StoredUnit) -> list[Any]:
-    facts = {
-        "signature": dict(entry.signature),
-        "class_name": entry.class_name,
-        "version": entry.version,
-        "saved_at": entry.saved_at,
-        "n_series": entry.n_series,
-        "n_bytes": entry.n_bytes,
-    }
-    row = [_text(key), orjson.dumps(facts).decode(), entry.arrays, entry.members]
-    return [*row, _checksum(row)]
-
-
-def _job_row(job: JobKey, progress: Mapping[str, Any]) -> list[Any]:
-    row = [_text(job), orjson.dumps(dict(progress)).decode()]
-    return [*row, _checksum(row)]
-
-
 def _make_own_folder(folder: Path) -> None:
     """Make a folder if there is none.
 
@@ -754,19 +387,6 @@ def _make_own_folder(folder: Path) -> None:
         raise NotADirectoryError(
             errno.ENOTDIR, f"{folder} is a symbolic link, which is not followed"
         )
-
-
-def _is_full(folder: Path) -> bool:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize < _INDEX_BYTES
-
-
-def _text(key: UnitKey | JobKey) -> str:
-    return orjson.dumps(tuple(key)).decode()
-
-
-def _checksum(row: list[Any]) -> int:
-    return zlib.crc32("\0".join(str(value) for value in row).encode())
 
 
 def _fresh() -> str:
