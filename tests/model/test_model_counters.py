@@ -87,6 +87,7 @@ def test_after_a_restart_up_to_the_usual_growth_is_expected(
     values = np.append(counted(growth(N_FIT), *RESTARTS), first)
     found, _ = walk(make_model("temporal_envelope"), values, N_FIT)
     assert (found["score"][0] < 1.0) == is_expected
+    assert found["beyond_levels"][0] > found["score"][0]
     assert found["yhat_lower"][0] <= found["yhat"][0] <= found["yhat_upper"][0]
     assert 0.0 <= found["yhat"][0] < 200.0
 
@@ -181,10 +182,13 @@ def test_with_forecasts_no_series_is_a_counter(make_model: MakeModel) -> None:
     assert not is_counter(state)
 
 
-@pytest.mark.parametrize("value", [-5.0, np.inf, -np.inf, 1e308, -1e308])
+LARGEST = float(np.finfo(np.float64).max)
+
+
+@pytest.mark.parametrize("value", [-5.0, np.inf, -np.inf, 1e308, -1e308, LARGEST])
 def test_absurd_samples_of_a_counter_are_no_trap(make_model: MakeModel, value: float) -> None:
     values = counted(growth(N_FIT + 50), *RESTARTS)
-    values[N_FIT + 10] = value
+    values[N_FIT + 10 : N_FIT + 12] = value
     found, _ = walk(make_model("temporal_envelope"), values, N_FIT)
     bounds = (found[name] for name in ("yhat", "yhat_lower", "yhat_upper"))
     assert all(np.isfinite(bound).all() for bound in bounds)

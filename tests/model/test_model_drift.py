@@ -91,7 +91,10 @@ def test_the_drift_of_a_counter_is_what_is_added_more_with_a_sample(
 ) -> None:
     n, n_fit = 2 * WEEK + 2 * DAILY, 2 * WEEK
     of_steps = growth(n)
-    found, _ = walk(make_model("temporal_envelope"), counted(of_steps, *RESTARTS), n_fit)
+    restarts = (*RESTARTS, n_fit + 300)
+    found, _ = walk(make_model("temporal_envelope"), counted(of_steps, *restarts), n_fit)
     of_rates, _ = walk(make_model("temporal_envelope"), of_steps, n_fit)
     np.testing.assert_allclose(found["drift"], of_rates["drift"], atol=0.2)
     assert np.abs(found["drift"]).max() > 0.2
+    # Nothing is known of the rate where it restarts, but the drift is what it was.
+    assert found["drift_score"][300] == pytest.approx(found["drift_score"][299], rel=0.1)

@@ -17,6 +17,7 @@ from vmanomaly.model.isolation_forest.features import seasonal_features
 from vmanomaly.model.isolation_forest.forest import anomaly_score, fit_forest
 from vmanomaly.model.isolation_forest.trees import Trees, score_samples, trees_of
 
+LARGEST = float(np.finfo(np.float64).max)
 TOLERANCE = 1e-12
 """Absolute, of scores between -1 and 0."""
 
@@ -101,11 +102,12 @@ def scores(
     return [float(each) for each in anomaly_score(forest, present, calendar_of(present))]
 
 
-@pytest.mark.parametrize("value", [0.0, 7.0, -1e9, 1e300, 1.7e308, -5e-324])
+@pytest.mark.parametrize("value", [0.0, 7.0, -1e9, 1e300, 1.7e308, LARGEST, -5e-324])
 def test_a_constant_series_expects_its_value(value: float) -> None:
     past = np.full((1, 300), value)
     other = value * 1.001 + 0.001 if value < 1e308 else 1.6e308
-    found = scores(past, np.array([[value, value * (1 + 1e-12), other, -1.7e308, 1e306]]))
+    rounded = min(value * (1 + 1e-12), LARGEST)
+    found = scores(past, np.array([[value, rounded, other, -1.7e308, 1e306]]))
     assert found[0] == 0.0
     assert found[1] < 1.0
     assert min(found[2:]) > 1.0

@@ -252,6 +252,16 @@ def test_of_a_drift_the_level_deviates_from_where_it_was(
     assert found.outputs["drift_score"] == [[score]]
 
 
+@pytest.mark.parametrize("yhat", [LARGEST, -LARGEST])
+def test_where_a_level_was_never_overflows(yhat: float) -> None:
+    outputs = {"yhat": yhat, "yhat_lower": -LARGEST, "yhat_upper": LARGEST, "drift": -yhat}
+    batch, output = one_point(yhat, {**outputs, "drift_score": 3.0})
+    policy = Policy(detection_direction="above_expected")
+    found = score_series(batch, output, policy, ["drift_score"]).outputs["drift_score"]
+    # As far as a float can tell, it is where it was.
+    assert found == [[0.0]]
+
+
 def test_from_zero_every_relative_deviation_is_exceeded() -> None:
     assert score_of(1.0, 0.0, -1.0, 1.0, min_rel_dev_from_expected=(50.0, 50.0)) == 1.0
 

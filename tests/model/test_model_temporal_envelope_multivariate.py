@@ -23,6 +23,7 @@ from vmanomaly.model.zscore_online import OnlineZscoreModel
 from vmanomaly.series import FloatArray, Labels, SeriesBatch
 
 STEP = 60_000
+LARGEST = float(np.finfo(np.float64).max)
 N_PAST = 600
 
 # What gives the envelopes does not matter here: this one is fast and has no memory of its own.
@@ -265,6 +266,14 @@ def test_scores_are_finite(scale: float) -> None:
     for aggregation in ("max", "mean", "l2"):
         scores = run(model_of(score_aggregation=aggregation), values, 100).outputs
         assert np.isfinite(scores["anomaly_score"]).all()
+
+
+@pytest.mark.parametrize("value", [LARGEST, -LARGEST])
+def test_a_channel_may_always_be_the_largest_float(value: float) -> None:
+    values = channels_of(6, 120)
+    values[1] = value
+    scores = run(model_of(), values, 100).outputs["anomaly_score"][0]
+    assert (scores < 2.0).all()
 
 
 def test_one_channel_is_a_group_too() -> None:

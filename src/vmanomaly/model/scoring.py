@@ -247,7 +247,9 @@ def _policed(
         policy = _without_least_deviations(policy)
     elif name == DRIFT_SCORE and yhat is not None:
         # It is the level that deviates, from where it was, and not the sample from the level.
-        y, yhat = np.clip(yhat, *policy.data_range), yhat - outputs[DRIFT]
+        with np.errstate(over="ignore"):
+            before = np.clip(yhat - outputs[DRIFT], -LARGEST, LARGEST)
+        y, yhat = np.clip(yhat, *policy.data_range), before
     return apply_policies(outputs[name], y, yhat, policy)
 
 

@@ -142,7 +142,9 @@ def anomaly_score(forest: Forest, values: FloatArray, calendar: FloatArray) -> F
         expected = np.clip(values[channel], low[channel], high[channel])
         # The least interval of every model, so that rounding is no anomaly.
         width = np.maximum(1e-9 * np.abs(expected), 1e-12)
-        lower, upper = (np.clip(expected + sign * width, -LARGEST, LARGEST) for sign in (-1, 1))
+        with np.errstate(over="ignore"):
+            beyond = expected - width, expected + width
+        lower, upper = (np.clip(bound, -LARGEST, LARGEST) for bound in beyond)
         alone = score(values[channel], expected, lower, upper)
         result = np.fmax(result, alone)
     return result

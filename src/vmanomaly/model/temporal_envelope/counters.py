@@ -212,7 +212,7 @@ def expect_counters(points: Points, growth: Growth, bounds: Bounds, drifts: Floa
             least = max(_ROUNDING * yhat, 1e-12)
             bounds.yhat[s, t] = yhat
             bounds.yhat_lower[s, t] = min(lower, yhat - least)
-            bounds.yhat_upper[s, t] = max(upper, yhat + least)
+            bounds.yhat_upper[s, t] = min(max(upper, yhat + least), LARGEST)
 
 
 @inlined

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vmanomaly.kernel import kernel
+from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import Bounds, Points, micro_batch
 from vmanomaly.model.temporal_envelope.calendar import Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins, Envelopes
@@ -51,16 +52,17 @@ class Traces(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What samples say of an incident, whatever the bounds are; NaN where there is none.
+    """What is said of an incident, whatever the bounds are; NaN before anything is known.
 
     Attributes
     ----------
     flatlines : ndarray of float64, shape (S, T)
-        How unusually long the series has been standing still.
+        How unusually long the series has been standing still; NaN where there is no sample.
     drifts, drift_scores : ndarray of float64, shape (S, T)
         How far its level has drifted, and how unusual that is.
     beyond_levels : ndarray of float64, shape (S, T)
-        How far a sample that is back at the level before is beyond both levels.
+        How far a sample that is back at the level before is beyond both levels; `LARGEST` for
+        all others.
     """
 
     flatlines: FloatArray
@@ -135,7 +137,7 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
     bounds
         Written.
     evidence
-        Written at samples.
+        Written.
     forecasts
         float64, shape (H, 3, S, T): the forecast and its bounds, written.
     traces
@@ -158,9 +160,11 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
                     yhat, lower, upper = bounds_of(x, profile, rates, pace, t == begin)
                     bounds.yhat[s, t] = yhat
                     bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
+                    # A counter has no rate where it restarts, but a drift.
+                    evidence.drifts[s, t], evidence.drift_scores[s, t] = drift, unusual
+                    evidence.beyond_levels[s, t] = LARGEST
                     if math.isfinite(points.values[s, t]):
                         evidence.flatlines[s, t] = flatline_score_of(x, points.values[s, t])
-                        evidence.drifts[s, t], evidence.drift_scores[s, t] = drift, unusual
                         evidence.beyond_levels[s, t] = beyond_levels_of(
                             x, profile, points.values[s, t], lower, upper
                         )

@@ -384,7 +384,9 @@ def _deviations(y: FloatArray, envelope: Mapping[str, FloatArray]) -> FloatArray
     bound = np.where(y < yhat, envelope["yhat_lower"], envelope["yhat_upper"])
     width = np.abs(bound / 2.0 - yhat / 2.0)
     with np.errstate(over="ignore"):
-        return np.clip(distance / width, -LARGEST, LARGEST)
+        # There is no width where `yhat` is the largest float, and so is `y` then.
+        deviations = np.divide(distance, width, out=np.zeros(y.shape), where=width != 0.0)
+    return np.clip(deviations, -LARGEST, LARGEST)
 
 
 def _in_units_of_y(
