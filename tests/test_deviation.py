@@ -92,6 +92,20 @@ def test_a_range_without_width_or_end_leaves_the_side(bound: float) -> None:
     assert deviation_of(given) == "higher level"
 
 
+@pytest.mark.parametrize("unit", [1e306, 2e307, 1e-300])
+@pytest.mark.parametrize("y", [5 + NOISE, np.linspace(-1, -6, N) + NOISE, 3 * NOISE / 0.3])
+def test_a_unit_changes_nothing(unit: float, y: FloatArray) -> None:
+    given = {name: unit * values for name, values in outputs(y).items()}
+    assert deviation_of(given) == deviation_of(outputs(y))
+
+
+def test_the_largest_floats_have_a_name_too() -> None:
+    largest = np.finfo(np.float64).max
+    far = {"yhat_lower": np.full(N, -largest), "yhat_upper": np.full(N, largest)}
+    assert deviation_of({**outputs(largest * np.sign(NOISE)), **far}) in DEVIATIONS
+    assert deviation_of(outputs(np.geomspace(2.0, 1e308, N))) == "rising"
+
+
 def test_missing_values_are_left_out() -> None:
     y = 5 + NOISE
     y[::3] = np.nan

@@ -29,6 +29,9 @@ _BOTH_SIDES = 0.2
 _MOSTLY = 0.9
 _WELL_INSIDE = 0.5
 _FOLLOWED = 0.25
+_LARGE = 1e300
+_LARGEST_DEVIATION = 1e100
+"""In half-widths: what is further away is not told apart, so that squares of them are finite."""
 
 
 def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
@@ -73,7 +76,7 @@ def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
     there = np.isfinite(outputs["y"]) & np.isfinite(outputs["yhat"])
     if not there.any():
         return None
-    y, yhat, lower, upper = (outputs[name][there] for name in needed)
+    y, yhat, lower, upper = _not_too_large([outputs[name][there] for name in needed])
     if y.size >= _FROZEN and np.count_nonzero(y == np.median(y)) >= _MOSTLY * y.size:
         return "frozen value"
     deviation = _in_half_widths(y - yhat, yhat - lower, upper - yhat)
@@ -93,11 +96,20 @@ def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
     return names[0] if side > 0 else names[1]
 
 
+def _not_too_large(arrays: list[FloatArray]) -> list[FloatArray]:
+    """Return arrays in another unit if they are so large that differences of them overflow."""
+    largest = max(np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in arrays)
+    return arrays if largest < _LARGE else [array * 2.0**-64 for array in arrays]
+
+
 def _in_half_widths(residual: FloatArray, below: FloatArray, above: FloatArray) -> FloatArray:
     """Return residuals in half-widths of the range; where it has none, or no end, their signs."""
     width = np.where(residual > 0, above, below)
     is_measure = np.isfinite(width) & (width > 0)
-    return np.where(is_measure, residual / np.where(is_measure, width, 1.0), np.sign(residual))
+    with np.errstate(over="ignore"):
+        deviation = residual / np.where(is_measure, width, 1.0)
+    far = np.clip(deviation, -_LARGEST_DEVIATION, _LARGEST_DEVIATION)
+    return np.where(is_measure, far, np.sign(residual))
 
 
 def _moved(values: FloatArray) -> float:

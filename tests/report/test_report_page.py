@@ -14,6 +14,7 @@ from vmanomaly.report import Finding, Known, Report, ScoredSeries, render
 from vmanomaly.report import page as page_module
 from vmanomaly.series import FloatArray, Labels
 
+LARGEST = float(np.finfo(np.float64).max)
 MINUTE = 60_000
 START = 1_780_876_800_000
 VOID = {"meta", "br"}
@@ -277,6 +278,18 @@ def test_constant_values_infinite_bounds_and_missing_outputs() -> None:
     html, checker = report([constant, bare, without_values], [])
     assert checker.tags.count("section") == 3
     assert not re.search(r"\b(nan|inf)\b", html)
+
+
+@pytest.mark.parametrize("unit", [1e306, LARGEST])
+def test_the_largest_floats_are_drawn(unit: float) -> None:
+    item = scored(300)
+    shape = np.resize([1.0, -1.0, 0.5], 300)
+    bounds = {"yhat": 0.1 * unit, "yhat_lower": -unit, "yhat_upper": unit}
+    item.outputs.update({"y": unit * shape} | {k: np.full(300, v) for k, v in bounds.items()})
+    html, _ = report([item], [])
+    assert "nan" not in html
+    # The axis has a finite length, with ticks on it.
+    assert len(set(re.findall(r'class="tick"[^>]*>-?[\d.,]+e\+\d+T<', html))) >= 2
 
 
 def test_a_gap_breaks_the_line_and_a_missing_scrape_does_not() -> None:

@@ -18,6 +18,7 @@ from vmanomaly.series import BoolArray, FloatArray, IntArray, TimeRange
 PLOT_HEIGHT = 150
 SCORE_HEIGHT = 30
 SCORE_CAP = 3.0
+_FARTHEST = 4e307
 _HOUR = 3_600_000
 _TIME_STEPS = [
     _HOUR // 60 * m
@@ -52,7 +53,8 @@ class Axes:
 
     def y(self, values: FloatArray) -> FloatArray:
         """Return how far values are below the top, those far outside brought near."""
-        y = PLOT_HEIGHT * (self.high - values) / (self.high - self.low)
+        with np.errstate(over="ignore"):
+            y = PLOT_HEIGHT * ((self.high - values) / (self.high - self.low))
         return np.clip(y, -PLOT_HEIGHT, 2 * PLOT_HEIGHT)
 
     def columns(self, timestamps: IntArray) -> tuple[FloatArray, BoolArray]:
@@ -65,15 +67,18 @@ class Axes:
 
 
 def value_range(item: ScoredSeries) -> tuple[float, float]:
-    """Return the ends of the value axis: every value, and most of the expected range."""
+    """Return the ends of the value axis: every value, and most of the expected range.
+
+    They are no further from 0 than `_FARTHEST`, so that the axis has a finite length.
+    """
     y = item.output("y")
     edges = [y[np.isfinite(y)]]
     for name in ("yhat_lower", "yhat_upper", "yhat"):
         band = item.output(name)
         band = band[np.isfinite(band)]
         if band.size:
-            edges.append(np.percentile(band, [2, 98]))
-    values = np.concatenate(edges)
+            edges.append(np.percentile(np.clip(band, -_FARTHEST, _FARTHEST), [2, 98]))
+    values = np.clip(np.concatenate(edges), -_FARTHEST, _FARTHEST)
     if not values.size:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
@@ -152,7 +157,7 @@ def expected_path(item: ScoredSeries, axes: Axes) -> str:
     """Return the line of the expected values."""
     columns, inside = axes.columns(item.timestamps)
     x, low, high = extremes(columns, item.output("yhat")[inside])
-    return line_path(x, axes.y((low + high) / 2))
+    return line_path(x, axes.y(low / 2 + high / 2))
 
 
 def values_path(item: ScoredSeries, axes: Axes) -> str:
