@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vmanomaly.series import FloatArray
+from vmanomaly.series import FloatArray, of_usual_size
 
 DEVIATIONS = (
     "spike",
@@ -29,7 +29,6 @@ _BOTH_SIDES = 0.2
 _MOSTLY = 0.9
 _WELL_INSIDE = 0.5
 _FOLLOWED = 0.25
-_LARGE = 1e300
 _LARGEST_DEVIATION = 1e100
 """In half-widths: what is further away is not told apart, so that squares of them are finite."""
 
@@ -76,7 +75,7 @@ def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
     there = np.isfinite(outputs["y"]) & np.isfinite(outputs["yhat"])
     if not there.any():
         return None
-    y, yhat, lower, upper = _not_too_large([outputs[name][there] for name in needed])
+    y, yhat, lower, upper = of_usual_size(np.stack([outputs[name][there] for name in needed]))
     if y.size >= _FROZEN and np.count_nonzero(y == np.median(y)) >= _MOSTLY * y.size:
         return "frozen value"
     deviation = _in_half_widths(y - yhat, yhat - lower, upper - yhat)
@@ -94,12 +93,6 @@ def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
         is_gradual = y.size >= _GRADUAL and _moves_away(np.sign(side) * deviation)
         names = ("rising", "falling") if is_gradual else ("higher level", "lower level")
     return names[0] if side > 0 else names[1]
-
-
-def _not_too_large(arrays: list[FloatArray]) -> list[FloatArray]:
-    """Return arrays in another unit if they are so large that differences of them overflow."""
-    largest = max(np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in arrays)
-    return arrays if largest < _LARGE else [array * 2.0**-64 for array in arrays]
 
 
 def _in_half_widths(residual: FloatArray, below: FloatArray, above: FloatArray) -> FloatArray:

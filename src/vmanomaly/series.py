@@ -302,3 +302,35 @@ class Origin:
 
     def __str__(self) -> str:
         return f"model '{self.model_alias}', query '{self.query_key}'"
+
+
+_USUAL = (1e-100, 1e100)
+
+
+def of_usual_size(values: FloatArray) -> FloatArray:
+    """Return the values, in another unit if they are too large or too small to be multiplied.
+
+    Ratios of them are the same, and sums and squares neither overflow nor vanish.
+
+    Parameters
+    ----------
+    values
+        float64, of any shape; may be infinite or NaN.
+
+    Returns
+    -------
+    ndarray of float64, of the same shape
+        The values, or these times a power of two.
+
+    Examples
+    --------
+    >>> of_usual_size(np.array([3.0, -1.0]))
+    array([ 3., -1.])
+    >>> of_usual_size(np.array([3 * 2.0**900, -(2.0**900)]))
+    array([ 0.75, -0.25])
+    """
+    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    if largest == 0.0 or _USUAL[0] <= largest <= _USUAL[1]:
+        return values
+    scaled: FloatArray = np.ldexp(values, -np.frexp(largest)[1])
+    return scaled

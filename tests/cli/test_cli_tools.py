@@ -8,11 +8,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.loopback import Asked, Handler, serve
 from vmanomaly.cli.dispatch import dispatch
 from vmanomaly.cli.options import connection_of, in_terms_of_options
+from vmanomaly.cli.query import sparkline
 from vmanomaly.http.remedies import Remedies
 
 OF_LABELS = b'{"status":"success","data":["node_memory_MemAvailable_bytes","up"]}'
@@ -157,3 +159,9 @@ def test_what_is_interrupted_has_failed(
         assert dispatch([command, server.url, *(["up"] if command == "query" else [])]) == 1
     assert told(capsys) == "interrupted"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("unit", [5e-324, 1e-300, 1.0, 2.5e307])
+def test_a_sparkline_is_the_same_in_any_unit(unit: float) -> None:
+    assert sparkline(unit * np.array([0.0, 7.0, np.nan, 3.0])) == "▁█ ▄"
+    assert sparkline(unit * np.array([-7.0, 7.0, 1.0])) == "▁█▅"

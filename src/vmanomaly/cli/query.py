@@ -88,16 +88,19 @@ def sparkline(values: FloatArray, width: int = _WIDTH) -> str:
     """
     import numpy as np
 
+    from vmanomaly.series import of_usual_size
+
+    values = of_usual_size(values)
     parts = np.array_split(values, min(width, len(values))) if len(values) else []
     last = np.array([_last(part) for part in parts])
     known = last[np.isfinite(last)]
     if not known.size:
         return ""
     low, high = float(known.min()), float(known.max())
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(
-        _BARS[round((value - low) * scale)] if np.isfinite(value) else " " for value in last
-    )
+    length = high - low if high > low else 1.0
+    highest = len(_BARS) - 1
+    shares = (last - low) / length
+    return "".join(_BARS[round(share * highest)] if np.isfinite(share) else " " for share in shares)
 
 
 def _last(values: FloatArray) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vmanomaly.context import RunContext
 from vmanomaly.model.civil_time import civil_time
-from vmanomaly.series import BoolArray, FloatArray, IntArray, SeriesBatch
+from vmanomaly.series import BoolArray, FloatArray, IntArray, SeriesBatch, of_usual_size
 
 COVERAGE_THRESHOLD = 0.5
 """The share of the grid that a series needs samples on."""
@@ -96,11 +96,12 @@ def characterize(
     profiles = []
     n_series = eligible = 0
     calendar = _calendar(batch.timestamps, timezone)
-    for values in batch.values:
+    for row in batch.values:
         if partly and n_series and context.remaining_s == 0.0:
             break
         context.check()
         n_series += 1
+        values = of_usual_size(row)
         filled, longest_gap = _fill(values, short_gap_steps)
         coverage = float(np.mean(~np.isnan(filled))) if len(filled) else 0.0
         if coverage >= COVERAGE_THRESHOLD:
