@@ -104,6 +104,8 @@ def test_the_largest_floats_have_a_name_too() -> None:
     far = {"yhat_lower": np.full(N, -largest), "yhat_upper": np.full(N, largest)}
     assert deviation_of({**outputs(largest * np.sign(NOISE)), **far}) in DEVIATIONS
     assert deviation_of(outputs(np.geomspace(2.0, 1e308, N))) == "rising"
+    # What is far less than the bounds is not taken for equal.
+    assert deviation_of({**outputs(1e-12 * (5 + NOISE)), **far}) != "frozen value"
 
 
 def test_missing_values_are_left_out() -> None:

@@ -75,9 +75,11 @@ def deviation_of(outputs: Mapping[str, FloatArray]) -> str | None:
     there = np.isfinite(outputs["y"]) & np.isfinite(outputs["yhat"])
     if not there.any():
         return None
-    y, yhat, lower, upper = of_usual_size(np.stack([outputs[name][there] for name in needed]))
-    if y.size >= _FROZEN and np.count_nonzero(y == np.median(y)) >= _MOSTLY * y.size:
+    y, yhat, lower, upper = (outputs[name][there] for name in needed)
+    middle = np.partition(y, y.size // 2)[y.size // 2]
+    if y.size >= _FROZEN and np.count_nonzero(y == middle) >= _MOSTLY * y.size:
         return "frozen value"
+    y, yhat, lower, upper = of_usual_size(np.stack([y, yhat, lower, upper]))
     deviation = _in_half_widths(y - yhat, yhat - lower, upper - yhat)
     n_above, n_below = int((deviation > 1).sum()), int((deviation < -1).sum())
     if min(n_above, n_below) >= max(2, _BOTH_SIDES * (n_above + n_below)):
