@@ -12,8 +12,10 @@ import pytest
 
 from tests.server.api_client import Client, serving
 from vmanomaly.config.writer import DuckdbWriterSection
+from vmanomaly.context import RunContext
 from vmanomaly.monitoring.metrics import Metrics
-from vmanomaly.series import Labels, Origin, Predictions
+from vmanomaly.scores import Scorer, StoredScores
+from vmanomaly.series import Labels, Origin, Predictions, TimeRange
 from vmanomaly.writer.duckdb import DuckdbWriter
 
 MINUTE = 60_000
@@ -42,6 +44,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "yhat": scores * 0,
                 "yhat_lower": scores * 0 - 1,
                 "yhat_upper": scores * 0 + 1,
+                "flatline_score": scores / 2,
+                "drift_score": scores / 4,
+                "drift": -scores,
             },
         ),
         Origin(("cpu",), "mad", "once", "default"),
@@ -108,7 +113,13 @@ def test_the_outputs_of_a_series_can_be_plotted(client: Client) -> None:
     }
     data = client.ok("GET", f"/api/v1/incidents/outputs?{urlencode(arguments)}")["data"]
     assert data["timestamps"] == (TIMES / 1000).tolist()
-    assert set(data["outputs"]) == {"anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper"}
+    assert set(data["outputs"]) == {
+        *("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper"),
+        *("flatline_score", "drift_score", "drift"),
+    }
+    assert [data["outputs"][name][30] for name in ("flatline_score", "drift_score", "drift")] == [
+        *(1.5, 0.75, -3.0)
+    ]
     assert data["outputs"]["anomaly_score"][29:31] == [0.5, 3.0]
     start, end = TIMES[30] / 1000, TIMES[39] / 1000
     for incident, deviation in (((start, end), "lower level"), ((start, start), "dip")):
@@ -138,6 +149,29 @@ def test_the_outputs_of_a_series_can_be_plotted(client: Client) -> None:
 )
 def test_wrong_arguments_are_named(client: Client, arguments: str, message: str) -> None:
     assert message in client.error(422, "GET", f"/api/v1/incidents?{arguments}")
+
+
+def test_a_query_may_be_called_like_an_output(tmp_path: Path) -> None:
+    path = tmp_path / "scores.duckdb"
+    names = {"__name__": "$QUERY_KEY_$VAR", "for": "$QUERY_KEY"}
+    section = DuckdbWriterSection.model_validate(
+        {"class": "duckdb", "path": str(path), "metric_format": names}
+    )
+    writer = DuckdbWriter(section, Metrics())
+    outputs = {"anomaly_score": np.full((1, N), 3.0), "y": np.full((1, N), 7.0)}
+    writer.write(
+        Predictions((Labels({"host": "a"}),), TIMES, outputs),
+        Origin(("drift",), "mad", "once", "default"),
+    )
+    writer.close()
+    scorer = Scorer("drift", "mad", "once", "default", Labels({"host": "a"}))
+    window = TimeRange(START, int(TIMES[-1]))
+    found = StoredScores(path, names).outputs(scorer, window, MINUTE, RunContext())
+    assert found is not None
+    assert {name: values[0] for name, values in found.outputs.items()} == {
+        "anomaly_score": 3.0,
+        "y": 7.0,
+    }
 
 
 def test_nothing_written_yet_is_no_error(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from vmanomaly.http.urls import redact_url
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader, create_reader
 from vmanomaly.report import ScoredSeries
-from vmanomaly.report.contents import ANOMALY_SCORE, INCIDENT_SCORE, OUTPUTS
+from vmanomaly.report.contents import ANOMALY_SCORE, INCIDENT_SCORE
 from vmanomaly.scores.above import Above, ScoreFilter, Scorer, shared_labels
 from vmanomaly.scores.source import (
     ALIASES,
     MOST_POINTS,
     MOST_SERIES,
+    OUTPUTS,
     SCORES,
     name_pattern,
     output_labels,

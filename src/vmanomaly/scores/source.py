@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from vmanomaly.config.model.base import DRIFT, DRIFT_SCORE, FLATLINE_SCORE
 from vmanomaly.context import RunContext
 from vmanomaly.report import ScoredSeries
 from vmanomaly.report.contents import ANOMALY_SCORE, INCIDENT_SCORE
+from vmanomaly.report.contents import OUTPUTS as SHOWN
 from vmanomaly.scores.above import Above, ScoreFilter, Scorer
 from vmanomaly.series import Labels, TimeRange
 
 SCORES = (INCIDENT_SCORE, ANOMALY_SCORE)
 """The outputs that tell incidents: the second where the first is not written."""
+
+EVIDENCE = (FLATLINE_SCORE, DRIFT_SCORE)
+"""The outputs of which the incident score is made in addition to the anomaly score."""
+
+OUTPUTS = (*SHOWN, *EVIDENCE, DRIFT)
+"""The outputs that are read of a series."""
 
 ALIASES = ("model_alias", "scheduler_alias", "preset")
 """The labels of a written series that tell whose it is, next to the one that names the query."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,17 @@ from vmanomaly.context import RunContext
 from vmanomaly.duckdb_file import connect, words
 from vmanomaly.errors import DatasourceError
 from vmanomaly.report import ScoredSeries
-from vmanomaly.report.contents import ANOMALY_SCORE, INCIDENT_SCORE, OUTPUTS
+from vmanomaly.report.contents import INCIDENT_SCORE
 from vmanomaly.scores.above import Above, ScoreFilter, Scorer, shared_labels
-from vmanomaly.scores.source import MOST_POINTS, MOST_SERIES, name_pattern, series_of
+from vmanomaly.scores.source import (
+    EVIDENCE,
+    MOST_POINTS,
+    MOST_SERIES,
+    OUTPUTS,
+    SCORES,
+    name_pattern,
+    series_of,
+)
 from vmanomaly.series import IntArray, Labels, TimeRange
 
 # `$pattern` says which metrics; the rows of one scorer differ in their metric only.
@@ -81,7 +90,7 @@ class StoredScores:
         context: RunContext,
     ) -> Above:
         """Return the scores above a threshold, as `ScoreSource` says."""
-        pattern = name_pattern(self._format, (INCIDENT_SCORE, ANOMALY_SCORE))
+        pattern = name_pattern(self._format, SCORES)
         arguments = self._arguments(pattern, window, wanted)
         all_rows = self._ask(_SCORERS, arguments, context)
         scored = {self._scorer(row[:5]) for row in all_rows}
@@ -128,17 +137,17 @@ class StoredScores:
                 continue
             output = metrics[metric]
             values = found.setdefault(output, np.full(len(timestamps), np.nan))
-            is_score = output in (INCIDENT_SCORE, ANOMALY_SCORE)
+            is_score = output in (*SCORES, *EVIDENCE)
             values[bucket - first] = highest if is_score else last
         if not found:
             return None
         return ScoredSeries(scorer.query, scorer.model, scorer.series, timestamps, found)
 
     def _outputs_by_metric(self, metrics: set[str]) -> dict[str, str]:
-        # The longest name first: "y" ends "my" and "anomaly".
-        by_length = sorted(OUTPUTS, key=len, reverse=True)
+        patterns = [(output, name_pattern(self._format, (output,))) for output in OUTPUTS]
         return {
-            metric: next(output for output in by_length if output in metric) for metric in metrics
+            metric: next(output for output, pattern in patterns if re.fullmatch(pattern, metric))
+            for metric in metrics
         }
 
     def _arguments(self, pattern: str, window: TimeRange, wanted: ScoreFilter) -> dict[str, object]:
