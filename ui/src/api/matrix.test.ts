@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { alignedTo, commonLabels, formatLabels, readSeries, unionOfTimes } from "./matrix";
+import { alignedTo, commonLabels, formatLabels, readSeries, unionOfTimes, withGaps } from "./matrix";
 
 describe("a matrix", () => {
   it("has gaps where a value cannot be drawn", () => {
@@ -19,6 +19,7 @@ describe("formatLabels", () => {
     expect(formatLabels({ __name__: "up", job: 'a"b' })).toBe('up{job="a\\"b"}');
     expect(formatLabels({ __name__: "up" })).toBe("up");
     expect(formatLabels({})).toBe("{}");
+    expect(formatLabels({ a: "x\u202ey\n" })).toBe('{a="x\\u202ey\\n"}');
     expect(formatLabels({ __name__: "up", a: "1", b: "2" }, new Set(["__name__", "a"]))).toBe('{b="2"}');
   });
 });
@@ -32,6 +33,17 @@ describe("commonLabels", () => {
     expect([...found]).toEqual(["a"]);
     expect(commonLabels([{ a: "1" }]).size).toBe(0);
   });
+});
+
+describe("withGaps", () => {
+  it.each([
+    [[60, 120, 300, 360], 60, [60, 120, 180, 300, 360]],
+    [[60, 120, 180], 60, [60, 120, 180]],
+    [[0, 10, 20], 60, [0, 10, 20]],
+    // Without a step, nothing is known.
+    [[0, 10, 90], 0, [0, 10, 90]],
+    [[], 60, []],
+  ])("%j at a step of %d", (times, step, found) => expect(withGaps(times, step)).toEqual(found));
 });
 
 describe("aligning", () => {

@@ -33,12 +33,20 @@ export function readSeries(given: MatrixSeries): Series {
   };
 }
 
+/** Write as escapes what is not seen itself, but can hide or turn around what is next to it. */
+export function visible(text: string): string {
+  return text.replace(UNSEEN, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** Control characters, and those that change the direction of text. */
+const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
 /** Write labels as a selector does: `up{job="api"}`. */
 export function formatLabels(labels: Labels, hidden: ReadonlySet<string> = new Set()): string {
   const name = hidden.has("__name__") ? "" : (labels.__name__ ?? "");
   const rest = Object.entries(labels)
     .filter(([key]) => key !== "__name__" && !hidden.has(key))
-    .map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+    .map(([key, value]) => `${key}=${visible(JSON.stringify(value))}`);
   if (rest.length === 0) return name || "{}";
   return `${name}{${rest.join(", ")}}`;
 }
@@ -59,6 +67,17 @@ export function unionOfTimes(all: readonly (readonly number[])[]): number[] {
   const union = new Set<number>();
   for (const times of all) for (const time of times) union.add(time);
   return [...union].sort((left, right) => left - right);
+}
+
+/** Return times with one more in each gap, where lines end: what is further apart than the step, in seconds. */
+export function withGaps(times: readonly number[], step: number): number[] {
+  const found: number[] = [];
+  times.forEach((time, index) => {
+    const before = times[index - 1];
+    if (step > 0 && before !== undefined && time - before > 1.5 * step) found.push(before + step);
+    found.push(time);
+  });
+  return found;
 }
 
 function isSame(left: readonly number[], right: readonly number[]): boolean {

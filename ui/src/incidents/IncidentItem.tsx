@@ -1,4 +1,5 @@
 import { useId, useState } from "preact/hooks";
+import { visible } from "../api/matrix";
 import { Icon } from "../components/Icon";
 import { formatNumber } from "../components/format";
 import { zone } from "../state/page";
@@ -54,10 +55,10 @@ export function IncidentItem({ incident, data, isFirst, onFilter, onWindow }: Pr
               key={name}
               type="button"
               class="label-chip"
-              title={`Only series with ${name}=${value}`}
+              title={`Only series with ${name}=${visible(value)}`}
               onClick={() => onFilter(`${name}=${value}`)}
             >
-              {name}={value}
+              {name}={visible(value)}
             </button>
           ))}
         </span>

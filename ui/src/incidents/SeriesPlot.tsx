@@ -1,12 +1,14 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { isAbort, messageOf } from "../api/client";
-import { formatNumber } from "../components/format";
+import { formatNumber, formatShort } from "../components/format";
 import { zone } from "../state/page";
 import { formatTime } from "../time/zone";
 import { getOutputs, type IncidentSeries, type Outputs } from "./api";
 import type { Window } from "./links";
 import { fieldsOfScores } from "./run";
+import { reasonOf } from "./reason";
 import { smallPlot } from "./smallPlot";
+import { meaningOf } from "./words";
 
 interface Props {
   series: IncidentSeries;
@@ -47,20 +49,23 @@ export function SeriesPlot({ series, window, threshold, name }: Props) {
   const [first, last] = [times[0] ?? 0, times[times.length - 1] ?? 1];
   const share = (at: number): number => (at - first) / (last - first || 1);
   const at = index === null ? undefined : times[index];
+  const meaning = meaningOf(deviation);
+  const reason = outputs === null ? "" : reasonOf(outputs, series.start, series.end);
   return (
-    <div
-      ref={root}
-      class="series-plot"
-      onPointerMove={(event) => {
-        const box = event.currentTarget.getBoundingClientRect();
-        const part = (event.clientX - box.left) / box.width;
-        setIndex(times.length === 0 ? null : Math.min(times.length - 1, Math.max(0, Math.round(part * (times.length - 1)))));
-      }}
-      onPointerLeave={() => setIndex(null)}
-    >
+    <div ref={root} class="series-plot">
       {error !== "" && <p class="hint">{error}</p>}
       {plot !== null && (
-        <>
+        <div
+          class="plot-box"
+          onPointerMove={(event) => {
+            const box = event.currentTarget.getBoundingClientRect();
+            const part = (event.clientX - box.left) / box.width;
+            setIndex(
+              times.length === 0 ? null : Math.min(times.length - 1, Math.max(0, Math.round(part * (times.length - 1)))),
+            );
+          }}
+          onPointerLeave={() => setIndex(null)}
+        >
           <svg
             viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
             preserveAspectRatio="none"
@@ -83,22 +88,50 @@ export function SeriesPlot({ series, window, threshold, name }: Props) {
             )}
           </svg>
           <span class="plot-high" aria-hidden="true">
-            {rounded(plot.high)}
+            {short(plot.high)}
           </span>
           <span class="plot-low" aria-hidden="true">
-            {rounded(plot.low)}
+            {short(plot.low)}
           </span>
-        </>
+          {times.length > 1 && (
+            <p class="plot-times">
+              <span>{formatTime(first * 1000, zone.value)}</span>
+              <span>{formatTime(last * 1000, zone.value)}</span>
+            </p>
+          )}
+        </div>
       )}
       {plot === null && error === "" && <p class="hint">Reading…</p>}
-      <p class="plot-values" aria-hidden="true">
-        {at !== undefined && outputs !== null && index !== null ? valuesAt(outputs, index, at) : deviation || " "}
-      </p>
+      {at !== undefined && outputs !== null && index !== null ? (
+        <p class="plot-values" aria-hidden="true">
+          {valuesAt(outputs, index, at)}
+        </p>
+      ) : (
+        <p class="plot-values">
+          {deviation !== "" && <strong>{deviation}</strong>}
+          {meaning !== "" && `: ${meaning}. `}
+          {reason || (deviation === "" ? " " : "")}
+        </p>
+      )}
     </div>
   );
 }
 
-const SHOWN = ["y", "yhat", "yhat_lower", "yhat_upper", "anomaly_score", "incident_score"];
+const SHOWN = [
+  "y",
+  "yhat",
+  "yhat_lower",
+  "yhat_upper",
+  "anomaly_score",
+  "flatline_score",
+  "drift_score",
+  "drift",
+  "incident_score",
+];
+
+function short(value: number): string {
+  return formatShort(Number(value.toPrecision(4)));
+}
 
 function rounded(value: number): string {
   return formatNumber(Number(value.toPrecision(4)));

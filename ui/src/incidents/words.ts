@@ -1,5 +1,6 @@
 /** Incidents in words. */
 
+import { visible } from "../api/matrix";
 import type { Incident } from "./api";
 
 type Labels = Readonly<Record<string, string>>;
@@ -17,13 +18,29 @@ export function lasting(seconds: number): string {
 
 export function labelText(labels: Labels): string {
   return Object.entries(labels)
-    .map(([name, value]) => `${name}=${value}`)
+    .map(([name, value]) => `${name}=${visible(value)}`)
     .join(" ");
 }
 
 /** Return labels without those that all series have in common. */
 export function distinctive(labels: Labels, common: Labels): Labels {
   return Object.fromEntries(Object.entries(labels).filter(([name, value]) => common[name] !== value));
+}
+
+const DEVIATIONS: Readonly<Record<string, string>> = {
+  spike: "one or two values far above the others",
+  dip: "one or two values far below the others",
+  "higher level": "the values are above what is expected",
+  "lower level": "the values are below what is expected",
+  rising: "the values move up and away from where they were",
+  falling: "the values move down and away from where they were",
+  "wider spread": "values on both sides of the expected range",
+  "frozen value": "the value hardly changes any more",
+};
+
+/** Return what a deviation means; nothing for one that this page does not know. */
+export function meaningOf(deviation: string): string {
+  return DEVIATIONS[deviation] ?? "";
 }
 
 /** Return what an incident is called: its queries, and what its series have in common. */

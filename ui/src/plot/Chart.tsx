@@ -3,7 +3,7 @@ import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { Icon } from "../components/Icon";
-import { formatShort } from "../components/format";
+import { formatTicks } from "../components/format";
 import { prefer, preferences } from "../state/preferences";
 import type { AbsoluteRange } from "../time/range";
 import { zone } from "../state/page";
@@ -11,6 +11,8 @@ import { scale } from "../state/scale";
 import { effectiveTheme } from "../state/theme";
 import { type DenseLines, denseLines, isDense } from "./dense";
 import { type Palette, readPalette } from "./palette";
+import { type Run, shortRuns } from "./runs";
+import { inUnit, unitOf } from "./units";
 
 export interface Line {
   readonly id: string;
@@ -62,6 +64,9 @@ interface Props {
 
 /** A tooltip next to the pointer needs as much. */
 const NARROW_PX = 500;
+/** A line of so few points and pixels is hard to see; a dot is not. */
+const SHORT_RUN = 8;
+const SHORT_PX = 4;
 const WHEEL_PAUSE_MS = 350;
 const LOWEST_PX = 160;
 const HIGHEST_PX = 1200;
@@ -93,9 +98,11 @@ export function Chart({ data, range, label, fixedHeight, tooltip, onRange, onRes
     const element = host.current;
     if (element === null) return;
     const palette = readPalette(drawnAt);
+    const units = unitsOf(data);
+    const drawn = inUnits(data, units);
     const view = new uPlot(
-      options(data, palette, range, zoneName, drawnAt, element.clientWidth, plotHeight(frame.current, height)),
-      aligned(data),
+      options(drawn, units, palette, range, zoneName, drawnAt, element.clientWidth, plotHeight(frame.current, height)),
+      aligned(drawn),
       element,
     );
     plot.current = view;
@@ -199,12 +206,32 @@ function plotHeight(frame: HTMLElement | null, height: number): number {
   return document.fullscreenElement === frame && frame !== null ? window.innerHeight - 24 : height;
 }
 
+interface Units {
+  readonly y: number;
+  readonly score: number;
+}
+
+function unitsOf({ lines }: ChartData): Units {
+  return {
+    y: unitOf(lines.filter(({ scale }) => scale !== "score")),
+    score: unitOf(lines.filter(({ scale }) => scale === "score")),
+  };
+}
+
+function inUnits(data: ChartData, units: Units): ChartData {
+  return {
+    ...data,
+    lines: data.lines.map((line) => ({ ...line, values: inUnit(line.values, units[line.scale ?? "y"]) })),
+  };
+}
+
 function aligned(data: ChartData): uPlot.AlignedData {
   return [data.times as number[], ...data.lines.map(({ values }) => values as (number | null)[])];
 }
 
 function options(
   data: ChartData,
+  units: Units,
   palette: Palette,
   range: AbsoluteRange,
   zoneName: string,
@@ -222,6 +249,13 @@ function options(
     ticks: { stroke: palette.grid, width: 1, size: 5 * drawnAt },
     gap: 5 * drawnAt,
   };
+  const numbers = (unit: number) => ({
+    ...axis,
+    size: (_plot: uPlot, values: string[] | null) =>
+      Math.round((18 + 6.6 * Math.max(4, ...(values ?? []).map((text) => text.length))) * drawnAt),
+    space: 30 * drawnAt,
+    values: (_plot: uPlot, splits: number[]) => formatTicks(splits.map((value) => value * unit)),
+  });
   return {
     width,
     height,
@@ -241,16 +275,8 @@ function options(
     },
     axes: [
       { ...axis, values: timeLabels(zoneName), size: Math.round(50 * drawnAt), space: 50 * drawnAt },
-      {
-        ...axis,
-        size: (_plot, values) =>
-          Math.round((18 + 6.6 * Math.max(4, ...(values ?? []).map((text) => text.length))) * drawnAt),
-        space: 30 * drawnAt,
-        values: (_plot, splits) => splits.map(formatShort),
-      },
-      ...(hasScore
-        ? [{ ...axis, scale: "score", side: 1 as const, grid: { show: false }, size: Math.round(40 * drawnAt) }]
-        : []),
+      numbers(units.y),
+      ...(hasScore ? [{ ...numbers(units.score), scale: "score", side: 1 as const, grid: { show: false } }] : []),
     ],
     series: [{}, ...data.lines.map((line) => seriesOptions(line, palette, drawnAt, dense !== null))],
     bands: data.bands.flatMap(({ upper, lower, fill }) => {
@@ -278,7 +304,7 @@ function seriesOptions(line: Line, palette: Palette, drawnAt: number, isDense: b
     pxAlign: 0,
     points: line.hasMarkers
       ? { show: false }
-      : { size: 4 * drawnAt, fill: line.color(palette), filter: isolatedOf(line.values) },
+      : { size: 4 * drawnAt, fill: line.color(palette), filter: dotsOf(line.values, drawnAt) },
   };
   if (line.dash !== undefined) options.dash = [...line.dash];
   if (line.hasNoLine || isDense) options.paths = () => null;
@@ -287,25 +313,20 @@ function seriesOptions(line: Line, palette: Palette, drawnAt: number, isDense: b
   return options;
 }
 
-/** Return what finds the indexes in view of values without a neighbor that a line could lead to. */
-function isolatedOf(values: Line["values"]): uPlot.Series.Points.Filter {
-  let isolated: number[] | null = null;
+/** Return what finds the values in view that no line can be seen of, such as those without neighbors. */
+function dotsOf(values: Line["values"], drawnAt: number): uPlot.Series.Points.Filter {
+  let runs: readonly Run[] | null = null;
   return (view, _index, isShown) => {
     if (isShown) return null;
-    isolated ??= indexesOfIsolated(values);
+    runs ??= shortRuns(values, SHORT_RUN);
+    const [times, { min, max }] = [view.data[0], view.scales.x!];
     const [first, last] = view.series[0]!.idxs ?? [0, values.length - 1];
-    const found = isolated.filter((at) => at >= first && at <= last);
-    return found.length > 0 ? found : null;
+    const shortest = (SHORT_PX * drawnAt * (max! - min!)) / (view.over.clientWidth || 1);
+    const found = runs.filter(
+      ([start, end]) => start >= first && start <= last && times[end]! - times[start]! < shortest,
+    );
+    return found.length > 0 ? found.map(([start]) => start) : null;
   };
-}
-
-function indexesOfIsolated(values: Line["values"]): number[] {
-  const isMissing = (at: number): boolean => (values[at] ?? null) === null;
-  const found: number[] = [];
-  for (let at = 0; at < values.length; at += 1) {
-    if (!isMissing(at) && isMissing(at - 1) && isMissing(at + 1)) found.push(at);
-  }
-  return found;
 }
 
 function padded(low: number | null, high: number | null): [number, number] {

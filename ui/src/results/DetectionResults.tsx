@@ -13,6 +13,7 @@ import { detect } from "../state/actions";
 import { page, resolvedRange, zone } from "../state/page";
 import { SeriesTable } from "../table/SeriesTable";
 import { statisticsOf } from "../table/statistics";
+import { parseDuration } from "../time/duration";
 import type { AbsoluteRange } from "../time/range";
 import { formatTime } from "../time/zone";
 import { detectionChart, type Layer, LAYERS, type Wanted } from "./detectionChart";
@@ -69,7 +70,8 @@ function Detection({ result }: { result: Detected }) {
   }, [layers, businessBoundaries]);
 
   const current = series[selected[0]!]!;
-  const wanted = useMemo(() => ({ layers: shown, consecutive, spec: model }), [shown, consecutive, model]);
+  const step = (parseDuration(result.asked.step) ?? 0) / 1000;
+  const wanted = useMemo(() => ({ layers: shown, consecutive, spec: model, step }), [shown, consecutive, model, step]);
   const table = useMemo(
     () =>
       series.map((each, index) => {

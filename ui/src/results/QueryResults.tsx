@@ -1,5 +1,5 @@
 import { useMemo, useState } from "preact/hooks";
-import { alignedTo, commonLabels, formatLabels, type Series, unionOfTimes } from "../api/matrix";
+import { alignedTo, commonLabels, formatLabels, type Series, unionOfTimes, withGaps } from "../api/matrix";
 import { formatNumber } from "../components/format";
 import { Chart, type ChartData, type Spot } from "../plot/Chart";
 import { colorOf, paint } from "../plot/palette";
@@ -7,6 +7,7 @@ import { queryState } from "../query/run";
 import { resolvedRange, zone } from "../state/page";
 import { SeriesTable } from "../table/SeriesTable";
 import { statisticsOf } from "../table/statistics";
+import { parseDuration } from "../time/duration";
 import { formatTime } from "../time/zone";
 import { Empty } from "./Empty";
 import { resetZoom, zoomTo } from "./zoom";
@@ -34,7 +35,8 @@ export function QueryResults() {
     return wanted.slice(0, MOST_DRAWN);
   }, [series, selected]);
   const common = useMemo(() => commonLabels(shown.map((index) => series[index]!.labels)), [series, shown]);
-  const data = useMemo(() => chartData(series, shown), [series, shown]);
+  const step = state.status === "done" ? state.asked.step : "";
+  const data = useMemo(() => chartData(series, shown, (parseDuration(step) ?? 0) / 1000), [series, shown]);
 
   if (state.status === "idle") return <Empty kind="start" />;
   if (state.status === "error") return <Empty kind="failed" />;
@@ -108,8 +110,8 @@ export function QueryResults() {
 const MOST_CLEAR = 8;
 const NONE: readonly Series[] = [];
 
-function chartData(series: readonly Series[], shown: readonly number[]): ChartData {
-  const times = unionOfTimes(shown.map((index) => series[index]!.times));
+function chartData(series: readonly Series[], shown: readonly number[], step: number): ChartData {
+  const times = withGaps(unionOfTimes(shown.map((index) => series[index]!.times)), step);
   return {
     times,
     bands: [],

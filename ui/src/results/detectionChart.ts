@@ -1,6 +1,6 @@
 /** What the plot of a detection draws. */
 
-import { alignedTo, type Series, unionOfTimes } from "../api/matrix";
+import { alignedTo, type Series, unionOfTimes, withGaps } from "../api/matrix";
 import type { DetectedSeries, Values } from "../detection/result";
 import type { Anomalies } from "../detection/streaks";
 import type { ModelSpec } from "../model/spec";
@@ -15,6 +15,8 @@ export interface Wanted {
   readonly layers: ReadonlySet<Layer>;
   readonly consecutive: number;
   readonly spec: ModelSpec;
+  /** Of the query, in seconds. */
+  readonly step: number;
 }
 
 /** Return what to draw; `around` has values of the series at other times than those of the detection. */
@@ -24,8 +26,9 @@ export function detectionChart(
   wanted: Wanted,
   around: Pick<Series, "times" | "values"> = { times: [], values: [] },
 ): ChartData {
-  const { layers, consecutive, spec } = wanted;
-  const times = unionOfTimes([series.times, around.times, ...series.forecasts.map((each) => each.times)]);
+  const { layers, consecutive, spec, step } = wanted;
+  const known = unionOfTimes([series.times, around.times, ...series.forecasts.map((each) => each.times)]);
+  const times = withGaps(known, step);
   const aligned = (values: Values): Values =>
     times.length === series.times.length ? values : alignedTo(times, { times: series.times, values });
   const others = around.times.length === 0 ? [] : alignedTo(times, around);

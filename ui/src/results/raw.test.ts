@@ -26,7 +26,7 @@ it("takes what is around the detection, of the same series", () => {
 });
 
 it("draws it without moving anything of the detection", () => {
-  const wanted = { layers: new Set(LAYERS), consecutive: 1, spec: { class: "std" } };
+  const wanted = { layers: new Set(LAYERS), consecutive: 1, spec: { class: "std" }, step: 60 };
   const anomalies = countAnomalies(detected.scores, 1, 1);
   const { times, lines } = detectionChart(detected, anomalies, wanted, valuesAround(detected, found));
   const values = (name: string) => lines.find(({ id }) => id === name)!.values;
@@ -34,4 +34,11 @@ it("draws it without moving anything of the detection", () => {
   expect(values("y")).toEqual([1, 2, null, null]);
   expect(values("yhat")).toEqual([null, 2, 3, null]);
   expect(values("anomalies")).toEqual([null, null, 3, null]);
+});
+
+it("leaves gaps where the detection has no points", () => {
+  const wanted = { layers: new Set(LAYERS), consecutive: 1, spec: { class: "std" }, step: 30 };
+  const { times, lines } = detectionChart(detected, countAnomalies(detected.scores, 1, 1), wanted);
+  expect(times).toEqual([120, 150, 180]);
+  expect(lines.find(({ id }) => id === "yhat")!.values).toEqual([2, null, 3]);
 });

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { commonLabels, formatLabels, type Labels } from "../api/matrix";
+import { commonLabels, formatLabels, type Labels, visible } from "../api/matrix";
 import { formatNumber } from "../components/format";
 import { adjust, page } from "../state/page";
 import { scale } from "../state/scale";
@@ -165,8 +165,8 @@ export function SeriesTable(props: Props) {
                 {counts.map((name) => cell(row, name))}
                 {columns.length > 0 ? (
                   columns.map((name) => (
-                    <td key={name} class="label" title={row.labels[name] ?? ""}>
-                      {row.labels[name] ?? ""}
+                    <td key={name} class="label" title={visible(row.labels[name] ?? "")}>
+                      {visible(row.labels[name] ?? "")}
                     </td>
                   ))
                 ) : (
