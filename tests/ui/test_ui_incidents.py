@@ -66,7 +66,9 @@ def test_series_are_ranked_and_have_their_values(incidents: Page) -> None:
     expect(names).to_have_text(["requests host=web-1", "requests host=web-2"])
     plot = before.locator(".series-plot").first
     expect(plot.locator(".plot-anomalies")).to_have_attribute("d", re.compile("^M"))
-    expect(plot.locator(".plot-values")).to_have_text("higher level")
+    expect(plot.locator(".plot-values")).to_have_text(
+        "higher level: the values are above what is expected. The highest anomaly_score is 6."
+    )
     expect(plot.get_by_role("img")).to_have_accessible_name(re.compile("web-1: higher level, from"))
     plot.hover()
     expect(plot.locator(".plot-values")).to_contain_text("yhat_upper 110")

@@ -13,6 +13,7 @@ from tests.integration.servers import replace_file, request, wait_until
 from tests.ui.actions import address, button, day, state_of, wait_for_rows
 from tests.ui.site import EXPR, HOSTS, Site
 
+WATCHED_EVERY_MS = 3000
 QUERIES = re.compile(r"/api/v1/query\?")
 
 
@@ -211,6 +212,7 @@ def test_series_are_grouped_by_a_label(page: Page, site: Site) -> None:
 
 
 def test_a_service_that_is_gone_is_said_and_waited_for(page: Page, site: Site) -> None:
+    page.clock.install()
     page.goto(address(site, **day(site)))
     wait_for_rows(page, len(HOSTS))
 
@@ -221,6 +223,7 @@ def test_a_service_that_is_gone_is_said_and_waited_for(page: Page, site: Site) -
     button(page, "Execute query").click()
     expect(page.locator(".notice.error").first).to_contain_text("The service does not answer")
     page.unroute("**/*", fail)
+    page.clock.fast_forward(WATCHED_EVERY_MS)
     expect(page.get_by_text("The service does not answer")).to_have_count(0)
     expect(page.locator(".cm-content")).to_have_text(EXPR)
 

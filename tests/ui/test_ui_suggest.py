@@ -15,7 +15,7 @@ from tests.ui.actions import address, button, day, state_of
 from tests.ui.axe import violations
 from tests.ui.site import Site
 
-N_TRIALS = 64
+N_TRIALS = 16
 UNTUNED_THRESHOLD = 77.7
 
 
