@@ -115,6 +115,19 @@ def test_filters_threshold_and_order_are_in_the_address(incidents: Page) -> None
     expect(incidents.locator(".incident")).to_have_count(1)
 
 
+def test_a_threshold_can_be_typed_while_an_answer_comes(incidents: Page) -> None:
+    threshold = incidents.get_by_label("Threshold")
+    threshold.fill("3")
+    with incidents.expect_response("**/api/v1/incidents?*"):
+        # Not by a click, which would leave the field.
+        button(incidents, "Look again").evaluate("element => element.click()")
+    look = button(incidents, "Look again")
+    expect(look).to_have_attribute("title", re.compile("every 30 seconds"))
+    expect(threshold).to_have_value("3")
+    threshold.press("Enter")
+    expect(incidents.locator(".incident")).to_have_count(1)
+
+
 def test_a_series_leads_to_its_model_and_to_grafana(incidents: Page) -> None:
     button(incidents, "Link to Grafana").click()
     incidents.get_by_label("Grafana", exact=True).fill("https://grafana.test/sub")

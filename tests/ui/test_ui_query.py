@@ -376,6 +376,12 @@ def test_the_plot_and_the_selection_stay_while_another_range_loads(page: Page, s
     expect(page.locator(".chart")).to_have_count(0)
     held[1].continue_()
     wait_for_rows(page, 1)
+    # What is canceled leaves what was there, if that is of the same query.
+    with page.expect_request(QUERIES):
+        button(page, "Execute query").click()
+    button(page, "Cancel query").click()
+    expect(page.locator(".waiting-note")).to_have_count(0)
+    wait_for_rows(page, 1)
 
 
 def test_a_very_wide_screen_has_larger_text_and_a_higher_plot(page: Page, site: Site) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Dialog, Locator, Page, expect
 
 from tests.ui.actions import address, button, day, state_of
 from tests.ui.axe import violations
-from tests.ui.site import Site
+from tests.ui.site import EXPR, Site
 
 
 @pytest.fixture
@@ -147,6 +147,24 @@ def test_the_same_can_be_written_as_yaml(page: Page, editor: Locator) -> None:
     expect(row(editor, "z_threshold")).to_contain_text("3")
     apply(editor)
     assert spec_of(page) == {"class": "std", "z_threshold": 3, "period": 12}
+
+
+def test_keys_that_cannot_be_read_are_asked_for_again(page: Page, site: Site) -> None:
+    page.goto(address(site, **day(site)))
+    expect(page.locator(".cm-content")).to_have_text(EXPR)
+    page.route("**/model/schema?*", lambda route: route.abort("connectionrefused"))
+    button(page, "Edit config").click()
+    dialog = page.get_by_role("dialog", name="Model configuration")
+    expect(dialog.get_by_role("alert")).to_contain_text(
+        "The keys of Temporal envelope cannot be read"
+    )
+    page.unroute("**/model/schema?*")
+    button(dialog, "Retry").click()
+    expect(dialog.get_by_text("Domain knowledge")).to_be_visible()
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+    page.route("**/model/validate", lambda route: route.abort("connectionrefused"))
+    button(dialog, "Validate").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("The configuration cannot be checked")
 
 
 def test_escape_asks_before_a_draft_is_lost(page: Page, editor: Locator) -> None:

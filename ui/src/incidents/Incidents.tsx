@@ -209,6 +209,9 @@ function filterChoices(data: Found | null): string[] {
 
 function ThresholdField({ state }: { state: IncidentsState }) {
   const id = useId();
+  // What is typed stays when an answer comes meanwhile.
+  const [text, setText] = useState(String(state.threshold));
+  useEffect(() => setText(String(state.threshold)), [state.threshold]);
   return (
     <label class="row threshold" for={id}>
       <span class="setting-name">Threshold</span>
@@ -218,10 +221,12 @@ function ThresholdField({ state }: { state: IncidentsState }) {
         type="number"
         min="0"
         step="0.1"
-        value={state.threshold}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
         onChange={(event) => {
-          const threshold = Number(event.currentTarget.value);
-          if (threshold >= 0 && Number.isFinite(threshold)) show({ ...state, threshold });
+          const threshold = event.currentTarget.valueAsNumber;
+          if (threshold >= 0) show({ ...state, threshold });
+          else setText(String(state.threshold));
         }}
       />
     </label>

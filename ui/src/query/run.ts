@@ -90,5 +90,8 @@ function isSame(before: Asked, asked: Asked): boolean {
 
 export function cancelQuery(): void {
   running?.abort();
-  if (queryState.value.status === "loading") queryState.value = { status: "idle" };
+  const state = queryState.value;
+  if (state.status !== "loading") return;
+  // What is in view stays, if it is of this query.
+  queryState.value = shown !== null && isSame(shown.asked, state.asked) ? shown : { status: "idle" };
 }

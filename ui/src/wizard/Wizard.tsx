@@ -40,6 +40,8 @@ export function Wizard({ spec, onApply, onClose }: WizardProps) {
   const [tab, setTab] = useState<Tab>("settings");
   const [yaml, setYaml] = useState<string | null>(null);
   const [findings, setFindings] = useState(NOTHING);
+  /** What could not be asked, and why. */
+  const [failure, setFailure] = useState<{ title: string; text: string } | null>(null);
   const [said, setSaid] = useState("");
   const [isBusy, setBusy] = useState(false);
   const fields = useMemo(() => (schema === null ? [] : fieldsOf(schema)), [schema]);
@@ -52,7 +54,10 @@ export function Wizard({ spec, onApply, onClose }: WizardProps) {
         setSchema(found);
         setDraft(draftOf(fieldsOf(found), base));
       },
-      (problem: unknown) => !isOld && setFindings({ errors: {}, others: [messageOf(problem)] }),
+      (problem: unknown) => {
+        const title = `The keys of ${titleOfClass(base.class)} cannot be read`;
+        if (!isOld) setFailure({ title, text: messageOf(problem) });
+      },
     );
     return () => {
       isOld = true;
@@ -66,6 +71,7 @@ export function Wizard({ spec, onApply, onClose }: WizardProps) {
     setSchema(null);
     setBase(from);
     setFindings(NOTHING);
+    setFailure(null);
     setSaid("");
     setYaml(null);
   };
@@ -73,6 +79,7 @@ export function Wizard({ spec, onApply, onClose }: WizardProps) {
   /** Return the spec as the service normalizes it, without defaults; null for a draft that is wrong. */
   const check = async (): Promise<ModelSpec | null> => {
     setSaid("");
+    setFailure(null);
     if (tab === "settings" && Object.keys(outcome.errors).length > 0) {
       setFindings({ errors: outcome.errors, others: [] });
       return null;
@@ -84,7 +91,11 @@ export function Wizard({ spec, onApply, onClose }: WizardProps) {
       setFindings(NOTHING);
       return isText ? await withoutDefaults(full) : { ...outcome.spec, class: full.class };
     } catch (problem) {
-      const detail = problem instanceof ApiError ? problem.detail : [];
+      if (!(problem instanceof ApiError)) {
+        setFailure({ title: "The configuration cannot be checked", text: messageOf(problem) });
+        return null;
+      }
+      const { detail } = problem;
       const found = errorsByField(fields, detail);
       setFindings(detail.length > 0 ? found : { errors: {}, others: messageOf(problem).split("; ") });
       return null;
@@ -165,11 +176,28 @@ export function Wizard({ spec, onApply, onClose }: WizardProps) {
           {findings.others.join("\n")}
         </Notice>
       )}
+      {failure !== null && (
+        <Notice
+          kind="error"
+          title={failure.title}
+          actions={
+            schema === null ? (
+              <button type="button" class="button" onClick={() => start({ ...base })}>
+                Retry
+              </button>
+            ) : undefined
+          }
+        >
+          {failure.text}
+        </Notice>
+      )}
       <div id="wizard-panel" role="tabpanel" aria-labelledby={`wizard-tab-${tab}`}>
         {schema === null ? (
-          <p class="hint" role="status">
-            Reading the keys of {titleOfClass(base.class)}…
-          </p>
+          failure === null && (
+            <p class="hint" role="status">
+              Reading the keys of {titleOfClass(base.class)}…
+            </p>
+          )
         ) : tab === "settings" ? (
           <Form
             fields={fields}
