@@ -41,7 +41,7 @@ def detect_once(site: Site) -> None:
 
 @pytest.fixture(scope="session")
 def context(site: Site) -> Iterator[BrowserContext]:
-    """Where pages are opened: in one process of the browser, which halves the time that it takes."""
+    """Where pages are opened: in one process of the browser, which takes half the time."""
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -72,9 +72,9 @@ def test_a_run_finds_the_spike_and_settings_act_at_once(page: Page, site: Site) 
     assert state["mode"] == "detect"
 
     score = button(page, "anomaly_score")
-    assert score.get_attribute("aria-pressed") == "false"
+    expect(score).to_have_attribute("aria-pressed", "false")
     score.click()
-    assert score.get_attribute("aria-pressed") == "true"
+    expect(score).to_have_attribute("aria-pressed", "true")
     page.get_by_label("Filter series").fill("anomalies > 0")
     wait_for_rows(page, 1)
 

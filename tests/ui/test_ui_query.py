@@ -45,7 +45,7 @@ def test_an_address_with_a_state_runs_its_query(page: Page, site: Site) -> None:
     assert "step=5m" in asked[0]
     cells = page.locator(".series-table tbody").inner_text()
     assert "a<b>&c" in cells, "labels are text"
-    assert page.locator(".chart canvas").count() == 1
+    expect(page.locator(".chart canvas")).to_have_count(1)
 
 
 def test_keys_execute_and_history_goes_back_and_forward(page: Page, site: Site) -> None:
@@ -244,7 +244,7 @@ def test_settings_count_after_apply_and_say_why_they_cannot(page: Page, site: Si
     dialog.get_by_label("Time zone").fill("Europe/Berlin")
     button(dialog, "Apply").click()
     expect(dialog).to_have_count(0)
-    assert page.locator("html").get_attribute("data-theme") == "dark"
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert "datasourceUrl" not in page.url
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
@@ -396,10 +396,12 @@ def test_a_very_wide_screen_has_larger_text_and_a_higher_plot(page: Page, site: 
         main: box('.results').width,
       };
     }"""
+    # The plot is drawn after the rows are listed.
+    page.locator(".chart canvas").wait_for()
     usual = page.evaluate(sizes)
     page.set_viewport_size({"width": 3840, "height": 2160})
     page.wait_for_function(
-        f"() => document.querySelector('.chart canvas').clientHeight > {usual['plot']}"
+        f"() => document.querySelector('.chart canvas')?.clientHeight > {usual['plot']}"
     )
     wide = page.evaluate(sizes)
     ratios = {name: wide[name] / usual[name] for name in usual}

@@ -155,7 +155,7 @@ def test_the_plot_grows_and_selected_rows_fill_it(page: Page, site: Site) -> Non
     before = canvas.evaluate("element => element.clientHeight")
     page.get_by_role("separator", name="Height of the plot").press("ArrowDown")
     page.wait_for_function(
-        f"() => document.querySelector('.chart canvas').clientHeight === {before + 20}"
+        f"() => document.querySelector('.chart canvas')?.clientHeight === {before + 20}"
     )
     box = page.locator(".u-over").bounding_box()
     assert box is not None

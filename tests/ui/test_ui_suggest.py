@@ -95,7 +95,8 @@ def test_tuning_can_be_canceled_and_its_result_applied(page: Page, site: Site) -
 
     page.route(re.compile("/autotune/tasks$"), start)
     seconds.fill("6")
-    button(dialog, "Tune").click()
+    with page.expect_response(re.compile("/autotune/tasks$")):
+        button(dialog, "Tune").click()
     assert asked["frozen_params"] == {"detection_direction": "above_expected"}
     card = dialog.get_by_role("region", name="Tuned")
     expect(card).to_contain_text(f"{N_TRIALS} trials on 4 series", timeout=120_000)
