@@ -38,11 +38,19 @@ class _RemoteTrace(Exception):  # noqa: N818 - it is only shown
         return f"\n{str(self.args[0]).strip()}"
 
 
-def as_remote(error: BaseException) -> RemoteError:
-    """Return what represents an exception in another process: not every one can be rebuilt."""
+def as_remote(error: BaseException, reason: str | None = None) -> RemoteError:
+    """Return what represents an exception in another process: not every one can be rebuilt.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    reason
+        What is said instead of its own words.
+    """
     if isinstance(error, RemoteError):
         return error
-    return RemoteError(reason_of(error), "".join(format_exception(error)), kind_of(error))
+    return RemoteError(reason or reason_of(error), "".join(format_exception(error)), kind_of(error))
 
 
 def kind_of(error: BaseException) -> object:

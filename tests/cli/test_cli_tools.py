@@ -165,3 +165,11 @@ def test_what_is_interrupted_has_failed(
 def test_a_sparkline_is_the_same_in_any_unit(unit: float) -> None:
     assert sparkline(unit * np.array([0.0, 7.0, np.nan, 3.0])) == "▁█ ▄"
     assert sparkline(unit * np.array([-7.0, 7.0, 1.0])) == "▁█▅"
+
+
+def test_a_mistake_in_the_settings_is_found_before_files_are_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = ["--model", "isolation_forest", "--set", "args={n_estimator: 5}"]
+    assert dispatch(["detect", "nosuch.csv", *model]) == 2
+    assert "args.n_estimator: " in told(capsys)

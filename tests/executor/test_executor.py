@@ -48,6 +48,10 @@ def fails(number: int) -> int:
     return number
 
 
+def size_of_empty(n: int) -> int:
+    return np.empty(n).nbytes
+
+
 class NeedsTwoArgumentsError(Exception):
     """Cannot be rebuilt from what it says."""
 
@@ -139,6 +143,17 @@ def test_work_apart_has_a_process_of_its_own_which_is_kept() -> None:
     assert alone.map(process_of, [(0,)], RunContext(), "here") == [os.getpid()]
     assert Executor("threads", apart=True).map(process_of, [(0,)], RunContext()) == [os.getpid()]
     assert first not in PROCESSES.map(process_of, [(0,)] * 4, RunContext())
+
+
+def test_work_apart_fails_where_it_takes_more_memory_than_it_may() -> None:
+    limited = Executor(apart=True, memory_bytes=1)
+    # Never touched, so that it takes nothing.
+    (failed,) = limited.map(size_of_empty, [(3 << 27,)], RunContext())
+    assert isinstance(failed, RemoteError)
+    assert str(failed) == "it needs more memory than the 2.0 GiB that it may take"
+    assert limited.map(np.size, [(np.ones(1 << 20),)], RunContext()) == [1 << 20]
+    (size,) = Executor(apart=True).map(size_of_empty, [(3 << 27,)], RunContext())
+    assert size == 3 << 30
 
 
 @pytest.mark.slow

@@ -146,6 +146,11 @@ def test_data_that_cannot_be_fitted_is_skipped(
         ({"args": {"seasonnal": "mul"}}, "args.seasonnal: .* did you mean seasonal?"),
         ({"args": {"endog": [1]}}, "args.endog: these are the samples"),
         ({"args": {"freq": "5min"}}, "args.freq: set frequency"),
+        # A check of that by statsmodels would need 15 TiB.
+        (
+            {"args": {"seasonal_periods": 10**12}},
+            "seasonal_periods: .* 2 to 500,000, got",
+        ),
         ({"args": {"trend": "linear"}}, "args: statsmodels does not take them"),
         ({"args": {"initialization_method": "known"}}, "args: statsmodels does not take them"),
         ({"seasonality": None}, "seasonality: required, but not set"),

@@ -248,7 +248,9 @@ def test_fewer_points_than_channels_are_warned_of(caplog: pytest.LogCaptureFixtu
     [
         ({"n_estimator": 5}, "args.n_estimator: IsolationForest does not take it; did you mean n_"),
         ({"contamination": 0.1}, "args.contamination: set it on the model, not in args"),
-        ({"n_estimators": -1}, "args: The 'n_estimators' parameter of IsolationForest must be"),
+        ({"n_estimators": -1}, "args.n_estimators: expected a whole number from 1 to 10,000"),
+        ({"n_estimators": 10**9}, "args.n_estimators: .* from 1 to 10,000, got 1000000000"),
+        ({"n_jobs": 10**6}, "args.n_jobs: expected a whole number from -1,000 to 1,000"),
         ({"max_samples": "some"}, "args: The 'max_samples' parameter"),
         ({"random_state": "x"}, "args: The 'random_state' parameter"),
     ],

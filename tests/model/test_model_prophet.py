@@ -264,6 +264,21 @@ class TestCivilTime:
         np.testing.assert_allclose(radius, 1.0)
 
 
+def holiday(name: str, **windows: int) -> dict[str, Any]:
+    return {"holiday": name, "ds": "2025-01-01", **windows}
+
+
+def wave(name: str) -> dict[str, Any]:
+    return {"name": name, "period": 2, "fourier_order": 1000}
+
+
+def test_what_libraries_take_is_still_taken() -> None:
+    days = [holiday("a", lower_window=-2, upper_window=1), holiday("a"), holiday("b")]
+    orders = {"yearly_seasonality": "10", "weekly_seasonality": True, "daily_seasonality": 4}
+    model_of(args={"holidays": days, "interval_width": 0.99, "n_changepoints": 100, **orders})
+    model_of(seasonalities=[wave(f"{n}") for n in range(10)])
+
+
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
@@ -273,6 +288,24 @@ class TestCivilTime:
         ({"args": {"country_holidays": "Atlantis"}}, "args: Prophet does not take them"),
         ({"args": {"holidays": [{"ds": "2025-01-01"}]}}, "args: Prophet does not take them"),
         ({"args": {"uncertainty_samples": 0}}, "no bounds without samples"),
+        ({"args": {"uncertainty_samples": 10**9}}, "args.uncertainty_samples: .* 0 to 10,000, got"),
+        ({"args": {"n_changepoints": "25"}}, "args.n_changepoints: expected a whole number from 0"),
+        ({"args": {"mcmc_samples": -1}}, "args.mcmc_samples: expected a whole number from 0"),
+        ({"args": {"interval_width": 95}}, "args.interval_width: expected a number from 0 to 1"),
+        ({"args": {"daily_seasonality": 10**9}}, "args.daily_seasonality: expected auto, true"),
+        ({"args": {"weekly_seasonality": "often"}}, "args.weekly_seasonality: .*, got 'often'"),
+        (
+            {"args": {"holidays": [holiday("a"), holiday("b", lower_window=-(10**9))]}},
+            r"args.holidays\[1\].lower_window: expected a whole number from -366 to 366",
+        ),
+        (
+            {"args": {"holidays": [holiday(f"{n}", upper_window=366) for n in range(60)]}},
+            "args.holidays: seasons and holidays have 22,020 terms together, more than 20,000",
+        ),
+        (
+            {"seasonalities": [wave(f"{n}") for n in range(11)]},
+            "seasonalities: seasons and holidays have 22,000 terms",
+        ),
         (
             {"provide_series": ["anomaly_score", "dayly"]},
             "does not produce dayly; did you mean daily?",

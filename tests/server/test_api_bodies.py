@@ -16,11 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from tests.config_helpers import MINIMAL, changed
 from tests.fakes import eventually
 from tests.server.api_client import Client, serving
 from vmanomaly.server.bodies import BodyChecks
 from vmanomaly.server.middleware import BodyLimit
 from vmanomaly.server.routes import configs
+from vmanomaly.service import plan
 
 MODEL = "/api/v1/model/validate"
 CONFIG = "/api/v1/config/validate"
@@ -237,13 +239,51 @@ def test_what_is_no_version_is_refused(client: Client, version: str) -> None:
 def test_what_only_the_library_knows_is_checked_at_once(
     client: Client, spec: dict[str, Any], found: str
 ) -> None:
-    assert found in client.error(422, "POST", MODEL, spec)
-    task = {"query": "up", "model_spec": spec}
-    message = client.error(422, "POST", DETECTION, task)
+    place = "provide_series: " if "args" not in spec else f"args.{next(iter(spec['args']))}: "
+    message = client.error(422, "POST", MODEL, spec)
     assert found in message
-    assert message.startswith("model_spec: ")
+    assert message.startswith(place)
+    task = {"query": "up", "model_spec": spec}
+    assert client.error(422, "POST", DETECTION, task) == f"model_spec.{message}"
+    config = changed({"models.mine": {**spec, "queries": "all", "schedulers": "all"}}, MINIMAL)
+    assert client.error(422, "POST", CONFIG, config) == f"models.mine.{message}"
+    target = "/api/vmanomaly/config.yaml?query=up&step=1m&model_spec=" + quote(json.dumps(spec))
+    assert client.error(422, "GET", target) == f"models.default.{message}"
+    search = {"query": "up", "tuned_class_name": spec.pop("class"), "anomaly_percentage": 0.01}
+    refused = client.error(422, "POST", AUTOTUNE, {**search, "frozen_params": spec})
+    assert refused == f"frozen_params.{message}"
+
+
+def test_the_place_of_an_argument_is_that_where_it_stands(client: Client) -> None:
+    args = {"args": {"n_estimator": 9}}
+    model: dict[str, Any] = {
+        "class": "auto",
+        "tuned_class_name": "isolation_forest",
+        "optimization_params": {"anomaly_percentage": 0.01, "frozen_params": args},
+    }
+    place = "optimization_params.frozen_params.args.n_estimator: "
+    assert client.error(422, "POST", MODEL, model).startswith(place)
+    del model["optimization_params"]["frozen_params"]
+    assert client.error(422, "POST", MODEL, {**model, "frozen_params": args}).startswith(
+        "frozen_params.args.n_estimator: "
+    )
+    message = client.error(422, "POST", MODEL, {**model, **args})
+    assert message.startswith("args.n_estimator: ")
+
+
+def test_the_args_of_so_many_models_are_checked_as_can_be_in_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_MOST_CHECKED", 1)
+    forest = {"class": "isolation_forest", "queries": "all", "schedulers": "all"}
+    config = changed({"models.a": forest, "models.b": {**forest, "args": {"odd": 1}}}, MINIMAL)
+    assert client.ok("POST", CONFIG, config)["warnings"] == [
+        "models: only of 1 of them the args are checked here; use `vmanomaly --dryRun`"
+    ]
+    monkeypatch.setattr(plan, "_MOST_CHECKED", 2)
+    assert client.error(422, "POST", CONFIG, config).startswith("models.b.args.odd: ")
 
 
 def test_a_task_is_refused_that_its_library_could_not_do(client: Client) -> None:
     task = {"query": "up", "model_spec": {"class": "holtwinters", "seasonality": None}}
-    assert client.error(422, "POST", DETECTION, task).startswith("model_spec: seasonality")
+    assert client.error(422, "POST", DETECTION, task).startswith("model_spec.seasonality: ")

@@ -16,6 +16,7 @@ from tests.config_helpers import MINIMAL, changed, load, required
 from tests.server.api_client import Client, serving
 from vmanomaly.config.registry import MODELS
 from vmanomaly.config.spec import resolved_mapping
+from vmanomaly.config.tuned import starting_values
 
 AVAILABLE = [alias for alias in MODELS.aliases if alias != "custom"]
 
@@ -73,7 +74,7 @@ def test_each_class_has_a_schema_that_its_defaults_obey(api: Client) -> None:
             key: each["default"]
             for key, each in schema["properties"].items()
             if each.get("default") is not None
-        } | required(MODELS[alias].section)
+        } | starting_values(alias)
         written = api.ok("POST", "/api/v1/model/validate", spec)["model_spec"]
         assert api.ok("POST", "/api/v1/model/validate", written)["model_spec"] == written
 

@@ -123,6 +123,8 @@ def test_wrong_arguments_are_named() -> None:
         va.detect((times, LOAD), fit="30d")
     with pytest.raises(UsageError, match="fit the detector first"):
         va.Detector().score((times, LOAD))
+    with pytest.raises(ConfigError, match=r"args.n_estimator: .*; did you mean n_estimators"):
+        va.Detector("isolation_forest", args={"n_estimator": 5})
 
 
 def test_names_that_are_no_text() -> None:

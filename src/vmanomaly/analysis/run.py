@@ -22,6 +22,7 @@ from vmanomaly.detector.result import Failure
 from vmanomaly.episodes import counted
 from vmanomaly.errors import UsageError
 from vmanomaly.model import create_model, create_multivariate_model
+from vmanomaly.model.registry import check_with_library
 from vmanomaly.scheduler.backtesting import backtesting_runs
 from vmanomaly.series import FloatArray, IntArray, Labels, SeriesBatch
 from vmanomaly.tasks.history import Piece, score_history
@@ -121,6 +122,7 @@ def read_section_of(model: str, settings: Mapping[str, Any]) -> ModelSection:
     """
     spec = {"class": model, **settings}
     section = read_model_spec(spec)
+    check_with_library(section, [Query(alias="data", expr="data", step=Duration(60_000))])
     if section.provide_series is not None:
         return section
     inner = _inner(section)

@@ -36,11 +36,14 @@ def detect(arguments: Sequence[str]) -> int:
 
     from vmanomaly.analysis import detect_batch
     from vmanomaly.analysis.output import check_target, write_scores
+    from vmanomaly.analysis.run import read_section_of
     from vmanomaly.context import RunContext
     from vmanomaly.progress import progress_bar
 
     for file in filter(None, (options.out, options.report)):
         check_target(file)
+    # A mistake in the settings is worth no minute of reading.
+    read_section_of(options.model, settings)
     notes, out = Console(stderr=True, highlight=False), Console(highlight=False)
     table, layout, gridded = read_series(options.files, options, notes)
     context = RunContext()

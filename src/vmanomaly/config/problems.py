@@ -16,6 +16,7 @@ from vmanomaly.config.secrets import (
     shown_name,
     shown_text,
 )
+from vmanomaly.errors import ConfigError
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
@@ -70,6 +71,11 @@ class Findings:
         """Add a problem at `path`; a function as message is called only if it is kept."""
         self._add(self.problems, path, message)
 
+    def errors_of(self, path: Path, error: ConfigError) -> None:
+        """Add the problems of something that stands at `path`, each at its own place there."""
+        for place, message in error.details or (((), problem) for problem in error.problems):
+            self.error((*path, *place), message)
+
     def warn(self, path: Path, message: str) -> None:
         """Add a warning about `path`."""
         self._add(self.warnings, path, message)
@@ -83,6 +89,21 @@ class Findings:
             return
         n_more = self._n_more[id(lines)] = self._n_more.get(id(lines), 0) + 1
         lines[MOST_TOLD:] = [f"and {n_more} more"]
+
+
+def wrong_value(path: Path, message: str) -> ConfigError:
+    """Return the error of a single problem.
+
+    Examples
+    --------
+    >>> raise wrong_value(("args", "growth"), "expected text")
+    Traceback (most recent call last):
+    ...
+    vmanomaly.errors.ConfigError: args.growth: expected text
+    """
+    findings = Findings()
+    findings.error(path, message)
+    return ConfigError(findings.problems, details=findings.details)
 
 
 def _shown_part(part: str | int) -> str | int:

@@ -13,12 +13,14 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
 from vmanomaly.executor.backends import Backend
-from vmanomaly.executor.worker import Outcome, attempt
+from vmanomaly.executor.worker import Outcome, attempt, limit_memory
 
 _IDLE_S = 300
+_LEAST_BYTES = 2 << 30
+"""A library takes a quarter of it before there is any data."""
 
 _lock = threading.Lock()
-_idle: dict[int, list[ProcessPoolExecutor]] = {}
+_idle: dict[tuple[int, int | None], list[ProcessPoolExecutor]] = {}
 
 
 class Apart(Backend):
@@ -27,10 +29,23 @@ class Apart(Backend):
     Work that may be stopped at any moment, and that others must not wait for, does not share the
     processes of `Processes`: to stop it is to kill them. They are kept for the next use for five
     minutes, since they take seconds to start.
+
+    Parameters
+    ----------
+    n_workers, native_threads
+        As for every backend.
+    memory_bytes
+        What they may take together, but each at least 2 GiB; None for no limit. Work that needs
+        more fails, and takes neither the service nor other work with it.
     """
 
-    def __init__(self, n_workers: int, native_threads: int) -> None:
+    def __init__(
+        self, n_workers: int, native_threads: int, memory_bytes: int | None = None
+    ) -> None:
         super().__init__(n_workers, native_threads)
+        self._bytes_each = (
+            None if memory_bytes is None else max(_LEAST_BYTES, memory_bytes // n_workers)
+        )
         self._pool: ProcessPoolExecutor | None = None
 
     def execute(
@@ -46,8 +61,8 @@ class Apart(Backend):
             `interrupt` has killed the workers.
         """
         with _lock:
-            idle = _idle.setdefault(self._n_workers, [])
-            pool = idle.pop() if idle else ProcessPoolExecutor(self._n_workers, timeout=_IDLE_S)
+            idle = _idle.setdefault((self._n_workers, self._bytes_each), [])
+            pool = idle.pop() if idle else self._start()
             self._pool = pool
         in_progress: set[Future[Outcome]] = set()
 
@@ -72,6 +87,14 @@ class Apart(Backend):
             if self._pool is not None:
                 self._pool = None
                 idle.append(pool)
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._n_workers,
+            timeout=_IDLE_S,
+            initializer=limit_memory,
+            initargs=(self._bytes_each,),
+        )
 
     def is_death(self, error: Exception) -> bool:
         """Tell whether an exception of `execute` says that a worker died."""

@@ -45,6 +45,8 @@ class Executor:
     apart : bool
         Whether processes of its own do the work, also with one worker, unless another kind is set:
         nobody else is to wait for it, and a stop ends it at once.
+    memory_bytes : int or None
+        What such processes may take together, but each at least 2 GiB; None for no limit.
 
     Examples
     --------
@@ -57,6 +59,7 @@ class Executor:
     address: str | None = None
     native_threads: int = 1
     apart: bool = False
+    memory_bytes: int | None = None
 
     def map(
         self,
@@ -116,7 +119,7 @@ class Executor:
         if kind == "processes":
             return Processes(self.n_workers, self.native_threads)
         if kind == "apart":
-            return Apart(self.n_workers, self.native_threads)
+            return Apart(self.n_workers, self.native_threads, self.memory_bytes)
         # Imported where configured only.
         module = import_module(f"vmanomaly.executor.{kind}_backend")
         made = module.Ray if kind == "ray" else module.Dask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from vmanomaly.errors import SkippedError, WorkerDiedError
 from vmanomaly.failures import as_remote
 
 _prepared = threading.local()
+_limited: list[int] = []
 
 _OOM_SCORE_ADJ = "500"
 """As if it used half of the memory more than it does."""
@@ -37,6 +39,22 @@ class Outcome(NamedTuple):
     number: int
     result: Any
     error: BaseException | None = None
+
+
+def limit_memory(n_bytes: int | None) -> None:
+    """Have this process, and those that it starts, fail to allocate more than that; None for all.
+
+    Parameters
+    ----------
+    n_bytes
+        Of memory that it can write, files mapped from disk not included.
+    """
+    if n_bytes is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    known = [each for each in (n_bytes, soft, hard) if each != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(known), hard))
+    _limited.append(min(known))
 
 
 def attempt(
@@ -64,6 +82,11 @@ def attempt(
         return Outcome(number, function(*piece))
     except SkippedError as error:
         return Outcome(number, None, SkippedError(str(error)))
+    except MemoryError as error:
+        if not (is_elsewhere and _limited):
+            return Outcome(number, None, as_remote(error) if is_elsewhere else error)
+        reason = f"it needs more memory than the {_limited[-1] / 2**30:.1f} GiB that it may take"
+        return Outcome(number, None, as_remote(error, reason))
     except BaseException as error:  # noqa: BLE001 - returned
         return Outcome(number, None, as_remote(error) if is_elsewhere else error)
 

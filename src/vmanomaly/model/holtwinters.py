@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vmanomaly.checkpoint import checkpoint
+from vmanomaly.config.problems import wrong_value
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import ConfigError, SkippedError
 from vmanomaly.model.base import LARGEST
-from vmanomaly.model.library.arguments import check_arguments
+from vmanomaly.model.library.arguments import Bounds, check_arguments
 from vmanomaly.model.library.chatter import warnings_logged
 from vmanomaly.model.library.extras import required
 from vmanomaly.model.library.model import LibraryModel
@@ -22,6 +23,8 @@ from vmanomaly.model.state import FINITE, NOT_NEGATIVE, Array, Column, Range
 from vmanomaly.series import FloatArray, IntArray
 
 _MOST_POINTS = 1_000_000
+# Two seasons are the least for a fit. What is no number is for statsmodels to refuse.
+_BOUNDS = {"seasonal_periods": Bounds(2, _MOST_POINTS // 2, others=(bool, str, float, type(None)))}
 _DEFAULTS = {"seasonal": "add", "initialization_method": "estimated"}
 _REFUSED = {
     "endog": "these are the samples of the query; remove it",
@@ -86,11 +89,11 @@ class HoltWinters(LibraryModel):
 
     def __post_init__(self) -> None:
         constructor = _constructor()
-        check_arguments(self.args, constructor, refused=_REFUSED)
+        check_arguments(self.args, constructor, refused=_REFUSED, bounds=_BOUNDS)
         arguments = self._arguments
         if self._is_seasonal and self.seasonality is None and "seasonal_periods" not in self.args:
             remedy = "set it, such as 1d, or args.seasonal_periods, or args.seasonal: null for none"
-            raise ConfigError([f"seasonality: required, but not set; {remedy}"])
+            raise wrong_value(("seasonality",), f"required, but not set; {remedy}")
         if self.frequency is not None and self.seasonality is not None:
             _n_periods(self.seasonality, self.frequency, ConfigError)
         if self._is_seasonal:
@@ -100,7 +103,7 @@ class HoltWinters(LibraryModel):
             with warnings_logged():
                 constructor(np.arange(1.0, n_points + 1.0), **arguments)
         except (TypeError, ValueError) as error:
-            raise ConfigError([f"args: statsmodels does not take them: {error}"]) from None
+            raise wrong_value(("args",), f"statsmodels does not take them: {error}") from None
 
     @property
     def _arguments(self) -> dict[str, Any]:
@@ -270,7 +273,9 @@ def _n_periods(
     if periods >= 2 and periods.is_integer():
         return int(periods)
     problem = (
-        f"seasonality: {Duration(int(seasonality))} is not a multiple of {Duration(int(spacing))}, "
+        f"{Duration(int(seasonality))} is not a multiple of {Duration(int(spacing))}, "
         "the distance of the points, by 2 or more; change it, or set frequency"
     )
-    raise ConfigError([problem]) if error is ConfigError else SkippedError(problem)
+    if error is ConfigError:
+        raise wrong_value(("seasonality",), problem)
+    raise SkippedError(f"seasonality: {problem}")

@@ -46,6 +46,25 @@ def create_multivariate_model(section: ModelSection, queries: Sequence[Query]) -
     return model
 
 
+def check_with_library(section: ModelSection, queries: Sequence[Query]) -> None:
+    """Check what only the library of a model knows, such as `args`; other models have none.
+
+    Parameters
+    ----------
+    section
+        Of the model.
+    queries
+        Those of one instance of it.
+
+    Raises
+    ------
+    ConfigError
+        With every problem there is, or the library is not installed.
+    """
+    if section.takes_args:
+        _create(section.class_name, section, queries)
+
+
 def _create(class_name: str, section: ModelSection, queries: Sequence[Query]) -> Any:
     made = MODELS.implementation(class_name)
     section = section.for_step(queries[0].step)

@@ -10,6 +10,7 @@ from fastapi import HTTPException, Request
 from vmanomaly.config import Config
 from vmanomaly.executor import Executor
 from vmanomaly.monitoring.metrics import Metrics
+from vmanomaly.monitoring.resources import available_memory
 from vmanomaly.service.workers import create_executor
 from vmanomaly.tasks import Tasks
 
@@ -36,8 +37,17 @@ class Api:
     metrics: Metrics
 
     def executor(self) -> Executor:
-        """Return what executes a task, as the settings say, apart from what jobs use."""
-        return replace(create_executor(self.config().settings), apart=True)
+        """Return what executes a task, as the settings say, apart from what jobs use.
+
+        Half of the memory is for all tasks.
+        """
+        config = self.config()
+        n_tasks = config.server.max_concurrent_tasks if config.server else 1
+        return replace(
+            create_executor(config.settings),
+            apart=True,
+            memory_bytes=available_memory() // 2 // n_tasks,
+        )
 
 
 def media_type(request: Request) -> str:

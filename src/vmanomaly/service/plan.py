@@ -17,6 +17,7 @@ from vmanomaly.keys import query_key
 from vmanomaly.model import AnyModel, create_model, create_multivariate_model
 from vmanomaly.model.custom.create import resolved_section
 from vmanomaly.model.parallel import ParallelModel
+from vmanomaly.model.registry import check_with_library
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader
 from vmanomaly.reader.workers import n_reads_at_once
@@ -31,6 +32,8 @@ from vmanomaly.slots import Slots
 from vmanomaly.writer import Writer
 
 logger = logging.getLogger(__name__)
+
+_MOST_CHECKED = 100
 
 Models: TypeAlias = Mapping[tuple[str, tuple[str, ...]], AnyModel]
 """Models by their alias and the aliases of their queries."""
@@ -59,12 +62,40 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
                     else create_model(section, queries[0])
                 )
         except ConfigError as error:
-            for problem in error.problems:
-                findings.error(("models", alias), problem)
+            findings.errors_of(("models", alias), error)
     if findings.problems:
-        raise ConfigError(findings.problems)
+        raise ConfigError(findings.problems, findings.n_problems, findings.details)
     _recommend_online(models)
     return models
+
+
+def check_libraries(config: Config, findings: Findings) -> None:
+    """Check what only the libraries of models know, as `create_models` does, but not all of it.
+
+    That of each model is checked on its first query, and of so many models only as a client may
+    have checked.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    findings
+        Takes every problem, and a warning where not all is checked.
+    """
+    of_libraries = [alias for alias, section in config.models.items() if section.takes_args]
+    for alias in of_libraries[:_MOST_CHECKED]:
+        section = config.models[alias]
+        try:
+            check_with_library(
+                section, [config.reader.queries[query] for query in section.query_groups[0]]
+            )
+        except ConfigError as error:
+            findings.errors_of(("models", alias), error)
+    if len(of_libraries) > _MOST_CHECKED:
+        findings.warn(
+            ("models",),
+            f"only of {_MOST_CHECKED} of them the args are checked here; use `vmanomaly --dryRun`",
+        )
 
 
 def _recommend_online(models: Models) -> None:
@@ -91,8 +122,7 @@ def with_custom_classes(config: Config) -> Config:
         try:
             models[alias] = resolved_section(section)
         except ConfigError as error:
-            for problem in error.problems:
-                findings.error(("models", alias), problem)
+            findings.errors_of(("models", alias), error)
             continue
         if models[alias].multivariate and not section.multivariate:
             check_multivariate({alias: section}, config.reader.queries, findings)

@@ -26,6 +26,7 @@ from vmanomaly.executor import Executor
 from vmanomaly.model import AnyModel, create_model, create_multivariate_model, warm_up
 from vmanomaly.model.auto import check_optuna
 from vmanomaly.model.grouping import group_channels, select
+from vmanomaly.model.registry import check_with_library
 from vmanomaly.series import SeriesBatch
 from vmanomaly.tasks.characteristics import characterize
 from vmanomaly.tasks.task import Note, TaskError
@@ -132,7 +133,12 @@ def read_autotune(
     findings = Findings()
     tuned = tuned_class(class_name, ("tuned_class_name",), findings)
     if tuned is not None:
-        check_frozen(tuned, frozen, {}, (), ("frozen_params",), findings)
+        section = check_frozen(tuned, frozen, {}, (), ("frozen_params",), findings)
+        if section is not None:
+            try:
+                check_with_library(section, queries)
+            except ConfigError as error:
+                findings.errors_of(("frozen_params",), error)
     params = _read_params(optimization, findings)
     if tuned is None or params is None or findings.problems:
         raise ConfigError(findings.problems, findings.n_problems, findings.details)

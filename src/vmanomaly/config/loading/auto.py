@@ -13,7 +13,6 @@ from vmanomaly.config.registry import MODELS
 from vmanomaly.config.section import is_left_out, read_section
 from vmanomaly.config.tuned import NOT_FROZEN, NOT_TUNED, parameters_of
 
-_FROZEN = ("optimization_params", "frozen_params")
 _SHARED = {"provide_series", "args", "groupby"}
 """Keys of `auto` of which the class that it tunes says what they may be."""
 
@@ -120,10 +119,7 @@ def read_auto(
     tuned = None if is_left_out(written) else tuned_class(written, place, findings)
     if tuned is None or section is None:
         return None
-    if not {*section.frozen} - {*section.frozen_params}:
-        frozen_path: Path = (*path, "frozen_params")
-    else:
-        frozen_path = (*path, *_FROZEN)
+    frozen_path = (*path, *section.frozen_path)
     shared = {key: raw[key] for key in _SHARED if not is_left_out(raw.get(key))}
     if check_frozen(tuned, section.frozen, shared, path, frozen_path, findings) is None:
         return None

@@ -86,6 +86,13 @@ class AutoSection(ModelSection):
         """The keys of the class that are not tuned, from both places."""
         return merged(self.frozen_params, self.optimization_params.frozen_params)
 
+    @property
+    def frozen_path(self) -> tuple[str, ...]:
+        """The place of the keys that are not tuned, within the section."""
+        if {*self.frozen} - {*self.frozen_params}:
+            return ("optimization_params", "frozen_params")
+        return ("frozen_params",)
+
     def as_multivariate(self) -> AutoMultivariateSection:
         """Return the same section, of a class that scores all series of its queries jointly."""
         return AutoMultivariateSection.model_construct(self.model_fields_set, **self.__dict__)

@@ -32,7 +32,7 @@ class TemporalEnvelopeMultivariateSection(TemporalEnvelopeSection):
     multivariate = True
 
     class_name: str = Field("temporal_envelope_multivariate", alias="class")
-    dependency_rank: Annotated[int, whole(0)] = 8
+    dependency_rank: Annotated[int, whole(0, 1000)] = 8
     score_aggregation: Annotated[str, choice("max", "mean", "l2")] = "l2"
     max_channels: Annotated[int, whole(1)] = 1000
     recommended_max_channels: Annotated[int, whole(1)] = 100

@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vmanomaly.errors import ConfigError, SkippedError
+from vmanomaly.config.problems import wrong_value
+from vmanomaly.errors import SkippedError
 from vmanomaly.model.base import BatchT, Model, ModelOutput, MultivariateModel
 from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.isolation_forest.features import seasonal_features
 from vmanomaly.model.isolation_forest.forest import anomaly_score, fit_forest
 from vmanomaly.model.isolation_forest.state import COLUMNS, RAGGED, ForestState, as_row
-from vmanomaly.model.library.arguments import check_arguments
+from vmanomaly.model.library.arguments import Bounds, check_arguments
 from vmanomaly.model.library.extras import required
 from vmanomaly.model.library.model import fitted_state
 from vmanomaly.model.online import observe
@@ -28,6 +29,12 @@ from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatc
 logger = logging.getLogger(__name__)
 
 _SEED = 42
+# What else there may be is checked by scikit-learn.
+_OTHERS = (bool, str, float, type(None))
+_BOUNDS = {
+    "n_estimators": Bounds(1, 10_000, others=_OTHERS),
+    "n_jobs": Bounds(-1_000, 1_000, others=_OTHERS),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +82,11 @@ class ForestModel(ParallelModel[BatchT]):
         user = "the model isolation_forest"
         constructor = required("sklearn.ensemble", user, "sklearn").IsolationForest
         refused = {"contamination": "set it on the model, not in args"}
-        check_arguments(self.args, constructor, refused=refused)
+        check_arguments(self.args, constructor, refused=refused, bounds=_BOUNDS)
         try:
             constructor(**self.args)._validate_params()
         except ValueError as error:
-            raise ConfigError([f"args: {error}"]) from None
+            raise wrong_value(("args",), str(error)) from None
 
     @property
     def columns(self) -> tuple[Column, ...]:

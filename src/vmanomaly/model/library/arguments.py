@@ -4,9 +4,47 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from vmanomaly.closest import closest
+from vmanomaly.config.problems import Findings, expectation
 from vmanomaly.errors import ConfigError
+
+
+class Bounds(NamedTuple):
+    """Which numbers an argument of a library may be.
+
+    Attributes
+    ----------
+    low, high
+        The least and the largest.
+    whole
+        Whether only whole numbers are allowed.
+    others
+        Types of values that are allowed in addition, for the library to check.
+
+    Examples
+    --------
+    >>> bounds = Bounds(1, 1000)
+    >>> str(bounds), bounds.hold(25), bounds.hold(25.5), bounds.hold(None), bounds.hold(True)
+    ('a whole number from 1 to 1,000', True, False, False, False)
+    """
+
+    low: float
+    high: float
+    whole: bool = True
+    others: tuple[type, ...] = ()
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        return f"{kind} from {self.low:,} to {self.high:,}"
+
+    def hold(self, value: object) -> bool:
+        """Tell whether a value is one of these."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return isinstance(value, self.others)
+        is_right_kind = isinstance(value, int) or not self.whole or float in self.others
+        return is_right_kind and self.low <= value <= self.high
 
 
 def check_arguments(
@@ -14,8 +52,12 @@ def check_arguments(
     constructor: type,
     also: Collection[str] = (),
     refused: Mapping[str, str] | None = None,
+    bounds: Mapping[str, Bounds] | None = None,
 ) -> None:
     """Check that a library's constructor takes the arguments, before any data is read.
+
+    Libraries take numbers that no machine could compute with, and some take anything until the
+    fit; a client of the API may send them.
 
     Parameters
     ----------
@@ -27,11 +69,13 @@ def check_arguments(
         Names that are taken in addition.
     refused
         Arguments of the constructor that are not the user's, each with the remedy.
+    bounds
+        Of the numbers that arguments may be.
 
     Raises
     ------
     ConfigError
-        With every argument that it does not take.
+        With every argument that it does not take, or that is out of bounds.
 
     Examples
     --------
@@ -41,18 +85,22 @@ def check_arguments(
     vmanomaly.errors.ConfigError: args.reals: complex does not take it; did you mean real?
     """
     refused = refused or {}
+    findings = Findings()
     known = [*_parameters(constructor), *also]
     offered = [name for name in known if name not in refused]
-    problems = []
     for name in args:
         if name in refused:
-            problems.append(f"args.{name}: {refused[name]}")
+            findings.error(("args", name), refused[name])
         elif name not in known:
             close = closest(str(name), offered)
             hint = f"it takes {', '.join(offered)}" if close is None else f"did you mean {close}?"
-            problems.append(f"args.{name}: {constructor.__name__} does not take it; {hint}")
-    if problems:
-        raise ConfigError(problems)
+            findings.error(("args", name), f"{constructor.__name__} does not take it; {hint}")
+    for name, within in (bounds or {}).items():
+        if name in args and not within.hold(args[name]):
+            place = ("args", name)
+            findings.error(place, expectation(f"expected {within}", place, args[name]))
+    if findings.problems:
+        raise ConfigError(findings.problems, findings.n_problems, findings.details)
 
 
 def _parameters(constructor: type) -> list[str]:

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from vmanomaly.closest import closest
+from vmanomaly.config.problems import Findings, wrong_value
+from vmanomaly.config.secrets import shown_name
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import ConfigError, SkippedError
 from vmanomaly.model.base import LARGEST
-from vmanomaly.model.library.arguments import check_arguments
 from vmanomaly.model.library.chatter import warnings_logged
 from vmanomaly.model.library.model import LibraryModel
 from vmanomaly.model.library.state import RaggedColumn
+from vmanomaly.model.prophet.arguments import check_prophet_arguments, check_terms
 from vmanomaly.model.prophet.civil import BUILT_IN, regressors_of
 from vmanomaly.model.prophet.library import prophet
 from vmanomaly.model.prophet.outputs import (
@@ -110,8 +112,8 @@ class ProphetModel(LibraryModel):
     def __post_init__(self) -> None:
         self._check_arguments()
         if self.args.get("growth") == "logistic" and not np.isfinite(self._data_range).all():
-            raise ConfigError(
-                ["args.growth: logistic growth needs a data_range of finite numbers; set it"]
+            raise wrong_value(
+                ("args", "growth"), "logistic growth needs a data_range of finite numbers; set it"
             )
         if self.provide_series is not None:
             self._check_outputs(self.provide_series)
@@ -289,31 +291,34 @@ class ProphetModel(LibraryModel):
         return components
 
     def _check_arguments(self) -> None:
-        check_arguments(self.args, prophet().Prophet, also=["country_holidays"])
-        if not self._argument("uncertainty_samples"):
-            raise ConfigError(["args.uncertainty_samples: there are no bounds without samples"])
+        check_prophet_arguments(self.args, prophet().Prophet)
+        n_waves = 2 * sum(each.fourier_order for each in self.seasonalities)
+        check_terms(self.args, n_waves + len(self._regressors))
         try:
             with warnings_logged():
                 self._build()
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - what it raises for wrong values is of all kinds
-            raise ConfigError([f"args: Prophet does not take them: {error}"]) from None
+            raise wrong_value(("args",), f"Prophet does not take them: {error}") from None
 
     def _check_outputs(self, wanted: Sequence[str]) -> None:
         possible = {*self.outputs, "incident_score"}
-        problems = []
+        findings = Findings()
         for name in wanted:
             if name not in possible:
                 close = closest(name, possible)
                 hint = f"did you mean {close}?" if close else "it gives the columns of Prophet"
-                problems.append(f"provide_series: this model does not produce {name}; {hint}")
+                findings.error(
+                    ("provide_series",),
+                    f"this model does not produce {shown_name(name)}; {hint}",
+                )
         if self.forecast_at and not any(
             name in FORECASTED or name in forecasts(self.forecast_at) for name in wanted
         ):
-            problems.append("provide_series: forecast_at needs yhat here, or a bound; add yhat")
-        if problems:
-            raise ConfigError(problems)
+            findings.error(("provide_series",), "forecast_at needs yhat here, or a bound; add yhat")
+        if findings.problems:
+            raise ConfigError(findings.problems, findings.n_problems, findings.details)
 
 
 def compressed(

@@ -26,6 +26,7 @@ from vmanomaly.server.api import JSON_TYPE, Api
 from vmanomaly.server.bodies import YAML, BodyChecks
 from vmanomaly.server.routes.catalogue import without_login
 from vmanomaly.server.values import FilledText, PositiveDuration, WrongValueError, read_argument
+from vmanomaly.service.plan import check_libraries
 
 YAML_OBJECT: dict[int | str, dict[str, Any]] = {
     200: {"content": {YAML: {"schema": {"type": "object"}}}}
@@ -146,9 +147,7 @@ def configs_router(api: Api) -> APIRouter:
                 **tenant,
             },
         }
-        findings = Findings()
-        if build_config(sections, {}, findings) is None:
-            raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        _build(sections, Findings())
         return YamlResponse(dump_yaml(sections))
 
     return router
@@ -165,15 +164,23 @@ def _checked(sections: dict[str, Any]) -> dict[str, Any]:
             "`vmanomaly --dryRun`",
         )
     findings = Findings()
-    with not_looking_for_files():
-        config = build_config(sections, {}, findings)
-    if config is None:
-        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+    config = _build(sections, findings)
     return {
         "is_valid": True,
         "validated": resolved_mapping(config),
         "warnings": findings.warnings,
     }
+
+
+def _build(sections: Mapping[str, Any], findings: Findings) -> Config:
+    """Return a configuration, or raise a ConfigError with every problem."""
+    with not_looking_for_files():
+        config = build_config(sections, {}, findings)
+    if config is not None:
+        check_libraries(config, findings)
+    if config is None or findings.problems:
+        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+    return config
 
 
 def _n(section: object) -> int:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from vmanomaly.config import Config
 from vmanomaly.config.loading.model_spec import read_model_spec
+from vmanomaly.config.problems import Findings
 from vmanomaly.config.scheduler import BacktestingSection
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import ConfigError
@@ -258,7 +259,9 @@ def _asked_for(
     try:
         detector_of(model, query)
     except ConfigError as error:
-        raise WrongValueError("model_spec", "; ".join(error.problems)) from error
+        findings = Findings()
+        findings.errors_of(("model_spec",), error)
+        raise ConfigError(findings.problems, findings.n_problems, findings.details) from error
     return (
         Detection(
             query=query,

@@ -12,10 +12,10 @@ from vmanomaly.config.model_schema import model_schema
 from vmanomaly.config.reader import HttpQuery
 from vmanomaly.config.registry import MODELS
 from vmanomaly.config.values.duration import Duration
+from vmanomaly.model.registry import check_with_library
 from vmanomaly.server.api import JSON_TYPE
 from vmanomaly.server.bodies import YAML, BodyChecks
 from vmanomaly.server.values import MAX_SPEC_VALUES
-from vmanomaly.tasks.detection import detector_of
 
 
 class ModelClasses(BaseModel):
@@ -109,7 +109,5 @@ def models_router() -> APIRouter:
 
 def _checked(spec: dict[str, Any]) -> dict[str, Any]:
     section = read_model_spec(spec)
-    if section.takes_args and (section.args or section.provide_series):
-        # Only its library knows them.
-        detector_of(section, HttpQuery(alias="query", expr="query", step=Duration(60_000)))
+    check_with_library(section, [HttpQuery(alias="query", expr="query", step=Duration(60_000))])
     return {"valid": True, "model_spec": written_model_spec(section)}
