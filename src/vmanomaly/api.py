@@ -31,6 +31,7 @@ from vmanomaly.config.values.time import parse_time
 from vmanomaly.context import RunContext
 from vmanomaly.detector import Learned
 from vmanomaly.errors import ConfigError, UsageError
+from vmanomaly.http.terms import in_terms_of, told_in_terms
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader
 from vmanomaly.series import TimeRange
@@ -325,7 +326,8 @@ def read(
     reader = create_reader(section, Metrics())
     try:
         time_range = TimeRange(_time_ms("start", start), round(last))
-        batch = reader.read(asked, time_range, "read", stage="fit")
+        with told_in_terms(_in_terms_of_arguments):
+            batch = reader.read(asked, time_range, "read", stage="fit")
     finally:
         reader.close()
     there = ~np.isnan(batch.values)
@@ -337,6 +339,16 @@ def read(
         frame[name] = texts[rows]
     frame["value"] = batch.values[there]
     return to_frame(frame, like)
+
+
+def _in_terms_of_arguments(message: str) -> str:
+    """Return a message with the arguments of `read` where it names keys of a reader."""
+
+    def argument(key: str, value: str | None) -> str:
+        name = "url" if key == "datasource_url" else key
+        return f"`{name}`" if value is None else f"`{name}={value.capitalize()}`"
+
+    return in_terms_of(message, argument, ", ".join)
 
 
 def _gridded(

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import vmanomaly as va
 from tests.loopback import Asked, Handler, serve
 from vmanomaly.cli.dispatch import dispatch
 from vmanomaly.cli.options import connection_of, in_terms_of_options
 from vmanomaly.cli.query import sparkline
+from vmanomaly.errors import DatasourceError
 from vmanomaly.http.remedies import Remedies
 
 OF_LABELS = b'{"status":"success","data":["node_memory_MemAvailable_bytes","up"]}'
@@ -173,3 +175,8 @@ def test_a_mistake_in_the_settings_is_found_before_files_are_read(
     model = ["--model", "isolation_forest", "--set", "args={n_estimator: 5}"]
     assert dispatch(["detect", "nosuch.csv", *model]) == 2
     assert "args.n_estimator: " in told(capsys)
+
+
+def test_python_names_the_arguments_that_it_took() -> None:
+    with pytest.raises(DatasourceError, match=r"Is `url` right\?"):
+        va.read("http://127.0.0.1:1", "up", 0, 60)

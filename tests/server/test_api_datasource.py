@@ -18,6 +18,7 @@ from tests.loopback import Asked, Handler, serve
 from tests.server.api_client import Client, serving
 from tests.victorialogs import victorialogs
 from vmanomaly.server.routes import queries
+from vmanomaly.server.terms import terms_of_request, terms_of_writer
 
 EMPTY = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
 PASSED_ON = {"pass_auth_headers": "true"}
@@ -166,6 +167,90 @@ def test_a_failure_is_an_error(respond: Callable[[Handler, Asked], None], status
     with serve(respond) as server, serving() as client:
         client.error(status, "GET", query(server.url))
         client.error(502, "GET", query("http://127.0.0.1:1"))
+
+
+AT_READER = {"reader.datasource_url": "http://127.0.0.1:1/reader"}
+LIKE_READER = {"server.use_reader_connection_settings": True, "reader.bearer_token": "s"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "environ", "given", "remedy"),
+    [
+        ({}, {}, {"datasource_url": "{url}"}, "Is `datasource_url` right?"),
+        ({"reader.datasource_url": "{url}"}, {}, {}, "Is `reader.datasource_url` right?"),
+        (
+            {},
+            {"VMANOMALY_UI_DATASOURCE_URL": "{url}"},
+            {},
+            "Is `VMANOMALY_UI_DATASOURCE_URL` right?",
+        ),
+    ],
+)
+def test_a_wrong_address_is_to_be_changed_where_it_is_set(
+    changes: dict[str, str], environ: dict[str, str], given: dict[str, str], remedy: str
+) -> None:
+    with serve(lambda handler, _: handler.reply(404)) as server:
+
+        def at_server(of: dict[str, str]) -> dict[str, str]:
+            return {name: each.format(url=server.url) for name, each in of.items()}
+
+        with serving({**AT_READER, **at_server(changes)}, at_server(environ)) as client:
+            body = {"query": "up", "step": "1m", **at_server(given)}
+            assert client.error(422, "POST", "/api/v1/query", body).endswith(remedy)
+            target = "/api/v1/timeseries/characteristics?" + urlencode(body)
+            assert client.error(422, "GET", target).endswith(remedy)
+            started = client.ok("POST", TASKS, body)
+            assert wait_for_end(client, started["task_id"])["error"].endswith(remedy)
+            incidents = "/api/v1/incidents?" + urlencode(at_server(given))
+            assert client.error(422, "GET", incidents).endswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "header", "remedy"),
+    [
+        (
+            {},
+            None,
+            "credentials, send them in the header `Authorization`, with `pass_auth_headers`",
+        ),
+        ({}, "Authorization", "Check the header `Authorization`"),
+        (
+            {"server.auth": {"user": "u", "password": "p"}},
+            "X-Datasource-Authorization",
+            "Check the header `X-Datasource-Authorization`",
+        ),
+        (LIKE_READER, None, "Check `reader.bearer_token`"),
+        (LIKE_READER, "Authorization", "Check the header `Authorization`"),
+    ],
+)
+def test_a_refused_login_is_to_be_changed_where_it_is_set(
+    changes: dict[str, Any], header: str | None, remedy: str
+) -> None:
+    with serve(lambda handler, _: handler.reply(401)) as server:
+        at_server = {"reader.datasource_url": server.url, **changes}
+        with serving(at_server) as client:
+            login = {} if "server.auth" not in changes else {"Authorization": "Basic dTpw"}
+            more = {"pass_auth_headers": "true"} if header else {}
+            headers = {**login, **({header: "Bearer x"} if header else {})}
+            answer = client.raw("GET", query(server.url, **more), **headers)
+            assert json.loads(answer.data)["error"].endswith(remedy)
+
+
+def test_a_key_that_requests_cannot_set_is_said_to_be_one() -> None:
+    def terms(**others: Any) -> str:
+        in_terms = terms_of_request("datasource_url", "Authorization", is_logged_in=False, **others)
+        return in_terms("A larger `reader.timeout` allows for slow answers")
+
+    assert terms(like_reader=True) == "A larger `reader.timeout` allows for slow answers"
+    assert terms(like_reader=False) == (
+        "A larger `reader.timeout` allows for slow answers. The configuration applies "
+        "`reader.timeout` only to the datasource of its reader, and if "
+        "`server.use_reader_connection_settings` is true"
+    )
+    assert terms_of_writer("Is `reader.verify_tls: false` or `reader.offset` set?") == (
+        "Is `writer.verify_tls: false` or `reader.offset` set? The configuration applies "
+        "`reader.offset` only to its own queries"
+    )
 
 
 def test_an_answer_that_is_too_large_says_what_to_shorten(monkeypatch: pytest.MonkeyPatch) -> None:

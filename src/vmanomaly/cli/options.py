@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ _OPTIONS = {
     "verify_tls": "--ca",
     "timeout": "--timeout",
 }
-_KEY = re.compile(r"`reader\.(\w+)(?:: (\w+))?`")
 
 
 def in_terms_of_options(message: str) -> str:
@@ -36,16 +34,19 @@ def in_terms_of_options(message: str) -> str:
     'Is the URL right, and `--tenant`?'
     >>> in_terms_of_options("`reader.verify_tls: false` accepts any certificate")
     '`--ca false` accepts any certificate'
+    >>> in_terms_of_options("Narrow the query, or raise `reader.max_response_size`")
+    'Narrow the query, or raise `reader.max_response_size`. Only a configuration can set that'
     """
+    from vmanomaly.http.terms import in_terms_of
 
-    def option(key: re.Match[str]) -> str:
-        if key[1] == _URL_KEY:
-            return "the URL"
-        if key[1] not in _OPTIONS:
-            return key[0]
-        return "`" + " ".join(filter(None, (_OPTIONS[key[1]], key[2]))) + "`"
+    return in_terms_of(message, _option, lambda keys: "Only a configuration can set that")
 
-    return _KEY.sub(option, message)
+
+def _option(key: str, value: str | None) -> str | None:
+    if key == _URL_KEY:
+        return "the URL"
+    option = _OPTIONS.get(key)
+    return None if option is None else "`" + " ".join(filter(None, (option, value))) + "`"
 
 
 def duration(text: str) -> Duration:

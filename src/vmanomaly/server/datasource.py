@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from vmanomaly.config import Config
 from vmanomaly.config.http import HttpSection
 from vmanomaly.config.loading.ui_datasource import DATASOURCE_TYPES
+from vmanomaly.config.loading.ui_datasource import URL as URL_VARIABLE
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.reader import (
     HttpReaderSection,
@@ -23,6 +24,8 @@ from vmanomaly.config.registry import READERS
 from vmanomaly.config.section import read_section
 from vmanomaly.config.server import ServerSection
 from vmanomaly.http import Guard
+from vmanomaly.http.terms import InTerms
+from vmanomaly.server.terms import keep_terms, terms_of_request
 from vmanomaly.server.values import WrongValueError
 
 AUTHORIZATION = "Authorization"
@@ -107,10 +110,13 @@ class Datasource:
         For the reader and the HTTP client, without queries.
     guard
         Says which addresses may be connected to; None allows all.
+    in_terms
+        Rewrites messages in terms of what the client can change.
     """
 
     section: HttpReaderSection
     guard: Guard | None
+    in_terms: InTerms = str
 
 
 def forwarded_authorization(
@@ -129,12 +135,13 @@ def forwarded_authorization(
     """
     if not pass_auth_headers:
         return None
-    name = AUTHORIZATION if _section_of(config).auth is None else FORWARDED_AUTHORIZATION
-    return request.headers.get(name)
+    return request.headers.get(_forwarded_header(config))
 
 
 def datasource_of(fields: DatasourceFields, request: Request, config: Config) -> Datasource:
     """Return the datasource of a request, as `choose_datasource` does.
+
+    What goes wrong with it is told in terms of the request.
 
     Parameters
     ----------
@@ -151,7 +158,9 @@ def datasource_of(fields: DatasourceFields, request: Request, config: Config) ->
         tenant_id=fields.tenant_id,
         authorization=forwarded_authorization(request, fields.pass_auth_headers, config),
     )
-    return choose_datasource(choice, config)
+    datasource = choose_datasource(choice, config)
+    keep_terms(request, datasource.in_terms)
+    return datasource
 
 
 def choose_datasource(choice: DatasourceChoice, config: Config) -> Datasource:
@@ -194,7 +203,8 @@ def choose_datasource(choice: DatasourceChoice, config: Config) -> Datasource:
     if choice.tenant_id:
         given["tenant_id"] = choice.tenant_id
     section = _read(kind, given)
-    if reader is not None and same_host and _section_of(config).use_reader_connection_settings:
+    like_reader = same_host and _section_of(config).use_reader_connection_settings
+    if reader is not None and like_reader:
         section = _with_connection_of(section, reader)
     if choice.authorization is not None:
         section = section.model_copy(
@@ -202,7 +212,13 @@ def choose_datasource(choice: DatasourceChoice, config: Config) -> Datasource:
             | {"headers": _with_authorization(section.headers, choice.authorization)}
         )
     trusted = fixed is not None or same_host or bool(_section_of(config).allowed_datasources)
-    return Datasource(section, None if trusted else Guard(_own_ports(config)))
+    in_terms = terms_of_request(
+        _url_name(choice, config),
+        _forwarded_header(config),
+        is_logged_in=choice.authorization is not None,
+        like_reader=like_reader,
+    )
+    return Datasource(section, None if trusted else Guard(_own_ports(config)), in_terms)
 
 
 def type_of(reader: HttpReaderSection) -> str:
@@ -216,6 +232,16 @@ def section_like(connection: HttpSection) -> VmReaderSection:
     section = _with_connection_of(_read("vm", given), connection)
     assert isinstance(section, VmReaderSection)  # noqa: S101 - by its class
     return section.model_copy(update={"tenant_id": connection.tenant_id})
+
+
+def _forwarded_header(config: Config) -> str:
+    return AUTHORIZATION if _section_of(config).auth is None else FORWARDED_AUTHORIZATION
+
+
+def _url_name(choice: DatasourceChoice, config: Config) -> str:
+    if config.ui_datasource is not None:
+        return URL_VARIABLE
+    return "datasource_url" if choice.url else "reader.datasource_url"
 
 
 def _kind(choice: DatasourceChoice, config: Config) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from vmanomaly.errors import ConfigError, DatasourceError, StoppedError
+from vmanomaly.server.terms import told
 from vmanomaly.server.values import WrongValueError
 from vmanomaly.tasks import NoFreeSlotError
 
@@ -148,7 +149,7 @@ def _datasource_failed(request: Request, error: Exception) -> JSONResponse:
             status = 422
         case _:
             status = 502
-    return error_response(status, str(error))
+    return error_response(status, told(request, error))
 
 
 def _not_in_time(request: Request, error: Exception) -> JSONResponse:

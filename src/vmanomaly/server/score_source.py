@@ -11,6 +11,7 @@ from vmanomaly.config.reader import VmReaderSection
 from vmanomaly.config.writer import DuckdbWriterSection, HttpWriterSection
 from vmanomaly.scores import QueriedScores, ScoreSource, StoredScores
 from vmanomaly.server.datasource import DatasourceFields, datasource_of, section_like
+from vmanomaly.server.terms import keep_terms, terms_of_writer
 from vmanomaly.server.values import WrongValueError
 
 
@@ -44,6 +45,7 @@ def score_source(fields: DatasourceFields, request: Request, config: Config) -> 
             raise WrongValueError("datasource_type", "scores are in a datasource of the type vm")
         return QueriedScores(datasource.section, metric_format, datasource.guard)
     if isinstance(writer, HttpWriterSection):
+        keep_terms(request, terms_of_writer)
         return QueriedScores(section_like(writer), metric_format)
     raise WrongValueError(
         "datasource_url", "required: the writer of the configuration keeps no scores"

@@ -29,6 +29,7 @@ from vmanomaly.server.routes.detection import (
     TaskResult,
     TaskStarted,
     find_task,
+    in_its_terms,
     task_response,
 )
 from vmanomaly.server.values import (
@@ -155,7 +156,7 @@ def autotune_router(api: Api) -> APIRouter:
         asked = _asked_for(body, datasource, config, api.executor())
         time_range = range_of_one_query(body.start, body.end, body.step)
         read = partial(_read, datasource, asked.queries, time_range, body.limit)
-        task = api.tasks.start(KIND, partial(autotune, asked, read))
+        task = api.tasks.start(KIND, in_its_terms(partial(autotune, asked, read), datasource))
         return TaskStarted(task_id=task.id, status=TaskStatus.RUNNING.value)
 
     @router.get(

@@ -16,8 +16,10 @@ from vmanomaly.config.loading.model_spec import read_model_spec
 from vmanomaly.config.problems import Findings
 from vmanomaly.config.scheduler import BacktestingSection
 from vmanomaly.config.values.duration import Duration
+from vmanomaly.context import RunContext
 from vmanomaly.errors import ConfigError
 from vmanomaly.executor import Executor
+from vmanomaly.http.terms import told_in_terms
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import Reader, create_reader
 from vmanomaly.server.api import Api, only_json
@@ -31,7 +33,7 @@ from vmanomaly.server.values import (
     TimeMs,
     WrongValueError,
 )
-from vmanomaly.tasks import Task, TaskStatus
+from vmanomaly.tasks import Note, Task, TaskStatus, Work
 from vmanomaly.tasks.detection import Detection, detect, detector_of
 
 KIND = "detection"
@@ -194,7 +196,8 @@ def detection_router(api: Api) -> APIRouter:
     def create(body: DetectionTaskRequest, request: Request) -> TaskStarted:
         config = api.config()
         detection, datasource = _asked_for(body, request, config, api.executor())
-        task = api.tasks.start(KIND, partial(detect, detection, partial(_reader, datasource)))
+        work = partial(detect, detection, partial(_reader, datasource))
+        task = api.tasks.start(KIND, in_its_terms(work, datasource))
         return TaskStarted(task_id=task.id, status=TaskStatus.RUNNING.value)
 
     @router.get("/tasks", summary="List detection tasks", response_model=TaskList)
@@ -219,6 +222,16 @@ def detection_router(api: Api) -> APIRouter:
         return Canceled(ok=True, canceled=find_task(api, task_id, KIND).cancel())
 
     return router
+
+
+def in_its_terms(work: Work, datasource: Datasource) -> Work:
+    """Return work that tells what is wrong with its datasource in terms of the request."""
+
+    def told(context: RunContext, note: Note) -> bytes:
+        with told_in_terms(datasource.in_terms):
+            return work(context, note)
+
+    return told
 
 
 def find_task(api: Api, task_id: str, kind: str) -> Task:

@@ -251,7 +251,8 @@ def _fetch(
         answer = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise DatasourceError(
-            "the datasource answered with something other than JSON; is datasource_url right?",
+            "the datasource answered with something other than JSON. "
+            "Is `reader.datasource_url` right?",
             "422",
         ) from error
     if not isinstance(answer, dict):
