@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 import subprocess
@@ -182,6 +183,26 @@ def test_the_time_for_headers_starts_with_each_request(
     assert has_fine_answer(client)
     client.sendall(KEPT[:20])
     assert rest_of(client) == b""
+
+
+def test_pipelined_requests_are_answered_in_order(world: World) -> None:
+    missing = KEPT.replace(b"/ok", b"/missing")
+    answers = rest_of(connect(world.start(), UPLOAD + b"x" * 100 + KEPT + missing + GOOD))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"404", b"200"]
+
+
+def test_requests_sent_before_an_answer_wait_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SECONDS_PER_PIPELINED", 3600.0)
+    port = world.start()
+    with connect(port, KEPT * 1000) as client:
+        assert has_fine_answer(client)
+        for _ in range(20):
+            assert is_answered(port)
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1 << 16)
 
 
 def test_a_kept_connection_is_closed_when_it_is_not_used(world: World) -> None:

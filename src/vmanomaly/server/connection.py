@@ -16,6 +16,8 @@ from vmanomaly.server.errors import error_response
 HEADERS_WITHIN_S = 10.0
 BODY_WITHIN_S = 30.0
 ANSWER_TAKEN_WITHIN_S = 30.0
+SECONDS_PER_PIPELINED = 0.01
+"""Of each connection, between an answer and a request that was sent before that."""
 
 
 class Connection(H11Protocol):
@@ -23,6 +25,9 @@ class Connection(H11Protocol):
 
     A client has 10 seconds for the headers of a request, 30 more for its body, and may leave an
     answer unread for 30 seconds. Between two requests uvicorn's `timeout_keep_alive` applies.
+    Requests that are sent before the last answer take turns with those of all connections, a
+    hundred per second together: one packet holds thousands of them, and a client that sends such
+    packets on every connection would keep all others waiting.
 
     Parameters
     ----------
@@ -44,6 +49,8 @@ class Connection(H11Protocol):
         self._awaited: str | None = None
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
+        self._pipelined: asyncio.TimerHandle | None = None
+        self._is_next_pipelined = False
 
     @property
     def is_between_requests(self) -> bool:
@@ -69,6 +76,8 @@ class Connection(H11Protocol):
         """End everything."""
         self._await(None)
         self._stop_writing_timer()
+        if self._pipelined is not None:
+            self._pipelined.cancel()
         super().connection_lost(exc)
         self.on_lost()
 
@@ -77,10 +86,21 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._look_at_request(is_begun=True)
 
+    def handle_events(self) -> None:
+        """Answer what has arrived; a pipelined request in its turn."""
+        if not self._is_next_pipelined:
+            super().handle_events()
+            return
+        self.flow.pause_reading()
+        within_s = SECONDS_PER_PIPELINED * len(self.connections)
+        self._pipelined = self.loop.call_later(within_s, self._handle_pipelined)
+
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self.waits_since = self.loop.time()
+        self._is_next_pipelined = bool(self.conn.trailing_data[0])
         super().on_response_complete()
+        self._is_next_pipelined = False
         if self.transport.is_closing():
             self._await("end", ANSWER_TAKEN_WITHIN_S)
         else:
@@ -125,6 +145,12 @@ class Connection(H11Protocol):
             self.cycle.disconnected = True
         if self.has_opened:
             self.transport.abort()
+
+    def _handle_pipelined(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.handle_events()
+            self._look_at_request(is_begun=True)
 
     def _look_at_request(self, *, is_begun: bool) -> None:
         """Check how much of a request has arrived, and wait for the rest."""
