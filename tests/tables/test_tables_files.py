@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -268,6 +269,55 @@ def test_a_file_that_is_larger_than_the_memory_is_refused(
     monkeypatch.setattr("vmanomaly.tables.files.available_memory", lambda: 49 * 2 * 2 * 64)
     with pytest.raises(TableError, match="holds more than 49 rows, which is what the memory has"):
         read_files([str(file)])
+
+
+class Counting:
+    """A connection to DuckDB that counts how often files are read as text."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self.n_times = 0
+
+    def __enter__(self) -> Counting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def sql(self, *arguments: Any, **more: Any) -> Any:
+        return self.connection.sql(*arguments, **more)
+
+    def execute(self, statement: str, *arguments: Any) -> Any:
+        self.n_times += statement.count("all_varchar")
+        return self.connection.execute(statement, *arguments)
+
+
+@pytest.mark.parametrize("zone", ["", "Z"])
+def test_how_times_are_written_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    date = "01.02.2026" if not zone else "2026-02-01"
+    first, second, third = (f"{date} 00:0{n}:00{zone}" for n in range(3))
+    line = f"{first},{second},1,{third}\n"
+    file = write(tmp_path, 'a,"b ""c""",row,time0\n' + line * 3)
+    counting = Counting(duckdb.connect())
+    monkeypatch.setattr(duckdb, "connect", lambda **_: counting)
+    table = read_files([str(file)])
+    assert counting.n_times == 1
+    names = ["a", 'b "c"', "time0"]
+    assert table.zoned == frozenset(names if zone else [])
+    assert table.remarks == tuple(
+        f"'01.02.2026 00:0{n}:00' in column {name!r} is read as 2026-02-01 00:0{n}:00"
+        for n, name in enumerate(names)
+        if not zone
+    )
+
+
+def test_the_row_and_the_column_without_a_zone_are_named(tmp_path: Path) -> None:
+    good, bad = "2026-01-01T00:00:00Z", "2026-01-01T00:00:00"
+    text = f"a,b,value\n{good},{good},1\n{good},,1\n{good},{bad},1\n{good},{bad},1\n"
+    with pytest.raises(TableError, match=f"row 3: '{bad}' in column 'b' names no time zone"):
+        read_files([str(write(tmp_path, text))])
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])

@@ -40,6 +40,7 @@ _BEGINNING_BYTES = 64 << 10
 _MEMORY_LIMIT = "60%"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NO_UTF8 = "not utf-8 encoded"
+_ZONE = "(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _YEAR_FIRST = re.compile(r"\s*[+-]?\d{4}")
 FILE_NAME = "filename"
 """The column that says which of several files a row is from."""
@@ -144,9 +145,7 @@ def _read(reader: str, files: list[str], source: str) -> Table:
             columns = relation.limit(max_rows + 1).fetchnumpy()
             zoned = [name for name, kind in kinds.items() if "TIME ZONE" in kind]
             if is_csv:
-                for name in zoned:
-                    _check_zones(connection, escaped, form, name, source)
-                written_times = _written_times(connection, escaped, form, columns)
+                written_times = _written_times(connection, escaped, form, columns, zoned, source)
         except duckdb.Error as error:
             raise TableError(f"{source} cannot be read: {_cause(error)}") from error
     if len(next(iter(columns.values()), ())) > max_rows:
@@ -198,20 +197,50 @@ def _written_times(
     files: list[str],
     form: str,
     columns: Mapping[str, Any],
+    zoned: Sequence[str],
+    source: str,
 ) -> dict[str, str]:
-    """Return how a time of each column of times is written: that of `_telling_row`."""
-    found = {}
-    for name, values in columns.items():
-        if is_time(values):
-            column = name.replace('"', '""')
-            written = connection.execute(
-                f"""SELECT "{column}" FROM read_csv($files, all_varchar = true{form})
-                LIMIT 1 OFFSET {_telling_row(_plain(values))}""",  # noqa: S608 - quoted; a number
-                {"files": files},
-            ).fetchone()
-            if written is not None and written[0] is not None:
-                found[name] = written[0]
-    return found
+    """Return how a time of each column of times is written: that of `_telling_row`.
+
+    The files are read once more for all columns, and as far as necessary only.
+
+    Raises
+    ------
+    TableError
+        Some times of a column name a zone and others do not: DuckDB takes these for UTC.
+    """
+    names = [name for name, values in columns.items() if is_time(values)]
+    if not names:
+        return {}
+    rows = [_telling_row(_plain(columns[name])) for name in names]
+    chosen = ", ".join(f"{_quoted(name)} AS time{n}" for n, name in enumerate(names))
+    asked = [f"any_value(time{n}) FILTER (row = {row + 1})" for n, row in enumerate(rows)]
+    for n, name in enumerate(names):
+        if name in zoned:
+            has_none = f"FILTER (NOT regexp_matches(trim(time{n}), '{_ZONE}', 'i'))"
+            asked += [f"min(row) {has_none}", f"arg_min(time{n}, row) {has_none}"]
+    limit = "" if zoned else f"LIMIT {max(rows) + 1}"
+    found = connection.execute(
+        f"""SELECT {", ".join(asked)} FROM (
+            SELECT row_number() OVER () AS row, * FROM (
+                SELECT {chosen} FROM read_csv($files, all_varchar = true{form}) {limit}))""",  # noqa: S608 - quoted, or numbers
+        {"files": files},
+    ).fetchone()
+    assert found is not None  # noqa: S101 - of aggregates
+    without = list(found[len(names) :])
+    for name in names:
+        if name in zoned:
+            row, written, *without = without
+            if row is not None:
+                raise TableError(
+                    f"{source}, row {row}: {written!r} in column {name!r} names no time zone, "
+                    "and others do; write all of them one way"
+                )
+    return {name: each for name, each in zip(names, found, strict=False) if each is not None}
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _telling_row(times: NDArray[Any]) -> int:
@@ -283,26 +312,6 @@ def _join_clock(columns: dict[str, NDArray[Any]], kinds: Mapping[str, str]) -> l
 def _max_rows(n_columns: int) -> int:
     """Return how many rows of so many columns fit into half of the memory."""
     return min(_MAX_ROWS, available_memory() // 2 // _BYTES_PER_CELL // max(n_columns, 1))
-
-
-def _check_zones(
-    connection: duckdb.DuckDBPyConnection, files: list[str], form: str, name: str, source: str
-) -> None:
-    """Raise where some times name a zone and others do not: DuckDB takes these for UTC."""
-    column = name.replace('"', '""')
-    without = connection.execute(
-        f"""SELECT row, time FROM (
-            SELECT row_number() OVER () AS row, "{column}" AS time
-            FROM read_csv($files, all_varchar = true{form}))
-        WHERE NOT regexp_matches(trim(time), '(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$', 'i')
-        LIMIT 1""",  # noqa: S608 - the names are parameters, the column is quoted
-        {"files": files},
-    ).fetchone()
-    if without is not None:
-        raise TableError(
-            f"{source}, row {without[0]}: {without[1]!r} in column {name!r} names no time zone, "
-            "and others do; write all of them one way"
-        )
 
 
 def _short_names(files: NDArray[Any]) -> NDArray[Any]:
