@@ -53,7 +53,7 @@ class World:
 
     def stop(self) -> None:
         self.application.stop()
-        self.thread.join(20)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -187,7 +187,7 @@ def test_threads_of_libraries_follow_their_settings(
 
 def test_giving_up_is_a_failure(world: World) -> None:
     world.application.give_up()
-    world.thread.join(20)
+    world.thread.join(60)
     assert world.status == 1
 
 
@@ -257,7 +257,7 @@ def test_with_the_preset_ui_only_the_server_works() -> None:
         assert thread.is_alive()
     finally:
         application.stop()
-        thread.join(20)
+        thread.join(60)
     assert status == [0]
 
 

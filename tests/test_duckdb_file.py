@@ -80,7 +80,7 @@ def test_threads_take_turns_on_a_file(path: Path) -> None:
     with connect(path, read_only=False):
         thread = threading.Thread(target=read)
         thread.start()
-        assert opened.wait(10)
+        assert opened.wait(60)
         order.append("written")
     thread.join()
     assert order == ["written", "read"]

@@ -115,10 +115,10 @@ def test_of_many_threads_one_tells_the_beginning_and_one_the_end(
     together = threading.Barrier(8)
 
     def fail() -> None:
-        together.wait(30)
+        together.wait(60)
         for _ in range(100):
             episodes.begin("a", "a fails")
-        together.wait(30)
+        together.wait(60)
         episodes.end("a", "a works")
 
     threads = [threading.Thread(target=fail) for _ in range(8)]

@@ -24,7 +24,7 @@ import yaml
 
 from vmanomaly.series import Labels
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 15.0
 POLL_INTERVAL_S = 0.05
 
@@ -381,7 +381,7 @@ class Prometheus(Server):
             ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(self._data)],
             self._folder / "promtool.log",
         ) as promtool:
-            assert promtool.wait(60) == 0, promtool.output
+            assert promtool.wait(180) == 0, promtool.output
 
 
 class Nginx(Server):

@@ -203,7 +203,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
             service.wait_until(enough, "runs of every query", timeout_s=180)
             service.signal(signal.SIGTERM)
-            assert service.wait(20) == 0, service.output
+            assert service.wait(60) == 0, service.output
         vm.force_flush()
         yield Watched(vm, int(time.time()))
 

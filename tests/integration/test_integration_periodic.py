@@ -29,6 +29,8 @@ from vmanomaly.series import Labels
 HOSTS = ("a", "b", "c")
 OUTPUTS = ("anomaly_score", "y", "yhat", "yhat_lower", "yhat_upper")
 HISTORY_S = 120
+# That of Kubernetes, after which it kills.
+GRACE_PERIOD_S = 30
 FEED_S = 75
 # VictoriaMetrics makes new samples searchable about a second after they arrived; and for steps
 # below a minute it answers with older samples in place of those of the last `latencyOffset`, 30 s
@@ -161,7 +163,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
                 _, metrics = request("GET", f"{base}/metrics")
                 stop_at = time.monotonic()
                 service.signal(signal.SIGTERM)
-                exit_status = service.wait(20)
+                exit_status = service.wait(60)
                 stop_took_s = time.monotonic() - stop_at
                 yield Finished(
                     started=started,
@@ -213,7 +215,7 @@ class TestOverAMinute:
 
     def test_sigterm_ends_it_in_time(self, finished: Finished) -> None:
         assert finished.exit_status == 0, finished.output
-        assert finished.stop_took_s < 10
+        assert finished.stop_took_s < GRACE_PERIOD_S
 
     def test_nothing_to_complain_about(self, finished: Finished) -> None:
         for word in ("Traceback", "WARNING", "ERROR"):
@@ -275,7 +277,7 @@ def test_the_database_goes_away_and_comes_back(vm: VictoriaMetrics, tmp_path: Pa
         scores = vm.export('{scheduler_alias="live"}')
 
         service.signal(signal.SIGTERM)
-        assert service.wait(20) == 0
+        assert service.wait(60) == 0
     assert "Traceback" not in service.output
     # A datasource that fails is told of when it begins, not at every run.
     assert service.output.count("Error querying") == 1, service.output
@@ -390,7 +392,7 @@ def test_only_the_database_of_the_scores_goes_away(tmp_path: Path) -> None:
             assert seen("writer_dropped_datapoints_total") == 0
             scores = target.export('{scheduler_alias="live"}')
             service.signal(signal.SIGTERM)
-            assert service.wait(20) == 0
+            assert service.wait(60) == 0
     assert "Traceback" not in service.output
     assert "Error querying" not in service.output
     assert service.output.count("Cannot write") == 1, service.output

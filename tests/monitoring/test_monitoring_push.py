@@ -111,7 +111,7 @@ class Gate:
 
     def respond(self, handler: Handler, asked: Asked) -> None:
         self.entered.release()
-        self.let_through.acquire(timeout=10)
+        self.let_through.acquire(timeout=60)
         handler.reply(204)
 
 
@@ -120,11 +120,11 @@ def test_what_is_asked_for_during_a_push_is_one_push_after_it() -> None:
     with serve(gate.respond) as target:
         with pushing(target.url) as (pusher, _):
             pusher.push_soon()
-            assert gate.entered.acquire(timeout=10)
+            assert gate.entered.acquire(timeout=60)
             for _ in range(100):
                 pusher.push_soon()
             gate.let_through.release()
-            assert gate.entered.acquire(timeout=10)
+            assert gate.entered.acquire(timeout=60)
             gate.let_through.release(2)
         assert len(target.requests) == 3  # The last one is that of the end.
 
@@ -133,7 +133,7 @@ def test_an_end_during_a_push_still_pushes_for_the_last_time() -> None:
     gate = Gate()
     with serve(gate.respond) as target, pushing(target.url) as (pusher, _):
         pusher.push_soon()
-        assert gate.entered.acquire(timeout=10)
+        assert gate.entered.acquire(timeout=60)
         gate.let_through.release(2)
         pusher.stop()
         assert len(target.requests) == 2

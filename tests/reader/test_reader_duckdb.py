@@ -413,7 +413,7 @@ def test_no_more_queries_at_a_time_than_workers(monkeypatch: pytest.MonkeyPatch)
         with lock:
             running[0] += 1
             running[1] = max(running)
-        both.wait(10)
+        both.wait(60)
         with lock:
             running[0] -= 1
         return read_grid(*arguments)

@@ -506,7 +506,7 @@ def test_no_more_queries_side_by_side_than_workers() -> None:
         with lock:
             running[0] += 1
             running[1] = max(running)
-        both.wait(10)
+        both.wait(60)
         with lock:
             running[0] -= 1
         handler.reply(body=matrix(evaluate(asked)))

@@ -221,7 +221,7 @@ def test_n_jobs_pieces_are_under_way_at_a_time(n_jobs: int) -> None:
             done = len(job.runs)
             job.go_on.release()
             assert eventually(lambda done=done: len(job.runs) == done + 1)  # type: ignore[misc]
-        thread.join(10)
+        thread.join(60)
     assert not thread.is_alive()
     assert job.most == n_jobs
 
@@ -236,7 +236,7 @@ def test_stop_starts_no_more_pieces() -> None:
         thread.start()
         assert eventually(lambda: job.under_way == 1)
         scheduler.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
         job.go_on.release(8)
     assert len(job.runs) == 1

@@ -273,9 +273,9 @@ def test_stop_wakes_a_scheduler_that_waits_on_the_system_clock() -> None:
         scheduler = PeriodicScheduler(section, [Job()], clock, executor, HOUR, RunContext())
         thread = threading.Thread(target=scheduler.run, args=(nothing,))
         thread.start()
-        assert started.wait(10)
+        assert started.wait(60)
         scheduler.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 

@@ -45,7 +45,7 @@ class Client:
                 body=content,
                 headers={"Content-Type": kind, **headers},
                 retries=urllib3.Retry(3, redirect=False),
-                timeout=20,
+                timeout=60,
             )
 
     def ok(self, method: str, target: str, body: Any = None, **more: str) -> Any:

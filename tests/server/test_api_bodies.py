@@ -46,7 +46,7 @@ def test_others_are_answered_while_a_body_is_checked(
 
     def waits(sections: dict[str, Any]) -> dict[str, Any]:
         running.append(sections["number"])
-        assert end.wait(20)
+        assert end.wait(60)
         return {"is_valid": True, "validated": {}, "warnings": []}
 
     monkeypatch.setattr(configs, "_checked", waits)

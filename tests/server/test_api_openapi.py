@@ -54,7 +54,7 @@ def untrue(operation: schemathesis.APIOperation[Any, Any, Any, Any]) -> str:
     @settings(examples(3), suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy())
     def try_one(case: schemathesis.Case[Any]) -> None:
-        answer = case.call(timeout=20)
+        answer = case.call(timeout=60)
         assert answer.status_code != 500, answer.text
         case.validate_response(answer, checks=TRUE_TO_THE_DOCUMENT)
 

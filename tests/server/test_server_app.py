@@ -103,7 +103,7 @@ def request(
             body=body,
             headers=headers,
             retries=urllib3.Retry(10, redirect=False),
-            timeout=10,
+            timeout=60,
             redirect=False,
         )
 

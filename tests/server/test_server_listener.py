@@ -62,7 +62,7 @@ class World:
         @router.get("/slow")
         def slow() -> Response:
             self.has_begun.release()
-            self.may_end.wait(20)
+            self.may_end.wait(60)
             return Response(b"fine")
 
         @router.post("/upload")
@@ -93,7 +93,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def connect(port: int, sent: bytes = b"") -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
     client.sendall(sent)
     return client
 
@@ -309,7 +309,7 @@ def test_the_connection_that_waits_longest_makes_room(world: World) -> None:
 def test_a_connection_that_is_worked_on_makes_no_room(world: World) -> None:
     port = world.start(max_connections=2)
     slow = connect(port, GOOD.replace(b"/ok", b"/slow"))
-    assert world.has_begun.acquire(timeout=20)
+    assert world.has_begun.acquire(timeout=60)
     for _ in range(5):
         assert is_answered(port)
     world.may_end.set()
@@ -320,7 +320,7 @@ def test_connections_wait_while_all_are_worked_on(world: World) -> None:
     port = world.start(max_connections=2)
     slow = [connect(port, GOOD.replace(b"/ok", b"/slow")) for _ in range(2)]
     for _ in slow:
-        assert world.has_begun.acquire(timeout=20)
+        assert world.has_begun.acquire(timeout=60)
     waiting = connect(port, GOOD)
     world.may_end.set()
     assert rest_of(waiting).endswith(b"fine")

@@ -52,7 +52,7 @@ def serving(built: Path, keys: Mapping[str, Any] | None = None, prefix: str = ""
 
 
 def get(url: str, **headers: str) -> urllib3.BaseHTTPResponse:
-    return urllib3.request("GET", url, redirect=False, headers=headers, timeout=10)
+    return urllib3.request("GET", url, redirect=False, headers=headers, timeout=60)
 
 
 def metas(page: str) -> dict[str, str]:

@@ -151,7 +151,7 @@ class World:
 
     def close(self) -> None:
         self.service.stop()
-        self.thread.join(20)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -288,12 +288,12 @@ def test_the_run_that_is_under_way_is_waited_for(world: World) -> None:
     def slow_answer(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
         if query.alias == "b":
             entered.set()
-            go_on.wait(10)
+            go_on.wait(60)
         return answer(query, time_range, stage)
 
     world.answer = slow_answer
     world.clock.advance(MINUTE)
-    assert entered.wait(10)
+    assert entered.wait(60)
     applying = threading.Thread(
         target=world.apply, args=(changed({"models.x.min_dev_from_expected": 0.5}, BASE),)
     )
@@ -302,7 +302,7 @@ def test_the_run_that_is_under_way_is_waited_for(world: World) -> None:
     assert applying.is_alive()
     world.clock.advance(MINUTE)
     go_on.set()
-    applying.join(10)
+    applying.join(60)
     assert not applying.is_alive()
     world.settle()
     for query in ("a", "b"):
@@ -413,19 +413,19 @@ def test_a_stop_ends_an_apply_that_waits(world: World) -> None:
 
     def hang(query: Query, time_range: TimeRange, stage: str) -> SeriesBatch:
         entered.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return answer(query, time_range, stage)
 
     world.answer = hang
     world.clock.advance(MINUTE)
-    assert entered.wait(10)
+    assert entered.wait(60)
     config: Config = load(changed({"models.x.decay": 0.9}, BASE))
     applying = threading.Thread(target=world.service.apply, args=(config,))
     applying.start()
     world.service.stop()
     go_on.set()
-    applying.join(10)
-    world.thread.join(10)
+    applying.join(60)
+    world.thread.join(60)
     assert not applying.is_alive()
     assert not world.thread.is_alive()
     assert threads() == {}
@@ -459,7 +459,7 @@ def test_a_run_that_turns_out_to_be_stuck_is_not_waited_for(
 
     world.answer = hang
     world.clock.advance(MINUTE)
-    assert entered.wait(10)
+    assert entered.wait(60)
     config = load(changed({"models.x.decay": 0.9}, BASE))
     with ThreadPoolExecutor(1) as threads_of_test:
         applying = threads_of_test.submit(world.service.apply, config)

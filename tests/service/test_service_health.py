@@ -31,7 +31,7 @@ class Datasource:
 
     def wait_for_probes(self, n: int) -> None:
         for _ in range(n):
-            assert self.probed.acquire(timeout=10)
+            assert self.probed.acquire(timeout=60)
 
 
 class World:

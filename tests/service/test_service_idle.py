@@ -57,7 +57,7 @@ class Running:
 
     def stop(self) -> int:
         self.service.stop()
-        self.thread.join(20)
+        self.thread.join(60)
         return self.status[0]
 
 

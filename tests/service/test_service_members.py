@@ -67,7 +67,7 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worlds]:
     yield worlds
     for world in worlds.started:
         world.service.stop()
-        world.thread.join(20)
+        world.thread.join(60)
 
 
 class Worlds:
@@ -146,7 +146,7 @@ class TestNothingToDo:
             "infer_end_s": 120,
         }
         idle = World(worlds.monkeypatch, changed({"schedulers.quick": once}, FOUR), environ(4, 5))
-        idle.thread.join(20)
+        idle.thread.join(60)
         assert not idle.thread.is_alive()
 
 
@@ -184,7 +184,7 @@ def test_a_member_that_is_started_without_work_drops_its_old_states(
     busy = worlds.start(content, environ(0, 2) | folder)
     busy.settle()
     busy.service.stop()
-    busy.thread.join(20)
+    busy.thread.join(60)
     assert read_index(tmp_path)[0]
     worlds.start(content, environ(4, 5) | folder)
     assert read_index(tmp_path)[0] == {}

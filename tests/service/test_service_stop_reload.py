@@ -69,8 +69,8 @@ def test_a_stop_at_any_moment_of_a_reload(
             config = load(changed({"models.y.decay": 0.9}, base), world.environ)
             applying = threading.Thread(target=world.service.apply, args=(config,))
             applying.start()
-            applying.join(20)
-            world.thread.join(20)
+            applying.join(60)
+            world.thread.join(60)
         assert not applying.is_alive()
         assert not world.thread.is_alive()
         assert threads() == {}

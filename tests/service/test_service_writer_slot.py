@@ -98,7 +98,7 @@ def test_a_request_that_is_under_way_is_not_repeated_by_the_next_writer() -> Non
             handler.reply(503, b"down")
             return
         entered.set()
-        go_on.wait(10)
+        go_on.wait(60)
         handler.reply(204)
 
     with (
@@ -107,11 +107,11 @@ def test_a_request_that_is_under_way_is_not_repeated_by_the_next_writer() -> Non
         slot_of(section(old.url, timeout="20s")) as slot,
     ):
         slot.write(predict(1), ORIGIN)
-        assert entered.wait(10)
+        assert entered.wait(60)
         replacing = threading.Thread(target=slot.replace, args=(section(new.url),))
         replacing.start()
         go_on.set()
-        replacing.join(10)
+        replacing.join(60)
         slot.write(predict(2), ORIGIN)
         assert slot.flush(10)
         assert arrived(new) == [2]
@@ -123,7 +123,7 @@ def test_who_writes_is_waited_for_and_who_comes_waits() -> None:
 
     def respond(handler: Handler, asked: Asked) -> None:
         entered.set()
-        go_on.wait(10)
+        go_on.wait(60)
         handler.reply(204)
 
     with (
@@ -133,7 +133,7 @@ def test_who_writes_is_waited_for_and_who_comes_waits() -> None:
     ):
         threads = [threading.Thread(target=slot.write, args=(predict(1), ORIGIN))]
         threads[0].start()
-        assert entered.wait(10)
+        assert entered.wait(60)
         threads.append(threading.Thread(target=slot.replace, args=(section(new.url),)))
         threads[1].start()
         assert eventually(lambda: slot._is_replacing)
@@ -142,7 +142,7 @@ def test_who_writes_is_waited_for_and_who_comes_waits() -> None:
         assert new.requests == []
         go_on.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert len(old.requests) == 1
         assert arrived(new) == [2]
 
