@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from vmanomaly.kernel import kernel
-from vmanomaly.model.base import LARGEST
 from vmanomaly.model.online import Bounds, Points, micro_batch
 from vmanomaly.model.temporal_envelope.calendar import Places, Profiles
 from vmanomaly.model.temporal_envelope.columns import Bins, Envelopes
@@ -62,7 +61,8 @@ class Evidence(NamedTuple):
         How far its level has drifted, and how unusual that is.
     beyond_levels : ndarray of float64, shape (S, T)
         How far a sample that is back at the level before is beyond both levels; `LARGEST` for
-        all others.
+        all others. 0 where a counter restarts: since when it counts again is not known, so that
+        its first sample is no evidence.
     """
 
     flatlines: FloatArray
@@ -162,7 +162,7 @@ def walk_rows(  # noqa: PLR0912 - what is never forecast is not compiled
                     bounds.yhat_lower[s, t], bounds.yhat_upper[s, t] = lower, upper
                     # A counter has no rate where it restarts, but a drift.
                     evidence.drifts[s, t], evidence.drift_scores[s, t] = drift, unusual
-                    evidence.beyond_levels[s, t] = LARGEST
+                    evidence.beyond_levels[s, t] = 0.0
                     if math.isfinite(points.values[s, t]):
                         evidence.flatlines[s, t] = flatline_score_of(x, points.values[s, t])
                         evidence.beyond_levels[s, t] = beyond_levels_of(
