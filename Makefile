@@ -59,7 +59,7 @@ test: setup ui system-packages
 
 # No servers, not even within the process, and nothing that takes long: under a minute on two cores.
 unit: setup
-	@$(BIN)/python -m pytest -n $$(nproc) --dist worksteal -m "not slow" $(addprefix --ignore tests/,integration ui server http) $(ARGS)
+	@EXAMPLES=$${EXAMPLES:-0.2} $(BIN)/python -m pytest -n $$(nproc) --dist worksteal -m "not slow" $(addprefix --ignore tests/,integration ui server http) $(ARGS)
 
 test-pythons: setup system-packages
 	@WORKERS=$(WORKERS) tests/every-python.sh $(shell $(BIN)/python -c "import sys; print('%d.%d' % sys.version_info[:2])")
