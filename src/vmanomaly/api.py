@@ -30,7 +30,7 @@ from vmanomaly.config.values.duration import EXPECTED, Duration
 from vmanomaly.config.values.time import parse_time
 from vmanomaly.context import RunContext
 from vmanomaly.detector import Learned
-from vmanomaly.errors import ConfigError, UsageError
+from vmanomaly.errors import UsageError
 from vmanomaly.http.terms import in_terms_of, told_in_terms
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.reader import create_reader
@@ -318,7 +318,7 @@ def read(
     given = {"class": "vm", "datasource_url": url, **connection}
     section = read_section(VmReaderSection, given, (), findings, {"queries": {}})
     if section is None:
-        raise ConfigError(findings.problems)
+        raise findings.as_error()
     grid_step = _duration("step", step)
     assert grid_step is not None  # noqa: S101 - it was given
     asked = HttpQuery(alias="query", expr=query, step=grid_step, tenant_id=section.tenant_id)

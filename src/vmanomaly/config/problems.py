@@ -76,6 +76,10 @@ class Findings:
         for place, message in error.details or (((), problem) for problem in error.problems):
             self.error((*path, *place), message)
 
+    def as_error(self) -> ConfigError:
+        """Return the error with every problem, each at its place."""
+        return ConfigError(self.problems, self.n_problems, self.details)
+
     def warn(self, path: Path, message: str) -> None:
         """Add a warning about `path`."""
         self._add(self.warnings, path, message)
@@ -103,7 +107,7 @@ def wrong_value(path: Path, message: str) -> ConfigError:
     """
     findings = Findings()
     findings.error(path, message)
-    return ConfigError(findings.problems, details=findings.details)
+    return findings.as_error()
 
 
 def _shown_part(part: str | int) -> str | int:

@@ -37,7 +37,7 @@ def create_auto(section: AutoSection, queries: Sequence[Query]) -> AnyModel:
             findings.error((*_start(section, place), *place), message)
         if not findings.problems:
             raise
-        raise ConfigError(findings.problems, findings.n_problems, findings.details) from None
+        raise findings.as_error() from None
 
 
 def _start(section: AutoSection, place: Path) -> Path:

@@ -14,7 +14,7 @@ from vmanomaly.config.problems import wrong_value
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.errors import ConfigError, SkippedError
 from vmanomaly.model.base import LARGEST
-from vmanomaly.model.library.arguments import Bounds, check_arguments
+from vmanomaly.model.library.arguments import LEFT_TO_LIBRARY, Bounds, check_arguments
 from vmanomaly.model.library.chatter import warnings_logged
 from vmanomaly.model.library.extras import required
 from vmanomaly.model.library.model import LibraryModel
@@ -23,8 +23,8 @@ from vmanomaly.model.state import FINITE, NOT_NEGATIVE, Array, Column, Range
 from vmanomaly.series import FloatArray, IntArray
 
 _MOST_POINTS = 1_000_000
-# Two seasons are the least for a fit. What is no number is for statsmodels to refuse.
-_BOUNDS = {"seasonal_periods": Bounds(2, _MOST_POINTS // 2, others=(bool, str, float, type(None)))}
+# Two seasons are the least for a fit.
+_BOUNDS = {"seasonal_periods": Bounds(2, _MOST_POINTS // 2, others=LEFT_TO_LIBRARY)}
 _DEFAULTS = {"seasonal": "add", "initialization_method": "estimated"}
 _REFUSED = {
     "endog": "these are the samples of the query; remove it",

@@ -64,7 +64,7 @@ def create_models(config: Config) -> dict[tuple[str, tuple[str, ...]], AnyModel]
         except ConfigError as error:
             findings.errors_of(("models", alias), error)
     if findings.problems:
-        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        raise findings.as_error()
     _recommend_online(models)
     return models
 
@@ -128,7 +128,7 @@ def with_custom_classes(config: Config) -> Config:
             check_multivariate({alias: section}, config.reader.queries, findings)
             check_metric_names(config.writer, [query_key(section.queries)], findings)
     if findings.problems:
-        raise ConfigError(findings.problems)
+        raise findings.as_error()
     return replace(config, models=models)
 
 

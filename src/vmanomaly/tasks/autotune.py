@@ -141,7 +141,7 @@ def read_autotune(
                 findings.errors_of(("frozen_params",), error)
     params = _read_params(optimization, findings)
     if tuned is None or params is None or findings.problems:
-        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        raise findings.as_error()
     return Autotune(queries=queries, class_name=tuned, params=params, frozen=frozen, **others)
 
 

@@ -105,7 +105,7 @@ def load_as_written(
     for warning in findings.warnings:
         logger.warning("%s", warning)
     if config is None:
-        raise ConfigError(findings.problems, findings.n_problems)
+        raise findings.as_error()
     return config, expanded(config.preset, modernise(merged, Findings()))
 
 

@@ -10,7 +10,6 @@ from vmanomaly.config.problems import Findings, Path, not_a_mapping
 from vmanomaly.config.registry import MODELS
 from vmanomaly.config.settings import SettingsSection
 from vmanomaly.config.spec import model_spec
-from vmanomaly.errors import ConfigError
 
 ATTACHMENTS = ("queries", "schedulers")
 
@@ -44,7 +43,7 @@ def read_model_spec(raw: object, path: Path = ()) -> ModelSection:
     findings = Findings()
     section = _read(raw, path, findings)
     if section is None or findings.problems:
-        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        raise findings.as_error()
     return section
 
 

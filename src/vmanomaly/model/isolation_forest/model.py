@@ -18,7 +18,7 @@ from vmanomaly.model.grouping import GroupedBatch
 from vmanomaly.model.isolation_forest.features import seasonal_features
 from vmanomaly.model.isolation_forest.forest import anomaly_score, fit_forest
 from vmanomaly.model.isolation_forest.state import COLUMNS, RAGGED, ForestState, as_row
-from vmanomaly.model.library.arguments import Bounds, check_arguments
+from vmanomaly.model.library.arguments import LEFT_TO_LIBRARY, Bounds, check_arguments
 from vmanomaly.model.library.extras import required
 from vmanomaly.model.library.model import fitted_state
 from vmanomaly.model.online import observe
@@ -29,11 +29,9 @@ from vmanomaly.series import BoolArray, FloatArray, IntArray, Labels, SeriesBatc
 logger = logging.getLogger(__name__)
 
 _SEED = 42
-# What else there may be is checked by scikit-learn.
-_OTHERS = (bool, str, float, type(None))
 _BOUNDS = {
-    "n_estimators": Bounds(1, 10_000, others=_OTHERS),
-    "n_jobs": Bounds(-1_000, 1_000, others=_OTHERS),
+    "n_estimators": Bounds(1, 10_000, others=LEFT_TO_LIBRARY),
+    "n_jobs": Bounds(-1_000, 1_000, others=LEFT_TO_LIBRARY),
 }
 
 

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from vmanomaly.closest import closest
 from vmanomaly.config.problems import Findings, expectation
-from vmanomaly.errors import ConfigError
+
+LEFT_TO_LIBRARY = (bool, str, float, type(None))
+"""What else an argument that is a whole number may be, for the library to check."""
 
 
 class Bounds(NamedTuple):
@@ -100,7 +102,7 @@ def check_arguments(
             place = ("args", name)
             findings.error(place, expectation(f"expected {within}", place, args[name]))
     if findings.problems:
-        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        raise findings.as_error()
 
 
 def _parameters(constructor: type) -> list[str]:

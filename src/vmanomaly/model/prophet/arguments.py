@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmanomaly.config.problems import Findings, Path, expectation, wrong_value
-from vmanomaly.errors import ConfigError
 from vmanomaly.model.library.arguments import Bounds, check_arguments
 
 _BOUNDS = {
@@ -54,7 +53,7 @@ def check_prophet_arguments(args: Mapping[str, Any], constructor: type) -> None:
                 place = ("args", "holidays", position, name)
                 findings.error(place, expectation(f"expected {_WINDOW}", place, day[name]))
     if findings.problems:
-        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        raise findings.as_error()
 
 
 def check_terms(args: Mapping[str, Any], n_waves: int) -> None:

@@ -318,7 +318,7 @@ class ProphetModel(LibraryModel):
         ):
             findings.error(("provide_series",), "forecast_at needs yhat here, or a bound; add yhat")
         if findings.problems:
-            raise ConfigError(findings.problems, findings.n_problems, findings.details)
+            raise findings.as_error()
 
 
 def compressed(

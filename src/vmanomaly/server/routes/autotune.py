@@ -17,7 +17,6 @@ from vmanomaly.config.section import read_section
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_time_zone
 from vmanomaly.context import RunContext
-from vmanomaly.errors import ConfigError
 from vmanomaly.executor import Executor
 from vmanomaly.series import SeriesBatch, TimeRange
 from vmanomaly.server.api import Api, only_json
@@ -227,7 +226,7 @@ def _queries(body: AutotuneTaskRequest, datasource: Datasource, zone: str) -> tu
         if query is not None:
             queries.append(query)
     if findings.problems:
-        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        raise findings.as_error()
     return tuple(queries)
 
 

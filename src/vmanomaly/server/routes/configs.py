@@ -21,7 +21,6 @@ from vmanomaly.config.spec import dump_yaml, resolved_mapping
 from vmanomaly.config.values.duration import Duration
 from vmanomaly.config.values.fields import as_url, not_looking_for_files
 from vmanomaly.config.writer import HttpWriterSection
-from vmanomaly.errors import ConfigError
 from vmanomaly.server.api import JSON_TYPE, Api
 from vmanomaly.server.bodies import YAML, BodyChecks
 from vmanomaly.server.routes.catalogue import without_login
@@ -179,7 +178,7 @@ def _build(sections: Mapping[str, Any], findings: Findings) -> Config:
     if config is not None:
         check_libraries(config, findings)
     if config is None or findings.problems:
-        raise ConfigError(findings.problems, findings.n_problems, findings.details)
+        raise findings.as_error()
     return config
 
 

@@ -274,7 +274,7 @@ def _asked_for(
     except ConfigError as error:
         findings = Findings()
         findings.errors_of(("model_spec",), error)
-        raise ConfigError(findings.problems, findings.n_problems, findings.details) from error
+        raise findings.as_error() from error
     return (
         Detection(
             query=query,
