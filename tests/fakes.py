@@ -125,7 +125,7 @@ class FakeWriter(Writer):
     def check_health(self) -> None: ...
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
     """Return whether the condition comes true in time, looking again and again."""
     deadline = time.monotonic() + within_s
     pause = threading.Event()

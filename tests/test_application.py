@@ -30,7 +30,7 @@ def free_port() -> int:
 
 def is_healthy(port: int, path: str = "/health") -> bool:
     try:
-        answer = urllib3.request("GET", f"http://127.0.0.1:{port}{path}", retries=False, timeout=5)
+        answer = urllib3.request("GET", f"http://127.0.0.1:{port}{path}", retries=False, timeout=60)
     except urllib3.exceptions.HTTPError:
         return False
     return answer.status == 200

@@ -23,19 +23,18 @@ import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from benchmarks.endurance.disturbances import Configuration, Database, FullDisk, disk
 from benchmarks.endurance.progress import Show, progress
 from tests.config_helpers import required
 from tests.history import FROM, N_POINTS, STEADY, STEP, telemetry
 from tests.integration.nursery import Nursery, nursery
-from tests.integration.scored_history import fill, scores
+from tests.integration.scored_history import Points, fill, first_difference, scores, told
 from tests.integration.servers import VictoriaMetrics, replace_file
 from vmanomaly.config.registry import MODELS
-from vmanomaly.series import JobKey, Labels
+from vmanomaly.series import JobKey
 from vmanomaly.state import StateError
 from vmanomaly.state.index import read_index
 
@@ -54,10 +53,6 @@ _END_S = 45.0
 _N_EVENTS_TOLD = 25
 _SHORTEST_FAULT_S, _LONGEST_FAULT_S = 0.05, 3.0
 _LEFT_ON_DISK = (0, 4096, 20_000, 60_000, 200_000)
-
-
-Points: TypeAlias = dict[Labels, set[tuple[int, float]]]
-"""The points of each series: timestamps in Unix milliseconds, with their values."""
 
 
 class FaultFound(Exception):  # noqa: N818 - it is what is looked for
@@ -446,35 +441,6 @@ def run(n_kills: int, seed: int, folder: Path, events: Events, show: Show) -> st
     )
 
 
-def first_difference(expected: Points, found: Points) -> str:
-    """Return the earliest point that is not the same in both, in words; nothing if there is none.
-
-    >>> cpu = Labels({"for": "cpu"})
-    >>> told = first_difference({cpu: {(0, 1.0), (1000, 2.0)}}, {cpu: {(0, 1.0)}})
-    >>> told.partition(";")[0]
-    '1970-01-01T00:00:01 of {for="cpu"}: expected [2.0], found []'
-    >>> first_difference({cpu: {(0, 1.0)}}, {cpu: {(0, 1.0)}})
-    ''
-    """
-    differing = [
-        (timestamp, str(labels), labels)
-        for labels in expected.keys() | found.keys()
-        for timestamp, _ in expected.get(labels, set()) ^ found.get(labels, set())
-    ]
-    if not differing:
-        return ""
-    timestamp, name, labels = min(differing)
-    values = (
-        sorted(value for at, value in side.get(labels, ()) if at == timestamp)
-        for side in (expected, found)
-    )
-    points = {(at, text): each for at, text, each in differing}
-    models = dict(Counter(each.get("model_alias", "none") for each in points.values()))
-    return "{} of {}: expected {}, found {}; {} points up to {} differ, by model {}".format(
-        told(timestamp), name, *values, len(points), told(max(points)[0]), models
-    )
-
-
 def _up_to(last: int, points: Points) -> Points:
     """Leave out what a run that was under way in the end may have written or not."""
     return {
@@ -534,11 +500,6 @@ def sections(source: VictoriaMetrics, target: VictoriaMetrics, name: str) -> dic
         },
         "server": {"addr": "127.0.0.1", "port": 0},
     }
-
-
-def told(at: int) -> str:
-    """Return a time in words."""
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _run_undisturbed(

@@ -74,7 +74,7 @@ def test_a_reload_that_is_asked_for_while_the_process_starts_is_made_up(
         assert eventually(lambda: catches(process, signal.SIGHUP))
         process.send_signal(signal.SIGHUP)
         try:
-            assert eventually(lambda: "nothing to apply" in log.read_text(), within_s=60)
+            assert eventually(lambda: "nothing to apply" in log.read_text())
         finally:
             process.terminate()
             process.wait(60)

@@ -25,7 +25,7 @@ def config(tmp_path: Path) -> Config:
 
 def ask(address: str, asked: list[int]) -> None:
     base = address.partition("/vmui/")[0]
-    asked.append(urllib3.request("GET", f"{base}/api/v1/incidents", timeout=20).status)
+    asked.append(urllib3.request("GET", f"{base}/api/v1/incidents", timeout=60).status)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

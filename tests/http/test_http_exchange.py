@@ -164,7 +164,7 @@ def test_the_status_of_an_error_whose_body_never_ends(rest: Drip) -> None:
     body = rest.at_once.partition(b"\r\n\r\n")[2] or rest.at_once
     drip = Drip(head + encoding + b"\r\n\r\n" + body, rest.again)
     with dripping(drip) as (address, _):
-        client = client_of(f"http://{address}", SHORT)
+        client = client_of(f"http://{address}", Duration(2000))
         with asking(client) as failure:
             error = failure()
     assert isinstance(error, StatusError)

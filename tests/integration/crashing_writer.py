@@ -40,7 +40,7 @@ def _write(url: str, folder: str, first: int) -> None:
     for number in range(first, N_BATCHES):
         writer.write(batch(number), _ORIGIN)
         say(f"written {number}")
-    writer.flush(20)
+    writer.flush(60)
     writer.close()
 
 

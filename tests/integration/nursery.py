@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-_TIMEOUT_S = 120.0
+_TIMEOUT_S = 300.0
 
 
 def say(words: str) -> None:

@@ -128,7 +128,7 @@ class Head(Process):
         return request("GET", f"{self.url}/metrics")[1].decode()
 
     def wait_until_ready(self) -> None:
-        self.wait_until(lambda: answers(f"{self.url}/ready"), "readiness of all members", 120)
+        self.wait_until(lambda: answers(f"{self.url}/ready"), "readiness of all members")
 
 
 def missing(found: Mapping[Labels, Samples]) -> dict[str, list[int]]:

@@ -24,8 +24,8 @@ import yaml
 
 from vmanomaly.series import Labels
 
-START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.05
 
 Samples = list[tuple[int, float]]
@@ -257,6 +257,7 @@ class VictoriaMetrics(Server):
     """
 
     def __init__(self, folder: Path, *flags: str) -> None:
+        self._n_exports = 0
         port = free_port()
         super().__init__(
             [
@@ -280,16 +281,28 @@ class VictoriaMetrics(Server):
         """Make everything written so far searchable."""
         status, body = request("GET", f"{self.url}/internal/force_flush")
         assert status == 200, body
+        # The server does not wait for what its own flush, once a second, has just taken.
+        wait_until(lambda: not self._flushes(), "flush of VictoriaMetrics")
+
+    def _flushes(self) -> bool:
+        """Tell whether samples were taken from where they arrive, and are not searchable yet."""
+        status, body = request("GET", f"{self.url}/debug/pprof/goroutine?debug=2")
+        assert status == 200, body
+        return b"/lib/storage.(*partition).flushRaw" in body
 
     def persist(self) -> None:
         """Bring everything written so far to the disk, where it outlives a kill."""
+        self.force_flush()
         status, body = request("GET", f"{self.url}/snapshot/create")
         assert status == 200, body
 
     def export(self, selector: str) -> dict[Labels, Samples]:
         """Flush, then return the stored samples of every series that `selector` matches."""
         self.force_flush()
-        status, body = request("POST", f"{self.url}/api/v1/export", fields={"match[]": selector})
+        # It remembers for ten seconds which series match, by selector and days: ask for others.
+        self._n_exports += 1
+        fields = {"match[]": selector, "start": f"{86_400 * self._n_exports}"}
+        status, body = request("POST", f"{self.url}/api/v1/export", fields=fields)
         assert status == 200, body
         found: dict[Labels, Samples] = {}
         for line in body.splitlines():
@@ -572,7 +585,7 @@ class Vmanomaly(Process):
             {**inherited, **(environ or {})},
         )
 
-    def run(self, timeout_s: float = 120.0) -> tuple[int, str]:
+    def run(self, timeout_s: float = 300.0) -> tuple[int, str]:
         """Run to the end; return the exit status and the output."""
         with self:
             return self.wait(timeout_s), self.output

@@ -217,7 +217,7 @@ def rules() -> Iterator[dict[str, Any]]:
             yield from group["rules"]
 
 
-def run(log: Path, *command: str, timeout_s: float = 30) -> tuple[int, str]:
+def run(log: Path, *command: str, timeout_s: float = 60) -> tuple[int, str]:
     with Process(command, log) as process:
         return process.wait(timeout_s), process.output
 

@@ -110,7 +110,7 @@ def test_two_runs_at_a_time(tmp_path: Path, values: np.ndarray) -> None:
     runs = [Vmanomaly(folder, config(folder)) for folder in folders]
     with runs[0], runs[1]:
         for run in runs:
-            assert run.wait(120) == 0, run.output
+            assert run.wait(300) == 0, run.output
             assert "Listening" not in run.output
     assert yhat(folders[0], "a") == yhat(folders[1], "a") != []
 

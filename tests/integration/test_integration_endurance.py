@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.endurance import kills
-from benchmarks.endurance.kills import Events, Points, run
+from benchmarks.endurance.kills import Events, run
+from tests.integration.scored_history import Points, first_difference
 from vmanomaly.series import Labels
 
 CPU, MEMORY = (
@@ -36,5 +36,5 @@ def test_a_short_siege(tmp_path: Path) -> None:
 )
 def test_a_difference_is_told(found: Points, told: str) -> None:
     expected = {CPU: {(1000, 1.0), (2000, 2.0)}, MEMORY: {(1000, 5.0)}}
-    assert told in kills.first_difference(expected, found)
-    assert not kills.first_difference(expected, expected)
+    assert told in first_difference(expected, found)
+    assert not first_difference(expected, expected)

@@ -32,7 +32,7 @@ OPERATOR = [
     "--watch",
     OPERATOR_CONFIG,
 ]
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 300
 
 
 @pytest.fixture(scope="module")

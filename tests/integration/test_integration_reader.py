@@ -165,7 +165,7 @@ def test_a_slow_query_holds_nobody_back(vm: VictoriaMetrics, tmp_path: Path) -> 
         location /slow/ {{ proxy_pass {vm.url}/; limit_rate 2k; }}
     """
     with Nginx(tmp_path, slow) as nginx, ThreadPoolExecutor(2) as executor:
-        dragging, query = reader_of(f"{nginx.url}/slow", timeout="3s")
+        dragging, query = reader_of(f"{nginx.url}/slow", timeout="8s")
         reader, _ = reader_of(nginx.url)
         late = executor.submit(dragging.read, query, RANGE, "s", stage="fit")
         n_read = 0
@@ -176,7 +176,7 @@ def test_a_slow_query_holds_nobody_back(vm: VictoriaMetrics, tmp_path: Path) -> 
         assert n_read == 5
         assert not late.done()
         with pytest.raises(DatasourceError):
-            late.result(30)
+            late.result(60)
         dragging.close()
         reader.close()
 

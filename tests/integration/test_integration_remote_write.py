@@ -148,7 +148,7 @@ def test_scores_wait_for_prometheus(tmp_path: Path) -> None:
     prometheus = Prometheus(tmp_path)
     metrics = Metrics()
     section = RemoteWriteSection(
-        datasource_url=prometheus.url, queue_path=str(tmp_path / "queue"), timeout="2s"
+        datasource_url=prometheus.url, queue_path=str(tmp_path / "queue"), timeout="20s"
     )
     writer = RemoteWriter(section, metrics)
     writer.start()

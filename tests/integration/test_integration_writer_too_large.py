@@ -38,7 +38,7 @@ def test_a_body_larger_than_a_proxy_takes(
         writer.start()
         for _ in range(2):
             writer.write(predictions, Origin(("m",), "zscore", "once", "default"))
-        assert writer.flush(20)
+        assert writer.flush(60)
         assert writer.last_error is None
         assert writer.n_dropped == 0
         writer.close()

@@ -57,7 +57,7 @@ def client() -> Iterator[Client]:
 
 
 def wait_for_end(client: Client, task_id: str) -> Any:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while True:
         task = client.ok("GET", f"{TASKS}/{task_id}")
         if task["status"] != "running":

@@ -457,7 +457,7 @@ def test_descriptors_that_others_have_used_up(tmp_path: Path) -> None:
     with ExitStack() as clients:
         for _ in range(60):
             clients.enter_context(connect(server.port))
-        assert eventually(lambda: len(server.log) == 2, within_s=20)
+        assert eventually(lambda: len(server.log) == 2)
         waiting = connect(server.port, GOOD)
         server.release()
         assert rest_of(waiting).endswith(b"fine")

@@ -60,7 +60,7 @@ def test_the_others_go_on_and_nothing_is_left_out(tmp_path: Path) -> None:
             "reader": {
                 "datasource_url": server.url,
                 "sampling_period": "10s",
-                "timeout": "500ms",
+                "timeout": "2s",
                 "queries": {"well": {"expr": "well"}, "slow": {"expr": "slow"}},
             },
             "models": {"z": {"class": "zscore_online", "queries": "all", "schedulers": "all"}},

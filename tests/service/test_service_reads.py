@@ -114,7 +114,7 @@ def test_a_failure_is_everybodys() -> None:
 
 
 def test_queries_are_read_side_by_side(reads: SharedReads, reader: CountingReader) -> None:
-    meet = threading.Barrier(2, timeout=10)
+    meet = threading.Barrier(2, timeout=60)
     reader.on_read = meet.wait
     assert len(reads.read(BOTH, [CPU, RAM], MINUTE, "infer")) == 2
 

@@ -79,7 +79,7 @@ def test_what_waits_is_delivered_once_and_in_order_by_the_next_writer(
             slot.write(predict(minute), ORIGIN)
         n_asked = len(old.requests)
         slot.replace(section(new.url, **keys))
-        assert slot.flush(10)
+        assert slot.flush(60)
         slot.write(predict(4), ORIGIN)
         assert arrived(new) == [1, 2, 3, 4]
         assert len(old.requests) - n_asked <= 1
@@ -113,7 +113,7 @@ def test_a_request_that_is_under_way_is_not_repeated_by_the_next_writer() -> Non
         go_on.set()
         replacing.join(60)
         slot.write(predict(2), ORIGIN)
-        assert slot.flush(10)
+        assert slot.flush(60)
         assert arrived(new) == [2]
         assert len(old.requests) == 2
 
@@ -163,7 +163,7 @@ def test_what_the_next_writer_could_not_deliver_is_kept_and_told_of(
             following = section(server.url, queue_path=str(tmp_path / "other"))
         with pytest.raises(QueueNotEmptyError, match=rf"1 points wait .*writer\.{other} "):
             slot.replace(following)
-        assert slot.flush(10)
+        assert slot.flush(60)
         assert arrived(server, first=1) == [1]
         slot.replace(following)
 
@@ -177,7 +177,7 @@ def test_a_writer_that_cannot_be_made_leaves_the_old_one_and_what_waits(tmp_path
         slot.write(predict(2), ORIGIN)
         server.answers = [DOWN]
         slot.write(predict(3), ORIGIN)
-        assert slot.flush(10)
+        assert slot.flush(60)
         assert arrived(server)[-1] == 3
         assert slot.n_dropped == 0
 

@@ -17,7 +17,7 @@ from vmanomaly.errors import DatasourceError
 from vmanomaly.monitoring.metrics import Metrics
 from vmanomaly.tasks import NoFreeSlotError, Note, Task, Tasks, TaskStatus
 
-BOUND_S = 10.0
+BOUND_S = 60.0
 
 
 class Clock:

@@ -22,7 +22,7 @@ def refused(n_points: int) -> Refused:
     return Refused(DatasourceError("cannot parse JSON line", "400"), {"400": n_points})
 
 
-LONG_S = 30.0
+LONG_S = 60.0
 
 
 class Database:

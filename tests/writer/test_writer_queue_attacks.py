@@ -133,7 +133,7 @@ def test_a_forged_body_of_another_kind_is_not_delivered(tmp_path: Path) -> None:
         section = VmWriterSection(datasource_url=recorder.url, queue_path=str(tmp_path))
         writer = create_writer(section, metrics)
         writer.start()
-        assert writer.flush(10)
+        assert writer.flush(60)
         writer.close()
         assert [request.body for request in recorder.requests] == [line, line]
     name = "vmanomaly_writer_dropped_datapoints_total"

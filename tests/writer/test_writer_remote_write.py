@@ -124,6 +124,6 @@ def test_a_queue_of_another_class_is_left_alone(
         RemoteWriter(section(recorder.url, queue_path=folder), metrics)
     again = create_writer(json_lines, metrics)
     again.start()
-    assert again.flush(30)
+    assert again.flush(60)
     again.close()
     assert [request.path for request in recorder.requests] == ["/api/v1/import"] * 2

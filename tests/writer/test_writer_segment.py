@@ -93,7 +93,7 @@ def test_a_queue_of_an_earlier_version_is_delivered(
     with record() as recorder:
         writer = create_writer(create(recorder.url, tmp_path), Metrics())
         writer.start()
-        assert writer.flush(10)
+        assert writer.flush(60)
         writer.close()
         (request,) = recorder.requests
     assert request.body == body_of(stored)

@@ -253,7 +253,7 @@ def test_what_the_server_cannot_take_now_is_sent_later(
     waiting = metrics.registry.get_sample_value("vmanomaly_writer_queue_bytes")
     assert waiting is not None
     assert waiting > 0
-    assert writer.flush(30)
+    assert writer.flush(60)
     writer.close()
     assert writer.last_error is None
     first, second = recorder.requests
@@ -274,7 +274,7 @@ def test_a_queue_on_disk_outlives_the_writer(
     (lost,) = [request.body for request in recorder.requests]
     again = VmWriter(keys, metrics)
     again.start()
-    assert again.flush(30)
+    assert again.flush(60)
     again.close()
     assert [request.body for request in recorder.requests] == [lost, lost]
 
@@ -300,7 +300,7 @@ def test_pieces_that_fail_are_sent_later_in_order(
     writer.start()
     predictions = predict(n_timestamps=150_000)
     writer.write(predictions, ORIGIN)
-    assert writer.flush(30)
+    assert writer.flush(60)
     writer.close()
     assert len(recorder.requests) > 2
     assert all(len(request.body) <= 8 << 20 for request in recorder.requests)
@@ -318,7 +318,7 @@ def test_connections_that_keep_breaking_are_reported_once(
     writer = VmWriter(section(recorder.url), metrics)
     writer.start()
     writer.write(predict(), ORIGIN)  # twice, and then it waits in the queue
-    assert writer.flush(30)  # once in vain, then once more
+    assert writer.flush(60)  # once in vain, then once more
     writer.close()
     assert len(recorder.requests) == 4
     told = [record.getMessage() for record in caplog.records]
@@ -378,7 +378,7 @@ def test_a_server_that_answers_and_takes_nothing_is_not_healthy(
         writer.check_health()
     assert caught.value.code == "503"
     recorder.answers.clear()
-    assert writer.flush(30)
+    assert writer.flush(60)
     writer.check_health()
     writer.close()
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from numba.core.event import install_recorder
+
 from vmanomaly.config import Config
 from vmanomaly.config.effect import LEARNED_FROM, RESTARTS
 from vmanomaly.config.section import Section
@@ -32,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 _INSERT_MULTITENANT = f"/insert/{MULTITENANT}/"
 _LONG_S = 1.0
-"""Seconds that loading kernels does not take, but compiling them does."""
+"""Compiling that takes so long is told."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,10 @@ def warm_up(work: Work, is_stopped: Callable[[], bool] = lambda: False) -> None:
             if is_stopped():
                 return
             part_started = time.perf_counter()
-            warm_up_part()
+            with install_recorder("numba:compile") as compilations:
+                warm_up_part()
             seconds = time.perf_counter() - part_started
-            if seconds >= _LONG_S:
+            if compilations.buffer and seconds >= _LONG_S:
                 message = "Kernels of %s (%d of %d) were compiled in %.1f s"
                 logger.info(message, name, number, len(parts), seconds)
     logger.info("Compiled kernels are ready after %.1f s", time.perf_counter() - started)
