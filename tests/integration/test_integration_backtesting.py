@@ -134,7 +134,7 @@ def test_a_bar_takes_the_place_of_the_log_on_a_terminal(tmp_path: Path, values: 
         pass  # The other end is closed.
     finally:
         os.close(ours)
-    assert child.wait(60) == 0
+    assert child.wait(120) == 0
     text = shown.decode()
     assert "6/6" in text
     assert "is scored" not in text

@@ -201,9 +201,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
                 n_runs = [float(series["value"][1]) for series in found]
                 return len(n_runs) == len(INDICATORS) and min(n_runs) >= 12
 
-            service.wait_until(enough, "runs of every query", timeout_s=180)
+            service.wait_until(enough, "runs of every query")
             service.signal(signal.SIGTERM)
-            assert service.wait(60) == 0, service.output
+            assert service.wait(120) == 0, service.output
         vm.force_flush()
         yield Watched(vm, int(time.time()))
 

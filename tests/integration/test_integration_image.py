@@ -175,4 +175,4 @@ def test_another_entry_point(
     image: Image, tmp_path: Path, program: str, arguments: list[str]
 ) -> None:
     with image.container(arguments, tmp_path / "log", entrypoint=program) as container:
-        assert container.wait(60) == 0, container.output
+        assert container.wait(120) == 0, container.output

@@ -163,7 +163,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
                 _, metrics = request("GET", f"{base}/metrics")
                 stop_at = time.monotonic()
                 service.signal(signal.SIGTERM)
-                exit_status = service.wait(60)
+                exit_status = service.wait(120)
                 stop_took_s = time.monotonic() - stop_at
                 yield Finished(
                     started=started,
@@ -248,7 +248,7 @@ def test_metrics_can_be_asked_for_by_name(vm: VictoriaMetrics, tmp_path: Path) -
 def test_the_database_goes_away_and_comes_back(vm: VictoriaMetrics, tmp_path: Path) -> None:
     now = int(time.time())
     # Future samples too, so that all of them are there again the moment the database is.
-    vm.import_series(samples(range(now - HISTORY_S, now + 300)))
+    vm.import_series(samples(range(now - HISTORY_S, now + 1000)))
     vm.force_flush()
     delay_s = DEFAULT_LATENCY_OFFSET_S + DELAY_S
     port = free_port()
@@ -277,7 +277,7 @@ def test_the_database_goes_away_and_comes_back(vm: VictoriaMetrics, tmp_path: Pa
         scores = vm.export('{scheduler_alias="live"}')
 
         service.signal(signal.SIGTERM)
-        assert service.wait(60) == 0
+        assert service.wait(120) == 0
     assert "Traceback" not in service.output
     # A datasource that fails is told of when it begins, not at every run.
     assert service.output.count("Error querying") == 1, service.output
@@ -351,7 +351,7 @@ def test_only_the_database_of_the_scores_goes_away(tmp_path: Path) -> None:
         VictoriaMetrics(folders[0], LATENCY_OFFSET_FLAG) as source,
         VictoriaMetrics(folders[1]) as target,
     ):
-        source.import_series(samples(range(now - HISTORY_S, now + 300)))
+        source.import_series(samples(range(now - HISTORY_S, now + 1000)))
         source.force_flush()
         config = periodic(source.url, port)
         config["writer"] |= {"datasource_url": target.url, "queue_path": str(tmp_path / "queue")}
@@ -392,7 +392,7 @@ def test_only_the_database_of_the_scores_goes_away(tmp_path: Path) -> None:
             assert seen("writer_dropped_datapoints_total") == 0
             scores = target.export('{scheduler_alias="live"}')
             service.signal(signal.SIGTERM)
-            assert service.wait(60) == 0
+            assert service.wait(120) == 0
     assert "Traceback" not in service.output
     assert "Error querying" not in service.output
     assert service.output.count("Cannot write") == 1, service.output

@@ -67,7 +67,7 @@ def test_a_node_is_killed_and_no_timestamp_is_missing(
             assert head.health()["status"] == "ok"
             wait_for_scores(vm, now_read() + 1)
             head.signal(signal.SIGTERM)
-            assert head.wait(60) == 0
+            assert head.wait(120) == 0
         found = scores(vm)
         assert missing(found) == {}
     assert {labels["for"] for labels in found} == {*QUERIES, "e"}

@@ -38,7 +38,7 @@ class World:
         vm.import_series(
             (
                 {"__name__": name},
-                [(1000 * second, float(second % 7)) for second in range(now - 150, now + 300)],
+                [(1000 * second, float(second % 7)) for second in range(now - 150, now + 1000)],
             )
             for name in ("one", "two")
         )
@@ -128,7 +128,7 @@ class World:
 
     def ends_well(self) -> None:
         self.service.signal(signal.SIGTERM)
-        assert self.service.wait(60) == 0, self.service.output
+        assert self.service.wait(120) == 0, self.service.output
         assert "Traceback" not in self.service.output
 
 

@@ -162,9 +162,9 @@ def test_periodic_scores_each_bucket_when_it_is_over(vm: VictoriaMetrics, tmp_pa
                 def is_done() -> bool:
                     return bool(values()) and values()[-1][0] >= (silent_from + 3 * step) * 1000
 
-                service.wait_until(is_done, "scores of the silence", 90)
+                service.wait_until(is_done, "scores of the silence")
                 service.signal(signal.SIGTERM)
-                assert service.wait(60) == 0, service.output
+                assert service.wait(120) == 0, service.output
                 found = values()
         finally:
             shipper.stopped.set()
