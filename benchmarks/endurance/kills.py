@@ -449,7 +449,9 @@ def _up_to(last: int, points: Points) -> Points:
     }
 
 
-def sections(source: VictoriaMetrics, target: VictoriaMetrics, name: str) -> dict[str, Any]:
+def sections(
+    source: VictoriaMetrics, target: VictoriaMetrics, name: str, timeout: str = "1s"
+) -> dict[str, Any]:
     """Return the configuration of a service whose series have a name of their own."""
     hosts = "|".join("abcdef"[row] for row in STEADY)
     return {
@@ -457,7 +459,7 @@ def sections(source: VictoriaMetrics, target: VictoriaMetrics, name: str) -> dic
         "reader": {
             "datasource_url": source.url,
             "sampling_period": "1m",
-            "timeout": "1s",
+            "timeout": timeout,
             "queries": {
                 "load": {"expr": "load"},
                 "steady": {"expr": f'load{{host=~"{hosts}"}}'},
@@ -465,7 +467,7 @@ def sections(source: VictoriaMetrics, target: VictoriaMetrics, name: str) -> dic
         },
         "writer": {
             "datasource_url": target.url,
-            "timeout": "1s",
+            "timeout": timeout,
             "metric_format": {"__name__": f"{name}_$VAR", "for": "$QUERY_KEY"},
         },
         "schedulers": {
@@ -505,7 +507,8 @@ def sections(source: VictoriaMetrics, target: VictoriaMetrics, name: str) -> dic
 def _run_undisturbed(
     source: VictoriaMetrics, target: VictoriaMetrics, folder: Path, end: int
 ) -> None:
-    config = Configuration(folder / "whole.yaml", sections(source, target, "whole"))
+    unhurried = sections(source, target, "whole", timeout="1m")
+    config = Configuration(folder / "whole.yaml", unhurried)
     config.write()
     with nursery(
         "benchmarks.endurance.kills_service",
@@ -515,6 +518,10 @@ def _run_undisturbed(
     ) as children:
         children.start(config.path, START, end, 0.001, folder / "never")
         children.last("tick", START)
+    if children.exit_status != 0:
+        raise FaultFound(f"the undisturbed service ended with {children.exit_status}")
+    if left := list((folder / "whole" / "queue").glob("*.segment")):
+        raise FaultFound(f"the queue of the undisturbed service is not empty in the end: {left}")
 
 
 if __name__ == "__main__":

@@ -33,15 +33,16 @@ def batch(number: int) -> Predictions:
     return Predictions(series, timestamps, {"yhat": np.array(values)})
 
 
-def _write(url: str, folder: str, first: int) -> None:
+def _write(url: str, folder: str, first: int) -> int:
     section = VmWriterSection(datasource_url=url, queue_path=folder)
     writer = create_writer(section, Metrics())
     writer.start()
     for number in range(first, N_BATCHES):
         writer.write(batch(number), _ORIGIN)
         say(f"written {number}")
-    writer.flush(60)
+    is_delivered = writer.flush(60)
     writer.close()
+    return 0 if is_delivered else 1
 
 
 def main() -> None:

@@ -38,13 +38,20 @@ def fork_as_asked(work: Callable[[list[str]], int | None]) -> None:
 
 
 class Nursery:
-    """Starts children, one at a time."""
+    """Starts children, one at a time.
+
+    Attributes
+    ----------
+    exit_status : int or None
+        Of the child that was heard to end last.
+    """
 
     def __init__(self, orders: IO[bytes], said: IO[bytes]) -> None:
         self._orders = orders
         self._said = said
         self._heard = b""
         self._child: int | None = None
+        self.exit_status: int | None = None
 
     def start(self, *words: object) -> int:
         """Let a child work with some words; return its process id."""
@@ -78,7 +85,7 @@ class Nursery:
         line, _, self._heard = self._heard.partition(b"\n")
         word, number = line.decode().split()
         if word == "ended":
-            self._child = None
+            self._child, self.exit_status = None, int(number)
         return word, int(number)
 
     def last(self, what: str, otherwise: int) -> int:

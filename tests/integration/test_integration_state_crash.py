@@ -90,10 +90,12 @@ def test_killed_at_fifty_moments(vm: VictoriaMetrics, tmp_path: Path, interval: 
         assert START < now < END - INFER_EVERY
         children.start(killed, now, END)
         assert children.last("tick", now) > END - INFER_EVERY
+        assert children.exit_status == 0
 
     with services(whole, tmp_path / "whole") as children:
         children.start(whole, START, END)
-        children.last("tick", START)
+        assert children.last("tick", START) > END - INFER_EVERY
+        assert children.exit_status == 0
 
     assert not list(tmp_path.rglob("*.segment"))
     expected, n_twice = scores(vm, "whole")

@@ -16,7 +16,7 @@ import urllib3
 
 from tests.integration.crashing_writer import HOSTS, N_BATCHES, batch
 from tests.integration.nursery import nursery
-from tests.integration.servers import VictoriaMetrics, free_port, wait_until
+from tests.integration.servers import VictoriaMetrics, free_port
 from tests.loopback import Asked, Handler, Loopback, serve
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ def test_killed_at_twenty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
         with listening(vm) as database:
             writers.start(database.url, folder, last + 1)
             assert writers.last("written", last) == N_BATCHES - 1
+            assert writers.exit_status == 0
 
     expected = {host: points_of(host) for host in HOSTS}
     received = points_in_order(database.requests)
@@ -66,8 +67,6 @@ def test_killed_at_twenty_moments(vm: VictoriaMetrics, tmp_path: Path) -> None:
         host: dict(points) for host, points in expected.items()
     }
     n_duplicates = sum(n_repeated(points) for points in received.values())
-    # New series are found a moment after their samples are there.
-    wait_until(lambda: len(vm.export("yhat")) == len(expected), "the series in exports")
     stored = {labels["host"]: set(points) for labels, points in vm.export("yhat").items()}
     assert stored == {host: set(points) for host, points in expected.items()}
     logger.info(
