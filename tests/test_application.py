@@ -250,8 +250,8 @@ def test_with_the_preset_ui_only_the_server_works() -> None:
         assert is_healthy(port, "/p/health")
         assert eventually(lambda: is_healthy(port, "/p/ready"))
         url = f"http://127.0.0.1:{port}/p"
-        assert urllib3.request("GET", f"{url}/presets/").json()["preset"] == "ui"
-        metrics = urllib3.request("GET", f"{url}/metrics").data.decode()
+        assert urllib3.request("GET", f"{url}/presets/", timeout=60).json()["preset"] == "ui"
+        metrics = urllib3.request("GET", f"{url}/metrics", timeout=60).data.decode()
         assert 'vmanomaly_config_entities{preset="ui",scope="total"} 0.0' in metrics
         thread.join(0.3)
         assert thread.is_alive()
@@ -263,6 +263,6 @@ def test_with_the_preset_ui_only_the_server_works() -> None:
 
 def test_the_files_of_another_preset_are_served_after_a_reload(world: World) -> None:
     url = f"http://127.0.0.1:{world.port}/presets/"
-    assert urllib3.request("GET", url).json()["preset"] == "default"
+    assert urllib3.request("GET", url, timeout=60).json()["preset"] == "default"
     world.apply({"preset": "ui"})
-    assert urllib3.request("GET", url).json()["preset"] == "ui"
+    assert urllib3.request("GET", url, timeout=60).json()["preset"] == "ui"

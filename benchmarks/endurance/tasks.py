@@ -157,7 +157,7 @@ def verdict(outcome: Outcome) -> str:
 class _Client:
     def __init__(self, url: str) -> None:
         self._url = url
-        self._http = urllib3.PoolManager(retries=False, timeout=30.0)
+        self._http = urllib3.PoolManager(retries=urllib3.Retry(3), timeout=_PATIENCE_S)
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         answer = self._http.request(

@@ -51,7 +51,7 @@ def config(vm: VictoriaMetrics, labels: Mapping[str, str]) -> dict[str, Any]:
         "schedulers": {
             "live": {
                 "class": "periodic",
-                "fit_window": "1m",
+                "fit_window": "5m",
                 "fit_every": "20s",
                 "infer_every": "1s",
             }

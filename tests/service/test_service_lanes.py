@@ -128,7 +128,7 @@ def test_fits_that_hang_are_told_of_and_give_their_places_to_others(
     assert eventually(lambda: set(reasons()) <= set(world.health.reasons_to_restart()))
     world.go_on.set()
     assert eventually(lambda: world.n_written("hangs") == len(QUERIES))
-    assert world.health.reasons() == []
+    assert eventually(lambda: world.health.reasons() == [])
     world.end()
 
 

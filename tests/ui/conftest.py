@@ -31,9 +31,10 @@ def detect_once(site: Site) -> None:
     tasks = f"{site.url}/api/v1/anomaly_detection/tasks"
     end = site.end // 1000
     asked = {"query": EXPR, "step": "1m", "start_infer_s": end - 600, "end_infer_s": end}
-    task = urllib3.request("POST", tasks, json=asked | {"fit_window": "1h"}).json()["task_id"]
+    asked["fit_window"] = "1h"
+    task = urllib3.request("POST", tasks, json=asked, timeout=60).json()["task_id"]
     wait_until(
-        lambda: urllib3.request("GET", f"{tasks}/{task}").json()["status"] == "done",
+        lambda: urllib3.request("GET", f"{tasks}/{task}", timeout=60).json()["status"] == "done",
         "the end of a first detection",
         timeout_s=600,
     )
