@@ -303,9 +303,10 @@ def test_what_is_accepted_is_scored_and_requests_succeed(watched: Watched) -> No
         for target in table["targets"]
     }
     assert {name: shown[name] for name in ("Reads", "Writes", "I/O", "Errors", "Skipped")} == {
-        "Reads": [1],
+        # Reads that are under way at the stop are broken off.
+        "Reads": [pytest.approx(1, abs=0.1)],
         "Writes": [1],
-        "I/O": [1],
+        "I/O": [pytest.approx(1, abs=0.1)],
         "Errors": [0],
         "Skipped": [0],
     }
