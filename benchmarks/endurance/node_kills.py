@@ -86,7 +86,7 @@ def kill_one(vm: VictoriaMetrics, nodes: Nodes, head: Head, chance: random.Rando
     nodes.add()
     wait_for_scores(vm, at + 2)
     took = time.monotonic() - began
-    head.wait_until(lambda: head.health()["status"] == "ok", "health", 120)
+    head.wait_until_healthy()
     return took
 
 

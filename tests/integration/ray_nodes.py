@@ -130,6 +130,9 @@ class Head(Process):
     def wait_until_ready(self) -> None:
         self.wait_until(lambda: answers(f"{self.url}/ready"), "readiness of all members")
 
+    def wait_until_healthy(self) -> None:
+        self.wait_until(lambda: self.health()["status"] == "ok", "health")
+
 
 def missing(found: Mapping[Labels, Samples]) -> dict[str, list[int]]:
     """Return the seconds without a score between the first and the last one, by query."""

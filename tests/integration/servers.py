@@ -25,6 +25,7 @@ import yaml
 from vmanomaly.series import Labels
 
 START_TIMEOUT_S = 300.0
+END_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.05
 
@@ -173,7 +174,7 @@ class Process:
                 env=self.environ,
             )
 
-    def wait(self, timeout_s: float) -> int:
+    def wait(self, timeout_s: float = END_TIMEOUT_S) -> int:
         """Wait for the end; return the exit status, or fail with the log of the process."""
         assert self._popen is not None
         try:

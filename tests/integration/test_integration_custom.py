@@ -89,7 +89,7 @@ def run(folder: Path, content: dict[str, Any], *arguments: str) -> tuple[int, st
     with Process(
         ["env", "-C", str(folder), command, *arguments], folder / "vmanomaly.log"
     ) as process:
-        return process.wait(120.0), process.output
+        return process.wait(), process.output
 
 
 def scores(folder: Path) -> dict[tuple[str, str], list[float]]:

@@ -32,7 +32,6 @@ OPERATOR = [
     "--watch",
     OPERATOR_CONFIG,
 ]
-START_TIMEOUT_S = 300
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def config(source: VictoriaMetrics, **sections: object) -> str:
 
 
 def starts(container: Process, url: str) -> None:
-    container.wait_until(lambda: answers(f"{url}/health"), "health", START_TIMEOUT_S)
+    container.wait_until(lambda: answers(f"{url}/health"), "health")
 
 
 def test_the_first_scores_of_the_chart_come_without_compiling(
@@ -107,9 +106,7 @@ def test_the_first_scores_of_the_chart_come_without_compiling(
     with container:
         starts(container, f"http://127.0.0.1:{port}")
         healthy = time.monotonic()
-        container.wait_until(
-            lambda: bool(source.export("incident_score")), "first scores", START_TIMEOUT_S
-        )
+        container.wait_until(lambda: bool(source.export("incident_score")), "first scores")
         scored = time.monotonic()
         message = "Healthy after %.1f s, first scores after %.1f s"
         logger.info(message, healthy - begin, scored - begin)
@@ -175,4 +172,4 @@ def test_another_entry_point(
     image: Image, tmp_path: Path, program: str, arguments: list[str]
 ) -> None:
     with image.container(arguments, tmp_path / "log", entrypoint=program) as container:
-        assert container.wait(120) == 0, container.output
+        assert container.wait() == 0, container.output

@@ -81,14 +81,14 @@ def test_a_service_that_is_ended_for_its_memory_goes_on_where_it_was(
                 for number in range(_N_MORE_SERIES)
             )
             vm.force_flush()
-            assert service.wait(120) == -signal.SIGKILL, service.output
+            assert service.wait() == -signal.SIGKILL, service.output
         time.sleep(1.0)
     before = last_second(vm)
     service.command = unlimited
     with service:
         service.wait_until(lambda: last_second(vm) > before + 2, "more scores")
         service.signal(signal.SIGTERM)
-        assert service.wait(120) == 0, service.output
+        assert service.wait() == 0, service.output
     assert "model 'z', query 'load': reused, because nothing has changed" in service.output
     assert len(scored(vm)) == len(HOSTS)
     for points in scored(vm):

@@ -163,7 +163,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
                 _, metrics = request("GET", f"{base}/metrics")
                 stop_at = time.monotonic()
                 service.signal(signal.SIGTERM)
-                exit_status = service.wait(120)
+                exit_status = service.wait()
                 stop_took_s = time.monotonic() - stop_at
                 yield Finished(
                     started=started,
@@ -277,7 +277,7 @@ def test_the_database_goes_away_and_comes_back(vm: VictoriaMetrics, tmp_path: Pa
         scores = vm.export('{scheduler_alias="live"}')
 
         service.signal(signal.SIGTERM)
-        assert service.wait(120) == 0
+        assert service.wait() == 0
     assert "Traceback" not in service.output
     # A datasource that fails is told of when it begins, not at every run.
     assert service.output.count("Error querying") == 1, service.output
@@ -392,7 +392,7 @@ def test_only_the_database_of_the_scores_goes_away(tmp_path: Path) -> None:
             assert seen("writer_dropped_datapoints_total") == 0
             scores = target.export('{scheduler_alias="live"}')
             service.signal(signal.SIGTERM)
-            assert service.wait(120) == 0
+            assert service.wait() == 0
     assert "Traceback" not in service.output
     assert "Error querying" not in service.output
     assert service.output.count("Cannot write") == 1, service.output

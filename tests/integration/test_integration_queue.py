@@ -89,7 +89,7 @@ def test_scores_that_wait_survive_the_service(tmp_path: Path, how: signal.Signal
         with Vmanomaly(tmp_path, settings) as service:
             service.wait_until(queued, "scores in the queue")
             service.signal(how)
-            service.wait(120)
+            service.wait()
         assert "Points wait in the queue" in service.output
         assert "Traceback" not in service.output
 

@@ -32,8 +32,9 @@ def test_a_node_is_killed_and_no_timestamp_is_missing(
         head = Head(tmp_path, content, "--members", "3", "--address", nodes.address)
         with head:
             head.wait_until_ready()
-            head.wait_until(lambda: head.health()["status"] == "ok", "health")
+            head.wait_until_healthy()
             members = head.health()["members"]
+            assert [member["state"] for member in members] == ["running"] * 3
             assert len({member["node"] for member in members}) == N_NODES
             # A member that does not answer at once is left out of a page of metrics.
             for number, shard in enumerate([2, 1, 1]):
@@ -53,7 +54,7 @@ def test_a_node_is_killed_and_no_timestamp_is_missing(
                 lambda: "does not answer; Ray restarts it" in head.output, "notice of it"
             )
             wait_for_scores(vm, at + 4)
-            head.wait_until(lambda: head.health()["status"] == "ok", "health")
+            head.wait_until_healthy()
             assert head.node_of(number) != killed["node"]
             wait_for_metrics(head, f'vmanomaly_member_restarts_total{{member="{number}"}} 1.0')
 
@@ -67,10 +68,10 @@ def test_a_node_is_killed_and_no_timestamp_is_missing(
             head.write(content)
             head.signal(signal.SIGHUP)
             head.wait_until(lambda: "Reload aborted" in head.output, "the refusal")
-            head.wait_until(lambda: head.health()["status"] == "ok", "health")
+            head.wait_until_healthy()
             wait_for_scores(vm, now_read() + 1)
             head.signal(signal.SIGTERM)
-            assert head.wait(120) == 0
+            assert head.wait() == 0
         found = scores(vm)
         assert missing(found) == {}
     assert {labels["for"] for labels in found} == {*QUERIES, "e"}

@@ -128,7 +128,7 @@ class World:
 
     def ends_well(self) -> None:
         self.service.signal(signal.SIGTERM)
-        assert self.service.wait(120) == 0, self.service.output
+        assert self.service.wait() == 0, self.service.output
         assert "Traceback" not in self.service.output
 
 

@@ -164,7 +164,7 @@ def test_periodic_scores_each_bucket_when_it_is_over(vm: VictoriaMetrics, tmp_pa
 
                 service.wait_until(is_done, "scores of the silence")
                 service.signal(signal.SIGTERM)
-                assert service.wait(120) == 0, service.output
+                assert service.wait() == 0, service.output
                 found = values()
         finally:
             shipper.stopped.set()

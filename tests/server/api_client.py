@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,14 @@ class Client:
         answer = self.raw(method, target, body, **more)
         assert 200 <= answer.status < 300, answer.data
         return json.loads(answer.data, parse_constant=_refuse)
+
+    def ended(self, tasks: str, task_id: str) -> Any:
+        """Wait for the end of a task; return its state."""
+        until = time.monotonic() + 300
+        while (task := self.ok("GET", f"{tasks}/{task_id}"))["status"] == "running":
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        return task
 
     def error(self, status: int, method: str, target: str, body: Any = None, **more: str) -> str:
         answer = self.raw(method, target, body, **more)

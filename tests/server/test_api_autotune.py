@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,20 +55,10 @@ def client() -> Iterator[Client]:
             yield client
 
 
-def wait_for_end(client: Client, task_id: str) -> Any:
-    until = time.monotonic() + 300
-    while True:
-        task = client.ok("GET", f"{TASKS}/{task_id}")
-        if task["status"] != "running":
-            return task
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def result_of(client: Client, body: Any) -> Any:
     started = client.ok("POST", TASKS, body)
     assert started["status"] == "running"
-    task = wait_for_end(client, started["task_id"])
+    task = client.ended(TASKS, started["task_id"])
     assert task["status"] == "done", task
     assert (task["progress"], task["error"]) == (100, None)
     return task["result_data"]
@@ -200,7 +189,7 @@ def test_it_can_be_canceled(client: Client) -> None:
     body = {**BODY, "optimization_params": {"n_trials": 100_000, "timeout": 600}}
     task_id = client.ok("POST", TASKS, body)["task_id"]
     assert client.ok("DELETE", f"{TASKS}/{task_id}") == {"ok": True, "canceled": True}
-    task = wait_for_end(client, task_id)
+    task = client.ended(TASKS, task_id)
     assert (task["status"], task["result_data"]) == ("canceled", None)
     assert client.ok("DELETE", f"{TASKS}/{task_id}") == {"ok": True, "canceled": False}
     # The slot is free again, soon if not at once.
@@ -220,7 +209,7 @@ def test_unknown_tasks(client: Client) -> None:
     client.error(405, "GET", TASKS)
     task_id = client.ok("POST", TASKS, BODY)["task_id"]
     client.error(404, "GET", f"/api/v1/anomaly_detection/tasks/{task_id}")
-    wait_for_end(client, task_id)
+    client.ended(TASKS, task_id)
 
 
 @pytest.mark.parametrize(
@@ -241,14 +230,14 @@ def test_unknown_tasks(client: Client) -> None:
 )
 def test_what_cannot_be_read_ends_the_task_with_the_reason(respond: Any, error: str) -> None:
     with serve(respond) as server, serving({"reader.datasource_url": server.url}) as client:
-        task = wait_for_end(client, client.ok("POST", TASKS, BODY)["task_id"])
+        task = client.ended(TASKS, client.ok("POST", TASKS, BODY)["task_id"])
         assert task["status"] == "error"
         assert error in task["error"]
 
 
 def test_credentials_are_forgotten(client: Client) -> None:
     task_id = client.ok("POST", TASKS, BODY)["task_id"]
-    wait_for_end(client, task_id)
+    client.ended(TASKS, task_id)
     task = client.tasks.get(task_id, "autotune")
     assert task is not None
     assert task._work is None

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.endurance.churning_source import N_COHORTS, ChurningSource
 from benchmarks.endurance.churning_source import serve as churning
 from tests.loopback import Asked, Handler, serve
-from tests.server.api_client import Client, serving
+from tests.server.api_client import serving
 from tests.victorialogs import victorialogs
 from vmanomaly.server.routes import queries
 from vmanomaly.server.terms import terms_of_request, terms_of_writer
@@ -48,16 +48,6 @@ def query(url: str | None = None, **more: str) -> str:
     if url is not None:
         arguments["datasource_url"] = url
     return "/api/v1/query?" + urlencode(arguments)
-
-
-def wait_for_end(client: Client, task_id: str) -> Any:
-    until = time.monotonic() + 300
-    while True:
-        task = client.ok("GET", f"{TASKS}/{task_id}")
-        if task["status"] != "running":
-            return task
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_the_answer_of_the_datasource_is_passed_on() -> None:
@@ -200,7 +190,7 @@ def test_a_wrong_address_is_to_be_changed_where_it_is_set(
             target = "/api/v1/timeseries/characteristics?" + urlencode(body)
             assert client.error(422, "GET", target).endswith(remedy)
             started = client.ok("POST", TASKS, body)
-            assert wait_for_end(client, started["task_id"])["error"].endswith(remedy)
+            assert client.ended(TASKS, started["task_id"])["error"].endswith(remedy)
             incidents = "/api/v1/incidents?" + urlencode(at_server(given))
             assert client.error(422, "GET", incidents).endswith(remedy)
 
@@ -282,7 +272,7 @@ def test_what_no_request_may_reach(url: str, status: int) -> None:
         body = {"query": "up", "step": "1m", "datasource_url": url}
         answer = client.raw("POST", TASKS, body)
         if answer.status == 201:
-            task = wait_for_end(client, json.loads(answer.data)["task_id"])
+            task = client.ended(TASKS, json.loads(answer.data)["task_id"])
             assert task["status"] == "error"
             assert "allowed_datasources" in task["error"] or "link-local" in task["error"]
 
@@ -392,7 +382,7 @@ class TestDetection:
             }
             started = client.ok("POST", TASKS, body)
             assert started["status"] == "running"
-            task = wait_for_end(client, started["task_id"])
+            task = client.ended(TASKS, started["task_id"])
             assert (task["status"], task["progress"], task["error"]) == ("done", 100, None)
             series = {
                 each["metric"]["__name__"]: each for each in task["result_data"]["data"]["result"]
@@ -451,7 +441,7 @@ class TestDetection:
 
         with serve(respond) as server, serving({"reader.datasource_url": server.url}) as client:
             task_id = client.ok("POST", TASKS, {"query": "sum(", "step": "1m"})["task_id"]
-            task = wait_for_end(client, task_id)
+            task = client.ended(TASKS, task_id)
             assert task["status"] == "error"
             assert "cannot parse sum(" in task["error"]
             assert task["result_data"] is None
@@ -468,7 +458,7 @@ class TestDetection:
                 task_id = client.ok("POST", TASKS, body)["task_id"]
                 assert "max_concurrent_tasks" in client.error(429, "POST", TASKS, body)
                 assert client.ok("DELETE", f"{TASKS}/{task_id}") == {"ok": True, "canceled": True}
-                assert wait_for_end(client, task_id)["status"] == "canceled"
+                assert client.ended(TASKS, task_id)["status"] == "canceled"
                 assert client.ok("DELETE", f"{TASKS}/{task_id}") == {"ok": True, "canceled": False}
                 until = time.monotonic() + 300
                 while client.ok("GET", "/api/v1/anomaly_detection/limits")["available"] == 0:
@@ -490,7 +480,7 @@ class TestDetection:
             serving({"reader.datasource_url": url}) as client,
         ):
             task_id = client.ok("POST", TASKS, body)["task_id"]
-            task = wait_for_end(client, task_id)
+            task = client.ended(TASKS, task_id)
         assert task["status"] == "error"
         assert "the result has more than 5,000,000 samples; shorten the interval" in task["error"]
         assert task["result_data"] is None

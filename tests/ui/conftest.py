@@ -30,8 +30,8 @@ def detect_once(site: Site) -> None:
     """Run a detection, so that no test waits until what it needs is compiled."""
     tasks = f"{site.url}/api/v1/anomaly_detection/tasks"
     end = site.end // 1000
-    asked = {"query": EXPR, "step": "1m", "start_infer_s": end - 600, "end_infer_s": end}
-    asked["fit_window"] = "1h"
+    times = {"start_infer_s": end - 600, "end_infer_s": end, "fit_window": "1h"}
+    asked = {"query": EXPR, "step": "1m", **times}
     task = urllib3.request("POST", tasks, json=asked, timeout=60).json()["task_id"]
     wait_until(
         lambda: urllib3.request("GET", f"{tasks}/{task}", timeout=60).json()["status"] == "done",
